@@ -1,0 +1,82 @@
+package inbox
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/asimalizada/pulse-events/internal/wire"
+)
+
+// Source yields the deliveries of one queue and carries out what becomes of
+// them. inbox/rabbitmq has one; the suite in inboxtest holds every
+// implementation to what the consumer relies on.
+type Source interface {
+	// Consume delivers on the returned channel until ctx ends and then closes
+	// it. No more than prefetch deliveries are unsettled at any time. It keeps
+	// trying while the broker is away; the error is one that trying again
+	// cannot cure, such as a queue declared with other arguments.
+	Consume(ctx context.Context, prefetch int) (<-chan Delivery, error)
+	// Settle carries out settlements, in their order where the broker keeps
+	// one, and returns the outcomes by index: nil when the broker has it;
+	// ErrStale when the delivery is no longer ours and will come again; any
+	// other error when nothing has changed and Settle may be called again.
+	// It works on after the context of Consume has ended.
+	Settle(ctx context.Context, settlements []Settlement) []error
+}
+
+// Delivery is one copy of a message, to be settled exactly once.
+type Delivery struct {
+	// Message as decoded. With Err set only what could be read.
+	Message Message
+	// Err says why no message could be decoded; nil on a good delivery.
+	Err error
+	// Failures of handling counted on earlier deliveries of this copy.
+	Failures int
+	// Redelivered: the broker handed this copy out before. False proves nothing.
+	Redelivered bool
+	// Handle is the source's own.
+	Handle any
+}
+
+// Action is what is to become of a delivery.
+type Action int
+
+// The actions. There is none for dropping a message.
+const (
+	// Ack: applied, or known as a duplicate.
+	Ack Action = iota
+	// Park: comes again after Settlement.Delay, with one more failure on it.
+	Park
+	// SetAside: goes to the dead-letter queue with its history.
+	SetAside
+	// GiveBack: returned to the queue untouched, for the next consumer.
+	GiveBack
+)
+
+// Settlement is an action on a delivery.
+type Settlement struct {
+	Delivery Delivery
+	Action   Action
+	Delay    time.Duration // Park: at least this long, rounded up to the next rung of the ladder
+	Reason   Reason        // Park and SetAside
+	Err      error         // Park and SetAside: what went wrong
+}
+
+// Reason says why a message was parked or set aside; it travels in the header
+// pulse-reason.
+type Reason = wire.Reason
+
+// The reasons of the wire contract.
+const (
+	ReasonHandler     = wire.ReasonHandler
+	ReasonUndecodable = wire.ReasonUndecodable
+	ReasonConflict    = wire.ReasonConflict
+	ReasonCrashLoop   = wire.ReasonCrashLoop
+	ReasonContract    = wire.ReasonContract
+	ReasonExpired     = wire.ReasonExpired
+)
+
+// ErrStale: the connection a delivery came on is gone; the broker will
+// deliver the message again.
+var ErrStale = errors.New("delivery is stale")

@@ -1,0 +1,106 @@
+// Package correlation carries the ids that tie one business action together
+// (correlation id, causation id, W3C trace context) through a
+// context.Context, so that they reach rows, messages, handlers and logs
+// without being passed by hand.
+//
+// The correlation id names the whole action and never changes on its way. The
+// causation id names the direct cause: the id of the message being handled
+// while the next one is written.
+package correlation
+
+import (
+	"context"
+	"log/slog"
+	"strings"
+
+	"github.com/google/uuid"
+	"go.opentelemetry.io/otel/propagation"
+)
+
+// MaxLength is the longest correlation or causation id in bytes: what an AMQP
+// short string holds.
+const MaxLength = 255
+
+type (
+	correlationKey struct{}
+	causationKey   struct{}
+)
+
+// WithCorrelationID returns ctx carrying id. An empty id returns ctx unchanged.
+func WithCorrelationID(ctx context.Context, id string) context.Context {
+	if id == "" {
+		return ctx
+	}
+	return context.WithValue(ctx, correlationKey{}, id)
+}
+
+// CorrelationID returns the correlation id ctx carries, or "".
+func CorrelationID(ctx context.Context) string {
+	id, _ := ctx.Value(correlationKey{}).(string)
+	return id
+}
+
+// WithCausationID returns ctx carrying the id of the message that causes what
+// happens next. An empty id returns ctx unchanged.
+func WithCausationID(ctx context.Context, id string) context.Context {
+	if id == "" {
+		return ctx
+	}
+	return context.WithValue(ctx, causationKey{}, id)
+}
+
+// CausationID returns the causation id ctx carries, or "".
+func CausationID(ctx context.Context) string {
+	id, _ := ctx.Value(causationKey{}).(string)
+	return id
+}
+
+// NewID makes a correlation id: a UUIDv7 as text, so that ids sort by time.
+func NewID() string { return uuid.Must(uuid.NewV7()).String() }
+
+// Valid reports whether id may travel in an HTTP header, an AMQP property and
+// a log line alike: 1 to MaxLength visible ASCII characters.
+func Valid(id string) bool {
+	return len(id) > 0 && len(id) <= MaxLength &&
+		!strings.ContainsFunc(id, func(r rune) bool { return r <= ' ' || r > '~' })
+}
+
+// trace reads and writes the headers traceparent and tracestate.
+// Source: W3C Trace Context, https://www.w3.org/TR/trace-context/.
+var trace propagation.TraceContext
+
+// InjectTrace writes the trace context of ctx into headers, which must not be
+// nil. Without a valid span in ctx nothing is written.
+func InjectTrace(ctx context.Context, headers map[string]string) {
+	trace.Inject(ctx, propagation.MapCarrier(headers))
+}
+
+// ExtractTrace returns ctx carrying the remote span that headers name, or ctx
+// itself where they name none.
+func ExtractTrace(ctx context.Context, headers map[string]string) context.Context {
+	return trace.Extract(ctx, propagation.MapCarrier(headers))
+}
+
+// LogHandler wraps h so that every record logged with a context carries its
+// correlation and causation ids as correlation_id and causation_id.
+func LogHandler(h slog.Handler) slog.Handler { return logHandler{h} }
+
+type logHandler struct{ slog.Handler }
+
+func (h logHandler) Handle(ctx context.Context, r slog.Record) error {
+	if id := CorrelationID(ctx); id != "" {
+		r.AddAttrs(slog.String("correlation_id", id))
+	}
+	if id := CausationID(ctx); id != "" {
+		r.AddAttrs(slog.String("causation_id", id))
+	}
+	return h.Handler.Handle(ctx, r)
+}
+
+func (h logHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return logHandler{h.Handler.WithAttrs(attrs)}
+}
+
+func (h logHandler) WithGroup(name string) slog.Handler {
+	return logHandler{h.Handler.WithGroup(name)}
+}

@@ -1,0 +1,141 @@
+package outbox
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/google/uuid"
+
+	"github.com/asimalizada/pulse-events/internal/correlation"
+	"github.com/asimalizada/pulse-events/internal/wire"
+)
+
+// Limits of a message, checked by Enqueue while the caller can still roll back.
+const (
+	// DefaultMaxPayload is the largest payload in bytes unless WithMaxPayload says otherwise.
+	DefaultMaxPayload = 1 << 20
+	// MaxHeaders is how many headers a producer may add.
+	MaxHeaders = 64
+	// MaxHeaderBytes bounds names and values of all headers together: they share one AMQP frame.
+	MaxHeaderBytes = 16 << 10
+	// MaxKey is the longest ordering key in bytes.
+	MaxKey = 255
+
+	maxShortString = 255 // what AMQP holds in a short string
+)
+
+// Message is one event to be told to other services.
+type Message struct {
+	// ID is the event id every copy carries. NewMessage sets a UUIDv7; the
+	// zero UUID makes Enqueue set one, which the caller then does not learn.
+	ID uuid.UUID
+	// Topic is the routing key, such as "order.created". Required.
+	Topic string
+	// Type names the event, such as "OrderCreated". Defaults to Topic.
+	Type string
+	// Key orders: messages of one key are published in the order they were
+	// enqueued. Empty means no order.
+	Key string
+	// Payload is stored and sent as it is. Empty is allowed, nil counts as empty.
+	Payload []byte
+	// ContentType of the payload. Defaults to application/json.
+	ContentType string
+	// Headers are the producer's own. Names of the wire contract (pulse-*,
+	// x-correlation-id, x-death and the like) are refused.
+	Headers map[string]string
+	// CorrelationID names the business action. Defaults to the one ctx carries
+	// (see WithCorrelationID), else to a new one.
+	CorrelationID string
+	// CausationID names the message that led to this one. Defaults to the one
+	// ctx carries: inside an inbox handler, the message being handled.
+	CausationID string
+	// OccurredAt is when the change happened. Defaults to the database's clock.
+	OccurredAt time.Time
+	// AvailableAt delays publishing until then, by the database's clock. The
+	// zero time means at once.
+	AvailableAt time.Time
+	// Seq is the row's place in the outbox, given by the database. Enqueue
+	// ignores it.
+	Seq int64
+}
+
+// NewMessage returns a message for topic with an id of its own, known before
+// the insert so that the payload may carry it.
+func NewMessage(topic string, payload []byte) Message {
+	return Message{ID: uuid.Must(uuid.NewV7()), Topic: topic, Payload: payload}
+}
+
+// InvalidMessageError lists everything that is wrong with a message.
+type InvalidMessageError struct {
+	Index    int      // its place among the arguments of Enqueue
+	ID       string   // its event id
+	Problems []string // one per field, beginning with the field's name
+}
+
+func (e *InvalidMessageError) Error() string {
+	return fmt.Sprintf("invalid message %d (%s): %s", e.Index, e.ID, strings.Join(e.Problems, "; "))
+}
+
+// Is makes errors.Is(err, ErrInvalidMessage) hold.
+func (e *InvalidMessageError) Is(target error) bool { return target == ErrInvalidMessage }
+
+// ErrInvalidMessage is matched by every InvalidMessageError.
+var ErrInvalidMessage = errors.New("invalid message")
+
+// problems returns what is wrong with m once defaults are filled in.
+func (m *Message) problems(maxPayload int) (problems []string) {
+	add := func(format string, args ...any) { problems = append(problems, fmt.Sprintf(format, args...)) }
+	short := func(field, value string, limit int) {
+		switch {
+		case len(value) > limit:
+			add("%s: %d bytes, at most %d are allowed", field, len(value), limit)
+		case !utf8.ValidString(value) || strings.ContainsRune(value, 0):
+			add("%s: must be UTF-8 text without NUL", field)
+		}
+	}
+	if m.Topic == "" {
+		add("Topic: is empty; set the routing key, such as order.created")
+	}
+	short("Topic", m.Topic, maxShortString)
+	short("Type", m.Type, maxShortString)
+	short("Key", m.Key, MaxKey)
+	short("ContentType", m.ContentType, maxShortString)
+	for _, id := range []struct{ field, value string }{{"CorrelationID", m.CorrelationID}, {"CausationID", m.CausationID}} {
+		if id.value != "" && !correlation.Valid(id.value) {
+			add("%s: must be at most %d visible ASCII characters", id.field, correlation.MaxLength)
+		}
+	}
+	if len(m.Payload) > maxPayload {
+		add("Payload: %d bytes, at most %d are allowed; see WithMaxPayload", len(m.Payload), maxPayload)
+	}
+	return append(problems, headerProblems(m.Headers)...)
+}
+
+func headerProblems(headers map[string]string) (problems []string) {
+	if len(headers) > MaxHeaders {
+		problems = append(problems, fmt.Sprintf("Headers: %d headers, at most %d are allowed", len(headers), MaxHeaders))
+	}
+	size := 0
+	for name, value := range headers {
+		size += len(name) + len(value)
+		switch {
+		case name == "":
+			problems = append(problems, "Headers: a name is empty")
+		case wire.ReservedHeader(name):
+			problems = append(problems, fmt.Sprintf("Headers: %q is reserved", name))
+		case len(name) > maxShortString:
+			problems = append(problems, fmt.Sprintf("Headers: name %.20q… has %d bytes, at most %d are allowed", name, len(name), maxShortString))
+		case !utf8.ValidString(name) || !utf8.ValidString(value) || strings.ContainsRune(name+value, 0):
+			problems = append(problems, fmt.Sprintf("Headers: %q must be UTF-8 text without NUL", name))
+		}
+	}
+	if size > MaxHeaderBytes {
+		problems = append(problems, fmt.Sprintf("Headers: %d bytes together, at most %d are allowed", size, MaxHeaderBytes))
+	}
+	slices.Sort(problems)
+	return problems
+}

@@ -1,0 +1,107 @@
+package outbox
+
+import (
+	"context"
+	"embed"
+	"errors"
+	"fmt"
+
+	"github.com/jmoiron/sqlx"
+
+	"github.com/asimalizada/pulse-events/internal/sqldb"
+)
+
+//go:embed sql
+var sqlFiles embed.FS
+
+// Dialect is the SQL a database speaks.
+type Dialect = sqldb.Dialect
+
+// PostgreSQL is the dialect of PostgreSQL 13 and later.
+const PostgreSQL = sqldb.PostgreSQL
+
+// Errors that state what is the case; everything else is the database's own.
+var (
+	// ErrSchema: the tables are missing or older than this library. Migrate.
+	ErrSchema = sqldb.ErrSchema
+	// ErrUnsupported: the database is none we know; see WithDialect.
+	ErrUnsupported = sqldb.ErrDialect
+	// ErrNotFound: no row has that id.
+	ErrNotFound = errors.New("no such message in the outbox")
+)
+
+// Outbox is the table outbox_messages of one database. It is safe for
+// concurrent use and holds no state but its settings.
+type Outbox struct {
+	db         *sqlx.DB
+	dialect    Dialect
+	queries    sqldb.Queries
+	migrator   *sqldb.Migrator
+	maxPayload int
+}
+
+// Option changes a setting of New.
+type Option func(*Outbox)
+
+// WithDialect says which SQL the database speaks. Without it the dialect is
+// guessed from the driver's name, which wrapped drivers defeat.
+func WithDialect(d Dialect) Option { return func(o *Outbox) { o.dialect = d } }
+
+// WithMaxPayload sets the largest payload in bytes that Enqueue accepts.
+// Defaults to DefaultMaxPayload.
+func WithMaxPayload(bytes int) Option { return func(o *Outbox) { o.maxPayload = bytes } }
+
+// New returns the outbox in db. It does not touch the database. An error
+// names the option or the driver that is not supported.
+func New(db *sqlx.DB, opts ...Option) (*Outbox, error) {
+	if db == nil {
+		return nil, errors.New("outbox: db is nil")
+	}
+	o := &Outbox{db: db, maxPayload: DefaultMaxPayload}
+	for _, opt := range opts {
+		opt(o)
+	}
+	if o.dialect == "" {
+		d, err := sqldb.Detect(db.DriverName())
+		if err != nil {
+			return nil, fmt.Errorf("outbox: %w; say it with WithDialect", err)
+		}
+		o.dialect = d
+	}
+	if err := o.dialect.Check(); err != nil {
+		return nil, fmt.Errorf("outbox: %w", err)
+	}
+	if o.maxPayload <= 0 {
+		return nil, fmt.Errorf("outbox: WithMaxPayload: %d bytes; must be positive", o.maxPayload)
+	}
+	o.queries = sqldb.LoadQueries(sqlFiles, "sql", o.dialect)
+	o.migrator = sqldb.NewMigrator(sqlFiles, "sql", o.dialect, "outbox_schema")
+	return o, nil
+}
+
+// Migration is one numbered step of the schema.
+type Migration = sqldb.Migration
+
+// Migrate brings the schema to its newest version and returns the steps it
+// applied: none when there was nothing to do. Any number of processes may
+// call it at once.
+func (o *Outbox) Migrate(ctx context.Context) ([]Migration, error) {
+	return o.migrator.Up(ctx, o.db)
+}
+
+// Migrations returns every step with the time it was applied.
+func (o *Outbox) Migrations(ctx context.Context) ([]Migration, error) {
+	return o.migrator.Status(ctx, o.db)
+}
+
+// CheckSchema returns an ErrSchema when the schema is missing or behind.
+func (o *Outbox) CheckSchema(ctx context.Context) error { return o.migrator.Check(ctx, o.db) }
+
+// Schema returns the steps of a dialect's schema without a database, for
+// those who keep migrations in a tool of their own.
+func Schema(d Dialect) ([]Migration, error) {
+	if err := d.Check(); err != nil {
+		return nil, err
+	}
+	return sqldb.NewMigrator(sqlFiles, "sql", d, "outbox_schema").Steps(), nil
+}

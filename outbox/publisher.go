@@ -1,0 +1,71 @@
+package outbox
+
+import (
+	"context"
+	"errors"
+)
+
+// Publisher hands messages to a broker. outbox/rabbitmq has one; the suite in
+// outboxtest holds every implementation to what the relay relies on.
+type Publisher interface {
+	// Publish sends msgs in their order and returns once the verdict on each is
+	// known or ctx ends: a slice as long as msgs, nil where the broker has
+	// taken charge of the message and routed it to a queue, else an error of
+	// one of the classes below. It is called by several lanes at once and must
+	// not keep msgs after it has returned.
+	//
+	// An error of no class counts as Rejected.
+	Publish(ctx context.Context, msgs []Message) []error
+}
+
+// The classes of a verdict. They decide whether an attempt is counted, what
+// waits, and what is dead.
+var (
+	// ErrUnavailable: nothing is known about the message, because the broker
+	// is unreachable, blocked, lacks the exchange, or was lost before it
+	// answered. No attempt is counted; the relay backs off as a whole.
+	ErrUnavailable = errors.New("broker unavailable")
+	// ErrRejected: the broker refused the message (a nack). An attempt is
+	// counted, and the message is retried with backoff.
+	ErrRejected = errors.New("rejected by the broker")
+	// ErrUnroutable: no queue is bound for the message (a return). Handled as
+	// ErrRejected: it goes out by itself once a binding exists.
+	ErrUnroutable = errors.New("unroutable")
+	// ErrPermanent: the message cannot be sent at all. It is dead at once and
+	// kept until someone retries or discards it.
+	ErrPermanent = errors.New("cannot be published")
+)
+
+// Unavailable marks err as ErrUnavailable. A nil err gives the bare class.
+func Unavailable(err error) error { return classify(ErrUnavailable, err) }
+
+// Rejected marks err as ErrRejected. A nil err gives the bare class.
+func Rejected(err error) error { return classify(ErrRejected, err) }
+
+// Unroutable marks err as ErrUnroutable. A nil err gives the bare class.
+func Unroutable(err error) error { return classify(ErrUnroutable, err) }
+
+// Permanent marks err as ErrPermanent. A nil err gives the bare class.
+func Permanent(err error) error { return classify(ErrPermanent, err) }
+
+// IsUnavailable reports whether err says that the broker gave no verdict.
+func IsUnavailable(err error) bool { return errors.Is(err, ErrUnavailable) }
+
+// IsPermanent reports whether err says that retrying is of no use.
+func IsPermanent(err error) bool { return errors.Is(err, ErrPermanent) }
+
+func classify(class, err error) error {
+	if err == nil {
+		return class
+	}
+	if errors.Is(err, class) {
+		return err
+	}
+	return &publishError{class, err}
+}
+
+// publishError is an error under its class.
+type publishError struct{ class, err error }
+
+func (e *publishError) Error() string   { return e.class.Error() + ": " + e.err.Error() }
+func (e *publishError) Unwrap() []error { return []error{e.class, e.err} }
