@@ -1,0 +1,68 @@
+package keeper
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
+)
+
+// The lock file is what everything hangs on: each process that uses the
+// servers holds it shared while it lives, however it ends; the keeper takes
+// it alone before it clears up.
+
+// lockShared opens the lock file of dir, making both where they are missing,
+// and holds it shared. It waits while a keeper clears up.
+func lockShared(dir string) (*os.File, error) {
+	path := filepath.Join(dir, "lock")
+	for {
+		if err := os.MkdirAll(dir, 0o711); err != nil {
+			return nil, err
+		}
+		f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // cleared up between the two calls
+		}
+		if err != nil {
+			return nil, err
+		}
+		if err := flock(f, syscall.LOCK_SH); err != nil {
+			return nil, errors.Join(err, f.Close())
+		}
+		// The keeper that held it may have deleted it: then it guards nothing.
+		mine, err := f.Stat()
+		if err != nil {
+			return nil, errors.Join(err, f.Close())
+		}
+		if there, err := os.Stat(path); err == nil && os.SameFile(mine, there) {
+			return f, nil
+		}
+		if err := f.Close(); err != nil {
+			return nil, err
+		}
+	}
+}
+
+func flock(f *os.File, how int) error {
+	for {
+		err := syscall.Flock(int(f.Fd()), how)
+		if !errors.Is(err, syscall.EINTR) {
+			return err
+		}
+	}
+}
+
+// ownDir refuses a directory that another user has put in our place.
+func ownDir(dir string) error {
+	info, err := os.Lstat(dir)
+	if err != nil {
+		return err
+	}
+	owner, ok := info.Sys().(*syscall.Stat_t)
+	if !info.IsDir() || !ok || int(owner.Uid) != os.Geteuid() {
+		return fmt.Errorf("%s belongs to another user; remove it or set TMPDIR", dir)
+	}
+	return nil
+}

@@ -1,0 +1,56 @@
+package service
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"os"
+)
+
+// Ports are taken from below the range the kernel hands out by itself. A
+// stopped server's port would otherwise go to some outgoing connection, and a
+// client redialling it could even connect to itself.
+const (
+	firstPort = 20000
+	lastPort  = 32000
+)
+
+// freePort returns a TCP port nobody listens on at 127.0.0.1.
+func freePort() (int, error) {
+	low := lastPort
+	if text, err := os.ReadFile("/proc/sys/net/ipv4/ip_local_port_range"); err == nil {
+		var from, to int
+		if _, err := fmt.Sscan(string(text), &from, &to); err == nil && from > firstPort {
+			low = min(low, from)
+		}
+	}
+	var problems []error
+	for range 50 {
+		port := firstPort + rand.IntN(low-firstPort)
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+		if err != nil {
+			problems = append(problems, err)
+			continue
+		}
+		return port, l.Close()
+	}
+	return 0, fmt.Errorf("no free port between %d and %d: %w", firstPort, low, errors.Join(problems...))
+}
+
+// freePorts returns n different ones.
+func freePorts(n int) ([]int, error) {
+	seen := map[int]bool{}
+	var ports []int
+	for len(ports) < n {
+		port, err := freePort()
+		if err != nil {
+			return nil, err
+		}
+		if !seen[port] {
+			seen[port] = true
+			ports = append(ports, port)
+		}
+	}
+	return ports, nil
+}

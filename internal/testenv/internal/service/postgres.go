@@ -1,0 +1,109 @@
+package service
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/url"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"syscall"
+
+	"github.com/jackc/pgx/v5"
+)
+
+const (
+	pgUser     = "pulse"
+	pgPassword = "pulse"
+)
+
+func newLocalPostgres(ctx context.Context, dir string) (*Instance, error) {
+	bin, err := findPostgres()
+	if err != nil {
+		return nil, err
+	}
+	user, err := accountFor("postgres")
+	if err != nil {
+		return nil, fmt.Errorf("PostgreSQL %w: it refuses to run as root, and %v", ErrUnavailable, err)
+	}
+	port, err := freePort()
+	if err != nil {
+		return nil, err
+	}
+	if err := user.makeDir(dir); err != nil {
+		return nil, err
+	}
+	data, password := filepath.Join(dir, "data"), filepath.Join(dir, "password")
+	if err := user.writeFile(password, pgPassword); err != nil {
+		return nil, err
+	}
+	// What initdb writes need not survive a power cut; what tests write must.
+	initdb := user.command(dir, nil, filepath.Join(bin, "initdb"), "--pgdata="+data, "--no-sync",
+		"--username="+pgUser, "--pwfile="+password, "--auth=scram-sha-256", "--encoding=UTF8", "--locale=C")
+	stopInit := context.AfterFunc(ctx, func() { _ = initdb.Process.Kill() })
+	defer stopInit()
+	if out, err := initdb.CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("initdb: %w\n%s", err, out)
+	}
+	settings := []string{"listen_addresses=127.0.0.1", "port=" + strconv.Itoa(port),
+		"unix_socket_directories=" + dir, "max_connections=200"}
+	args := []string{"-D", data}
+	for _, s := range settings {
+		args = append(args, "-c", s)
+	}
+	address := pgURL("127.0.0.1", port)
+	return &Instance{
+		Endpoints: Endpoints{URL: address},
+		machine: &processes{
+			dir:       dir,
+			command:   func() *exec.Cmd { return user.command(dir, nil, filepath.Join(bin, "postgres"), args...) },
+			graceful:  syscall.SIGINT,
+			immediate: syscall.SIGQUIT,
+		},
+		ready: func(ctx context.Context) error { return pgReady(ctx, address) },
+	}, nil
+}
+
+func pgURL(host string, port int) string {
+	return (&url.URL{
+		Scheme:   "postgres",
+		User:     url.UserPassword(pgUser, pgPassword),
+		Host:     net.JoinHostPort(host, strconv.Itoa(port)),
+		Path:     "/postgres",
+		RawQuery: "sslmode=disable",
+	}).String()
+}
+
+func pgReady(ctx context.Context, address string) error {
+	conn, err := pgx.Connect(ctx, address)
+	if err != nil {
+		return err
+	}
+	return conn.Close(ctx)
+}
+
+// findPostgres returns the directory that holds initdb and postgres, of the
+// newest version where there are several.
+func findPostgres() (string, error) {
+	var dirs []string
+	for _, pattern := range []string{"/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin", "/opt/homebrew/opt/postgresql@*/bin", "/usr/local/opt/postgresql@*/bin"} {
+		found, err := filepath.Glob(pattern)
+		if err != nil {
+			return "", err
+		}
+		slices.SortFunc(found, byVersion)
+		slices.Reverse(found)
+		dirs = append(dirs, found...)
+	}
+	if path, err := exec.LookPath("initdb"); err == nil {
+		dirs = append(dirs, filepath.Dir(path))
+	}
+	for _, dir := range dirs {
+		if executable(filepath.Join(dir, "initdb")) && executable(filepath.Join(dir, "postgres")) {
+			return dir, nil
+		}
+	}
+	return "", fmt.Errorf("PostgreSQL %w: no initdb and postgres in /usr/lib/postgresql/*/bin or PATH (on Debian: apt-get install postgresql)", ErrUnavailable)
+}

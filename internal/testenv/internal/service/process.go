@@ -1,0 +1,178 @@
+package service
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"strconv"
+	"syscall"
+)
+
+// MarkVariable is set in the environment of every process started here, to
+// the directory it serves: a later keeper finds by it what an earlier one,
+// killed itself, left running.
+const MarkVariable = "PULSE_TESTENV_SERVER"
+
+// account is the user servers run as; nil means the user of this process.
+type account struct {
+	uid, gid int
+	name     string
+}
+
+// accountFor returns the system user to drop to: the named one where this
+// process is root. The error says that root has no such user to drop to.
+func accountFor(name string) (*account, error) {
+	if os.Geteuid() != 0 {
+		return nil, nil
+	}
+	u, err := user.Lookup(name)
+	if err != nil {
+		return nil, err
+	}
+	uid, err := strconv.Atoi(u.Uid)
+	if err != nil {
+		return nil, err
+	}
+	gid, err := strconv.Atoi(u.Gid)
+	if err != nil {
+		return nil, err
+	}
+	return &account{uid: uid, gid: gid, name: name}, nil
+}
+
+// makeDir makes a private directory that belongs to the account.
+func (a *account) makeDir(dir string) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	return a.own(dir)
+}
+
+// writeFile writes a private file that belongs to the account.
+func (a *account) writeFile(path, text string) error {
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		return err
+	}
+	return a.own(path)
+}
+
+func (a *account) own(path string) error {
+	if a == nil {
+		return nil
+	}
+	return os.Chown(path, a.uid, a.gid)
+}
+
+// command prepares a process of the account in a session of its own, with a
+// small environment.
+func (a *account) command(dir string, env []string, name string, args ...string) *exec.Cmd {
+	cmd := exec.Command(name, args...)
+	cmd.Dir = dir
+	cmd.Env = append([]string{
+		"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:" + os.Getenv("PATH"),
+		"HOME=" + dir,
+		"LC_ALL=C.UTF-8",
+		MarkVariable + "=" + dir,
+	}, env...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	if a != nil {
+		cmd.SysProcAttr.Credential = &syscall.Credential{Uid: uint32(a.uid), Gid: uint32(a.gid)}
+	}
+	return cmd
+}
+
+// processes is the machine of a server that runs from binaries. All its files
+// are in dir.
+type processes struct {
+	dir       string
+	command   func() *exec.Cmd
+	graceful  syscall.Signal
+	immediate syscall.Signal // 0: the server has no immediate shutdown
+
+	beside []*exec.Cmd // started before the server and ended with its data
+
+	pid  int
+	done chan struct{}
+}
+
+func (p *processes) logPath() string { return filepath.Join(p.dir, "server.log") }
+
+func (p *processes) logTail() string { return tail(p.logPath()) }
+
+func (p *processes) exited() <-chan struct{} { return p.done }
+
+func (p *processes) start(context.Context) error {
+	log, err := os.OpenFile(p.logPath(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	cmd := p.command()
+	cmd.Stdout, cmd.Stderr = log, log
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	p.pid, p.done = cmd.Process.Pid, reap(cmd)
+	return nil
+}
+
+// startBeside starts a process the server needs next to it.
+func (p *processes) startBeside(cmd *exec.Cmd) error {
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	p.beside = append(p.beside, cmd)
+	reap(cmd)
+	return nil
+}
+
+// reap waits for a process and closes the channel when it has ended. How it
+// ended is in its log.
+func reap(cmd *exec.Cmd) chan struct{} {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = cmd.Wait()
+	}()
+	return done
+}
+
+func (p *processes) stop(_ context.Context, how Manner) error {
+	switch {
+	case how == Graceful:
+		return signalGroup(p.pid, p.graceful)
+	case how == Immediate && p.immediate != 0:
+		return signalGroup(p.pid, p.immediate)
+	case how == Kill:
+		return killTree(p.pid)
+	}
+	return fmt.Errorf("%s: this server cannot be ended that way", how)
+}
+
+func (p *processes) remove() error {
+	var problems []error
+	if p.done != nil {
+		select {
+		case <-p.done:
+		default:
+			problems = append(problems, killTree(p.pid))
+			<-p.done
+		}
+	}
+	for _, cmd := range p.beside {
+		problems = append(problems, signalGroup(cmd.Process.Pid, syscall.SIGKILL))
+	}
+	return errors.Join(append(problems, os.RemoveAll(p.dir))...)
+}
+
+// signalGroup signals a process group; one that is gone is no error.
+func signalGroup(pid int, sig syscall.Signal) error {
+	if err := syscall.Kill(-pid, sig); err != nil && !errors.Is(err, syscall.ESRCH) {
+		return fmt.Errorf("signal %v to process group %d: %w", sig, pid, err)
+	}
+	return nil
+}

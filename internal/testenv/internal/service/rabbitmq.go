@@ -1,0 +1,140 @@
+package service
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	amqp "github.com/rabbitmq/amqp091-go"
+)
+
+const rabbitUser, rabbitPassword = "guest", "guest"
+
+func newLocalRabbitMQ(dir string) (*Instance, error) {
+	server, err := findRabbitMQ()
+	if err != nil {
+		return nil, err
+	}
+	user, err := accountFor("rabbitmq")
+	if err != nil {
+		user = nil // RabbitMQ runs as root as well
+	}
+	ports, err := freePorts(4)
+	if err != nil {
+		return nil, err
+	}
+	amqpPort, managementPort, distPort, epmdPort := ports[0], ports[1], ports[2], ports[3]
+	if err := user.makeDir(dir); err != nil {
+		return nil, err
+	}
+	config, plugins := filepath.Join(dir, "rabbitmq.conf"), filepath.Join(dir, "enabled_plugins")
+	if err := user.writeFile(config, strings.Join([]string{
+		"listeners.tcp.1 = 127.0.0.1:" + strconv.Itoa(amqpPort),
+		"management.tcp.ip = 127.0.0.1",
+		"management.tcp.port = " + strconv.Itoa(managementPort),
+		"disk_free_limit.absolute = 50MB",
+		"",
+	}, "\n")); err != nil {
+		return nil, err
+	}
+	if err := user.writeFile(plugins, "[rabbitmq_management].\n"); err != nil {
+		return nil, err
+	}
+	// Erlang's port mapper outlives the servers that start it and is shared by
+	// all of a machine: each server here has its own, on another port.
+	epmd := []string{"ERL_EPMD_ADDRESS=127.0.0.1", "ERL_EPMD_PORT=" + strconv.Itoa(epmdPort)}
+	env := append([]string{
+		"RABBITMQ_NODENAME=pulse" + strconv.Itoa(amqpPort) + "@localhost",
+		"RABBITMQ_DIST_PORT=" + strconv.Itoa(distPort),
+		"RABBITMQ_MNESIA_BASE=" + filepath.Join(dir, "mnesia"),
+		"RABBITMQ_LOG_BASE=" + filepath.Join(dir, "log"),
+		"RABBITMQ_LOGS=-",
+		"RABBITMQ_ENABLED_PLUGINS_FILE=" + plugins,
+		"RABBITMQ_CONFIG_FILE=" + config,
+		"RABBITMQ_CONF_ENV_FILE=/dev/null",
+		"RABBITMQ_PID_FILE=" + filepath.Join(dir, "pid"),
+	}, epmd...)
+	m := &processes{
+		dir:      dir,
+		command:  func() *exec.Cmd { return user.command(dir, env, server) },
+		graceful: syscall.SIGTERM,
+	}
+	// Without the program at hand Erlang finds its own and starts it.
+	if path, err := exec.LookPath("epmd"); err == nil {
+		if err := m.startBeside(user.command(dir, nil, path, "-address", "127.0.0.1", "-port", strconv.Itoa(epmdPort))); err != nil {
+			return nil, fmt.Errorf("start epmd: %w", err)
+		}
+	}
+	i := &Instance{machine: m, Endpoints: rabbitEndpoints("127.0.0.1", amqpPort, managementPort)}
+	i.ready = i.rabbitReady
+	return i, nil
+}
+
+func rabbitEndpoints(host string, amqpPort, managementPort int) Endpoints {
+	address := func(scheme string, port int) string {
+		return (&url.URL{
+			Scheme: scheme,
+			User:   url.UserPassword(rabbitUser, rabbitPassword),
+			Host:   net.JoinHostPort(host, strconv.Itoa(port)),
+			Path:   "/",
+		}).String()
+	}
+	return Endpoints{URL: address("amqp", amqpPort), ManagementURL: address("http", managementPort)}
+}
+
+// rabbitReady tries both doors: they open at different moments.
+func (i *Instance) rabbitReady(ctx context.Context) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, i.ManagementURL+"api/whoami", nil)
+	if err != nil {
+		return err
+	}
+	client := http.Client{Timeout: 2 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+	res, err := client.Do(req)
+	if err != nil {
+		return err
+	}
+	defer res.Body.Close()
+	if _, err := io.Copy(io.Discard, res.Body); err != nil {
+		return err
+	}
+	if res.StatusCode != http.StatusOK {
+		return fmt.Errorf("management API answers %s", res.Status)
+	}
+	conn, err := amqp.DialConfig(i.URL, amqp.Config{Dial: amqp.DefaultDial(2 * time.Second)})
+	if err != nil {
+		return err
+	}
+	return conn.Close()
+}
+
+// findRabbitMQ returns the path of rabbitmq-server. Debian's wrapper in PATH
+// insists on the system's own directories, so the script behind it is sought
+// first.
+func findRabbitMQ() (string, error) {
+	for _, pattern := range []string{"/usr/lib/rabbitmq/bin/rabbitmq-server", "/usr/lib/rabbitmq/lib/rabbitmq_server-*/sbin/rabbitmq-server", "/opt/rabbitmq/sbin/rabbitmq-server"} {
+		found, err := filepath.Glob(pattern)
+		if err != nil {
+			return "", err
+		}
+		slices.SortFunc(found, byVersion)
+		for _, path := range slices.Backward(found) {
+			if executable(path) {
+				return path, nil
+			}
+		}
+	}
+	if path, err := exec.LookPath("rabbitmq-server"); err == nil {
+		return path, nil
+	}
+	return "", fmt.Errorf("RabbitMQ %w: no rabbitmq-server in /usr/lib/rabbitmq or PATH (on Debian: apt-get install rabbitmq-server)", ErrUnavailable)
+}

@@ -1,0 +1,192 @@
+// Package service runs the real servers tests are made against: PostgreSQL
+// and RabbitMQ, in a container where a Docker daemon answers, otherwise from
+// the binaries on this machine. It works on Unix only.
+package service
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Kind names a service.
+type Kind string
+
+const (
+	Postgres Kind = "postgres"
+	RabbitMQ Kind = "rabbitmq"
+)
+
+// Manner is a way to end a server.
+type Manner string
+
+const (
+	// Graceful lets the server write down what it has: PostgreSQL's fast
+	// shutdown, RabbitMQ's ordinary stop.
+	Graceful Manner = "stop"
+	// Immediate is PostgreSQL's immediate shutdown: no checkpoint, recovery at
+	// the next start. RabbitMQ has no such thing.
+	Immediate Manner = "stop-immediate"
+	// Kill is SIGKILL to every process of the server.
+	Kill Manner = "kill"
+)
+
+const (
+	startLimit = 90 * time.Second
+	stopLimit  = 60 * time.Second
+)
+
+// ErrUnavailable is matched by New's error when this machine has no source
+// for the service; its text says what is missing and how to get it.
+var ErrUnavailable = errors.New("not available")
+
+// Endpoints say where a server is reached. They stay the same over restarts.
+type Endpoints struct {
+	URL           string   // postgres://… or amqp://…, with administrator's credentials
+	ManagementURL string   // http://… of RabbitMQ's management API; empty for PostgreSQL
+	Source        string   // "docker" or "binaries"
+	Notes         []string // sources that were tried before, and why they failed
+}
+
+// Instance is one server with data of its own. Its methods are safe for
+// concurrent use and run one at a time.
+type Instance struct {
+	Endpoints
+
+	mu      sync.Mutex
+	machine machine
+	ready   func(context.Context) error // one attempt to talk to the server
+	running bool
+}
+
+// machine is what a server runs on: processes here, or a container.
+type machine interface {
+	start(ctx context.Context) error
+	// exited is closed when the server started last has ended.
+	exited() <-chan struct{}
+	stop(ctx context.Context, how Manner) error
+	// logTail is the end of the server's output.
+	logTail() string
+	// remove ends whatever runs and deletes the data.
+	remove() error
+}
+
+// New makes and starts a server whose files live in dir, which must not exist.
+func New(ctx context.Context, kind Kind, dir string) (*Instance, error) {
+	if kind != Postgres && kind != RabbitMQ {
+		return nil, fmt.Errorf("unknown service %q", kind)
+	}
+	container, why := newContainer(ctx, kind)
+	if why == nil {
+		container.Source = "docker"
+		return container, container.begin(ctx)
+	}
+	var local *Instance
+	var err error
+	switch kind {
+	case Postgres:
+		local, err = newLocalPostgres(ctx, dir)
+	case RabbitMQ:
+		local, err = newLocalRabbitMQ(dir)
+	}
+	if errors.Is(err, ErrUnavailable) {
+		return nil, fmt.Errorf("%w; nor by Docker: %w", err, why)
+	}
+	if err != nil {
+		return nil, errors.Join(err, os.RemoveAll(dir))
+	}
+	local.Source = "binaries"
+	if !errors.Is(why, errNoDaemon) {
+		local.Notes = append(local.Notes, fmt.Sprintf("Docker answers but could not serve %s (%v); using the binaries of this machine", kind, why))
+	}
+	return local, local.begin(ctx)
+}
+
+// begin starts a new instance, and leaves nothing behind when that fails.
+func (i *Instance) begin(ctx context.Context) error {
+	if err := i.Start(ctx); err != nil {
+		return errors.Join(err, i.Remove())
+	}
+	return nil
+}
+
+// Start starts a stopped server and returns once it answers. Starting a
+// running one does nothing.
+func (i *Instance) Start(ctx context.Context) error {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.running {
+		select {
+		case <-i.machine.exited(): // it ended by itself
+		default:
+			return nil
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, startLimit)
+	defer cancel()
+	if err := i.machine.start(ctx); err != nil {
+		return err
+	}
+	i.running = true
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		err := i.ready(ctx)
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-i.machine.exited():
+			i.running = false
+			return fmt.Errorf("server ended while starting; its last output:\n%s", i.machine.logTail())
+		case <-ctx.Done():
+			return fmt.Errorf("server does not answer after %v (%w); its last output:\n%s", startLimit, err, i.machine.logTail())
+		case <-tick.C:
+		}
+	}
+}
+
+// Stop ends a running server and keeps its data. Stopping a stopped one does
+// nothing.
+func (i *Instance) Stop(ctx context.Context, how Manner) error {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if !i.running {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, stopLimit)
+	defer cancel()
+	if err := i.machine.stop(ctx, how); err != nil {
+		return err
+	}
+	select {
+	case <-i.machine.exited():
+		i.running = false
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("server still runs %v after %s; its last output:\n%s", stopLimit, how, i.machine.logTail())
+	}
+}
+
+// Remove kills the server and deletes its data.
+func (i *Instance) Remove() error {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.running = false
+	return i.machine.remove()
+}
+
+// tail returns the last few lines of a file.
+func tail(path string) string {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return err.Error()
+	}
+	lines := strings.Split(strings.TrimSpace(string(text)), "\n")
+	return "(" + filepath.Base(path) + ") " + strings.Join(lines[max(0, len(lines)-25):], "\n")
+}

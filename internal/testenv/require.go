@@ -1,0 +1,52 @@
+package testenv
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/asimalizada/pulse-events/internal/testenv/internal/service"
+)
+
+// RequireVariable lists the services a run may not do without.
+const RequireVariable = "PULSE_TEST_REQUIRE"
+
+// need is a service by the name RequireVariable knows it by.
+type need string
+
+const needDocker need = "docker"
+
+var needs = []need{need(service.Postgres), need(service.RabbitMQ), needDocker}
+
+// giveUp ends a test that cannot have a service.
+func giveUp(t testing.TB, n need, err error) {
+	t.Helper()
+	message, fatal := verdict(os.Getenv(RequireVariable), n, err)
+	if fatal {
+		t.Fatal(message)
+	}
+	t.Skip(message)
+}
+
+// verdict decides between skipping and failing. Only a service that is not
+// there at all is a reason to skip: one that breaks fails the test.
+func verdict(required string, n need, err error) (message string, fatal bool) {
+	var list []need
+	for word := range strings.SplitSeq(required, ",") {
+		word := need(strings.TrimSpace(word))
+		if word != "" && !slices.Contains(needs, word) {
+			return fmt.Sprintf("testenv: %s lists %q; it knows %q", RequireVariable, word, needs), true
+		}
+		list = append(list, word)
+	}
+	switch {
+	case n != needDocker && !errors.Is(err, service.ErrUnavailable):
+		return fmt.Sprintf("testenv: %s: %v", n, err), true
+	case slices.Contains(list, n):
+		return fmt.Sprintf("testenv: %s is required by %s: %v", n, RequireVariable, err), true
+	}
+	return fmt.Sprintf("testenv: needs %s: %v", n, err), false
+}

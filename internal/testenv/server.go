@@ -1,0 +1,96 @@
+package testenv
+
+import (
+	"testing"
+
+	"github.com/asimalizada/pulse-events/internal/testenv/internal/keeper"
+	"github.com/asimalizada/pulse-events/internal/testenv/internal/service"
+)
+
+// Server is a running server of one test's own, removed with its data when
+// the test ends. Over stops and starts it keeps its address and its data. Its
+// methods fail the test themselves and are safe for concurrent use, but as
+// they call t.Fatal they belong in the test's goroutine.
+type Server struct {
+	t      testing.TB
+	server *keeper.Server
+}
+
+// PostgresServer starts a PostgreSQL server for the test alone.
+func PostgresServer(t testing.TB) *Server {
+	t.Helper()
+	return newServer(t, service.Postgres)
+}
+
+// RabbitMQServer starts a RabbitMQ server for the test alone; it takes some
+// seconds, so RabbitMQ is the better choice for a test that need not stop it.
+func RabbitMQServer(t testing.TB) *Server {
+	t.Helper()
+	return newServer(t, service.RabbitMQ)
+}
+
+func newServer(t testing.TB, kind service.Kind) *Server {
+	t.Helper()
+	client, err := keeper.Join()
+	if err != nil {
+		t.Fatalf("testenv: %v", err)
+	}
+	server, err := client.Make(kind)
+	if err != nil {
+		giveUp(t, need(kind), err)
+	}
+	for _, note := range server.Notes {
+		t.Logf("testenv: %s", note)
+	}
+	t.Cleanup(func() {
+		if err := server.Remove(); err != nil {
+			t.Errorf("testenv: %v", err)
+		}
+	})
+	return &Server{t: t, server: server}
+}
+
+// URL is the server's address with the credentials of an administrator:
+// postgres://…/postgres, or amqp://…/ with the default virtual host.
+func (s *Server) URL() string { return s.server.URL }
+
+// ManagementURL is the address of RabbitMQ's management API with credentials,
+// http://…/; empty for PostgreSQL.
+func (s *Server) ManagementURL() string { return s.server.ManagementURL }
+
+// Stop shuts the server down in order. It returns when the server has ended.
+func (s *Server) Stop() { s.t.Helper(); s.check(s.server.Stop(service.Graceful)) }
+
+// StopImmediate is PostgreSQL's immediate shutdown: no checkpoint, recovery
+// at the next start. RabbitMQ has none, and the test fails.
+func (s *Server) StopImmediate() { s.t.Helper(); s.check(s.server.Stop(service.Immediate)) }
+
+// Kill ends every process of the server with SIGKILL.
+func (s *Server) Kill() { s.t.Helper(); s.check(s.server.Stop(service.Kill)) }
+
+// Start starts the server again and returns once it answers.
+func (s *Server) Start() { s.t.Helper(); s.check(s.server.Start()) }
+
+// StopCommand is a shell command that does what Stop does, for a program
+// under test to run. It works until the test's process ends.
+func (s *Server) StopCommand() string {
+	s.t.Helper()
+	command, err := s.server.StopCommand(service.Graceful)
+	s.check(err)
+	return command
+}
+
+// StartCommand is a shell command that does what Start does.
+func (s *Server) StartCommand() string {
+	s.t.Helper()
+	command, err := s.server.StartCommand()
+	s.check(err)
+	return command
+}
+
+func (s *Server) check(err error) {
+	s.t.Helper()
+	if err != nil {
+		s.t.Fatalf("testenv: %v", err)
+	}
+}
