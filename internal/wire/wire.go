@@ -4,11 +4,13 @@
 package wire
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
 	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 // Exchange is the default topic exchange.
@@ -71,12 +73,22 @@ var ErrUndecodable = errors.New("undecodable message")
 // a field of Message, so that a producer may not set it as a header.
 func ReservedHeader(name string) bool {
 	switch name {
-	case "CC", "BCC", HeaderCorrelationID, HeaderCausationID:
+	case HeaderCorrelationID, HeaderCausationID:
 		return true
 	}
-	return strings.HasPrefix(name, "pulse-") || strings.HasPrefix(name, "x-death") ||
-		strings.HasPrefix(name, "x-first-death-") || strings.HasPrefix(name, "x-last-death-") ||
-		name == "x-delivery-count" || name == "x-acquired-count"
+	return strings.HasPrefix(name, "pulse-") || BrokerHeader(name)
+}
+
+// BrokerHeader reports whether name is one that the broker writes, or reads as
+// an order to route copies elsewhere. A message that is published again must
+// leave it out.
+func BrokerHeader(name string) bool {
+	switch name {
+	case "CC", "BCC", "x-delivery-count", "x-acquired-count":
+		return true
+	}
+	return strings.HasPrefix(name, "x-death") ||
+		strings.HasPrefix(name, "x-first-death-") || strings.HasPrefix(name, "x-last-death-")
 }
 
 // Encode puts m on the wire for the given exchange. Empty ids and keys leave
@@ -114,13 +126,18 @@ func Encode(m Message, exchange string) Envelope {
 // Decode reads a message off the wire. It is lenient with what other producers
 // leave out (topic from the routing key, correlation id from the property or
 // the header, occurred-at from the timestamp) and strict with what the inbox
-// stands on: a message without an id answers ErrUndecodable.
+// stands on: a message without a readable id answers ErrUndecodable, together
+// with the Message as far as it could be read.
 //
 // Header values that are no plain scalar (the broker's x-death, say) are not
 // carried over into Message.Headers.
 func Decode(e Envelope) (Message, error) {
-	if strings.TrimSpace(e.MessageID) == "" {
-		return Message{}, fmt.Errorf("%w: property message_id is empty", ErrUndecodable)
+	var problem error
+	switch {
+	case strings.TrimSpace(e.MessageID) == "":
+		problem = fmt.Errorf("%w: property message_id is empty", ErrUndecodable)
+	case !utf8.ValidString(e.MessageID) || strings.ContainsRune(e.MessageID, 0):
+		problem = fmt.Errorf("%w: property message_id %q is not text", ErrUndecodable, e.MessageID)
 	}
 	m := Message{
 		ID:            e.MessageID,
@@ -138,9 +155,10 @@ func Decode(e Envelope) (Message, error) {
 	if at := text(e.Headers[HeaderOccurredAt]); at != "" {
 		occurred, err := time.Parse(time.RFC3339Nano, at)
 		if err != nil {
-			return Message{}, fmt.Errorf("%w: header %s: %w", ErrUndecodable, HeaderOccurredAt, err)
+			problem = cmp.Or(problem, fmt.Errorf("%w: header %s: %w", ErrUndecodable, HeaderOccurredAt, err))
+		} else {
+			m.OccurredAt = occurred.UTC()
 		}
-		m.OccurredAt = occurred.UTC()
 	}
 	for name, value := range e.Headers {
 		if ReservedHeader(name) {
@@ -153,7 +171,7 @@ func Decode(e Envelope) (Message, error) {
 			m.Headers[name] = s
 		}
 	}
-	return m, nil
+	return m, problem
 }
 
 func setString(headers map[string]any, name, value string) {
