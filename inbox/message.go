@@ -1,10 +1,16 @@
 package inbox
 
-import "time"
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/asimalizada/pulse-events/internal/correlation"
+)
 
 // Message is one event as a handler sees it.
 type Message struct {
-	ID            string            // event id: the same on every copy
+	ID            string            // event id: the same on every copy; 1 to 255 bytes
 	Topic         string            // routing key it was first published with
 	Type          string            // name of the event, such as "OrderCreated"
 	Key           string            // ordering key; empty: none
@@ -17,4 +23,33 @@ type Message struct {
 	Producer      string            // application that published it
 	OccurredAt    time.Time         // when the change happened, by the producer
 	Attempt       int               // which handling this is, from 1; redeliveries without a failure do not count
+}
+
+// InvalidMessageError says what makes a message unfit for the inbox.
+type InvalidMessageError struct {
+	ID      string // its event id, however odd
+	Problem string // begins with the field's name
+}
+
+func (e *InvalidMessageError) Error() string {
+	return fmt.Sprintf("invalid message %.64q: %s", e.ID, e.Problem)
+}
+
+// Is makes errors.Is(err, ErrInvalidMessage) hold.
+func (e *InvalidMessageError) Is(target error) bool { return target == ErrInvalidMessage }
+
+// validate checks what the inbox stands on: the event id.
+func (m *Message) validate() error {
+	if problem := keyProblem("ID", m.ID); problem != "" {
+		return &InvalidMessageError{ID: m.ID, Problem: problem}
+	}
+	return nil
+}
+
+// context returns ctx carrying what ties m to the action it belongs to: its
+// correlation id, itself as the cause of what happens next, its trace.
+func (m *Message) context(ctx context.Context) context.Context {
+	ctx = correlation.WithCorrelationID(ctx, m.CorrelationID)
+	ctx = correlation.WithCausationID(ctx, m.ID)
+	return correlation.ExtractTrace(ctx, m.Headers)
 }

@@ -13,15 +13,17 @@ import (
 // implementation to what the consumer relies on.
 type Source interface {
 	// Consume delivers on the returned channel until ctx ends and then closes
-	// it. No more than prefetch deliveries are unsettled at any time. It keeps
-	// trying while the broker is away; the error is one that trying again
-	// cannot cure, such as a queue declared with other arguments.
+	// it. No more than prefetch deliveries of one connection are unsettled at
+	// any time. It keeps trying while the broker is away; the error is one that
+	// trying again cannot cure, such as a queue declared with other arguments.
+	// A channel closed before ctx ends says the same of a later moment.
 	Consume(ctx context.Context, prefetch int) (<-chan Delivery, error)
 	// Settle carries out settlements, in their order where the broker keeps
 	// one, and returns the outcomes by index: nil when the broker has it;
 	// ErrStale when the delivery is no longer ours and will come again; any
 	// other error when nothing has changed and Settle may be called again.
-	// It works on after the context of Consume has ended.
+	// It works on after the context of Consume has ended, and is called by
+	// several workers at once.
 	Settle(ctx context.Context, settlements []Settlement) []error
 }
 
