@@ -1,8 +1,8 @@
 package testenv
 
 import (
-	"cmp"
 	"context"
+	"errors"
 	"net/url"
 	"os"
 	"regexp"
@@ -21,7 +21,7 @@ func Postgres(t testing.TB) string {
 	t.Helper()
 	server := os.Getenv(PostgresVariable)
 	if server == "" {
-		server = shared(t, service.Postgres).URL
+		server = shared(t, needPostgres, service.Postgres).URL
 	}
 	name := databaseName(t)
 	database, err := withDatabase(server, name)
@@ -50,7 +50,7 @@ func pgExec(ctx context.Context, server, statement string) error {
 		return err
 	}
 	_, err = conn.Exec(ctx, statement)
-	return cmp.Or(err, conn.Close(ctx))
+	return errors.Join(err, conn.Close(ctx))
 }
 
 var notInNames = regexp.MustCompile(`[^a-z0-9]+`)

@@ -27,7 +27,7 @@ func RabbitMQ(t testing.TB) string {
 		return server
 	}
 	if server == "" {
-		endpoints := shared(t, service.RabbitMQ)
+		endpoints := shared(t, needRabbitMQ, service.ManagedRabbitMQ)
 		server, management = endpoints.URL, endpoints.ManagementURL
 	}
 	u, err := url.Parse(server)

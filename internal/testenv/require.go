@@ -17,9 +17,13 @@ const RequireVariable = "PULSE_TEST_REQUIRE"
 // need is a service by the name RequireVariable knows it by.
 type need string
 
-const needDocker need = "docker"
+const (
+	needPostgres need = "postgres"
+	needRabbitMQ need = "rabbitmq"
+	needDocker   need = "docker"
+)
 
-var needs = []need{need(service.Postgres), need(service.RabbitMQ), needDocker}
+var needs = []need{needPostgres, needRabbitMQ, needDocker}
 
 // giveUp ends a test that cannot have a service.
 func giveUp(t testing.TB, n need, err error) {

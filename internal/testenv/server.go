@@ -19,17 +19,17 @@ type Server struct {
 // PostgresServer starts a PostgreSQL server for the test alone.
 func PostgresServer(t testing.TB) *Server {
 	t.Helper()
-	return newServer(t, service.Postgres)
+	return newServer(t, needPostgres, service.Postgres)
 }
 
 // RabbitMQServer starts a RabbitMQ server for the test alone; it takes some
 // seconds, so RabbitMQ is the better choice for a test that need not stop it.
 func RabbitMQServer(t testing.TB) *Server {
 	t.Helper()
-	return newServer(t, service.RabbitMQ)
+	return newServer(t, needRabbitMQ, service.RabbitMQ)
 }
 
-func newServer(t testing.TB, kind service.Kind) *Server {
+func newServer(t testing.TB, n need, kind service.Kind) *Server {
 	t.Helper()
 	client, err := keeper.Join()
 	if err != nil {
@@ -37,7 +37,7 @@ func newServer(t testing.TB, kind service.Kind) *Server {
 	}
 	server, err := client.Make(kind)
 	if err != nil {
-		giveUp(t, need(kind), err)
+		giveUp(t, n, err)
 	}
 	for _, note := range server.Notes {
 		t.Logf("testenv: %s", note)
@@ -53,10 +53,6 @@ func newServer(t testing.TB, kind service.Kind) *Server {
 // URL is the server's address with the credentials of an administrator:
 // postgres://…/postgres, or amqp://…/ with the default virtual host.
 func (s *Server) URL() string { return s.server.URL }
-
-// ManagementURL is the address of RabbitMQ's management API with credentials,
-// http://…/; empty for PostgreSQL.
-func (s *Server) ManagementURL() string { return s.server.ManagementURL }
 
 // Stop shuts the server down in order. It returns when the server has ended.
 func (s *Server) Stop() { s.t.Helper(); s.check(s.server.Stop(service.Graceful)) }

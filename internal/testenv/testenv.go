@@ -80,7 +80,7 @@ func UniqueName(t testing.TB, prefix string) string {
 func suffix() string { return strings.ToLower(rand.Text()[:12]) }
 
 // shared returns the server of this kind that the whole run shares.
-func shared(t testing.TB, kind service.Kind) service.Endpoints {
+func shared(t testing.TB, n need, kind service.Kind) service.Endpoints {
 	t.Helper()
 	client, err := keeper.Join()
 	if err != nil {
@@ -88,7 +88,7 @@ func shared(t testing.TB, kind service.Kind) service.Endpoints {
 	}
 	endpoints, err := client.Share(kind)
 	if err != nil {
-		giveUp(t, need(kind), err)
+		giveUp(t, n, err)
 	}
 	for _, note := range endpoints.Notes {
 		t.Logf("testenv: %s", note)

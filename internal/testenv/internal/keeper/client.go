@@ -34,6 +34,9 @@ type Client struct {
 }
 
 var join = sync.OnceValues(func() (*Client, error) {
+	if !initialised {
+		return nil, errors.New("the process's main function does not call keeper.RunIfAsked (in tests: TestMain does not call testenv.Main)")
+	}
 	dir, err := directory()
 	if err != nil {
 		return nil, err
@@ -152,7 +155,7 @@ func (c *Client) ensureKeeper() error {
 		}
 	}
 	text, err := os.ReadFile(logPath)
-	return errors.Join(fmt.Errorf("keeper does not answer (does TestMain call testenv.Main?); its log:\n%s", text), err)
+	return errors.Join(fmt.Errorf("keeper does not answer; its log:\n%s", text), err)
 }
 
 func (c *Client) socket() string { return socketIn(c.dir) }

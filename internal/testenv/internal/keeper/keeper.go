@@ -31,6 +31,11 @@ const (
 	watchTick = 500 * time.Millisecond // between two looks at the lock
 )
 
+// initialised says that RunIfAsked was called: without it a keeper started
+// from this program would run its ordinary work, such as tests that start
+// keepers.
+var initialised bool
+
 // RunIfAsked does the job this process was started for, if any, and ends the
 // process; otherwise it returns at once.
 func RunIfAsked() {
@@ -38,6 +43,7 @@ func RunIfAsked() {
 	var err error
 	switch {
 	case job[0] == "":
+		initialised = true
 		return
 	case job[0] == keepJob && len(job) == 2:
 		err = keep(job[1])
@@ -86,7 +92,7 @@ func keep(dir string) error {
 		return err
 	}
 	k := &keeper{dir: dir, shared: map[service.Kind]func() (*service.Instance, error){}, private: map[string]private{}}
-	for _, kind := range []service.Kind{service.Postgres, service.RabbitMQ} {
+	for _, kind := range service.Kinds {
 		k.shared[kind] = sync.OnceValues(func() (*service.Instance, error) {
 			i, err := service.New(ctx, kind, filepath.Join(dir, "shared-"+string(kind)))
 			if err == nil {
@@ -182,7 +188,7 @@ func (k *keeper) answer(ctx context.Context, conn net.Conn) error {
 func (k *keeper) do(ctx context.Context, req request) (reply, error) {
 	switch req.Op {
 	case opPing:
-		return reply{}, nil
+		return reply{PID: os.Getpid()}, nil
 	case opShare:
 		get, ok := k.shared[req.Kind]
 		if !ok {

@@ -31,7 +31,8 @@ const (
 )
 
 type reply struct {
-	ID          string
+	PID         int    // of the keeper, in the answer to a ping
+	ID          string // of a private server
 	Endpoints   service.Endpoints
 	Error       string
 	Unavailable bool // Error says what is missing on this machine

@@ -83,13 +83,18 @@ func newContainer(ctx context.Context, kind Kind) (*Instance, error) {
 		machine.signal = docker.SIGINT
 		i.Endpoints = Endpoints{URL: pgURL(host, ports[0])}
 		i.ready = func(ctx context.Context) error { return pgReady(ctx, i.URL) }
-	case RabbitMQ:
+	default:
 		config.Image = cmp.Or(os.Getenv(RabbitMQImageVariable), rabbitmqImage)
 		// The node's name, and with it its data, hangs on the host's name.
 		config.Hostname = "pulse"
-		bindings["5672/tcp"], bindings["15672/tcp"] = bind(ports[0]), bind(ports[1])
+		bindings["5672/tcp"] = bind(ports[0])
+		managementPort := 0
+		if kind == ManagedRabbitMQ {
+			managementPort = ports[1]
+			bindings["15672/tcp"] = bind(managementPort)
+		}
 		machine.signal = docker.SIGTERM
-		i.Endpoints = rabbitEndpoints(host, ports[0], ports[1])
+		i.Endpoints = rabbitEndpoints(host, ports[0], managementPort)
 		i.ready = i.rabbitReady
 	}
 	config.Labels = map[string]string{containerLabel: strconv.Itoa(os.Getpid())}

@@ -20,7 +20,10 @@ import (
 
 const rabbitUser, rabbitPassword = "guest", "guest"
 
-func newLocalRabbitMQ(dir string) (*Instance, error) {
+// dialLimit bounds one attempt to reach a server that may not be up yet.
+const dialLimit = 2 * time.Second
+
+func newLocalRabbitMQ(dir string, kind Kind) (*Instance, error) {
 	server, err := findRabbitMQ()
 	if err != nil {
 		return nil, err
@@ -38,16 +41,21 @@ func newLocalRabbitMQ(dir string) (*Instance, error) {
 		return nil, err
 	}
 	config, plugins := filepath.Join(dir, "rabbitmq.conf"), filepath.Join(dir, "enabled_plugins")
-	if err := user.writeFile(config, strings.Join([]string{
+	settings := []string{
 		"listeners.tcp.1 = 127.0.0.1:" + strconv.Itoa(amqpPort),
-		"management.tcp.ip = 127.0.0.1",
-		"management.tcp.port = " + strconv.Itoa(managementPort),
 		"disk_free_limit.absolute = 50MB",
-		"",
-	}, "\n")); err != nil {
+	}
+	enabled := "[]."
+	if kind == ManagedRabbitMQ {
+		settings = append(settings, "management.tcp.ip = 127.0.0.1", "management.tcp.port = "+strconv.Itoa(managementPort))
+		enabled = "[rabbitmq_management]."
+	} else {
+		managementPort = 0
+	}
+	if err := user.writeFile(config, strings.Join(settings, "\n")+"\n"); err != nil {
 		return nil, err
 	}
-	if err := user.writeFile(plugins, "[rabbitmq_management].\n"); err != nil {
+	if err := user.writeFile(plugins, enabled+"\n"); err != nil {
 		return nil, err
 	}
 	// Erlang's port mapper outlives the servers that start it and is shared by
@@ -80,6 +88,8 @@ func newLocalRabbitMQ(dir string) (*Instance, error) {
 	return i, nil
 }
 
+// rabbitEndpoints makes the addresses; without a management port, of AMQP
+// alone.
 func rabbitEndpoints(host string, amqpPort, managementPort int) Endpoints {
 	address := func(scheme string, port int) string {
 		return (&url.URL{
@@ -89,16 +99,28 @@ func rabbitEndpoints(host string, amqpPort, managementPort int) Endpoints {
 			Path:   "/",
 		}).String()
 	}
-	return Endpoints{URL: address("amqp", amqpPort), ManagementURL: address("http", managementPort)}
+	endpoints := Endpoints{URL: address("amqp", amqpPort)}
+	if managementPort != 0 {
+		endpoints.ManagementURL = address("http", managementPort)
+	}
+	return endpoints
 }
 
-// rabbitReady tries both doors: they open at different moments.
+// rabbitReady tries both doors where there are two: they open at different
+// moments.
 func (i *Instance) rabbitReady(ctx context.Context) error {
+	conn, err := amqp.DialConfig(i.URL, amqp.Config{Dial: amqp.DefaultDial(dialLimit)})
+	if err != nil {
+		return err
+	}
+	if err := conn.Close(); err != nil || i.ManagementURL == "" {
+		return err
+	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, i.ManagementURL+"api/whoami", nil)
 	if err != nil {
 		return err
 	}
-	client := http.Client{Timeout: 2 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+	client := http.Client{Timeout: dialLimit, Transport: &http.Transport{DisableKeepAlives: true}}
 	res, err := client.Do(req)
 	if err != nil {
 		return err
@@ -110,11 +132,7 @@ func (i *Instance) rabbitReady(ctx context.Context) error {
 	if res.StatusCode != http.StatusOK {
 		return fmt.Errorf("management API answers %s", res.Status)
 	}
-	conn, err := amqp.DialConfig(i.URL, amqp.Config{Dial: amqp.DefaultDial(2 * time.Second)})
-	if err != nil {
-		return err
-	}
-	return conn.Close()
+	return nil
 }
 
 // findRabbitMQ returns the path of rabbitmq-server. Debian's wrapper in PATH

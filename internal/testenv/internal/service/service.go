@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -20,7 +21,13 @@ type Kind string
 const (
 	Postgres Kind = "postgres"
 	RabbitMQ Kind = "rabbitmq"
+	// ManagedRabbitMQ is RabbitMQ with its management API. That serves to make
+	// virtual hosts in milliseconds, but takes five seconds more to stop.
+	ManagedRabbitMQ Kind = "rabbitmq-management"
 )
+
+// Kinds are all there are.
+var Kinds = []Kind{Postgres, RabbitMQ, ManagedRabbitMQ}
 
 // Manner is a way to end a server.
 type Manner string
@@ -48,7 +55,7 @@ var ErrUnavailable = errors.New("not available")
 // Endpoints say where a server is reached. They stay the same over restarts.
 type Endpoints struct {
 	URL           string   // postgres://… or amqp://…, with administrator's credentials
-	ManagementURL string   // http://… of RabbitMQ's management API; empty for PostgreSQL
+	ManagementURL string   // http://… of the management API of a ManagedRabbitMQ
 	Source        string   // "docker" or "binaries"
 	Notes         []string // sources that were tried before, and why they failed
 }
@@ -78,7 +85,7 @@ type machine interface {
 
 // New makes and starts a server whose files live in dir, which must not exist.
 func New(ctx context.Context, kind Kind, dir string) (*Instance, error) {
-	if kind != Postgres && kind != RabbitMQ {
+	if !slices.Contains(Kinds, kind) {
 		return nil, fmt.Errorf("unknown service %q", kind)
 	}
 	container, why := newContainer(ctx, kind)
@@ -91,8 +98,8 @@ func New(ctx context.Context, kind Kind, dir string) (*Instance, error) {
 	switch kind {
 	case Postgres:
 		local, err = newLocalPostgres(ctx, dir)
-	case RabbitMQ:
-		local, err = newLocalRabbitMQ(dir)
+	default:
+		local, err = newLocalRabbitMQ(dir, kind)
 	}
 	if errors.Is(err, ErrUnavailable) {
 		return nil, fmt.Errorf("%w; nor by Docker: %w", err, why)

@@ -1,0 +1,137 @@
+// Command with runs a command beside a PostgreSQL and a RabbitMQ server of its
+// own, to play with:
+//
+//	go run ./internal/testenv/with -- bash
+//
+// The command finds in its environment two databases (PULSE_OUTBOX_DB,
+// PULSE_INBOX_DB), the broker (PULSE_AMQP_URL), and shell commands that stop
+// and start the broker (PULSE_BROKER_STOP_CMD, PULSE_BROKER_START_CMD); with
+// prints them for a second terminal. When the command ends, so do the servers, and their
+// data is deleted. Where the servers come from, package testenv says; tests
+// do not need this program.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"os/exec"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/asimalizada/pulse-events/internal/testenv"
+	"github.com/asimalizada/pulse-events/internal/testenv/internal/keeper"
+	"github.com/asimalizada/pulse-events/internal/testenv/internal/service"
+)
+
+func main() {
+	testenv.Init()
+	args := os.Args[1:]
+	if len(args) > 0 && args[0] == "--" {
+		args = args[1:]
+	}
+	if len(args) == 0 {
+		fmt.Fprintln(os.Stderr, "usage: go run ./internal/testenv/with -- command [argument...]")
+		os.Exit(2)
+	}
+	err := run(args)
+	// The command has said itself what was wrong.
+	if exit := (*exec.ExitError)(nil); errors.As(err, &exit) && exit.Exited() {
+		os.Exit(exit.ExitCode())
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "error:", err)
+		os.Exit(1)
+	}
+}
+
+// run starts the servers, runs the command and removes the servers.
+func run(args []string) (err error) {
+	fmt.Fprintln(os.Stderr, "starting PostgreSQL and RabbitMQ ...")
+	client, err := keeper.Join()
+	if err != nil {
+		return err
+	}
+	var servers []*keeper.Server
+	defer func() {
+		for _, s := range servers {
+			err = errors.Join(err, s.Remove())
+		}
+	}()
+	for _, kind := range []service.Kind{service.Postgres, service.RabbitMQ} {
+		s, err := client.Make(kind)
+		if err != nil {
+			return err
+		}
+		servers = append(servers, s)
+		for _, note := range s.Notes {
+			fmt.Fprintln(os.Stderr, note)
+		}
+	}
+	env, err := environment(servers[0], servers[1])
+	if err != nil {
+		return err
+	}
+	for _, line := range env {
+		name, value, _ := strings.Cut(line, "=")
+		fmt.Fprintf(os.Stderr, "export %s='%s'\n", name, strings.ReplaceAll(value, "'", `'\''`))
+	}
+	// Ctrl-C goes to the command as well, which decides what it means.
+	interrupts := make(chan os.Signal, 1)
+	signal.Notify(interrupts, os.Interrupt, syscall.SIGTERM)
+	defer signal.Stop(interrupts)
+	cmd := exec.Command(args[0], args[1:]...)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	cmd.Env = append(os.Environ(), env...)
+	return cmd.Run()
+}
+
+// environment makes the databases and says where everything is.
+func environment(postgres, rabbitmq *keeper.Server) ([]string, error) {
+	outbox, err := createDatabase(postgres.URL, "orders")
+	if err != nil {
+		return nil, err
+	}
+	inbox, err := createDatabase(postgres.URL, "notifications")
+	if err != nil {
+		return nil, err
+	}
+	stop, err := rabbitmq.StopCommand(service.Graceful)
+	if err != nil {
+		return nil, err
+	}
+	start, err := rabbitmq.StartCommand()
+	if err != nil {
+		return nil, err
+	}
+	return []string{
+		"PULSE_OUTBOX_DB=" + outbox,
+		"PULSE_INBOX_DB=" + inbox,
+		"PULSE_AMQP_URL=" + rabbitmq.URL,
+		"PULSE_BROKER_STOP_CMD=" + stop,
+		"PULSE_BROKER_START_CMD=" + start,
+	}, nil
+}
+
+// createDatabase makes a database and returns its URL.
+func createDatabase(server, name string) (string, error) {
+	u, err := url.Parse(server)
+	if err != nil {
+		return "", err
+	}
+	u.Path = "/" + name
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	conn, err := pgx.Connect(ctx, server)
+	if err != nil {
+		return "", err
+	}
+	_, err = conn.Exec(ctx, "CREATE DATABASE "+pgx.Identifier{name}.Sanitize())
+	return u.String(), errors.Join(err, conn.Close(ctx))
+}
