@@ -1,0 +1,129 @@
+// Package postgres opens PostgreSQL through pgx for programs of ours, and
+// tells an outage from an error.
+package postgres
+
+import (
+	"cmp"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/stdlib"
+	"github.com/jmoiron/sqlx"
+
+	"github.com/asimalizada/pulse-events/internal/sqldb"
+)
+
+// Config says how to reach a database.
+type Config struct {
+	// URL such as postgres://user:password@host:5432/database. Required.
+	URL string
+	// Name of the application as pg_stat_activity shows it. Defaults to the
+	// URL's application_name, else to "pulse-events".
+	Name string
+	// MaxConns is the size of the pool. Defaults to 16.
+	MaxConns int
+	// ConnectTimeout bounds one attempt to connect. Defaults to the URL's
+	// connect_timeout, else to 5 s.
+	ConnectTimeout time.Duration
+}
+
+const (
+	defaultMaxConns       = 16
+	defaultConnectTimeout = 5 * time.Second
+	// Connections are renewed, so that a pool spreads again after a fail-over.
+	connLifetime = 30 * time.Minute
+	connIdleTime = 5 * time.Minute
+)
+
+const urlHint = "expected postgres://user:password@host:5432/database, with reserved characters in user and password percent-encoded"
+
+// Validate returns every problem at once, or nil. No text holds the password.
+func (c Config) Validate() error {
+	_, err := c.parse()
+	return err
+}
+
+func (c Config) parse() (*pgx.ConnConfig, error) {
+	var problems []error
+	if c.MaxConns < 0 {
+		problems = append(problems, fmt.Errorf("MaxConns: %d; must not be negative", c.MaxConns))
+	}
+	if c.ConnectTimeout < 0 {
+		problems = append(problems, fmt.Errorf("ConnectTimeout: %v; must not be negative", c.ConnectTimeout))
+	}
+	parsed, err := parseURL(c.URL)
+	if err != nil {
+		problems = append(problems, err)
+	}
+	return parsed, errors.Join(problems...)
+}
+
+// parseURL never quotes what it could not parse: a password with a reserved
+// character ends up in any part of such a URL.
+func parseURL(raw string) (*pgx.ConnConfig, error) {
+	if raw == "" {
+		return nil, fmt.Errorf("URL: is empty; %s", urlHint)
+	}
+	u, err := url.Parse(raw)
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("URL: cannot be parsed; %s", urlHint)
+	case u.Scheme != "postgres" && u.Scheme != "postgresql":
+		return nil, fmt.Errorf("URL: does not begin with postgres:// or postgresql://; %s", urlHint)
+	case strings.Contains(u.Path+u.RawQuery+u.Fragment, "@"):
+		return nil, fmt.Errorf("URL: has an @ behind the host, as from an unencoded password; %s", urlHint)
+	}
+	parsed, err := pgx.ParseConfig(raw)
+	if err != nil {
+		return nil, fmt.Errorf("URL: port, sslmode or another parameter is not understood; %s", urlHint)
+	}
+	return parsed, nil
+}
+
+// Open returns a pool of connections. It does not touch the network: a
+// database that is away shows at the first query. Close ends the pool.
+func Open(c Config) (*sqlx.DB, error) {
+	parsed, err := c.parse()
+	if err != nil {
+		return nil, fmt.Errorf("postgres: %w", err)
+	}
+	if c.ConnectTimeout > 0 || parsed.ConnectTimeout == 0 {
+		parsed.ConnectTimeout = cmp.Or(c.ConnectTimeout, defaultConnectTimeout)
+	}
+	if c.Name != "" || parsed.RuntimeParams["application_name"] == "" {
+		parsed.RuntimeParams["application_name"] = cmp.Or(c.Name, "pulse-events")
+	}
+	size := cmp.Or(c.MaxConns, defaultMaxConns)
+	db := stdlib.OpenDB(*parsed)
+	db.SetMaxOpenConns(size)
+	db.SetMaxIdleConns(size)
+	db.SetConnMaxLifetime(connLifetime)
+	db.SetConnMaxIdleTime(connIdleTime)
+	return sqlx.NewDb(db, "pgx"), nil
+}
+
+// Unreachable reports whether err says that no working connection to the
+// database could be had, so that the same may succeed later: refused, lost or
+// timed out, starting or shutting down, out of connections. Wrong credentials
+// and a database that does not exist are none of these.
+func Unreachable(err error) bool {
+	if state := sqldb.SQLState(err); state != "" {
+		return strings.HasPrefix(state, "08") || strings.HasPrefix(state, "57P") || state == "53300"
+	}
+	if _, ok := errors.AsType[*pgconn.ConnectError](err); ok {
+		return true
+	}
+	if _, ok := errors.AsType[net.Error](err); ok { // context.DeadlineExceeded is one
+		return true
+	}
+	return errors.Is(err, driver.ErrBadConn) || errors.Is(err, pgconn.ErrConnClosed) ||
+		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
+}

@@ -1,0 +1,75 @@
+// Package settings reads what a program is told by its environment, and
+// gathers every problem so that all of them can be named at once.
+package settings
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+)
+
+// Reader reads variables and remembers what was wrong with them.
+type Reader struct {
+	lookup   func(string) (string, bool)
+	problems []error
+}
+
+// NewReader reads through lookup, such as os.LookupEnv. Empty variables count
+// as not set.
+func NewReader(lookup func(string) (string, bool)) *Reader { return &Reader{lookup: lookup} }
+
+// String returns the variable, or fallback where it is not set.
+func (r *Reader) String(name, fallback string) string {
+	if value, _ := r.lookup(name); value != "" {
+		return value
+	}
+	return fallback
+}
+
+// Secret returns the variable, or the content of the file that name_FILE
+// names, without the line's end. Setting both is a problem. Problems never
+// hold the value.
+func (r *Reader) Secret(name string) string {
+	fileName := name + "_FILE"
+	value, path := r.String(name, ""), r.String(fileName, "")
+	switch {
+	case path == "":
+		return value
+	case value != "":
+		r.Problem(name, fmt.Errorf("%s is set as well; set one of them", fileName))
+		return value
+	}
+	content, err := os.ReadFile(path)
+	if err != nil {
+		r.Problem(fileName, err)
+		return ""
+	}
+	if value = strings.TrimRight(string(content), "\r\n"); value == "" {
+		r.Problem(fileName, fmt.Errorf("the file %s is empty", path))
+	}
+	return value
+}
+
+// Bool returns the variable as true or false, or fallback where it is not set.
+func (r *Reader) Bool(name string, fallback bool) bool {
+	text := r.String(name, "")
+	if text == "" {
+		return fallback
+	}
+	value, err := strconv.ParseBool(text)
+	if err != nil {
+		r.Problem(name, fmt.Errorf("%q is neither true nor false", text))
+		return fallback
+	}
+	return value
+}
+
+// Problem adds a problem with the named variable.
+func (r *Reader) Problem(name string, err error) {
+	r.problems = append(r.problems, fmt.Errorf("%s: %w", name, err))
+}
+
+// Err returns every problem so far, or nil.
+func (r *Reader) Err() error { return errors.Join(r.problems...) }
