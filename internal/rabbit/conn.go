@@ -1,0 +1,242 @@
+package rabbit
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	amqp "github.com/rabbitmq/amqp091-go"
+)
+
+const (
+	// callGrace is what a write or a call may still take once its context has
+	// ended, before it is held to be stuck and the connection is cut.
+	callGrace = time.Second
+	// closeTimeout bounds the closing handshake.
+	closeTimeout = 2 * time.Second
+)
+
+// ErrAccess is matched by errors of connecting that wrong credentials or
+// missing permissions bring about: somebody has to act.
+var ErrAccess = errors.New("access refused by the broker")
+
+// Conn is one connection to a broker. It lives until it is lost or closed and
+// is then done with; Supervise makes the next one.
+type Conn struct {
+	*amqp.Connection
+	cfg Config
+	raw *guardedConn
+	wg  sync.WaitGroup
+
+	mu      sync.Mutex
+	closed  bool
+	blocked string        // the broker's reason while it blocks publishing
+	changed chan struct{} // closed and replaced when blocked changes
+}
+
+// Dial makes one connection, unsupervised: the caller closes it. It is for
+// work that must not touch the connection others use.
+func Dial(ctx context.Context, cfg Config) (*Conn, error) {
+	cfg = cfg.withDefaults()
+	ctx, cancel := context.WithTimeout(ctx, cfg.DialTimeout)
+	defer cancel()
+
+	var raw *guardedConn
+	var stop func() bool
+	properties := amqp.NewConnectionProperties()
+	properties["product"] = "pulse-events"
+	properties.SetClientConnectionName(cfg.Name)
+	delete(properties, "version") // the library's, not the product's
+	settings := amqp.Config{
+		Heartbeat:  cfg.Heartbeat,
+		Properties: properties,
+		Dial: func(network, addr string) (net.Conn, error) {
+			conn, err := new(net.Dialer).DialContext(ctx, network, addr)
+			if err != nil {
+				return nil, err
+			}
+			deadline, _ := ctx.Deadline()
+			if err := conn.SetDeadline(deadline); err != nil {
+				return nil, errors.Join(err, conn.Close())
+			}
+			raw = &guardedConn{Conn: conn, timeout: cfg.CallTimeout}
+			stop = context.AfterFunc(ctx, func() { _ = raw.Close() })
+			return raw, nil
+		},
+	}
+	if cfg.TLS != nil {
+		settings.TLSClientConfig = cfg.TLS.Clone() // the library writes to it
+	}
+	conn, err := amqp.DialConfig(cfg.URL, settings)
+	if raw != nil && !stop() {
+		err = errors.Join(err, context.Cause(ctx))
+	}
+	if err != nil {
+		if raw != nil {
+			_ = raw.Close() // the library leaves it open after a failed login
+		}
+		return nil, redact(explainDial(ctx, cfg, err), cfg.URL)
+	}
+	raw.opened(conn.Config.Heartbeat)
+	c := &Conn{Connection: conn, cfg: cfg, raw: raw, changed: make(chan struct{})}
+	alarms := conn.NotifyBlocked(make(chan amqp.Blocking, 16))
+	c.wg.Go(func() { c.watchAlarms(alarms) })
+	return c, nil
+}
+
+// explainDial says which of the things that go wrong on the way in it was.
+// A broker that refuses a login may just hang up, for which the library
+// answers ErrCredentials; so it does for one that hangs.
+func explainDial(ctx context.Context, cfg Config, err error) error {
+	var reply *amqp.Error
+	var unknownCA *tls.CertificateVerificationError
+	switch {
+	case ctx.Err() != nil:
+		return fmt.Errorf("connect to %s: no answer within %v: %w", RedactURL(cfg.URL), cfg.DialTimeout, context.Cause(ctx))
+	case errors.As(err, &reply) && (reply.Code == amqp.AccessRefused || reply.Code == amqp.NotAllowed):
+		return fmt.Errorf("connect to %s: %w: %w; check user, password and virtual host, and the user's permissions on it",
+			RedactURL(cfg.URL), ErrAccess, err)
+	case errors.As(err, &unknownCA):
+		return fmt.Errorf("connect to %s: the server's certificate is not trusted: %w; name its certificate authority", RedactURL(cfg.URL), err)
+	}
+	return fmt.Errorf("connect to %s: %w", RedactURL(cfg.URL), err)
+}
+
+// Close ends the connection, with everything on it, within a few seconds and
+// returns when it is gone.
+func (c *Conn) Close() {
+	c.mu.Lock()
+	c.closed = true
+	blocked := c.blocked != ""
+	c.mu.Unlock()
+	if !blocked { // a blocking broker does not read, so it would not answer
+		_ = c.CloseDeadline(time.Now().Add(closeTimeout))
+	}
+	_ = c.raw.Close()
+	c.wg.Wait()
+}
+
+// Do runs call, one request of the library that waits for the broker's
+// answer. The library can neither be given a deadline nor be interrupted, so
+// when there is no answer in time, or ctx ends, the connection is cut.
+func (c *Conn) Do(ctx context.Context, call func() error) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, c.cfg.CallTimeout,
+		fmt.Errorf("no answer from the broker within %v", c.cfg.CallTimeout))
+	defer cancel()
+	done := c.cutWhenStuck(ctx)
+	err := call()
+	if done() {
+		return context.Cause(ctx)
+	}
+	return err
+}
+
+// cutWhenStuck cuts the connection when ctx ends and done has not been called
+// a moment later. done reports whether it came to that.
+func (c *Conn) cutWhenStuck(ctx context.Context) (done func() (cut bool)) {
+	finished, exited := make(chan struct{}), make(chan bool, 1)
+	stop := context.AfterFunc(ctx, func() {
+		grace := time.NewTimer(callGrace)
+		defer grace.Stop()
+		select {
+		case <-finished:
+			exited <- false
+		case <-grace.C:
+			_ = c.raw.Close()
+			exited <- true
+		}
+	})
+	return func() bool {
+		close(finished)
+		return !stop() && <-exited
+	}
+}
+
+// closeLater closes a channel whose remaining answers nobody waits for. The
+// broker may take its time; Close of the connection ends the wait.
+func (c *Conn) closeLater(ch *amqp.Channel) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.closed {
+		c.wg.Go(func() { _ = ch.Close() })
+	}
+}
+
+// Blocked returns the broker's reason for not taking messages at present
+// (low on memory, or on disk), or "", and a channel that is closed when that
+// changes. A broker tells a connection only once it has published.
+func (c *Conn) Blocked() (reason string, changed <-chan struct{}) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.blocked, c.changed
+}
+
+func (c *Conn) watchAlarms(alarms <-chan amqp.Blocking) {
+	defer c.setBlocked("") // nobody is to wait for a connection that is gone
+	for alarm := range alarms {
+		reason := ""
+		if alarm.Active {
+			reason = alarm.Reason
+			if reason == "" {
+				reason = "no reason given"
+			}
+			c.cfg.Logger.Warn("broker blocks publishing", "connection", c.cfg.Name, "reason", reason)
+		} else {
+			c.cfg.Logger.Info("broker takes messages again", "connection", c.cfg.Name)
+		}
+		c.setBlocked(reason)
+	}
+}
+
+func (c *Conn) setBlocked(reason string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.blocked = reason
+	close(c.changed)
+	c.changed = make(chan struct{})
+}
+
+// guardedConn gives every write a deadline of its own. The library sets none,
+// and one stuck write holds the locks that its own shutdown needs.
+type guardedConn struct {
+	net.Conn
+	timeout time.Duration
+	open    atomic.Bool // the login, which has a deadline of its own, is over
+}
+
+func (g *guardedConn) opened(heartbeat time.Duration) {
+	g.open.Store(true)
+	if heartbeat > 0 {
+		// The library sets a read deadline with every frame it reads; a peer
+		// that falls silent at once would never get one.
+		_ = g.Conn.SetReadDeadline(time.Now().Add(3 * heartbeat / 2))
+	}
+}
+
+func (g *guardedConn) Write(p []byte) (int, error) {
+	if g.open.Load() {
+		if err := g.SetWriteDeadline(time.Now().Add(g.timeout)); err != nil {
+			return 0, err
+		}
+	}
+	n, err := g.Conn.Write(p)
+	if errors.Is(err, os.ErrDeadlineExceeded) && g.open.Load() {
+		err = fmt.Errorf("the network took no data for %v: %w", g.timeout, err)
+	}
+	return n, err
+}
+
+// SetDeadline is what the library calls to bound its closing handshake; from
+// then on the deadline stands.
+func (g *guardedConn) SetDeadline(t time.Time) error {
+	if !t.IsZero() {
+		g.open.Store(false)
+	}
+	return g.Conn.SetDeadline(t)
+}

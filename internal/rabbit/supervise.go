@@ -1,0 +1,95 @@
+package rabbit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	amqp "github.com/rabbitmq/amqp091-go"
+)
+
+// Supervise connects, runs session on the connection, closes it, waits, and
+// connects again, until ctx ends; it starts with the broker down and never
+// gives up. A session returns when its connection is of no more use (see
+// Conn.Lost) or ctx has ended; one that outlived MaxBackoff lets the next
+// attempt begin with MinBackoff. Nothing of a connection is left running when
+// Supervise returns. cfg must be valid.
+func Supervise(ctx context.Context, cfg Config, session func(ctx context.Context, conn *Conn) error) {
+	cfg = cfg.withDefaults()
+	backoff := cfg.MinBackoff
+	for ctx.Err() == nil {
+		err := attempt(ctx, cfg, func(conn *Conn) error {
+			began := time.Now()
+			defer func() {
+				if time.Since(began) > cfg.MaxBackoff {
+					backoff = cfg.MinBackoff
+				}
+			}()
+			return session(ctx, conn)
+		})
+		if ctx.Err() != nil {
+			return
+		}
+		report(ctx, cfg, err)
+		wait := time.NewTimer(backoff/2 + rand.N(backoff/2+1))
+		select {
+		case <-ctx.Done():
+		case <-wait.C:
+		}
+		wait.Stop()
+		backoff = min(2*backoff, cfg.MaxBackoff)
+	}
+}
+
+func attempt(ctx context.Context, cfg Config, session func(*Conn) error) error {
+	conn, err := Dial(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	cfg.Logger.InfoContext(ctx, "connected to the broker", "connection", cfg.Name, "url", RedactURL(cfg.URL))
+	if err := session(conn); err != nil {
+		return redact(fmt.Errorf("connection to %s: %w", RedactURL(cfg.URL), err), cfg.URL)
+	}
+	return fmt.Errorf("connection to %s: session ended", RedactURL(cfg.URL))
+}
+
+// report tells of a failure where somebody has to act more loudly than of one
+// that time cures.
+func report(ctx context.Context, cfg Config, err error) {
+	if errors.Is(err, ErrAccess) || errors.Is(err, ErrTopology) {
+		cfg.Logger.ErrorContext(ctx, "broker refuses us; trying on", "connection", cfg.Name, "error", err)
+	} else {
+		cfg.Logger.WarnContext(ctx, "broker is not available; trying on", "connection", cfg.Name, "error", err)
+	}
+	if cfg.OnFailure != nil {
+		cfg.OnFailure(err)
+	}
+}
+
+// ErrLost is the bare reason where the broker gave none.
+var ErrLost = errors.New("connection lost")
+
+// Lost returns a channel that yields the reason once the connection is gone.
+// Ask once per listener, at the session's start.
+func (c *Conn) Lost() <-chan error {
+	closed := c.NotifyClose(make(chan *amqp.Error, 1))
+	lost := make(chan error, 1)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		lost <- ErrLost
+		return lost
+	}
+	c.wg.Go(func() { lost <- closeReason(<-closed) })
+	return lost
+}
+
+func closeReason(err *amqp.Error) error {
+	if err == nil {
+		return ErrLost
+	}
+	return fmt.Errorf("%w: %w", ErrLost, err)
+}
