@@ -17,9 +17,6 @@ import (
 	"github.com/jmoiron/sqlx"
 )
 
-// ErrSchema is matched by errors about a schema that is missing or behind.
-var ErrSchema = errors.New("schema missing or behind")
-
 // Migration is one numbered step of a schema.
 type Migration struct {
 	Version   int       // from 1, without gaps
@@ -70,7 +67,7 @@ func (m *Migrator) Steps() []Migration { return slices.Clone(m.steps) }
 // nothing on a schema that is up to date. Processes that migrate at once wait
 // for one another. A schema newer than this program is left alone.
 func (m *Migrator) Up(ctx context.Context, db *sqlx.DB) (applied []Migration, err error) {
-	tx, err := db.BeginTxx(ctx, nil)
+	tx, err := db.BeginTxx(ctx, m.dialect.ReadCommitted())
 	if err != nil {
 		return nil, fmt.Errorf("migrate %s: %w", m.table, err)
 	}
@@ -93,13 +90,16 @@ func (m *Migrator) Up(ctx context.Context, db *sqlx.DB) (applied []Migration, er
 		if _, err := tx.ExecContext(ctx, step.SQL); err != nil {
 			return nil, fmt.Errorf("step %d %s: %w", step.Version, step.Name, err)
 		}
-		insert := tx.Rebind(`INSERT INTO ` + m.table + ` (version, name) VALUES (?, ?)`)
+		insert := m.dialect.Rebind(`INSERT INTO ` + m.table + ` (version, name) VALUES (?, ?)`)
 		if _, err := tx.ExecContext(ctx, insert, step.Version, step.Name); err != nil {
 			return nil, err
 		}
 		applied = append(applied, step)
 	}
-	return applied, tx.Commit()
+	if err := tx.Commit(); err != nil {
+		return nil, err
+	}
+	return applied, nil
 }
 
 func (m *Migrator) versionTable() string {

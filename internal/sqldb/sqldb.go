@@ -4,12 +4,14 @@
 package sqldb
 
 import (
+	"database/sql"
 	"embed"
 	"errors"
 	"fmt"
 	"path"
-	"slices"
 	"strings"
+
+	"github.com/jmoiron/sqlx"
 )
 
 // Dialect names a database whose SQL files we carry.
@@ -46,6 +48,25 @@ func (d Dialect) Check() error {
 	return fmt.Errorf("%w: dialect %q (have %s, %s)", ErrDialect, string(d), PostgreSQL, SQLite)
 }
 
+// Rebind turns the ? marks of a query into the dialect's own. The dialect
+// decides, not the driver's name, which wrappers change.
+func (d Dialect) Rebind(query string) string {
+	if d == PostgreSQL {
+		return sqlx.Rebind(sqlx.DOLLAR, query)
+	}
+	return query
+}
+
+// ReadCommitted returns the options of a transaction that sees what others
+// have committed while it waited for them, even where the database's default is
+// an older snapshot. On SQLite nobody commits beside a write transaction.
+func (d Dialect) ReadCommitted() *sql.TxOptions {
+	if d == PostgreSQL {
+		return &sql.TxOptions{Isolation: sql.LevelReadCommitted}
+	}
+	return nil
+}
+
 // Queries are the SQL files of one package in one dialect, by file name
 // without its ending.
 type Queries map[string]string
@@ -68,9 +89,21 @@ func LoadQueries(files embed.FS, root string, d Dialect) Queries {
 		if err != nil {
 			panic(fmt.Sprintf("sqldb: %v", err))
 		}
-		queries[name] = string(text)
+		queries[name] = withoutComments(string(text))
 	}
 	return queries
+}
+
+// withoutComments drops the lines that are for readers of the file, so that
+// neither wire nor statement statistics carry them.
+func withoutComments(text string) string {
+	var b strings.Builder
+	for line := range strings.Lines(text) {
+		if !strings.HasPrefix(strings.TrimSpace(line), "--") {
+			b.WriteString(line)
+		}
+	}
+	return strings.TrimSpace(b.String())
 }
 
 // Get returns the query of that name. A missing one is a defect of the build:
@@ -81,44 +114,4 @@ func (q Queries) Get(name string) string {
 		panic("sqldb: no query " + name)
 	}
 	return text
-}
-
-// SQLState returns the five-letter SQLSTATE of a PostgreSQL error, whichever
-// driver raised it, or "".
-func SQLState(err error) string {
-	var e interface{ SQLState() string }
-	if errors.As(err, &e) {
-		return e.SQLState()
-	}
-	return ""
-}
-
-// Retryable reports whether the database itself ended the transaction so that
-// it may be run again from its start: a deadlock, a serialization failure, a
-// lock timeout; on SQLite, a busy database.
-func Retryable(err error) bool {
-	switch SQLState(err) {
-	case "40001", "40P01", "55P03":
-		return true
-	}
-	return sqliteBusy(err)
-}
-
-func sqliteBusy(err error) bool {
-	return err != nil && (strings.Contains(err.Error(), "database is locked") || strings.Contains(err.Error(), "SQLITE_BUSY"))
-}
-
-// Schema marks err with ErrSchema where it says that a table or column is
-// missing, and returns any other error as it is.
-func Schema(err error) error {
-	if err == nil || errors.Is(err, ErrSchema) {
-		return err
-	}
-	state := SQLState(err)
-	text := err.Error()
-	if slices.Contains([]string{"42P01", "42703", "3F000"}, state) ||
-		strings.Contains(text, "no such table") || strings.Contains(text, "no such column") {
-		return fmt.Errorf("%w: %w", ErrSchema, err)
-	}
-	return err
 }

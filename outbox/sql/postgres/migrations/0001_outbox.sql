@@ -21,18 +21,24 @@ CREATE TABLE outbox_messages (
   attempts       integer     NOT NULL DEFAULT 0,
   occurred_at    timestamptz NOT NULL DEFAULT clock_timestamp(),
   created_at     timestamptz NOT NULL DEFAULT clock_timestamp(),
-  -- When it may go out (again): the producer's delay, later the relay's backoff.
-  available_at   timestamptz NOT NULL DEFAULT clock_timestamp(),
+  -- When it may go out (again): the producer's delay, later the relay's backoff. The statement's
+  -- start is never after created_at, which keeps rows due at once out of outbox_messages_due.
+  available_at   timestamptz NOT NULL DEFAULT statement_timestamp(),
   published_at   timestamptz,
+  discarded_at   timestamptz,
   last_error     text        NOT NULL DEFAULT '',
 
   CONSTRAINT outbox_messages_id_key UNIQUE (id),
   CONSTRAINT outbox_messages_status CHECK (status IN ('pending', 'published', 'dead', 'discarded')),
   CONSTRAINT outbox_messages_published CHECK ((status = 'published') = (published_at IS NOT NULL)),
+  CONSTRAINT outbox_messages_discarded CHECK ((status = 'discarded') = (discarded_at IS NOT NULL)),
   CONSTRAINT outbox_messages_attempts CHECK (attempts >= 0),
+  -- A dead row holds back its key, and that is told by its attempts.
+  CONSTRAINT outbox_messages_dead CHECK (status <> 'dead' OR attempts > 0),
   -- What AMQP holds in a short string.
   CONSTRAINT outbox_messages_topic CHECK (octet_length(topic) BETWEEN 1 AND 255),
   CONSTRAINT outbox_messages_type CHECK (octet_length(type) BETWEEN 1 AND 255),
+  CONSTRAINT outbox_messages_key CHECK (octet_length(key) <= 255),
   CONSTRAINT outbox_messages_content_type CHECK (octet_length(content_type) <= 255),
   CONSTRAINT outbox_messages_correlation_id CHECK (octet_length(correlation_id) <= 255),
   CONSTRAINT outbox_messages_causation_id CHECK (octet_length(causation_id) <= 255),
@@ -52,6 +58,11 @@ CREATE INDEX outbox_messages_due ON outbox_messages (available_at)
 
 -- The dead, for those who look after them.
 CREATE INDEX outbox_messages_dead ON outbox_messages (seq) WHERE status = 'dead';
+CREATE INDEX outbox_messages_set_aside ON outbox_messages (seq) WHERE status = 'discarded';
+
+-- Rows of a span of time. BRIN, because the table is written in the order of its clock: a B-tree would cost
+-- every message two entries. For the same reason nothing else that people filter by has an index.
+CREATE INDEX outbox_messages_created ON outbox_messages USING brin (created_at) WITH (pages_per_range = 32, autosummarize = on);
 
 -- A queue table turns over: vacuum by count of dead rows, not by a share of a table that keeps history.
 ALTER TABLE outbox_messages SET (
@@ -62,10 +73,14 @@ ALTER TABLE outbox_messages SET (
 
 -- Who may publish which bucket. The token is new at each take-over and fences the write-back.
 CREATE TABLE outbox_leases (
-  bucket     smallint    PRIMARY KEY CHECK (bucket BETWEEN 0 AND 63),
-  owner      text        NOT NULL DEFAULT '',
-  token      bigint      NOT NULL DEFAULT 0,
-  expires_at timestamptz NOT NULL DEFAULT '-infinity'
+  bucket        smallint    PRIMARY KEY CHECK (bucket BETWEEN 0 AND 63),
+  owner         text        NOT NULL DEFAULT '',
+  token         bigint      NOT NULL DEFAULT 0,
+  expires_at    timestamptz NOT NULL DEFAULT '-infinity',
+  -- Grows with each retry or discard by hand in this bucket. Rows that were held back behind a relay's cursor
+  -- may be free then: a relay that reads another number than before reads its bucket from the beginning, or a
+  -- later row of the key would overtake them.
+  interventions bigint      NOT NULL DEFAULT 0
 );
 INSERT INTO outbox_leases (bucket) SELECT generate_series(0, 63);
 

@@ -1,0 +1,74 @@
+package sqldb
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// ErrSchema is matched by errors about a schema that is missing or behind.
+var ErrSchema = errors.New("schema missing or behind; migrate first")
+
+// SQLState returns the five-character SQLSTATE of a PostgreSQL error,
+// whichever driver raised it, or "".
+func SQLState(err error) string {
+	var e interface{ SQLState() string }
+	if errors.As(err, &e) {
+		return e.SQLState()
+	}
+	return ""
+}
+
+// Retryable reports whether the database itself ended the transaction so that
+// it may be run again from its start: a deadlock, a serialization failure, a
+// lock timeout; on SQLite, a busy database.
+func Retryable(err error) bool {
+	switch SQLState(err) {
+	case "40001", "40P01", "55P03":
+		return true
+	case "":
+		return mentions(err, "database is locked", "database table is locked", "SQLITE_BUSY")
+	}
+	return false
+}
+
+// UniqueViolation reports whether err says that a row with the same unique key
+// is there already. PostgreSQL names the constraint, SQLite the columns
+// (table.column): whatever the server's language, the name is in the text.
+func UniqueViolation(err error, constraint, columns string) bool {
+	switch SQLState(err) {
+	case "23505":
+		return mentions(err, constraint)
+	case "":
+		return mentions(err, "UNIQUE constraint failed: "+columns)
+	}
+	return false
+}
+
+// Schema marks err with ErrSchema where it says that a table, a column or the
+// schema itself is missing, and returns any other error as it is. It is for
+// errors of our own statements: the caller's SQL may lack tables of its own.
+func Schema(err error) error {
+	if err == nil || errors.Is(err, ErrSchema) {
+		return err
+	}
+	switch SQLState(err) {
+	case "42P01", "42703", "3F000":
+	case "":
+		if !mentions(err, "no such table", "no such column", "has no column named") {
+			return err
+		}
+	default:
+		return err
+	}
+	return fmt.Errorf("%w: %w", ErrSchema, err)
+}
+
+func mentions(err error, texts ...string) bool {
+	for _, text := range texts {
+		if err != nil && strings.Contains(err.Error(), text) {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,115 @@
+package outbox
+
+import (
+	"database/sql"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jmoiron/sqlx"
+)
+
+// Record is a row of the outbox: the message and what became of it.
+type Record struct {
+	Message
+	Status      Status
+	Attempts    int       // failures reported by the broker; outages are none
+	CreatedAt   time.Time // when it was enqueued, by the database's clock
+	PublishedAt time.Time // zero: it is not
+	DiscardedAt time.Time // zero: it is not
+	LastError   string    // of the last failure, or why it was discarded
+	Bucket      int       // the unit of leasing it belongs to
+	// BlockedBy is the failed message of the same key that this pending one
+	// waits for; zero: none. It goes out after that one is published, or
+	// discarded.
+	BlockedBy uuid.UUID
+}
+
+// Retrying reports whether the message has failed and will be tried again.
+func (r Record) Retrying() bool { return r.Status == Pending && r.Attempts > 0 }
+
+// row is a Record as the queries of this package select it.
+type row struct {
+	Seq           int64         `db:"seq"`
+	ID            uuid.UUID     `db:"id"`
+	Topic         string        `db:"topic"`
+	Type          string        `db:"type"`
+	Key           string        `db:"key"`
+	Payload       []byte        `db:"payload"`
+	ContentType   string        `db:"content_type"`
+	Headers       string        `db:"headers"`
+	CorrelationID string        `db:"correlation_id"`
+	CausationID   string        `db:"causation_id"`
+	Bucket        int           `db:"bucket"`
+	Status        Status        `db:"status"`
+	Attempts      int           `db:"attempts"`
+	OccurredAt    time.Time     `db:"occurred_at"`
+	CreatedAt     time.Time     `db:"created_at"`
+	AvailableAt   time.Time     `db:"available_at"`
+	PublishedAt   sql.NullTime  `db:"published_at"`
+	DiscardedAt   sql.NullTime  `db:"discarded_at"`
+	LastError     string        `db:"last_error"`
+	BlockedBy     uuid.NullUUID `db:"blocked_by"`
+}
+
+func (r row) record() (Record, error) {
+	headers, err := parseHeaders(r.Headers)
+	if err != nil {
+		return Record{}, fmt.Errorf("message %s: headers: %w", r.ID, err)
+	}
+	return Record{
+		Message: Message{
+			ID: r.ID, Topic: r.Topic, Type: r.Type, Key: r.Key, Payload: r.Payload, ContentType: r.ContentType,
+			Headers: headers, CorrelationID: r.CorrelationID, CausationID: r.CausationID,
+			OccurredAt: r.OccurredAt.UTC(), AvailableAt: r.AvailableAt.UTC(), Seq: r.Seq,
+		},
+		Status: r.Status, Attempts: r.Attempts, LastError: r.LastError, Bucket: r.Bucket, BlockedBy: r.BlockedBy.UUID,
+		CreatedAt: r.CreatedAt.UTC(), PublishedAt: utc(r.PublishedAt), DiscardedAt: utc(r.DiscardedAt),
+	}, nil
+}
+
+// parseHeaders reads the column headers; nil where there are none. Values
+// that a producer in plain SQL wrote as numbers or the like become their JSON text.
+func parseHeaders(text string) (map[string]string, error) {
+	if text == "{}" {
+		return nil, nil
+	}
+	var raw map[string]json.RawMessage
+	if err := json.Unmarshal([]byte(text), &raw); err != nil {
+		return nil, err
+	}
+	headers := make(map[string]string, len(raw))
+	for name, value := range raw {
+		var s string
+		if json.Unmarshal(value, &s) != nil {
+			s = string(value)
+		}
+		headers[name] = s
+	}
+	return headers, nil
+}
+
+func utc(t sql.NullTime) time.Time {
+	if !t.Valid {
+		return time.Time{}
+	}
+	return t.Time.UTC()
+}
+
+// scanRecords reads rows to their end and closes them.
+func scanRecords(rows *sqlx.Rows) (records []Record, err error) {
+	defer rows.Close()
+	for rows.Next() {
+		var r row
+		if err := rows.StructScan(&r); err != nil {
+			return nil, err
+		}
+		record, err := r.record()
+		if err != nil {
+			return nil, err
+		}
+		records = append(records, record)
+	}
+	return records, rows.Err()
+}
