@@ -1,0 +1,118 @@
+// Package argv puts a command line into the order that urfave/cli v2 can
+// read: every flag straight behind the command that declares it. Users may
+// then write flags anywhere, also after positional arguments, and global flags
+// after the subcommand.
+package argv
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+)
+
+const completionFlag = "--generate-bash-completion"
+
+// level is one command on the path from the application to the leaf.
+type level struct {
+	name     string
+	flags    map[string]bool // by each of their names: whether it takes a value
+	commands []*cli.Command
+	words    []string // the flags and values that belong behind the name
+}
+
+// Normalise returns args, which begins with the program's name, with each
+// known flag moved to the level that declares it. Unknown flags stay for the
+// parser to reject. It is idempotent.
+func Normalise(app *cli.App, args []string) []string {
+	if len(args) == 0 || args[len(args)-1] == completionFlag {
+		return args
+	}
+	root := &level{name: args[0], flags: flagsOf(app.Flags), commands: app.Commands}
+	root.flags["version"] = false // the library adds it while it runs
+	path := []*level{root}
+	var positionals []string
+	explicit := false // the user wrote --
+
+	rest := args[1:]
+	for len(rest) > 0 {
+		word := rest[0]
+		rest = rest[1:]
+		deepest := path[len(path)-1]
+		switch {
+		case word == "--":
+			positionals = append(positionals, rest...)
+			rest, explicit = nil, true
+		case isFlag(word):
+			owner, takesValue := declaring(path, word)
+			if owner == nil {
+				owner = deepest
+			}
+			owner.words = append(owner.words, word)
+			if takesValue && len(rest) > 0 {
+				owner.words = append(owner.words, rest[0])
+				rest = rest[1:]
+			}
+		default:
+			if c := find(deepest.commands, word); c != nil && len(positionals) == 0 {
+				path = append(path, &level{name: word, flags: flagsOf(c.Flags), commands: c.Subcommands})
+				continue
+			}
+			positionals = append(positionals, word)
+		}
+	}
+
+	var out []string
+	for _, l := range path {
+		out = append(append(out, l.name), l.words...)
+	}
+	if explicit || slices.ContainsFunc(positionals, func(p string) bool { return len(p) > 1 && p[0] == '-' }) {
+		out = append(out, "--")
+	}
+	return append(out, positionals...)
+}
+
+// isFlag tells flags from "-" (stdin) and from negative numbers.
+func isFlag(word string) bool {
+	if len(word) < 2 || word[0] != '-' {
+		return false
+	}
+	_, err := strconv.ParseFloat(word, 64)
+	return err != nil
+}
+
+// declaring finds the innermost level that knows the flag, and whether its
+// value is the next word.
+func declaring(path []*level, word string) (*level, bool) {
+	name, _, inline := strings.Cut(strings.TrimLeft(word, "-"), "=")
+	for _, l := range slices.Backward(path) {
+		if takesValue, known := l.flags[name]; known {
+			return l, takesValue && !inline
+		}
+	}
+	return nil, false
+}
+
+func flagsOf(flags []cli.Flag) map[string]bool {
+	known := map[string]bool{"help": false, "h": false}
+	for _, f := range flags {
+		takesValue := true
+		if d, ok := f.(cli.DocGenerationFlag); ok {
+			takesValue = d.TakesValue()
+		}
+		for _, name := range f.Names() {
+			known[name] = takesValue
+		}
+	}
+	return known
+}
+
+func find(commands []*cli.Command, word string) *cli.Command {
+	for _, c := range commands {
+		if c.HasName(word) {
+			return c
+		}
+	}
+	return nil
+}

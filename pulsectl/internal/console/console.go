@@ -1,0 +1,142 @@
+// Package console is the only way from a command to the terminal: streams,
+// colour, tables, JSON, errors, progress. stdout carries results, stderr
+// everything else.
+package console
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/charmbracelet/lipgloss"
+	"github.com/muesli/termenv"
+	"golang.org/x/term"
+)
+
+// IO is where a command reads and writes.
+type IO struct {
+	In  io.Reader
+	Out io.Writer
+	Err io.Writer
+
+	OutTTY bool // stdout is a terminal
+	ErrTTY bool
+	InTTY  bool
+	Width  int // of the terminal in cells; 0: unknown
+
+	Format Format // of results
+	Now    func() time.Time
+
+	out, err *lipgloss.Renderer
+}
+
+// ColorMode is the value of --color.
+type ColorMode string
+
+// The colour modes.
+const (
+	ColorAuto   ColorMode = "auto"
+	ColorAlways ColorMode = "always"
+	ColorNever  ColorMode = "never"
+)
+
+// System is the process's own terminal. getenv answers NO_COLOR,
+// CLICOLOR_FORCE and TERM.
+func System(getenv func(string) string) *IO {
+	c := &IO{
+		In: os.Stdin, Out: os.Stdout, Err: os.Stderr,
+		InTTY:  term.IsTerminal(int(os.Stdin.Fd())),
+		OutTTY: term.IsTerminal(int(os.Stdout.Fd())),
+		ErrTTY: term.IsTerminal(int(os.Stderr.Fd())),
+		Now:    time.Now,
+	}
+	if width, _, err := term.GetSize(int(os.Stdout.Fd())); err == nil {
+		c.Width = width
+	}
+	c.SetColor(ColorAuto, getenv)
+	return c
+}
+
+// SetColor decides on colour for each stream: the mode first, then NO_COLOR,
+// CLICOLOR_FORCE and TERM=dumb, then whether it is a terminal. Colours are the
+// sixteen of the terminal's own theme.
+func (c *IO) SetColor(mode ColorMode, getenv func(string) string) {
+	profile := func(tty bool) termenv.Profile {
+		switch {
+		case mode == ColorNever:
+			return termenv.Ascii
+		case mode == ColorAlways:
+			return termenv.ANSI
+		case getenv("NO_COLOR") != "":
+			return termenv.Ascii
+		case getenv("CLICOLOR_FORCE") != "" && getenv("CLICOLOR_FORCE") != "0":
+			return termenv.ANSI
+		case getenv("TERM") == "dumb" || !tty:
+			return termenv.Ascii
+		}
+		return termenv.ANSI
+	}
+	c.out = renderer(c.Out, profile(c.OutTTY))
+	c.err = renderer(c.Err, profile(c.ErrTTY))
+}
+
+// renderer never asks the terminal anything: a query would eat typed input.
+func renderer(w io.Writer, p termenv.Profile) *lipgloss.Renderer {
+	r := lipgloss.NewRenderer(w, termenv.WithProfile(p))
+	r.SetColorProfile(p)
+	r.SetHasDarkBackground(true)
+	return r
+}
+
+// Tone is the meaning of a colour; text says the same without it.
+type Tone int
+
+// The tones.
+const (
+	Plain Tone = iota
+	Good
+	Warn
+	Bad
+	Dim
+	Strong
+)
+
+func style(r *lipgloss.Renderer, t Tone) lipgloss.Style {
+	s := r.NewStyle()
+	switch t {
+	case Good:
+		return s.Foreground(lipgloss.Color("2"))
+	case Warn:
+		return s.Foreground(lipgloss.Color("3"))
+	case Bad:
+		return s.Foreground(lipgloss.Color("1")).Bold(true)
+	case Dim:
+		return s.Faint(true)
+	case Strong:
+		return s.Bold(true)
+	}
+	return s
+}
+
+// Paint colours text meant for stdout.
+func (c *IO) Paint(t Tone, text string) string { return style(c.out, t).Render(text) }
+
+// PaintErr colours text meant for stderr.
+func (c *IO) PaintErr(t Tone, text string) string { return style(c.err, t).Render(text) }
+
+// Notef writes a line of side remarks to stderr.
+func (c *IO) Notef(format string, args ...any) {
+	fmt.Fprintln(c.Err, c.PaintErr(Dim, fmt.Sprintf(format, args...)))
+}
+
+// Warnf writes a warning to stderr.
+func (c *IO) Warnf(format string, args ...any) {
+	fmt.Fprintf(c.Err, "%s %s\n", c.PaintErr(Warn, "warning:"), fmt.Sprintf(format, args...))
+}
+
+// Println writes a line of prose to stdout. Results go through Render.
+func (c *IO) Println(text string) {
+	fmt.Fprintln(c.Out, strings.TrimRight(text, " "))
+}

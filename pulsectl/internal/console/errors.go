@@ -1,0 +1,37 @@
+package console
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/asimalizada/pulse-events/pulsectl/internal/fail"
+)
+
+// Fail writes the error that ended a command to stderr: as an object when the
+// result would have been JSON, else as error, cause and hint.
+func (c *IO) Fail(e *fail.Error) {
+	if e.Silent {
+		return
+	}
+	if f := c.Resolved(); f == JSON || f == JSONL {
+		type body struct {
+			Code    string `json:"code"`
+			Message string `json:"message"`
+			Hint    string `json:"hint,omitempty"`
+		}
+		_ = writeJSON(c.Err, struct {
+			Error body `json:"error"`
+		}{body{string(e.Kind), e.Error(), e.Hint}})
+		return
+	}
+	say := func(t Tone, label, text string) {
+		fmt.Fprintf(c.Err, "%s %s\n", c.PaintErr(t, label), strings.ReplaceAll(text, "\n", "\n  "))
+	}
+	say(Bad, "error:", e.Message)
+	if e.Cause != nil {
+		say(Dim, "cause:", e.Cause.Error())
+	}
+	if e.Hint != "" {
+		say(Good, "hint: ", e.Hint)
+	}
+}

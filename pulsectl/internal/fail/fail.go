@@ -1,0 +1,119 @@
+// Package fail is the one home of exit codes and of the errors that end a
+// command: what failed, why, and the exact next command.
+package fail
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+
+	"github.com/asimalizada/pulse-events/inbox"
+	"github.com/asimalizada/pulse-events/internal/sqldb"
+	"github.com/asimalizada/pulse-events/outbox"
+)
+
+// Kind classes a failure; it is the "code" of JSON errors.
+type Kind string
+
+// The kinds, each with an exit code of its own.
+const (
+	General     Kind = "failure"
+	Usage       Kind = "usage"
+	Partial     Kind = "partial"
+	NotFound    Kind = "not-found"
+	Unreachable Kind = "unreachable"
+	Schema      Kind = "schema"
+	Timeout     Kind = "timeout"
+	Interrupted Kind = "interrupted"
+)
+
+var exitCodes = map[Kind]int{
+	General: 1, Usage: 2, Partial: 3, NotFound: 4, Unreachable: 5, Schema: 6, Timeout: 7, Interrupted: 130,
+}
+
+// Error ends a command.
+type Error struct {
+	Kind    Kind
+	Message string // what failed
+	Cause   error  // why; may be nil
+	Hint    string // the next command; may be empty
+	// Silent: the command has said everything already, only the exit code is left.
+	Silent bool
+}
+
+func (e *Error) Error() string {
+	if e.Cause == nil {
+		return e.Message
+	}
+	return e.Message + ": " + e.Cause.Error()
+}
+
+func (e *Error) Unwrap() error { return e.Cause }
+
+// ExitCode is the process's exit code.
+func (e *Error) ExitCode() int { return exitCodes[e.Kind] }
+
+// Usagef is a mistake on the command line.
+func Usagef(hint, format string, args ...any) *Error {
+	return &Error{Kind: Usage, Message: fmt.Sprintf(format, args...), Hint: hint}
+}
+
+// New is an error of the given kind without a cause.
+func New(kind Kind, hint, format string, args ...any) *Error {
+	return &Error{Kind: kind, Message: fmt.Sprintf(format, args...), Hint: hint}
+}
+
+// Wrap says what failed because of cause and classes it by what cause is. An
+// Error is returned as it is; nil stays nil.
+func Wrap(message string, cause error) error {
+	if cause == nil {
+		return nil
+	}
+	if e, ok := errors.AsType[*Error](cause); ok {
+		return e
+	}
+	kind, hint := classify(cause)
+	return &Error{Kind: kind, Message: message, Cause: cause, Hint: hint}
+}
+
+// From makes an Error of anything a command returned.
+func From(err error) *Error {
+	if e, ok := errors.AsType[*Error](err); ok {
+		return e
+	}
+	kind, hint := classify(err)
+	return &Error{Kind: kind, Message: err.Error(), Hint: hint}
+}
+
+func classify(err error) (Kind, string) {
+	switch {
+	case errors.Is(err, context.Canceled):
+		return Interrupted, ""
+	case errors.Is(err, outbox.ErrSchema), errors.Is(err, inbox.ErrSchema):
+		return Schema, "run: pulsectl migrate up"
+	case errors.Is(err, outbox.ErrNotFound), errors.Is(err, inbox.ErrNotFound):
+		return NotFound, ""
+	case errors.Is(err, outbox.ErrUnavailable):
+		return Unreachable, "check --amqp-url and that the broker is up: pulsectl status"
+	case unreachable(err):
+		return Unreachable, "check the URLs and that the services are up: pulsectl status"
+	case errors.Is(err, context.DeadlineExceeded):
+		return Timeout, ""
+	}
+	return General, ""
+}
+
+// unreachable: no connection, or one that was refused: wrong credentials,
+// unknown database, too many clients, a server that is starting or stopping.
+func unreachable(err error) bool {
+	if _, ok := errors.AsType[net.Error](err); ok {
+		return true
+	}
+	state := sqldb.SQLState(err)
+	if strings.HasPrefix(state, "08") || strings.HasPrefix(state, "28") || strings.HasPrefix(state, "57P") || state == "3D000" || state == "53300" {
+		return true
+	}
+	return strings.Contains(err.Error(), "failed to connect")
+}

@@ -1,0 +1,155 @@
+// Package stack starts and ends what the other commands work on, and keeps
+// the note of where it is.
+package stack
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/gofrs/flock"
+)
+
+// Kind names a way to run the example services.
+type Kind string
+
+// External runs on a PostgreSQL and a RabbitMQ given by URL.
+const External Kind = "external"
+
+// State is where a running stack is. It holds passwords, so its file is
+// readable by its owner alone.
+type State struct {
+	Stack            Kind      `json:"stack"`
+	PID              int       `json:"pid"`
+	StartedAt        time.Time `json:"startedAt"`
+	OutboxDB         string    `json:"outboxDb"`
+	InboxDB          string    `json:"inboxDb"`
+	AMQPURL          string    `json:"amqpUrl"`
+	OrdersURL        string    `json:"ordersUrl"`
+	NotificationsURL string    `json:"notificationsUrl"`
+	BrokerStopCmd    string    `json:"brokerStopCmd,omitempty"`
+	BrokerStartCmd   string    `json:"brokerStartCmd,omitempty"`
+	LogFile          string    `json:"logFile,omitempty"`
+}
+
+// ErrNotRunning: no stack is up.
+var ErrNotRunning = errors.New("no stack is running")
+
+// ErrRunning: a stack is up already.
+var ErrRunning = errors.New("a stack is running already")
+
+// Dir is the folder of the state file: PULSE_STATE_DIR, else pulse-events in
+// the user's state directory (XDG_STATE_HOME, ~/.local/state).
+func Dir(getenv func(string) string) (string, error) {
+	if dir := getenv("PULSE_STATE_DIR"); dir != "" {
+		return dir, nil
+	}
+	if base := getenv("XDG_STATE_HOME"); base != "" {
+		return filepath.Join(base, "pulse-events"), nil
+	}
+	home, err := os.UserHomeDir()
+	if err != nil {
+		return "", fmt.Errorf("no home directory for the state file; set PULSE_STATE_DIR: %w", err)
+	}
+	return filepath.Join(home, ".local", "state", "pulse-events"), nil
+}
+
+func statePath(dir string) string { return filepath.Join(dir, "stack.json") }
+func lockPath(dir string) string  { return filepath.Join(dir, "stack.lock") }
+
+// LogPath is where a detached stack writes its log.
+func LogPath(dir string) string { return filepath.Join(dir, "stack.log") }
+
+// Load returns the running stack, or ErrNotRunning. The stack's process holds
+// a lock for as long as it lives, so a note left by one that was killed is
+// never believed.
+func Load(dir string) (State, error) {
+	raw, err := os.ReadFile(statePath(dir))
+	if errors.Is(err, fs.ErrNotExist) {
+		return State{}, ErrNotRunning
+	}
+	if err != nil {
+		return State{}, fmt.Errorf("read state: %w", err)
+	}
+	held, err := locked(dir)
+	if err != nil {
+		return State{}, err
+	}
+	if !held {
+		return State{}, ErrNotRunning
+	}
+	var s State
+	if err := json.Unmarshal(raw, &s); err != nil {
+		return State{}, fmt.Errorf("read state %s: %w", statePath(dir), err)
+	}
+	return s, nil
+}
+
+func locked(dir string) (bool, error) {
+	l := flock.New(lockPath(dir))
+	got, err := l.TryRLock() // shared: two who look must not take one another for the stack
+	if err != nil {
+		return false, fmt.Errorf("lock %s: %w", lockPath(dir), err)
+	}
+	if !got {
+		return true, nil
+	}
+	return false, l.Unlock()
+}
+
+// Claim takes the stack's lock for this process, or returns ErrRunning. The
+// returned Claimed is released by Release or by the process's end.
+func Claim(dir string) (*Claimed, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("state directory: %w", err)
+	}
+	l := flock.New(lockPath(dir), flock.SetPermissions(0o600))
+	// Longer than anybody looks, see locked.
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	got, err := l.TryLockContext(ctx, 20*time.Millisecond)
+	if err != nil && !errors.Is(err, context.DeadlineExceeded) {
+		return nil, fmt.Errorf("lock %s: %w", lockPath(dir), err)
+	}
+	if !got {
+		return nil, ErrRunning
+	}
+	// A note of a stack that was killed must not be read as ours.
+	if err := os.Remove(statePath(dir)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, errors.Join(err, l.Unlock())
+	}
+	return &Claimed{dir: dir, lock: l}, nil
+}
+
+// Claimed is the right to be the running stack.
+type Claimed struct {
+	dir  string
+	lock *flock.Flock
+}
+
+// Publish writes the note, at once as a whole.
+func (c *Claimed) Publish(s State) error {
+	raw, err := json.MarshalIndent(s, "", "  ")
+	if err != nil {
+		return err
+	}
+	tmp := statePath(c.dir) + ".new"
+	if err := os.WriteFile(tmp, append(raw, '\n'), 0o600); err != nil {
+		return fmt.Errorf("write state: %w", err)
+	}
+	return os.Rename(tmp, statePath(c.dir))
+}
+
+// Release removes the note and gives the lock back.
+func (c *Claimed) Release() error {
+	err := os.Remove(statePath(c.dir))
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil
+	}
+	return errors.Join(err, c.lock.Unlock())
+}
