@@ -42,15 +42,31 @@ func openDB(t testing.TB, url string) *sqlx.DB {
 	return db
 }
 
-// enqueue stores msgs in a transaction of their own.
-func enqueue(t testing.TB, ob *Outbox, msgs ...Message) {
+// inTx runs do in a transaction that is rolled back.
+func inTx(t testing.TB, ob *Outbox, do func(tx *sqlx.Tx) error) error {
 	t.Helper()
 	tx := ob.db.MustBegin()
 	defer tx.Rollback()
-	if err := ob.Enqueue(t.Context(), tx, msgs...); err != nil {
-		t.Fatal(err)
-	}
+	return do(tx)
+}
+
+// commit runs do in a transaction that is committed.
+func commit(t testing.TB, ob *Outbox, do func(tx *sqlx.Tx)) {
+	t.Helper()
+	tx := ob.db.MustBegin()
+	defer tx.Rollback()
+	do(tx)
 	if err := tx.Commit(); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// enqueue stores msgs in a transaction of their own.
+func enqueue(t testing.TB, ob *Outbox, msgs ...Message) {
+	t.Helper()
+	commit(t, ob, func(tx *sqlx.Tx) {
+		if err := ob.Enqueue(t.Context(), tx, msgs...); err != nil {
+			t.Fatal(err)
+		}
+	})
 }

@@ -101,12 +101,22 @@ func (m *Message) problems(maxPayload int) (problems []string) {
 		add("Topic: is empty; set the routing key, such as order.created")
 	}
 	short("Topic", m.Topic, maxShortString)
-	short("Type", m.Type, maxShortString)
+	if m.Type != m.Topic { // its default, complained of already
+		short("Type", m.Type, maxShortString)
+	}
 	short("Key", m.Key, MaxKey)
 	short("ContentType", m.ContentType, maxShortString)
 	for _, id := range []struct{ field, value string }{{"CorrelationID", m.CorrelationID}, {"CausationID", m.CausationID}} {
 		if id.value != "" && !correlation.Valid(id.value) {
 			add("%s: must be at most %d visible ASCII characters", id.field, correlation.MaxLength)
+		}
+	}
+	for _, at := range []struct {
+		field string
+		value time.Time
+	}{{"OccurredAt", m.OccurredAt}, {"AvailableAt", m.AvailableAt}} {
+		if year := at.value.UTC().Year(); year < 1 || year > 9999 {
+			add("%s: year %d; must be 1 to 9999", at.field, year)
 		}
 	}
 	if len(m.Payload) > maxPayload {

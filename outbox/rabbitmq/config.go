@@ -1,0 +1,102 @@
+package rabbitmq
+
+import (
+	"cmp"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/asimalizada/pulse-events/internal/rabbit"
+	"github.com/asimalizada/pulse-events/internal/wire"
+)
+
+// Topology says what the publisher does about its exchange on each connection.
+type Topology = rabbit.TopologyMode
+
+// The ways to treat the exchange.
+const (
+	// Declare creates the exchange where it is missing. Where it exists with
+	// other settings, nothing is published and Health says so.
+	Declare = rabbit.Declare
+	// Verify asks that the exchange exists, whatever its settings.
+	Verify = rabbit.Verify
+	// None leaves it alone. While it is missing, messages are unavailable.
+	None = rabbit.None
+)
+
+// PublisherConfig holds the settings of a Publisher. Only URL is required.
+type PublisherConfig struct {
+	// URL such as amqp://user:password@host:5672/vhost, or amqps:// for TLS;
+	// reserved characters in user and password are percent-encoded. With
+	// ?auth_mechanism=external the client's certificate is the login.
+	URL string
+	// TLS is used with amqps: own certificate authorities in RootCAs, a
+	// client's certificate in Certificates. Defaults to the system's
+	// authorities and the host's name.
+	TLS *tls.Config
+	// Exchange to publish to: a durable topic exchange. Defaults to
+	// "pulse.events". The broker's nameless default exchange cannot be used:
+	// it would take topics for names of queues.
+	Exchange string
+	// Producer is the application's name, sent as app_id and shown by the
+	// broker as the connection's name. Defaults to none.
+	Producer string
+	// Window is the most messages on their way on one channel. Defaults to 1000.
+	Window int
+	// Channels is how many calls of Publish run at once; further ones wait.
+	// Defaults to 8.
+	Channels int
+	// ConfirmTimeout is how long the broker may take for its next confirm, or
+	// block publishing, before messages are unavailable. Defaults to 30 s.
+	ConfirmTimeout time.Duration
+	// Heartbeat is how often both sides of the connection prove to be alive.
+	// Defaults to 10 s.
+	Heartbeat time.Duration
+	// Topology says what is done about the exchange. Defaults to Declare.
+	Topology Topology
+	// Logger hears of connections made and lost. Defaults to slog.Default().
+	Logger *slog.Logger
+}
+
+func (c PublisherConfig) withDefaults() PublisherConfig {
+	c.Exchange = cmp.Or(c.Exchange, wire.Exchange)
+	c.Window = cmp.Or(c.Window, 1000)
+	c.Channels = cmp.Or(c.Channels, 8)
+	c.ConfirmTimeout = cmp.Or(c.ConfirmTimeout, 30*time.Second)
+	return c
+}
+
+// validate returns every problem at once. No text holds the password.
+func (c PublisherConfig) validate() error {
+	problems := []error{c.connection().Validate()}
+	for _, name := range []struct{ field, value string }{{"Exchange", c.Exchange}, {"Producer", c.Producer}} {
+		if len(name.value) > 255 {
+			problems = append(problems, fmt.Errorf("%s: %d bytes, at most 255 are possible", name.field, len(name.value)))
+		}
+	}
+	for _, n := range []struct {
+		field string
+		value int
+	}{{"Window", c.Window}, {"Channels", c.Channels}} {
+		if n.value < 0 {
+			problems = append(problems, fmt.Errorf("%s: %d; must be positive, or 0 for the default", n.field, n.value))
+		}
+	}
+	if c.ConfirmTimeout < 0 {
+		problems = append(problems, fmt.Errorf("ConfirmTimeout: %v; must be positive, or 0 for the default", c.ConfirmTimeout))
+	}
+	if err := c.Topology.Validate(); err != nil {
+		problems = append(problems, fmt.Errorf("Topology: %w", err))
+	}
+	return errors.Join(problems...)
+}
+
+func (c PublisherConfig) connection() rabbit.Config {
+	name := "pulse-events publisher"
+	if c.Producer != "" {
+		name = c.Producer + " publisher"
+	}
+	return rabbit.Config{URL: c.URL, TLS: c.TLS, Name: name[:min(len(name), 255)], Heartbeat: c.Heartbeat, Logger: c.Logger}
+}

@@ -1,0 +1,224 @@
+package rabbitmq
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	amqp "github.com/rabbitmq/amqp091-go"
+
+	"github.com/asimalizada/pulse-events/internal/rabbit"
+	"github.com/asimalizada/pulse-events/internal/wire"
+	"github.com/asimalizada/pulse-events/outbox"
+)
+
+// connectWait is how long Publish waits for a connection that is being made:
+// long enough to ride over a broker's restart of a listener, short enough for
+// the relay to say soon what is wrong.
+const connectWait = time.Second
+
+// ErrClosed: the publisher has been closed.
+var ErrClosed = errors.New("publisher is closed")
+
+// Publisher is an outbox.Publisher on RabbitMQ. It is safe for concurrent use.
+// Order is kept within one call of Publish; calls at the same time go over
+// channels of their own.
+type Publisher struct {
+	cfg    PublisherConfig
+	ctx    context.Context // ends with Close
+	cancel context.CancelFunc
+	joined sync.WaitGroup // the supervisor, and calls of Publish
+
+	mu      sync.Mutex
+	closed  bool
+	current *session      // nil while there is no connection
+	lastErr error         // why there is none
+	changed chan struct{} // closed and replaced when current changes
+}
+
+var _ outbox.Publisher = (*Publisher)(nil)
+
+// NewPublisher checks cfg, reporting all problems at once, and begins to
+// connect. That the broker is down is no error: it is connected to when it is
+// up. The caller closes the publisher, after the relay that uses it.
+func NewPublisher(cfg PublisherConfig) (*Publisher, error) {
+	if err := cfg.validate(); err != nil {
+		return nil, fmt.Errorf("rabbitmq publisher: %w", err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	p := &Publisher{
+		cfg: cfg.withDefaults(), ctx: ctx, cancel: cancel,
+		lastErr: errors.New("connecting"), changed: make(chan struct{}),
+	}
+	connection := p.cfg.connection()
+	connection.OnFailure = func(err error) { p.setSession(nil, err) }
+	p.joined.Go(func() { rabbit.Supervise(ctx, connection, p.serve) })
+	return p, nil
+}
+
+// Publish implements outbox.Publisher. Verdicts are of the class
+//
+//   - nil: confirmed by the broker and routed to at least one queue;
+//   - outbox.ErrRejected: refused (nacked), as by a full queue; or not allowed
+//     under this topic; or the broker failed over this message alone;
+//   - outbox.ErrUnroutable: no queue is bound for the topic;
+//   - outbox.ErrPermanent: does not fit AMQP, or is more than this broker takes;
+//   - outbox.ErrUnavailable: anything else, as no connection within a second, a
+//     broker that blocks, a missing exchange, a connection lost before the
+//     verdict, no confirm in time, or ctx ended.
+//
+// A message for which the broker closes the channel or the connection takes
+// the verdicts of those beside it along. They are then sent again one by one
+// over a connection of their own, which shows which it was; what had already
+// arrived arrives twice.
+func (p *Publisher) Publish(ctx context.Context, msgs []outbox.Message) []error {
+	results := make([]error, len(msgs))
+	ctx, leave, err := p.enter(ctx)
+	if err != nil {
+		return fill(results, outbox.Unavailable(err))
+	}
+	defer leave()
+	s, channel, err := p.channel(ctx)
+	if err != nil {
+		return fill(results, outbox.Unavailable(err))
+	}
+	publishings := make([]rabbit.Publishing, len(msgs))
+	for i := range msgs {
+		publishings[i] = p.encode(&msgs[i])
+	}
+	verdicts := channel.Publish(ctx, publishings)
+	spent := channel.Err()
+	s.release(channel)
+	for i, verdict := range verdicts {
+		results[i] = p.classify(verdict)
+	}
+	switch {
+	case rabbit.ExchangeMissing(spent):
+		s.end(fmt.Errorf("exchange %q is missing: %w", p.cfg.Exchange, spent))
+	case rabbit.Blamed(spent) != rabbit.BlameNobody:
+		p.isolate(ctx, publishings, verdicts, results)
+	}
+	return results
+}
+
+// Health returns whether messages can be published at present, as far as is
+// known, and if not, why. While the broker blocks publishing there is a
+// connection and an error.
+func (p *Publisher) Health() (connected bool, lastErr error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.current == nil {
+		return false, p.lastErr
+	}
+	if reason, _ := p.current.conn.Blocked(); reason != "" {
+		return true, fmt.Errorf("%w: %s", rabbit.ErrBlocked, reason)
+	}
+	return true, nil
+}
+
+// Close ends the connection and every call of Publish, whose messages without
+// a verdict are unavailable, and returns when nothing of the publisher runs
+// any more. It may be called more than once. The error is always nil.
+func (p *Publisher) Close() error {
+	p.mu.Lock()
+	p.closed = true
+	p.mu.Unlock()
+	p.cancel()
+	p.joined.Wait()
+	p.setSession(nil, ErrClosed)
+	return nil
+}
+
+// enter ties ctx to the publisher's life.
+func (p *Publisher) enter(ctx context.Context) (_ context.Context, leave func(), err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return nil, nil, ErrClosed
+	}
+	p.joined.Add(1)
+	ctx, cancel := context.WithCancelCause(ctx)
+	stop := context.AfterFunc(p.ctx, func() { cancel(ErrClosed) })
+	return ctx, func() {
+		stop()
+		cancel(nil)
+		p.joined.Done()
+	}, nil
+}
+
+func (p *Publisher) encode(m *outbox.Message) rabbit.Publishing {
+	return rabbit.NewPublishing(wire.Encode(wire.Message{
+		ID:            m.ID.String(),
+		Topic:         m.Topic,
+		Type:          m.Type,
+		Key:           m.Key,
+		Seq:           m.Seq,
+		ContentType:   m.ContentType,
+		CorrelationID: m.CorrelationID,
+		CausationID:   m.CausationID,
+		Producer:      p.cfg.Producer,
+		OccurredAt:    m.OccurredAt,
+		Headers:       m.Headers,
+		Payload:       m.Payload,
+	}, p.cfg.Exchange))
+}
+
+// serve is one session of the supervised connection.
+func (p *Publisher) serve(ctx context.Context, conn *rabbit.Conn) error {
+	lost := conn.Lost()
+	exchange := rabbit.Exchange{Name: p.cfg.Exchange, Kind: amqp.ExchangeTopic}
+	if err := conn.EnsureExchange(ctx, p.cfg.Topology, exchange); err != nil {
+		return err
+	}
+	s := newSession(conn, &p.cfg)
+	p.setSession(s, nil)
+	var err error
+	select {
+	case err = <-lost:
+	case err = <-s.ended:
+	case <-ctx.Done():
+		err = ErrClosed
+	}
+	p.setSession(nil, err)
+	return err
+}
+
+func (p *Publisher) setSession(s *session, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.current, p.lastErr = s, err
+	close(p.changed)
+	p.changed = make(chan struct{})
+}
+
+// channel returns a channel for one call of Publish and the session to give
+// it back to.
+func (p *Publisher) channel(ctx context.Context) (*session, *rabbit.Confirmer, error) {
+	timer := time.NewTimer(connectWait)
+	defer timer.Stop()
+	for {
+		p.mu.Lock()
+		s, lastErr, changed := p.current, p.lastErr, p.changed
+		p.mu.Unlock()
+		if s != nil {
+			channel, err := s.acquire(ctx)
+			return s, channel, err
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return nil, nil, errors.Join(context.Cause(ctx), lastErr)
+		case <-timer.C:
+			return nil, nil, fmt.Errorf("not connected: %w", lastErr)
+		}
+	}
+}
+
+func fill(results []error, err error) []error {
+	for i := range results {
+		results[i] = err
+	}
+	return results
+}

@@ -1,0 +1,90 @@
+package rabbitmq
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/asimalizada/pulse-events/internal/rabbit"
+	"github.com/asimalizada/pulse-events/outbox"
+)
+
+// classify puts a verdict under a class of package outbox.
+func (p *Publisher) classify(verdict error) error {
+	_, returned := errors.AsType[*rabbit.ReturnedError](verdict)
+	_, uncodable := errors.AsType[*rabbit.UncodableError](verdict)
+	switch {
+	case verdict == nil:
+		return nil
+	case returned:
+		return outbox.Unroutable(verdict)
+	case uncodable:
+		return outbox.Permanent(verdict)
+	case errors.Is(verdict, rabbit.ErrNacked):
+		return outbox.Rejected(verdict)
+	case rabbit.ExchangeMissing(verdict):
+		return outbox.Unavailable(fmt.Errorf("exchange %q does not exist (topology: %v): %w", p.cfg.Exchange, p.cfg.Topology, verdict))
+	}
+	return outbox.Unavailable(verdict)
+}
+
+// isolate sends every message without a verdict again, alone on a connection
+// that nobody else uses: then the broker's closing of it can only be meant for
+// that message. A broker that goes away meanwhile leaves the rest as it is,
+// unavailable.
+func (p *Publisher) isolate(ctx context.Context, msgs []rabbit.Publishing, verdicts, results []error) {
+	var conn *rabbit.Conn
+	var channel *rabbit.Confirmer
+	hangUp := func() {
+		if conn != nil {
+			conn.Close()
+		}
+		conn, channel = nil, nil
+	}
+	defer func() { hangUp() }()
+	for i := range msgs {
+		if !errors.Is(verdicts[i], rabbit.ErrUnknown) {
+			continue
+		}
+		if channel != nil && channel.Err() != nil {
+			hangUp()
+		}
+		if conn == nil {
+			var err error
+			if conn, channel, err = p.dialAlone(ctx); err != nil {
+				return
+			}
+		}
+		verdict := channel.Publish(ctx, msgs[i:i+1])[0]
+		results[i] = p.classify(verdict)
+		if !errors.Is(verdict, rabbit.ErrUnknown) {
+			continue
+		}
+		switch rabbit.Blamed(verdict) {
+		case rabbit.BlameMessage:
+			results[i] = outbox.Permanent(fmt.Errorf("the broker closes the connection over it: %w", verdict))
+		case rabbit.BlameAccess:
+			results[i] = outbox.Rejected(fmt.Errorf("topic %q is not allowed: %w", msgs[i].Key, verdict))
+		case rabbit.BlameBroker:
+			// It might be the broker's own trouble, of which nothing may die.
+			results[i] = outbox.Rejected(fmt.Errorf("the broker fails over it: %w", verdict))
+		default:
+			return
+		}
+	}
+}
+
+func (p *Publisher) dialAlone(ctx context.Context) (*rabbit.Conn, *rabbit.Confirmer, error) {
+	settings := p.cfg.connection()
+	settings.Name = "single " + settings.Name
+	conn, err := rabbit.Dial(ctx, settings)
+	if err != nil {
+		return nil, nil, err
+	}
+	channel, err := conn.Confirmer(ctx, 1, p.cfg.ConfirmTimeout)
+	if err != nil {
+		conn.Close()
+		return nil, nil, err
+	}
+	return conn, channel, nil
+}
