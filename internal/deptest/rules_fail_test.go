@@ -1,0 +1,126 @@
+package deptest
+
+import (
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// tidy is a small tree that keeps every rule.
+func tidy() graph {
+	return graph{
+		"./internal/wire":          {product: []string{"strings"}},
+		"./internal/rabbit":        {product: []string{"./internal/wire", "github.com/rabbitmq/amqp091-go"}},
+		"./internal/testenv":       {product: []string{"testing", "github.com/ory/dockertest/v3"}},
+		"./outbox":                 {product: []string{"./internal/wire", "net/http", "github.com/jmoiron/sqlx", "go.opentelemetry.io/otel/propagation"}, tests: []string{"./internal/testenv", "./pulsectl/devbroker"}},
+		"./outbox/rabbitmq":        {product: []string{"./outbox", "./internal/rabbit"}},
+		"./outbox/outboxtest":      {product: []string{"./outbox", "testing"}},
+		"./inbox":                  {product: []string{"./internal/wire", "github.com/google/uuid"}},
+		"./inbox/rabbitmq":         {product: []string{"./inbox", "./internal/rabbit"}},
+		"./examples/orders":        {product: []string{"./outbox"}},
+		"./examples/notifications": {product: []string{"./inbox"}},
+		"./examples/stdlib":        {product: []string{"net/http", "./examples/orders", "./examples/notifications", "./outbox/rabbitmq"}},
+		"./examples/gin":           {product: []string{"github.com/gin-gonic/gin", "gorm.io/gorm", "./examples/orders"}},
+		"./pulsectl":               {product: []string{"./pulsectl/internal/command", "./pulsectl/devbroker"}},
+		"./pulsectl/internal/command": {
+			product: []string{"github.com/urfave/cli/v2", "./pulsectl/internal/console", "./examples/stdlib"},
+			tests:   []string{"testing", "./internal/testenv"},
+		},
+		"./pulsectl/internal/console": {product: []string{"github.com/charmbracelet/lipgloss"}},
+		"./pulsectl/devbroker":        {product: []string{"net", "./pulsectl/devbroker/internal/wire"}, tests: []string{"./internal/testenv"}},
+	}
+}
+
+func TestTidyTreeKeepsAllRules(t *testing.T) {
+	for _, r := range rules {
+		for _, line := range r.check(tidy()) {
+			t.Error(line)
+		}
+	}
+	for _, path := range soleImporters {
+		for _, line := range checkSole(tidy(), path) {
+			t.Error(line)
+		}
+	}
+}
+
+// TestEveryRuleCanBeBroken adds imports to the tidy tree, one at a time, and
+// sees the rule that is meant name the chain.
+func TestEveryRuleCanBeBroken(t *testing.T) {
+	proven := map[string]bool{}
+	for _, c := range []struct {
+		rule       string // how its name begins
+		from, adds string
+		inTests    bool
+		chain      string
+	}{
+		{"internal packages", "./internal/wire", "./outbox", false, "./internal/wire -> ./outbox"},
+		{"internal packages", "./internal/wire", "./pulsectl/devbroker", false, "./internal/rabbit -> ./internal/wire -> ./pulsectl/devbroker"},
+		{"the cores", "./outbox", "github.com/rabbitmq/amqp091-go", false, "./outbox -> github.com/rabbitmq/amqp091-go"},
+		{"the cores", "./internal/wire", "github.com/jackc/pgx/v5", false, "./inbox -> ./internal/wire -> github.com/jackc/pgx/v5"},
+		{"the cores", "./inbox", "go.opentelemetry.io/otel/sdk/trace", false, "./inbox -> go.opentelemetry.io/otel/sdk/trace"},
+		{"the cores", "github.com/jmoiron/sqlx", "example.com/new", false, "./outbox -> github.com/jmoiron/sqlx -> example.com/new"},
+		{"the outbox knows", "./outbox", "./inbox", true, "./outbox (test) -> ./inbox"},
+		{"the outbox knows", "./outbox/rabbitmq", "./inbox", false, "./outbox/rabbitmq -> ./inbox"},
+		{"the inbox knows", "./inbox", "./outbox/rabbitmq", true, "./inbox (test) -> ./outbox/rabbitmq"},
+		{"the libraries know", "./inbox", "./examples/orders", true, "./inbox (test) -> ./examples/orders"},
+		{"the libraries know", "./outbox", "./pulsectl/internal/command", false, "./outbox -> ./pulsectl/internal/command"},
+		{"the libraries are built", "./inbox/rabbitmq", "./pulsectl/devbroker", false, "./inbox/rabbitmq -> ./pulsectl/devbroker"},
+		{"the examples' domain", "./examples/orders", "net/http", false, "./examples/orders -> net/http"},
+		{"the examples know", "./examples/stdlib", "./pulsectl/internal/console", false, "./examples/stdlib -> ./pulsectl/internal/console"},
+		{"the stdlib stack", "./examples/stdlib", "./examples/gin", true, "./examples/stdlib (test) -> ./examples/gin"},
+		{"Gin and GORM", "./examples/stdlib", "gorm.io/gorm", false, "./pulsectl -> ./pulsectl/internal/command -> ./examples/stdlib -> gorm.io/gorm"},
+		{"pulsectl runs", "./pulsectl/internal/command", "./examples/gin", false, "./pulsectl/internal/command -> ./examples/gin"},
+		{"the development broker is", "./pulsectl/devbroker", "./internal/wire", false, "./pulsectl/devbroker -> ./internal/wire"},
+		{"the development broker's tests", "./pulsectl/devbroker", "./outbox/rabbitmq", true, "./pulsectl/devbroker (test) -> ./outbox/rabbitmq"},
+		{"the command-line", "./examples/stdlib", "github.com/urfave/cli/v2", true, "./examples/stdlib (test) -> github.com/urfave/cli/v2"},
+		{"what is built", "./outbox/rabbitmq", "./outbox/outboxtest", false, "./outbox/rabbitmq -> ./outbox/outboxtest"},
+		{"what is built", "./pulsectl/internal/console", "testing", false, "./pulsectl -> ./pulsectl/internal/command -> ./pulsectl/internal/console -> testing"},
+	} {
+		t.Run(c.from+" to "+c.adds, func(t *testing.T) {
+			i := slices.IndexFunc(rules, func(r rule) bool { return strings.HasPrefix(r.name, c.rule) })
+			if i < 0 {
+				t.Fatalf("no rule begins with %q", c.rule)
+			}
+			proven[rules[i].name] = true
+			g := tidy()
+			p := g[c.from]
+			if c.inTests {
+				p.tests = append(p.tests, c.adds)
+			} else {
+				p.product = append(p.product, c.adds)
+			}
+			g[c.from] = p
+			lines := rules[i].check(g)
+			if !slices.ContainsFunc(lines, func(line string) bool { return strings.HasPrefix(line, c.chain+"\n") }) {
+				t.Errorf("got %q; want the chain %s", lines, c.chain)
+			}
+		})
+	}
+	for _, r := range rules {
+		if !proven[r.name] {
+			t.Errorf("nothing here breaks the rule: %s", r.name)
+		}
+	}
+}
+
+func TestSoleImporter(t *testing.T) {
+	g := tidy()
+	g["./pulsectl/internal/top"] = imports{product: []string{soleImporters[0]}}
+	if lines := checkSole(g, soleImporters[0]); len(lines) != 1 || !strings.Contains(lines[0], "./pulsectl/internal/console and ./pulsectl/internal/top") {
+		t.Errorf("got %q; want both importers named", lines)
+	}
+}
+
+// TestRuleNamesDiffer guards the table above: a rule's name is what
+// failures are told apart by.
+func TestRuleNamesDiffer(t *testing.T) {
+	names := map[string]bool{}
+	for _, r := range rules {
+		names[r.name] = true
+	}
+	if len(names) != len(rules) {
+		t.Errorf("%d names for %d rules: %q", len(names), len(rules), slices.Sorted(maps.Keys(names)))
+	}
+}

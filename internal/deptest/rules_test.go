@@ -1,0 +1,151 @@
+package deptest
+
+// scope says whose imports a rule looks at.
+type scope int
+
+const (
+	product    scope = 1 << iota // what is built into programs
+	tests                        // what _test.go files import, and all below it
+	everywhere = product | tests
+)
+
+// rule forbids imports. Packages of this module are written ./like/this, and
+// a pattern that ends in /... means a package and everything below it. Patterns
+// that match nothing are fine.
+type rule struct {
+	name   string
+	of     []string // the packages it holds for
+	except []string // but not for these
+	scope  scope
+	direct bool     // look at what a package imports itself, not at all below
+	never  []string // what must not be imported
+	but    []string // what of that may be after all
+	only   []string // instead of never: all that may be, beside the standard library
+}
+
+// Packages that exist for tests alone, ours and others'.
+var forTests = []string{
+	"testing/...", "net/http/httptest",
+	"./internal/testenv/...", "./internal/deptest/...", "./outbox/outboxtest/...", "./inbox/inboxtest/...",
+	"github.com/ory/dockertest/...", "github.com/rogpeppe/go-internal/testscript/...", "go.uber.org/goleak/...",
+}
+
+// Web frameworks and what the Gin stack brings along. GORM is no framework of
+// the web, but belongs to that stack alone as well.
+var frameworks = []string{"github.com/gin-gonic/...", "gorm.io/..."}
+
+// Imports point inwards: pulsectl, examples, */rabbitmq, outbox and inbox,
+// internal. The rules name the steps from the inside out.
+var rules = []rule{
+	{
+		name:  "internal packages are the innermost: they know no package that is built on them",
+		of:    []string{"./internal/..."},
+		scope: product,
+		never: []string{"./outbox/...", "./inbox/...", "./examples/...", "./pulsectl/..."},
+	},
+	{
+		name: "the cores import little: no CLI, broker, web or test package",
+		of:   []string{"./outbox", "./inbox"},
+		only: []string{
+			"./internal/wire", "./internal/sqldb", "./internal/correlation", "./internal/backoff",
+			"github.com/jmoiron/sqlx/...", "github.com/google/uuid",
+			// The OpenTelemetry API, not its SDK.
+			"go.opentelemetry.io/otel", "go.opentelemetry.io/otel/attribute/...", "go.opentelemetry.io/otel/baggage",
+			"go.opentelemetry.io/otel/codes", "go.opentelemetry.io/otel/propagation/...", "go.opentelemetry.io/otel/trace/...",
+			// What that API imports itself.
+			"go.opentelemetry.io/otel/internal/...", "go.opentelemetry.io/otel/metric/...", "go.opentelemetry.io/otel/semconv/...",
+			"go.opentelemetry.io/auto/sdk/...", "github.com/cespare/xxhash/v2", "github.com/go-logr/...",
+		},
+		scope: product,
+	},
+	{
+		name:  "the outbox knows no inbox: what they share is the wire contract",
+		of:    []string{"./outbox/..."},
+		scope: everywhere,
+		never: []string{"./inbox/..."},
+	},
+	{
+		name:  "the inbox knows no outbox: what they share is the wire contract",
+		of:    []string{"./inbox/..."},
+		scope: everywhere,
+		never: []string{"./outbox/..."},
+	},
+	{
+		name:  "the libraries know neither the examples nor the CLI; their tests may use the development broker",
+		of:    []string{"./outbox/...", "./inbox/..."},
+		scope: everywhere,
+		never: []string{"./examples/...", "./pulsectl/..."},
+		but:   []string{"./pulsectl/devbroker/..."},
+	},
+	{
+		name:  "the libraries are built without the development broker",
+		of:    []string{"./outbox/...", "./inbox/...", "./examples/..."},
+		scope: product,
+		never: []string{"./pulsectl/devbroker/..."},
+	},
+	{
+		name:   "the examples' domain is free of the web",
+		of:     []string{"./examples/orders/...", "./examples/notifications/...", "./examples/money/..."},
+		scope:  product,
+		direct: true, // the libraries below import net/http for the headers' sake
+		never:  []string{"net/http/...", "./examples/stdlib/...", "./examples/gin/..."},
+	},
+	{
+		name:  "the examples know nothing of the CLI; their tests may use the development broker",
+		of:    []string{"./examples/..."},
+		scope: everywhere,
+		never: []string{"./pulsectl/..."},
+		but:   []string{"./pulsectl/devbroker/..."},
+	},
+	{
+		name:  "the stdlib stack is built without the gin stack",
+		of:    []string{"./examples/stdlib/..."},
+		scope: everywhere,
+		never: []string{"./examples/gin/..."},
+	},
+	{
+		name:   "Gin and GORM stay in their stack",
+		of:     []string{"./..."},
+		except: []string{"./examples/gin/..."},
+		scope:  product,
+		never:  frameworks,
+	},
+	{
+		name:  "pulsectl runs the stdlib stack, never the gin stack",
+		of:    []string{"./pulsectl/..."},
+		scope: product,
+		never: []string{"./examples/gin/..."},
+	},
+	{
+		name:  "the development broker is a leaf",
+		of:    []string{"./pulsectl/devbroker/..."},
+		scope: product,
+		never: []string{"./..."},
+		but:   []string{"./pulsectl/devbroker/..."},
+	},
+	{
+		name:  "the development broker's tests use nothing of ours but real servers to compare with",
+		of:    []string{"./pulsectl/devbroker/..."},
+		scope: tests,
+		never: []string{"./..."},
+		but:   []string{"./pulsectl/devbroker/...", "./internal/testenv/..."},
+	},
+	{
+		name:   "the command-line package stays below pulsectl",
+		of:     []string{"./..."},
+		except: []string{"./pulsectl/..."},
+		scope:  everywhere,
+		never:  []string{"github.com/urfave/cli/..."},
+	},
+	{
+		name:   "what is built into programs contains nothing that is for tests",
+		of:     []string{"./..."},
+		except: []string{"./outbox/outboxtest/...", "./inbox/inboxtest/...", "./internal/testenv/...", "./pulsectl/devbroker/devbrokertest/..."},
+		scope:  product,
+		never:  forTests,
+	},
+}
+
+// soleImporters lists packages that one package of ours at most imports, so
+// that there is one place to look at.
+var soleImporters = []string{"github.com/charmbracelet/lipgloss"}
