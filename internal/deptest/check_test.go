@@ -1,6 +1,7 @@
 package deptest
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -12,38 +13,48 @@ type graph map[string]imports
 
 type imports struct{ product, tests []string }
 
-// check returns a line for each import that breaks the rule, with the chain
-// that leads to it.
+// check returns a line for each import that breaks the rule, with the
+// shortest chain that leads to it.
 func (r rule) check(g graph) []string {
-	var broken []string
+	var chains [][]string
 	for _, name := range slices.Sorted(maps.Keys(g)) {
 		if !matchesAny(r.of, name) || matchesAny(r.except, name) {
 			continue
 		}
 		if r.scope&product != 0 {
-			broken = append(broken, r.follow(g, name, g[name].product, "")...)
+			chains = append(chains, r.follow(g, name, "", g[name].product)...)
 		}
 		if r.scope&tests != 0 {
-			broken = append(broken, r.follow(g, name, g[name].tests, " (test)")...)
+			chains = append(chains, r.follow(g, name, " (test)", g[name].tests)...)
+		}
+	}
+	slices.SortStableFunc(chains, func(a, b []string) int { return cmp.Compare(len(a), len(b)) })
+	seen := map[string]bool{}
+	var broken []string
+	for _, c := range chains {
+		if culprit := strings.Join(c[len(c)-2:], " -> "); !seen[culprit] {
+			seen[culprit] = true
+			broken = append(broken, fmt.Sprintf("%s\n\tbreaks the rule: %s", strings.Join(c, " -> "), r.name))
 		}
 	}
 	return broken
 }
 
 // follow walks from a package's imports as far as the rule looks, nearest
-// first, and not beyond what is forbidden.
-func (r rule) follow(g graph, from string, first []string, note string) []string {
-	var broken []string
-	chains := map[string]string{from: from + note}
+// first, and not beyond what is forbidden, and returns the chains that end
+// there.
+func (r rule) follow(g graph, from, note string, first []string) [][]string {
+	var broken [][]string
+	chains := map[string][]string{from: {from + note}}
 	queue := []string{}
 	visit := func(parent string, children []string) {
 		for _, child := range children {
 			if _, seen := chains[child]; seen {
 				continue
 			}
-			chains[child] = chains[parent] + " -> " + child
+			chains[child] = append(slices.Clone(chains[parent]), child)
 			if r.forbids(child) {
-				broken = append(broken, fmt.Sprintf("%s\n\tbreaks the rule: %s", chains[child], r.name))
+				broken = append(broken, chains[child])
 			} else if !r.direct {
 				queue = append(queue, child)
 			}
