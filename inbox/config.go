@@ -1,6 +1,8 @@
 package inbox
 
 import (
+	"errors"
+	"fmt"
 	"log/slog"
 	"time"
 )
@@ -19,14 +21,15 @@ const (
 // use. What is out of range is refused, never clamped.
 type ConsumerConfig struct {
 	// Workers handle messages side by side. Messages of one key always meet
-	// the same worker, in their order. Each uses one database connection.
-	// Defaults to 4.
+	// the same worker, in their order. Each uses one database connection, so
+	// let the pool have that many and two more. Defaults to 4.
 	Workers int
 	// Prefetch is how many deliveries the source may hand out unsettled.
-	// Defaults to three batches, and at least 4 for each worker.
+	// Defaults to three batches, or four for each worker if that is more.
 	Prefetch int
 	// BatchSize is how many messages share one transaction at most. 1 gives
-	// each its own: right for handlers that take long. Defaults to 100.
+	// each its own: right for handlers that take long. Defaults to 100, and
+	// to 1 where the handler claims for itself.
 	BatchSize int
 	// Linger is how long a worker waits for its batch to fill. Defaults to 2 ms.
 	Linger time.Duration
@@ -34,7 +37,8 @@ type ConsumerConfig struct {
 	// dead-letter queue. Defaults to 10.
 	MaxAttempts int
 	// Backoff is the wait after the given number of failures (from 1), rounded
-	// up to the next rung of the source's ladder. Defaults to ExponentialBackoff(time.Second, 10*time.Minute).
+	// up to the next rung of the source's ladder. Defaults to one second
+	// doubled by each failure, at most ten minutes; see ExponentialBackoff.
 	Backoff func(failures int) time.Duration
 	// HandlerTimeout ends the context of a handler that takes longer, which
 	// counts as a failure. Defaults to one minute.
@@ -53,4 +57,64 @@ type ConsumerConfig struct {
 	ShutdownTimeout time.Duration
 	// Logger defaults to slog.Default().
 	Logger *slog.Logger
+}
+
+// ExponentialBackoff returns a ConsumerConfig.Backoff that starts with first
+// and doubles up to limit.
+func ExponentialBackoff(first, limit time.Duration) func(failures int) time.Duration {
+	return func(failures int) time.Duration {
+		wait := first
+		for range failures - 1 {
+			if wait >= limit {
+				break
+			}
+			wait *= 2
+		}
+		return min(wait, limit)
+	}
+}
+
+// withDefaults returns c with its zero values filled in, or every problem at
+// once.
+func (c ConsumerConfig) withDefaults() (ConsumerConfig, error) {
+	var problems []error
+	number := func(field string, value *int, otherwise int) {
+		if *value < 0 {
+			problems = append(problems, fmt.Errorf("%s: %d; must be positive, or 0 for %d", field, *value, otherwise))
+		}
+		if *value == 0 {
+			*value = otherwise
+		}
+	}
+	span := func(field string, value *time.Duration, otherwise time.Duration) {
+		if *value < 0 {
+			problems = append(problems, fmt.Errorf("%s: %v; must be positive, or 0 for %v", field, *value, otherwise))
+		}
+		if *value == 0 {
+			*value = otherwise
+		}
+	}
+	number("Workers", &c.Workers, 4)
+	number("BatchSize", &c.BatchSize, 100)
+	number("Prefetch", &c.Prefetch, max(3*c.BatchSize, 4*c.Workers))
+	number("CrashLimit", &c.CrashLimit, 3)
+	span("HandlerTimeout", &c.HandlerTimeout, time.Minute)
+	span("PurgeInterval", &c.PurgeInterval, 10*time.Minute)
+	span("ShutdownTimeout", &c.ShutdownTimeout, 20*time.Second)
+	if c.MaxAttempts != Unlimited {
+		number("MaxAttempts", &c.MaxAttempts, 10)
+	}
+	if c.Linger != NoLinger {
+		span("Linger", &c.Linger, 2*time.Millisecond)
+	}
+	if c.Retention != KeepForever {
+		span("Retention", &c.Retention, 30*24*time.Hour)
+	}
+	if c.Backoff == nil {
+		c.Backoff = ExponentialBackoff(time.Second, 10*time.Minute)
+	}
+	if c.Logger == nil {
+		c.Logger = slog.Default()
+	}
+	return c, errors.Join(problems...)
 }

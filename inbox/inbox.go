@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"github.com/jmoiron/sqlx"
@@ -49,6 +50,8 @@ type Inbox struct {
 	dialect  Dialect
 	queries  sqldb.Queries
 	migrator *sqldb.Migrator
+
+	statementTimeout time.Duration
 }
 
 // Option changes a setting of New.
@@ -57,6 +60,17 @@ type Option func(*Inbox)
 // WithDialect says which SQL the database speaks. Without it the dialect is
 // guessed from the driver's name, which wrapped drivers defeat.
 func WithDialect(d Dialect) Option { return func(in *Inbox) { in.dialect = d } }
+
+// WithStatementTimeout bounds each wait for the database in begin, claim and
+// commit, and so also for a copy that is being applied elsewhere. Handlers
+// have ConsumerConfig.HandlerTimeout, or the context given to Once. Defaults
+// to DefaultStatementTimeout.
+func WithStatementTimeout(d time.Duration) Option {
+	return func(in *Inbox) { in.statementTimeout = d }
+}
+
+// DefaultStatementTimeout is used unless WithStatementTimeout says otherwise.
+const DefaultStatementTimeout = 30 * time.Second
 
 // versionTable keeps the history of the schema.
 const versionTable = "inbox_schema"
@@ -72,7 +86,7 @@ func New(db *sqlx.DB, consumer string, opts ...Option) (*Inbox, error) {
 	if problem := keyProblem("consumer", consumer); problem != "" {
 		return nil, errors.New("inbox: " + problem)
 	}
-	in := &Inbox{db: db, consumer: consumer}
+	in := &Inbox{db: db, consumer: consumer, statementTimeout: DefaultStatementTimeout}
 	for _, opt := range opts {
 		opt(in)
 	}
@@ -85,6 +99,9 @@ func New(db *sqlx.DB, consumer string, opts ...Option) (*Inbox, error) {
 	}
 	if err := in.dialect.Check(); err != nil {
 		return nil, fmt.Errorf("inbox: %w", err)
+	}
+	if in.statementTimeout <= 0 {
+		return nil, fmt.Errorf("inbox: WithStatementTimeout: %v; must be positive", in.statementTimeout)
 	}
 	in.queries = sqldb.LoadQueries(sqlFiles, "sql", in.dialect)
 	in.migrator = sqldb.NewMigrator(sqlFiles, "sql", in.dialect, versionTable)

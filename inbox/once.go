@@ -3,8 +3,14 @@ package inbox
 import (
 	"context"
 	"database/sql"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
 
 	"github.com/jmoiron/sqlx"
+
+	"github.com/asimalizada/pulse-events/internal/sqldb"
 )
 
 // Tx is the transaction a handler works in: the query and exec half of
@@ -47,3 +53,58 @@ const (
 	Processed Outcome = "processed" // applied now
 	Duplicate Outcome = "duplicate" // applied before; nothing was done
 )
+
+// maxReruns is how often a transaction is run again that the database ended
+// for reasons of its own, such as a deadlock.
+const maxReruns = 5
+
+// Once applies msg in a transaction of its own, unless it was applied before:
+// claim, apply and commit. It answers Duplicate without calling apply, and
+// also after waiting for a copy that was being applied elsewhere. Transactions
+// that end in a deadlock or a serialization failure are run again, a few times.
+//
+// The error of apply comes back as it is (a panic as a PanicError) after the
+// rollback; what else: ConflictError, InvalidMessageError, ErrSchema, or the
+// database's. After an error of the commit the message may have been applied:
+// call Once again and it tells.
+func (in *Inbox) Once(ctx context.Context, msg Message, apply func(ctx context.Context, tx Tx) error) (Outcome, error) {
+	if err := msg.validate(); err != nil {
+		return "", fmt.Errorf("inbox: once: %w", err)
+	}
+	handler := func(ctx context.Context, tx Tx, _ Message) error { return apply(ctx, tx) }
+	for rerun := 1; ; rerun++ {
+		claims, err := in.transact(ctx, []Message{msg}, handler, false)
+		switch {
+		case err == nil && claims[0] == conflicting:
+			return "", &ConflictError{Consumer: in.consumer, EventID: msg.ID}
+		case err == nil && claims[0] == duplicate:
+			return Duplicate, nil
+		case err == nil:
+			return Processed, nil
+		case endedByDatabase(err) && rerun <= maxReruns && pause(ctx, rerun):
+		default:
+			if e := err.(*txError); e.phase == handling {
+				return "", e.err
+			}
+			return "", fmt.Errorf("inbox: event %s: %w", msg.ID, err)
+		}
+	}
+}
+
+// endedByDatabase reports whether a transaction may simply be run again.
+func endedByDatabase(err error) bool {
+	return sqldb.Retryable(err) || errors.Is(err, errVanished)
+}
+
+// pause waits a little, longer with each rerun and never the same as others
+// do; false means that ctx has ended.
+func pause(ctx context.Context, rerun int) bool {
+	timer := time.NewTimer(rand.N(time.Duration(rerun) * 5 * time.Millisecond))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}

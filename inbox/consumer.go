@@ -1,0 +1,221 @@
+package inbox
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Consumer moves deliveries from a source through a handler: each effect is
+// applied once, and a delivery is acknowledged only after that is committed.
+//
+// Its goroutines: Run reads the source and deals deliveries out by key; each
+// worker gathers batches, applies and settles them; one repeats settlements
+// that failed; one purges.
+type Consumer struct {
+	in      *Inbox // nil: the handler claims for itself
+	source  Source
+	handler Handler
+	cfg     ConsumerConfig
+	settler *settler
+	pulse   pulse
+	began   atomic.Bool
+
+	// solo is held shared while messages are handled, and alone for one that
+	// may have taken the process down: what runs beside it would be blamed too.
+	solo sync.RWMutex
+}
+
+// NewConsumer returns a consumer that applies the messages of s with h, in
+// batches that share a transaction. An error names every bad setting.
+func NewConsumer(in *Inbox, s Source, h Handler, cfg ConsumerConfig) (*Consumer, error) {
+	var problems []error
+	if in == nil {
+		problems = append(problems, errors.New("Inbox: is nil; see NewConsumerFunc for handlers that claim for themselves"))
+	}
+	if h == nil {
+		problems = append(problems, errors.New("Handler: is nil"))
+	}
+	return newConsumer(in, s, h, cfg, problems)
+}
+
+// NewConsumerFunc returns a consumer for handlers that call Inbox.Claim in a
+// transaction of their own, or need no inbox. nil acknowledges, so return it
+// only after the commit; ErrConflict goes to the dead letters as a conflict;
+// other errors are verdicts as for a Handler. Wrap what says that the database
+// is away in Unavailable, so that no attempt is counted.
+//
+// Messages are handled one by one in each worker. Crash loops are not
+// recognised and nothing is purged: both need the inbox's database.
+func NewConsumerFunc(s Source, fn func(ctx context.Context, msg Message) error, cfg ConsumerConfig) (*Consumer, error) {
+	var problems []error
+	if fn == nil {
+		problems = append(problems, errors.New("fn: is nil"))
+	}
+	if cfg.BatchSize == 0 {
+		cfg.BatchSize = 1
+	}
+	if cfg.BatchSize > 1 {
+		problems = append(problems, fmt.Errorf("BatchSize: %d; a handler that claims for itself takes 1", cfg.BatchSize))
+	}
+	return newConsumer(nil, s, func(ctx context.Context, _ Tx, msg Message) error { return fn(ctx, msg) }, cfg, problems)
+}
+
+func newConsumer(in *Inbox, s Source, h Handler, cfg ConsumerConfig, problems []error) (*Consumer, error) {
+	if s == nil {
+		problems = append(problems, errors.New("Source: is nil"))
+	}
+	cfg, err := cfg.withDefaults()
+	if err := errors.Join(append(problems, err)...); err != nil {
+		return nil, fmt.Errorf("inbox: consumer settings:\n%w", err)
+	}
+	c := &Consumer{in: in, source: s, cfg: cfg}
+	c.handler = c.timed(h)
+	c.settler = newSettler(s, &c.pulse, cfg.Logger)
+	c.pulse.h = Health{State: Starting, Since: time.Now()}
+	return c, nil
+}
+
+// Health returns the consumer's state and counters. Safe for concurrent use.
+func (c *Consumer) Health() Health { return c.pulse.read() }
+
+// errShutdownLimit is the cause of contexts that end with
+// ConsumerConfig.ShutdownTimeout.
+var errShutdownLimit = errors.New("inbox: work in flight took longer than ShutdownTimeout")
+
+// Run consumes until ctx ends, finishes what is in flight, gives back the rest
+// and returns nil; nothing of the consumer runs then. Handlers that still run
+// after ShutdownTimeout have their context ended and their message given back.
+//
+// The database or the broker being away is no reason to return. These are:
+// ErrSchema, when the tables are missing at the start; what the source says
+// cannot be cured by trying again. A consumer runs once.
+func (c *Consumer) Run(ctx context.Context) (err error) {
+	if !c.began.CompareAndSwap(false, true) {
+		return errors.New("inbox: the consumer has been run already; make a new one")
+	}
+	defer func() {
+		c.pulse.change(func(h *Health) {
+			h.State = Stopped
+			if err != nil {
+				h.LastError = err
+			}
+		})
+	}()
+	if err := c.checkSchema(ctx); err != nil {
+		return err
+	}
+	deliveries, err := c.source.Consume(ctx, c.cfg.Prefetch)
+	switch {
+	case ctx.Err() != nil && err != nil:
+		return nil
+	case err != nil:
+		return fmt.Errorf("inbox: consume: %w", err)
+	}
+	c.pulse.change(func(h *Health) { h.State = Running })
+	c.work(ctx, deliveries)
+	if ctx.Err() == nil {
+		return errors.New("inbox: the source has stopped delivering")
+	}
+	return nil
+}
+
+// checkSchema fails on a database that answers and lacks the tables. One that
+// does not answer is waited for, message in hand.
+func (c *Consumer) checkSchema(ctx context.Context) error {
+	if c.in == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
+	defer cancel()
+	switch err := c.in.CheckSchema(ctx); {
+	case errors.Is(err, ErrSchema):
+		return fmt.Errorf("inbox: %w", err)
+	case err != nil:
+		c.cfg.Logger.WarnContext(ctx, "inbox: the database does not answer yet", "consumer", c.name(), "error", err)
+	}
+	return nil
+}
+
+// work deals deliveries out to the workers until the source closes, and
+// returns when all is settled or the shutdown limit has passed.
+func (c *Consumer) work(ctx context.Context, deliveries <-chan Delivery) {
+	inFlight, cut := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer cut(nil)
+
+	var workers, settling, others sync.WaitGroup
+	handled, finished := make(chan struct{}), make(chan struct{})
+	others.Go(func() { limitShutdown(ctx, c.cfg.ShutdownTimeout, handled, finished, cut) })
+	settling.Go(func() { c.settler.run(inFlight, handled) })
+	if c.in != nil && c.cfg.Retention != KeepForever {
+		others.Go(func() { c.purge(ctx, handled) })
+	}
+
+	lanes := make([]*lane, c.cfg.Workers)
+	for i := range lanes {
+		lanes[i] = newLane(c, ctx.Done())
+		workers.Go(func() { lanes[i].run(inFlight) })
+	}
+	seed := maphash.MakeSeed()
+	for d := range deliveries {
+		key := d.Message.Key
+		if key == "" {
+			key = d.Message.ID
+		}
+		lanes[maphash.String(seed, key)%uint64(len(lanes))].queue <- d
+	}
+	for _, l := range lanes {
+		close(l.queue)
+	}
+	workers.Wait()
+	close(handled)
+	settling.Wait()
+	close(finished)
+	others.Wait()
+}
+
+// limitShutdown cuts what is in flight when it is not finished within the
+// limit after ctx has ended, or after the source has.
+func limitShutdown(ctx context.Context, limit time.Duration, handled, finished <-chan struct{}, cut context.CancelCauseFunc) {
+	select {
+	case <-ctx.Done():
+	case <-handled:
+	}
+	timer := time.NewTimer(limit)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		cut(errShutdownLimit)
+	case <-finished:
+	}
+}
+
+// purge forgets what is older than the retention, now and then, until ctx ends.
+func (c *Consumer) purge(ctx context.Context, handled <-chan struct{}) {
+	tick := time.NewTicker(c.cfg.PurgeInterval)
+	defer tick.Stop()
+	for {
+		if _, err := c.in.Purge(ctx, c.cfg.Retention); err != nil && ctx.Err() == nil {
+			c.cfg.Logger.WarnContext(ctx, "inbox: purge failed; the next one makes up for it", "consumer", c.name(), "error", err)
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		case <-handled:
+			return
+		}
+	}
+}
+
+// name is the consumer's in logs.
+func (c *Consumer) name() string {
+	if c.in == nil {
+		return ""
+	}
+	return c.in.consumer
+}

@@ -1,0 +1,50 @@
+package inbox
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"time"
+
+	"github.com/asimalizada/pulse-events/internal/sqldb"
+)
+
+// countBound is where Stats stops counting.
+const countBound = 100_000
+
+// Count is a number of rows. Counting a big table is slow, so beyond a bound
+// it is the bound, with Exact false.
+type Count struct {
+	N     int64
+	Exact bool
+}
+
+// Stats says how the inbox of one consumer stands.
+type Stats struct {
+	Applied  Count     // events remembered
+	Oldest   time.Time // when the oldest of them was applied; zero: there is none
+	Newest   time.Time // when the newest was
+	Suspects Count     // redelivered messages that were started and not finished: being handled now, or crashing the process
+}
+
+// Stats counts, cheaply on a table of any size.
+func (in *Inbox) Stats(ctx context.Context) (Stats, error) {
+	var found struct {
+		Applied  int64        `db:"applied"`
+		Oldest   sql.NullTime `db:"oldest"`
+		Newest   sql.NullTime `db:"newest"`
+		Suspects int64        `db:"suspects"`
+	}
+	if err := in.db.GetContext(ctx, &found, in.queries.Get("stats"), in.consumer, countBound+1); err != nil {
+		return Stats{}, fmt.Errorf("inbox: stats: %w", sqldb.Schema(err))
+	}
+	s := Stats{Applied: bounded(found.Applied), Suspects: bounded(found.Suspects)}
+	if found.Oldest.Valid {
+		s.Oldest, s.Newest = found.Oldest.Time.UTC(), found.Newest.Time.UTC()
+	}
+	return s, nil
+}
+
+func bounded(n int64) Count {
+	return Count{N: min(n, countBound), Exact: n <= countBound}
+}
