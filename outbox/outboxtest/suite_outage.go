@@ -1,0 +1,77 @@
+package outboxtest
+
+import (
+	"context"
+	"errors"
+	"testing"
+
+	"github.com/asimalizada/pulse-events/outbox"
+)
+
+func testContextEnded(t *testing.T, h PublisherHarness) {
+	p, topic := h.New(t), newTopic()
+	h.Bind(t, topic)
+	msgs := newMessages(topic, 100)
+	mustPublish(t, p, msgs[:1])
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	results := p.Publish(ended, msgs)
+	if len(results) != len(msgs) {
+		t.Fatalf("Publish answered %d results for %d messages", len(results), len(msgs))
+	}
+	for _, err := range results {
+		if err != nil {
+			wantClass(t, "ctx has ended", err, outbox.ErrUnavailable)
+		}
+	}
+	eventuallyPublish(t, p, msgs)
+}
+
+func testBrokerStopped(t *testing.T, h PublisherHarness) {
+	if h.Features.Stop == nil {
+		t.Skip("the harness has no Stop: outages are not tested")
+	}
+	p, topic := h.New(t), newTopic()
+	h.Bind(t, topic)
+	mustPublish(t, p, newMessages(topic, 10))
+
+	start := h.Features.Stop(t)
+	msgs := newMessages(topic, 50)
+	for _, err := range publish(t, p, msgs) {
+		wantClass(t, "broker stopped", err, outbox.ErrUnavailable)
+	}
+	start()
+	eventuallyPublish(t, p, msgs)
+	wantAllArrived(t, h, topic, msgs)
+}
+
+func testBrokerDownAtStart(t *testing.T, h PublisherHarness) {
+	if h.Features.Stop == nil {
+		t.Skip("the harness has no Stop: starting without a broker is not tested")
+	}
+	topic := newTopic()
+	h.Bind(t, topic)
+	start := h.Features.Stop(t)
+	p := h.New(t)
+	msgs := newMessages(topic, 5)
+	err := errors.Join(publish(t, p, msgs)...)
+	wantClass(t, "broker down", err, outbox.ErrUnavailable)
+	start()
+	eventuallyPublish(t, p, msgs)
+	wantAllArrived(t, h, topic, msgs)
+}
+
+// wantAllArrived takes messages off topic until each of msgs has come: where
+// verdicts were lost, copies are allowed.
+func wantAllArrived(t *testing.T, h PublisherHarness, topic string, msgs []outbox.Message) {
+	t.Helper()
+	missing := make(map[string]bool)
+	for _, m := range msgs {
+		missing[m.ID.String()] = true
+	}
+	for len(missing) > 0 {
+		for _, m := range h.Receive(t, topic, 1) {
+			delete(missing, m.ID.String())
+		}
+	}
+}
