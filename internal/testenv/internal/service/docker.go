@@ -73,10 +73,9 @@ func newContainer(ctx context.Context, kind Kind) (*Instance, error) {
 	}
 	i := &Instance{}
 	machine := &container{client: pool.Client}
-	config, bindings := &docker.Config{}, map[docker.Port][]docker.PortBinding{}
+	config, bindings := &docker.Config{Image: image(kind)}, map[docker.Port][]docker.PortBinding{}
 	switch kind {
 	case Postgres:
-		config.Image = cmp.Or(os.Getenv(PostgresImageVariable), postgresImage)
 		config.Env = []string{"POSTGRES_USER=" + pgUser, "POSTGRES_PASSWORD=" + pgPassword, "POSTGRES_DB=postgres"}
 		config.Cmd = []string{"postgres", "-c", "max_connections=200"}
 		bindings["5432/tcp"] = bind(ports[0])
@@ -84,7 +83,6 @@ func newContainer(ctx context.Context, kind Kind) (*Instance, error) {
 		i.Endpoints = Endpoints{URL: pgURL(host, ports[0])}
 		i.ready = func(ctx context.Context) error { return pgReady(ctx, i.URL) }
 	default:
-		config.Image = cmp.Or(os.Getenv(RabbitMQImageVariable), rabbitmqImage)
 		// The node's name, and with it its data, hangs on the host's name.
 		config.Hostname = "pulse"
 		bindings["5672/tcp"] = bind(ports[0])
@@ -116,6 +114,14 @@ func newContainer(ctx context.Context, kind Kind) (*Instance, error) {
 	machine.id = c.ID
 	i.machine = machine
 	return i, nil
+}
+
+// image names what a service's containers are made from.
+func image(kind Kind) string {
+	if kind == Postgres {
+		return cmp.Or(os.Getenv(PostgresImageVariable), postgresImage)
+	}
+	return cmp.Or(os.Getenv(RabbitMQImageVariable), rabbitmqImage)
 }
 
 // pull fetches an image the daemon does not have.

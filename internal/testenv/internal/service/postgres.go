@@ -20,13 +20,9 @@ const (
 )
 
 func newLocalPostgres(ctx context.Context, dir string) (*Instance, error) {
-	bin, err := findPostgres()
+	bin, user, err := localPostgres()
 	if err != nil {
 		return nil, err
-	}
-	user, err := accountFor("postgres")
-	if err != nil {
-		return nil, fmt.Errorf("PostgreSQL %w: it refuses to run as root, and %v", ErrUnavailable, err)
 	}
 	port, err := freePort()
 	if err != nil {
@@ -82,6 +78,20 @@ func pgReady(ctx context.Context, address string) error {
 		return err
 	}
 	return conn.Close(ctx)
+}
+
+// localPostgres returns the directory of the binaries and the user to run them
+// as.
+func localPostgres() (string, *account, error) {
+	bin, err := findPostgres()
+	if err != nil {
+		return "", nil, err
+	}
+	user, err := accountFor("postgres")
+	if err != nil {
+		return "", nil, fmt.Errorf("PostgreSQL %w: it refuses to run as root, and %v", ErrUnavailable, err)
+	}
+	return bin, user, nil
 }
 
 // findPostgres returns the directory that holds initdb and postgres, of the

@@ -114,6 +114,20 @@ func New(ctx context.Context, kind Kind, dir string) (*Instance, error) {
 	return local, local.begin(ctx)
 }
 
+// Find says where New would take the service from, without starting anything.
+// The error matches ErrUnavailable. Whether an image that Docker would use can
+// be fetched shows only when it is needed.
+func Find(ctx context.Context, kind Kind) (string, error) {
+	if _, err := DockerPool(ctx); err == nil {
+		return "Docker, image " + image(kind), nil
+	}
+	if kind == Postgres {
+		dir, _, err := localPostgres()
+		return dir, err
+	}
+	return findRabbitMQ()
+}
+
 // begin starts a new instance, and leaves nothing behind when that fails.
 func (i *Instance) begin(ctx context.Context) error {
 	if err := i.Start(ctx); err != nil {

@@ -1,0 +1,64 @@
+# Targets with a text after ## are listed by make alone.
+
+# Two packages at a time: their tests share two servers, and RabbitMQ alone
+# can keep a core busy.
+TESTFLAGS ?= -p 2 -timeout 15m
+# The race detector needs a C compiler.
+RACE ?= $(shell command -v "$$(go env CC)" >/dev/null 2>&1 && echo -race)
+PKG ?= ./...
+
+BENCH ?= .
+BENCHTIME ?= 1x
+BENCHFLAGS ?= -p 1 -timeout 60m -benchmem
+
+# Tests of what needs a service fail where it is missing. Empty: they skip.
+PULSE_TEST_REQUIRE ?= postgres,rabbitmq
+export PULSE_TEST_REQUIRE
+
+STATICCHECK = go run honnef.co/go/tools/cmd/staticcheck@v0.8.2
+
+VERSION ?= $(shell git describe --tags --always --dirty)
+LDFLAGS = -X github.com/asimalizada/pulse-events/pulsectl/internal/command.Version=$(VERSION)
+
+.DEFAULT_GOAL := help
+.PHONY: help test bench build fmt vet lint tidy check install-services services clean
+
+help:
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+test: services ## run all tests on real services (PKG=./outbox/... for some)
+	go test $(RACE) $(TESTFLAGS) $(PKG)
+
+bench: services ## run the benchmarks on real services (BENCH=regexp BENCHTIME=1x PKG=./...)
+	go test -run '^$$' -bench '$(BENCH)' -benchtime $(BENCHTIME) $(BENCHFLAGS) $(PKG)
+
+build: ## build bin/pulsectl
+	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/pulsectl ./pulsectl
+
+fmt: ## format all Go files
+	gofmt -w .
+
+vet: ## report what go vet finds
+	go vet ./...
+
+lint: vet ## report unformatted files and what go vet and staticcheck find
+	@unformatted=$$(gofmt -l .); \
+	if [ -n "$$unformatted" ]; then echo "not formatted (make fmt does it):"; echo "$$unformatted"; exit 1; fi
+	$(STATICCHECK) ./...
+
+tidy: ## bring go.mod and go.sum in line with the imports
+	go mod tidy
+
+check: lint ## run all that is checked before a change is taken, tests last
+	go mod tidy -diff
+	@$(MAKE) --no-print-directory test
+
+install-services: ## install PostgreSQL and RabbitMQ for the tests (Debian, Ubuntu; as root)
+	.ci/install-services
+
+# Says before the tests what they will use, or what is missing.
+services:
+	@go run ./internal/testenv/sources
+
+clean: ## delete what was built
+	rm -rf bin

@@ -1,0 +1,27 @@
+// Command sources says where the tests will find their services, and fails
+// when one is missing that PULSE_TEST_REQUIRE lists.
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+
+	"github.com/asimalizada/pulse-events/internal/testenv"
+)
+
+func main() {
+	lines, ok := testenv.Sources(context.Background())
+	for _, line := range lines {
+		fmt.Fprintln(os.Stderr, line)
+	}
+	if !ok {
+		fmt.Fprintln(os.Stderr, `
+Any of these gives the tests what they need:
+  - make install-services   (Debian and Ubuntu, as root)
+  - a running Docker daemon
+  - PULSE_TEST_POSTGRES_URL and PULSE_TEST_AMQP_URL of servers that run already
+To skip the tests that need them: make test PULSE_TEST_REQUIRE=`)
+		os.Exit(1)
+	}
+}
