@@ -1,5 +1,7 @@
 package deptest
 
+import "slices"
+
 // scope says whose imports a rule looks at.
 type scope int
 
@@ -23,10 +25,16 @@ type rule struct {
 	only   []string // instead of never: all that may be, beside the standard library
 }
 
-// Packages that exist for tests alone, ours and others'.
-var forTests = []string{
+// Packages of ours that exist for tests: they may be built on what is for
+// tests, and programs may not be built on them.
+var ownForTests = []string{
+	"./internal/testenv/...", "./internal/deptest/...", "./internal/rabbit/rabbittest/...",
+	"./outbox/outboxtest/...", "./inbox/inboxtest/...", "./pulsectl/devbroker/devbrokertest/...",
+}
+
+// Others' packages that exist for tests.
+var othersForTests = []string{
 	"testing/...", "net/http/httptest",
-	"./internal/testenv/...", "./internal/deptest/...", "./outbox/outboxtest/...", "./inbox/inboxtest/...",
 	"github.com/ory/dockertest/...", "github.com/rogpeppe/go-internal/testscript/...", "go.uber.org/goleak/...",
 }
 
@@ -140,9 +148,9 @@ var rules = []rule{
 	{
 		name:   "what is built into programs contains nothing that is for tests",
 		of:     []string{"./..."},
-		except: []string{"./outbox/outboxtest/...", "./inbox/inboxtest/...", "./internal/testenv/...", "./pulsectl/devbroker/devbrokertest/..."},
+		except: ownForTests,
 		scope:  product,
-		never:  forTests,
+		never:  slices.Concat(ownForTests, othersForTests),
 	},
 }
 
