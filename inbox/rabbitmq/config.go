@@ -1,0 +1,169 @@
+package rabbitmq
+
+import (
+	"cmp"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/asimalizada/pulse-events/internal/rabbit"
+	"github.com/asimalizada/pulse-events/internal/wire"
+)
+
+// SourceConfig names a queue, what flows into it, and how failed messages
+// wait for their next attempt.
+type SourceConfig struct {
+	// URL of the broker: amqp://user:password@host:5672/vhost, or amqps:// for
+	// TLS. Required.
+	URL string
+	// TLS is used with amqps. Defaults to the system's certificate authorities.
+	TLS *tls.Config
+	// Queue that is consumed. Required.
+	Queue string
+	// Exchange the queue is bound to, a durable topic exchange. Defaults to
+	// "pulse.events".
+	Exchange string
+	// Topics are the binding keys, wildcards * and # allowed. Defaults to the
+	// name of the queue. A binding that is no longer listed stays until it is
+	// removed by hand.
+	Topics []string
+	// QueueType of all queues declared here. Defaults to Quorum.
+	QueueType QueueType
+	// RetryDelays are the steps of the retry ladder, ascending, each a queue of
+	// its own. Defaults to DefaultRetryDelays.
+	RetryDelays []time.Duration
+	// SingleActiveConsumer lets one consumer at a time have the deliveries,
+	// the others stand by: order across instances, at the price of sharing.
+	SingleActiveConsumer bool
+	// Topology says what to do about exchange, queues and bindings. Defaults to
+	// Declare.
+	Topology Topology
+	// Consumer is written to the header pulse-consumer of parked messages and
+	// shown by the broker as the name of the connections. Defaults to the
+	// name of the queue.
+	Consumer string
+	// ConfirmTimeout bounds the wait for the broker to confirm a message on its
+	// way to a retry or dead-letter queue. Defaults to 30 s.
+	ConfirmTimeout time.Duration
+	// Heartbeat is how often both sides prove to be alive. Defaults to 10 s.
+	Heartbeat time.Duration
+	// DialTimeout bounds one attempt to connect. Defaults to 10 s.
+	DialTimeout time.Duration
+	// Logger hears of connections, subscriptions and what is wrong with them.
+	// Defaults to slog.Default().
+	Logger *slog.Logger
+}
+
+// QueueType is how the broker stores a queue.
+type QueueType int
+
+// The queue types.
+const (
+	// Quorum queues are replicated, and their retry ladder loses nothing even
+	// while the queue at its end is missing. RabbitMQ 3.10 or later.
+	Quorum QueueType = iota
+	// Classic queues live on one node. A retry that falls due while the
+	// consumer's queue does not exist is lost.
+	Classic
+)
+
+// String returns the name the broker knows the type by.
+func (q QueueType) String() string {
+	switch q {
+	case Quorum:
+		return "quorum"
+	case Classic:
+		return "classic"
+	}
+	return fmt.Sprintf("QueueType(%d)", int(q))
+}
+
+const (
+	maxName  = math.MaxUint8  // bytes in a name, by AMQP
+	maxDelay = math.MaxUint32 // milliseconds in a TTL, by RabbitMQ
+)
+
+// problems returns everything that is wrong with the configuration, defaults
+// filled in.
+func (c SourceConfig) problems() error {
+	all := []error{c.connection("").Validate()}
+	report := func(format string, args ...any) { all = append(all, fmt.Errorf(format, args...)) }
+	name := func(field, value string) {
+		switch {
+		case strings.TrimSpace(value) == "":
+			report("%s: is empty", field)
+		case strings.HasPrefix(value, "amq."):
+			report("%s: %q; names with amq. are the broker's own", field, value)
+		case len(value) > maxName:
+			report("%s: %d bytes, at most %d are allowed", field, len(value), maxName)
+		}
+	}
+	name("Queue", c.Queue)
+	name("Exchange", c.Exchange)
+	for i, topic := range c.Topics {
+		name(fmt.Sprintf("Topics[%d]", i), topic)
+	}
+	if c.QueueType != Quorum && c.QueueType != Classic {
+		report("QueueType: %v; use Quorum or Classic", c.QueueType)
+	}
+	for i, delay := range c.RetryDelays {
+		switch {
+		case delay < time.Millisecond || delay%time.Millisecond != 0:
+			report("RetryDelays[%d]: %v; whole milliseconds, at least 1ms", i, delay)
+		case delay.Milliseconds() > maxDelay:
+			report("RetryDelays[%d]: %v; the broker keeps a message at most %v", i, delay, maxDelay*time.Millisecond)
+		case i > 0 && delay <= c.RetryDelays[i-1]:
+			report("RetryDelays[%d]: %v does not exceed %v before it; list them ascending, each once", i, delay, c.RetryDelays[i-1])
+		}
+	}
+	for _, rung := range QueueNames(c.Queue, c.RetryDelays).Retry {
+		if len(c.Queue) <= maxName && len(rung.Queue) > maxName {
+			report("Queue: too long, its retry queue %q has %d bytes, at most %d are allowed", rung.Queue, len(rung.Queue), maxName)
+			break
+		}
+	}
+	if err := c.Topology.Validate(); err != nil {
+		report("Topology: %w", err)
+	}
+	if len(c.Consumer) > maxName {
+		report("Consumer: %d bytes, at most %d are allowed", len(c.Consumer), maxName)
+	}
+	if c.ConfirmTimeout < 0 {
+		report("ConfirmTimeout: %v; must not be negative", c.ConfirmTimeout)
+	}
+	return errors.Join(all...)
+}
+
+func (c SourceConfig) withDefaults() SourceConfig {
+	c.Exchange = cmp.Or(c.Exchange, wire.Exchange)
+	c.Consumer = cmp.Or(c.Consumer, c.Queue)
+	c.ConfirmTimeout = cmp.Or(c.ConfirmTimeout, 30*time.Second)
+	if len(c.Topics) == 0 {
+		c.Topics = []string{c.Queue}
+	}
+	if len(c.RetryDelays) == 0 {
+		c.RetryDelays = DefaultRetryDelays()
+	}
+	c.Topics, c.RetryDelays = slices.Clone(c.Topics), slices.Clone(c.RetryDelays)
+	if c.Logger == nil {
+		c.Logger = slog.Default()
+	}
+	return c
+}
+
+// connection is how to reach the broker for a purpose.
+func (c SourceConfig) connection(purpose string) rabbit.Config {
+	return rabbit.Config{
+		URL:         c.URL,
+		TLS:         c.TLS,
+		Name:        c.Consumer + purpose,
+		Heartbeat:   c.Heartbeat,
+		DialTimeout: c.DialTimeout,
+		Logger:      c.Logger,
+	}
+}

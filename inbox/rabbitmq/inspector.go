@@ -1,0 +1,171 @@
+package rabbitmq
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	amqp "github.com/rabbitmq/amqp091-go"
+
+	"github.com/asimalizada/pulse-events/internal/rabbit"
+)
+
+// Inspector looks at the queues of a Source from outside, over a connection of
+// its own that is closed after use. It declares nothing. It is for one
+// goroutine at a time.
+type Inspector struct {
+	conn  *rabbit.Conn
+	names Names
+}
+
+// Depths are the numbers of messages in the queues of a source. Messages that
+// are delivered and not yet settled are in none of them.
+type Depths struct {
+	Ready        int // in the queue, to be delivered
+	Retrying     int // in all retry queues together
+	DeadLettered int
+	Consumers    int      // that have subscribed to the queue
+	Missing      []string // queues that do not exist; they count as empty
+}
+
+// OpenInspector connects once; it does not try again. Of cfg it needs what
+// says where the broker and which the queues are.
+func OpenInspector(ctx context.Context, cfg SourceConfig) (*Inspector, error) {
+	cfg = cfg.withDefaults()
+	if err := cfg.problems(); err != nil {
+		return nil, fmt.Errorf("rabbitmq inspector: %w", err)
+	}
+	conn, err := rabbit.Dial(ctx, cfg.connection(" (inspector)"))
+	if err != nil {
+		return nil, err
+	}
+	return &Inspector{conn, QueueNames(cfg.Queue, cfg.RetryDelays)}, nil
+}
+
+// Close ends the connection.
+func (i *Inspector) Close() { i.conn.Close() }
+
+// Depths counts the messages in each kind of queue.
+func (i *Inspector) Depths(ctx context.Context) (Depths, error) {
+	var d Depths
+	look := func(queue string) (amqp.Queue, error) {
+		q, found, err := i.look(ctx, queue)
+		if err == nil && !found {
+			d.Missing = append(d.Missing, queue)
+		}
+		return q, err
+	}
+	q, err := look(i.names.Queue)
+	if err != nil {
+		return Depths{}, err
+	}
+	d.Ready, d.Consumers = q.Messages, q.Consumers
+	for _, rung := range i.names.Retry {
+		if q, err = look(rung.Queue); err != nil {
+			return Depths{}, err
+		}
+		d.Retrying += q.Messages
+	}
+	if q, err = look(i.names.DeadLetters); err != nil {
+		return Depths{}, err
+	}
+	d.DeadLettered = q.Messages
+	return d, nil
+}
+
+// ReadyIDs returns the event ids in the queue itself, as DeadLetterIDs does.
+// The consumer gets what was looked at marked as redelivered.
+func (i *Inspector) ReadyIDs(ctx context.Context, limit int) ([]string, error) {
+	return i.ids(ctx, i.names.Queue, limit)
+}
+
+// RetryingIDs returns the event ids in each retry queue, shortest delay first,
+// as DeadLetterIDs does. limit is for each.
+func (i *Inspector) RetryingIDs(ctx context.Context, limit int) ([]string, error) {
+	var all []string
+	for _, rung := range i.names.Retry {
+		ids, err := i.ids(ctx, rung.Queue, limit)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, ids...)
+	}
+	return all, nil
+}
+
+// DeadLetterIDs returns the event ids of at most limit dead letters, oldest
+// first; with limit 0 of all that were there when it began. Messages without
+// an id are left out, a missing queue has none. The messages are taken without
+// acknowledgement and given back, so that for a moment nobody else sees them.
+//
+// A quorum queue counts each look as a return, and one with a delivery limit
+// drops messages that reach it; the queues a Source declares have none, those
+// made by hand on RabbitMQ 4 have one unless told otherwise.
+func (i *Inspector) DeadLetterIDs(ctx context.Context, limit int) ([]string, error) {
+	return i.ids(ctx, i.names.DeadLetters, limit)
+}
+
+func (i *Inspector) ids(ctx context.Context, queue string, limit int) (ids []string, err error) {
+	q, found, err := i.look(ctx, queue)
+	if err != nil || !found {
+		return nil, err
+	}
+	n := q.Messages
+	if limit > 0 {
+		n = min(n, limit)
+	}
+	ch, err := i.channel(ctx)
+	if err != nil {
+		return nil, err
+	}
+	// Closing the channel gives back what was taken.
+	defer func() { err = errors.Join(err, i.conn.Do(ctx, ch.Close)) }()
+	for range n {
+		var d amqp.Delivery
+		var ok bool
+		err := i.conn.Do(ctx, func() (err error) {
+			d, ok, err = ch.Get(queue, false)
+			return err
+		})
+		if err != nil {
+			return nil, fmt.Errorf("look into queue %q: %w", queue, err)
+		}
+		if !ok {
+			break
+		}
+		if d.MessageId != "" {
+			ids = append(ids, d.MessageId)
+		}
+	}
+	return ids, nil
+}
+
+// look asks for a queue; found is false where there is none.
+func (i *Inspector) look(ctx context.Context, queue string) (q amqp.Queue, found bool, err error) {
+	ch, err := i.channel(ctx)
+	if err != nil {
+		return q, false, err
+	}
+	err = i.conn.Do(ctx, func() error {
+		if q, err = ch.QueueDeclarePassive(queue, true, false, false, false, nil); err != nil {
+			return err // the broker has closed the channel
+		}
+		return ch.Close()
+	})
+	var reply *amqp.Error
+	if errors.As(err, &reply) && reply.Code == amqp.NotFound {
+		return amqp.Queue{}, false, nil
+	}
+	if err != nil {
+		return amqp.Queue{}, false, fmt.Errorf("look at queue %q: %w", queue, err)
+	}
+	return q, true, nil
+}
+
+func (i *Inspector) channel(ctx context.Context) (ch *amqp.Channel, err error) {
+	err = i.conn.Do(ctx, func() error {
+		ch, err = i.conn.Channel()
+		return err
+	})
+	return ch, err
+}

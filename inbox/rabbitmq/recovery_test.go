@@ -1,0 +1,188 @@
+package rabbitmq_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/asimalizada/pulse-events/inbox"
+	"github.com/asimalizada/pulse-events/inbox/rabbitmq"
+	"github.com/asimalizada/pulse-events/internal/rabbit"
+	"github.com/asimalizada/pulse-events/internal/testenv"
+)
+
+func TestRedeclaresADeletedQueue(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	deliveries := r.consume(10)
+	for round := range 2 {
+		if _, err := r.plain.QueueDelete(r.names.Queue, false, false, false); err != nil {
+			t.Fatal(err)
+		}
+		testenv.Eventually(t, patience, "the queue to be back", func() bool {
+			q, err := r.channel(r.conn).QueueDeclarePassive(r.names.Queue, true, false, false, false, nil)
+			return err == nil && q.Consumers == 1
+		})
+		id := fmt.Sprint("round ", round)
+		r.publish(id)
+		r.ack(r.receiveID(deliveries, id))
+	}
+}
+
+// After the loss of the channel the broker counts tags from 1 again: settling
+// an old delivery must not touch the new one that has its tag.
+func TestStaleDeliveriesSettleNothing(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	deliveries := r.consume(10)
+	r.publish("e1")
+	r.publish("e2")
+	stale := r.receiveID(deliveries, "e1")
+	r.receiveID(deliveries, "e2")
+	if err := rabbitmq.BreakChannel(stale); err != nil {
+		t.Fatal(err)
+	}
+	again := r.receiveID(deliveries, "e1")
+	if !again.Redelivered {
+		t.Error("not marked as redelivered")
+	}
+	for _, action := range []inbox.Action{inbox.Ack, inbox.Park, inbox.SetAside, inbox.GiveBack} {
+		if err := r.source.Settle(t.Context(), []inbox.Settlement{{Delivery: stale, Action: action}})[0]; !errors.Is(err, inbox.ErrStale) {
+			t.Errorf("action %d: %v", action, err)
+		}
+	}
+	r.ack(r.receiveID(deliveries, "e2"))
+	if err := r.source.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if left := r.get(r.names.Queue).MessageId; left != "e1" {
+		t.Errorf("left in the queue: %s", left)
+	}
+	if n := r.depth(r.names.DeadLetters); n != 0 {
+		t.Errorf("%d dead letters of a stale delivery", n)
+	}
+}
+
+func TestKilledConsumersDeliveriesComeAgain(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	for range r.consumeThenEnd(ctx, cancel) { // sets the queues up
+	}
+	ids, kill := startChild(t, r.cfg.URL, r.names.Queue)
+	r.publish("e1")
+	if !ids.Scan() || ids.Text() != "e1" {
+		t.Fatalf("the child got %q, %v", ids.Text(), ids.Err())
+	}
+	kill()
+	d := r.receiveID(r.consume(10), "e1")
+	if !d.Redelivered || d.Failures != 0 {
+		t.Errorf("redelivered %t, failures %d", d.Redelivered, d.Failures)
+	}
+	r.ack(d)
+}
+
+func (r *rig) consumeThenEnd(ctx context.Context, cancel func()) <-chan inbox.Delivery {
+	r.t.Helper()
+	deliveries := r.consumeUntil(ctx, 10)
+	cancel()
+	return deliveries
+}
+
+func TestOutlivesTheBroker(t *testing.T) {
+	t.Parallel()
+	server := testenv.RabbitMQServer(t)
+	server.Stop()
+	cfg := rabbitmq.SourceConfig{URL: server.URL(), Queue: "order.created", RetryDelays: []time.Duration{time.Hour}}
+	source, err := rabbitmq.NewSource(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = source.Close() }) // never fails
+	deliveries := make(chan (<-chan inbox.Delivery), 1)
+	refused := make(chan error, 1)
+	go func() {
+		from, err := source.Consume(t.Context(), 10)
+		deliveries <- from
+		refused <- err
+	}()
+	testenv.Eventually(t, patience, "health to say why", func() bool {
+		connected, err := source.Health()
+		return !connected && err != nil && strings.Contains(err.Error(), "connection refused")
+	})
+	server.Start()
+	from := <-deliveries
+	if err := <-refused; err != nil {
+		t.Fatal(err)
+	}
+	r := &rig{t: t, cfg: cfg, names: source.Names(), source: source}
+	r.cfg.Exchange = "pulse.events"
+
+	for _, interrupt := range []func(){server.Stop, server.Kill} {
+		r.dial()
+		r.publish("e1")
+		r.publish("e2")
+		held, parked := r.receiveID(from, "e1"), r.receiveID(from, "e2")
+		r.settle(park(parked, 0, nil))
+		interrupt()
+		for _, s := range []inbox.Settlement{{Delivery: held}, park(held, 0, nil)} {
+			testenv.Eventually(t, patience, "the delivery to be stale", func() bool {
+				return errors.Is(source.Settle(t.Context(), []inbox.Settlement{s})[0], inbox.ErrStale)
+			})
+		}
+		server.Start()
+		again := r.receiveID(from, "e1")
+		if !again.Redelivered {
+			t.Error("not marked as redelivered")
+		}
+		r.settle(inbox.Settlement{Delivery: again, Action: inbox.SetAside, Reason: inbox.ReasonHandler}) // over a new connection
+		r.dial()
+		r.get(r.names.DeadLetters)
+		r.get(r.names.Retry[0].Queue)
+	}
+}
+
+func TestWrongCredentialsAreSaidAndTriedOn(t *testing.T) {
+	t.Parallel()
+	address, err := url.Parse(testenv.RabbitMQ(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	address.User = url.UserPassword("nobody", "s3cret-word")
+	source, err := rabbitmq.NewSource(rabbitmq.SourceConfig{URL: address.String(), Queue: "q"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() {
+		deliveries, err := source.Consume(ctx, 1)
+		for range deliveries {
+			err = errors.New("got a delivery")
+		}
+		ended <- err
+	}()
+	testenv.Eventually(t, patience, "health to say so", func() bool {
+		_, err := source.Health()
+		if err != nil && strings.Contains(err.Error(), "s3cret-word") {
+			t.Fatalf("the password shows: %v", err)
+		}
+		return errors.Is(err, rabbit.ErrAccess)
+	})
+	select {
+	case err := <-ended:
+		t.Fatalf("gave up: %v", err)
+	default:
+	}
+	cancel()
+	if err := <-ended; err != nil {
+		t.Errorf("at the end of the context: %v", err)
+	}
+	if err := source.Close(); err != nil {
+		t.Error(err)
+	}
+}

@@ -1,0 +1,131 @@
+package rabbitmq
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"sync"
+
+	"github.com/asimalizada/pulse-events/inbox"
+)
+
+// ErrClosed: the Source was closed.
+var ErrClosed = errors.New("source is closed")
+
+// Source is an inbox.Source on RabbitMQ. Make one with NewSource; it is safe
+// for concurrent use.
+type Source struct {
+	cfg     SourceConfig
+	names   Names
+	parking *parking
+	life    context.Context
+	stop    context.CancelFunc
+	wg      sync.WaitGroup // one for each Consume
+
+	mu      sync.Mutex
+	closed  bool
+	live    int   // subscriptions that the broker serves
+	lastErr error // why there is none
+}
+
+var _ inbox.Source = (*Source)(nil)
+
+// NewSource checks cfg and returns a Source that connects when it is consumed.
+// The error names everything that is wrong with cfg, and never the password.
+func NewSource(cfg SourceConfig) (*Source, error) {
+	cfg = cfg.withDefaults()
+	if err := cfg.problems(); err != nil {
+		return nil, fmt.Errorf("rabbitmq source: %w", err)
+	}
+	s := &Source{cfg: cfg, names: QueueNames(cfg.Queue, cfg.RetryDelays)}
+	s.life, s.stop = context.WithCancel(context.Background())
+	s.parking = newParking(s.life, cfg.connection(" (parking)"), cfg.ConfirmTimeout, s.ensureParking)
+	return s, nil
+}
+
+// Names returns the names of the source's queues.
+func (s *Source) Names() Names { return s.names }
+
+// Consume subscribes to the queue over a connection of its own and returns once
+// the broker has accepted, however long that takes, or ctx has ended, in which
+// case the channel is closed. prefetch is between 1 and 65535.
+//
+// When the connection, the channel or the queue is lost it subscribes anew,
+// for ever; deliveries from before are then stale. Once ctx has ended it hands
+// back what nobody has taken, and keeps the connection until the rest is
+// settled or the Source is closed.
+//
+// An error means that the broker has exchange or queue with other settings; it
+// names the difference and the way out. Later such finds are logged and shown by
+// Health.
+func (s *Source) Consume(ctx context.Context, prefetch int) (<-chan inbox.Delivery, error) {
+	if prefetch < 1 || prefetch > math.MaxUint16 {
+		return nil, fmt.Errorf("prefetch: %d; must be between 1 and %d", prefetch, math.MaxUint16)
+	}
+	sub := newSubscription(s, prefetch)
+	intake, stop := context.WithCancel(ctx)
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		stop()
+		return nil, ErrClosed
+	}
+	s.wg.Go(func() {
+		defer stop()
+		defer context.AfterFunc(s.life, stop)()
+		sub.run(intake, stop)
+	})
+	s.mu.Unlock()
+
+	select {
+	case <-sub.accepted:
+		return sub.out, nil
+	case err := <-sub.refused:
+		return nil, err
+	case <-ctx.Done():
+		return sub.out, nil
+	case <-s.life.Done():
+		return nil, ErrClosed
+	}
+}
+
+// Health reports whether the broker serves a subscription, and if it does not,
+// what stood in the way last.
+func (s *Source) Health() (connected bool, lastErr error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.live > 0, s.lastErr
+}
+
+// Close ends all subscriptions and connections and returns when they are gone.
+// What is unsettled by then goes back to the queue.
+func (s *Source) Close() error {
+	s.mu.Lock()
+	s.closed = true
+	s.mu.Unlock()
+	s.stop()
+	s.wg.Wait()
+	s.parking.close()
+	return nil
+}
+
+// up notes a subscription that the broker serves; the function returned, its
+// end.
+func (s *Source) up() (down func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.live++
+	s.lastErr = nil
+	return func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.live--
+	}
+}
+
+func (s *Source) failed(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.lastErr = err
+}
