@@ -14,11 +14,14 @@ import (
 type Reader struct {
 	lookup   func(string) (string, bool)
 	problems []error
+	named    map[string]bool // variables that have a problem
 }
 
 // NewReader reads through lookup, such as os.LookupEnv. Empty variables count
 // as not set.
-func NewReader(lookup func(string) (string, bool)) *Reader { return &Reader{lookup: lookup} }
+func NewReader(lookup func(string) (string, bool)) *Reader {
+	return &Reader{lookup: lookup, named: make(map[string]bool)}
+}
 
 // String returns the variable, or fallback where it is not set.
 func (r *Reader) String(name, fallback string) string {
@@ -66,8 +69,14 @@ func (r *Reader) Bool(name string, fallback bool) bool {
 	return value
 }
 
-// Problem adds a problem with the named variable.
+// Problem adds a problem with the named variable. Only the first one with a
+// variable or its file is kept: it explains those that follow.
 func (r *Reader) Problem(name string, err error) {
+	variable := strings.TrimSuffix(name, "_FILE")
+	if r.named[variable] {
+		return
+	}
+	r.named[variable] = true
 	r.problems = append(r.problems, fmt.Errorf("%s: %w", name, err))
 }
 

@@ -1,0 +1,13 @@
+// Command orders runs the example orders service on PostgreSQL and RabbitMQ.
+// Its settings come from the environment; see stdlib.OrdersFromEnv. It exits
+// with 0 after an interrupt, 1 when it fails, and 2 when settings are wrong.
+package main
+
+import (
+	"os"
+
+	"github.com/asimalizada/pulse-events/examples/internal/program"
+	"github.com/asimalizada/pulse-events/examples/stdlib"
+)
+
+func main() { os.Exit(program.Run("orders", stdlib.OrdersFromEnv, stdlib.NewOrders)) }

@@ -1,0 +1,108 @@
+package stdlib
+
+import (
+	"context"
+	"embed"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/jmoiron/sqlx"
+
+	"github.com/asimalizada/pulse-events/internal/postgres"
+	"github.com/asimalizada/pulse-events/internal/sqldb"
+)
+
+//go:embed sql
+var sqlFiles embed.FS
+
+// database is a service's own database.
+type database struct {
+	*sqlx.DB
+	dialect sqldb.Dialect
+	queries sqldb.Queries
+	schemas []schema
+}
+
+// schema is one of the schemas that share a database.
+type schema struct {
+	migrate func(context.Context) ([]sqldb.Migration, error)
+	check   func(context.Context) error
+}
+
+func openDatabase(url, service string) (*database, error) {
+	db, err := postgres.Open(postgres.Config{URL: url, Name: service})
+	if err != nil {
+		return nil, err
+	}
+	return &database{
+		DB: db, dialect: sqldb.PostgreSQL,
+		queries: sqldb.LoadQueries(sqlFiles, "sql", sqldb.PostgreSQL),
+	}, nil
+}
+
+// own adds a schema of the service itself.
+func (d *database) own(m *sqldb.Migrator) {
+	d.schemas = append(d.schemas, schema{
+		migrate: func(ctx context.Context) ([]sqldb.Migration, error) { return m.Up(ctx, d.DB) },
+		check:   func(ctx context.Context) error { return m.Check(ctx, d.DB) },
+	})
+}
+
+// Time between two attempts to reach a database that does not answer, and the
+// limit of one attempt.
+const (
+	retryPause   = 500 * time.Millisecond
+	attemptLimit = time.Minute
+)
+
+// prepare migrates every schema, or checks them. While the database does not
+// answer it tries again for as long as patience; any other error, such as
+// wrong credentials, is returned at once.
+func (d *database) prepare(ctx context.Context, migrate bool, patience time.Duration, log *slog.Logger) error {
+	deadline := time.Now().Add(patience)
+	for {
+		err := d.prepareOnce(ctx, migrate, log)
+		if err == nil || ctx.Err() != nil || !postgres.Unreachable(err) {
+			return err
+		}
+		if !time.Now().Before(deadline) {
+			return fmt.Errorf("the database has not answered for %v: %w", patience, err)
+		}
+		log.WarnContext(ctx, "waiting for the database", "error", err)
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(retryPause):
+		}
+	}
+}
+
+func (d *database) prepareOnce(ctx context.Context, migrate bool, log *slog.Logger) error {
+	ctx, cancel := context.WithTimeout(ctx, attemptLimit)
+	defer cancel()
+	if !migrate {
+		return d.check(ctx)
+	}
+	for _, s := range d.schemas {
+		applied, err := s.migrate(ctx)
+		if err != nil {
+			return err
+		}
+		for _, m := range applied {
+			log.InfoContext(ctx, "schema migrated", "version", m.Version, "name", m.Name)
+		}
+	}
+	return nil
+}
+
+// check returns the database's error or the first schema that is missing or
+// behind.
+func (d *database) check(ctx context.Context) error {
+	for _, s := range d.schemas {
+		if err := s.check(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,75 @@
+package stdlib
+
+import (
+	"cmp"
+	"errors"
+	"io"
+
+	"github.com/asimalizada/pulse-events/internal/logging"
+	"github.com/asimalizada/pulse-events/internal/rabbit"
+	"github.com/asimalizada/pulse-events/internal/settings"
+)
+
+// Environment variables. Those with a secret in them may instead be given as
+// a file, under the name with _FILE at its end.
+const (
+	envOrdersDB          = "PULSE_OUTBOX_DB" // or _FILE
+	envNotificationsDB   = "PULSE_INBOX_DB"  // or _FILE
+	envAMQP              = "PULSE_AMQP_URL"  // or _FILE
+	envAMQPCA            = "PULSE_AMQP_CA_FILE"
+	envAMQPCert          = "PULSE_AMQP_CERT_FILE"
+	envAMQPKey           = "PULSE_AMQP_KEY_FILE"
+	envOrdersAddr        = "PULSE_ORDERS_ADDR"
+	envNotificationsAddr = "PULSE_NOTIFICATIONS_ADDR"
+	envAutoMigrate       = "PULSE_AUTO_MIGRATE" // default true
+	envLogLevel          = "PULSE_LOG_LEVEL"    // debug, info, warn, error
+	envLogFormat         = "PULSE_LOG_FORMAT"   // auto, json, text
+)
+
+// OrdersFromEnv reads the settings of the orders service: PULSE_OUTBOX_DB and
+// PULSE_AMQP_URL (each also as _FILE), both required; PULSE_AMQP_CA_FILE,
+// PULSE_AMQP_CERT_FILE and PULSE_AMQP_KEY_FILE for amqps; PULSE_ORDERS_ADDR,
+// PULSE_AUTO_MIGRATE (default true), PULSE_LOG_LEVEL and PULSE_LOG_FORMAT.
+// lookup is os.LookupEnv or the like; logs is where the logger writes. The
+// error names every problem by its variable and holds no secret.
+func OrdersFromEnv(lookup func(string) (string, bool), logs io.Writer) (OrdersConfig, error) {
+	shared, err := settingsFromEnv(lookup, logs, envOrdersDB, envOrdersAddr, defaultOrdersAddr)
+	return OrdersConfig{Settings: shared}, err
+}
+
+// NotificationsFromEnv reads the settings of the notifications service, as
+// OrdersFromEnv does, from PULSE_INBOX_DB and PULSE_NOTIFICATIONS_ADDR.
+func NotificationsFromEnv(lookup func(string) (string, bool), logs io.Writer) (NotificationsConfig, error) {
+	shared, err := settingsFromEnv(lookup, logs, envNotificationsDB, envNotificationsAddr, defaultNotificationsAddr)
+	return NotificationsConfig{Settings: shared}, err
+}
+
+func settingsFromEnv(lookup func(string) (string, bool), logs io.Writer, envDB, envAddr, addr string) (Settings, error) {
+	env := settings.NewReader(lookup)
+	s := Settings{
+		DatabaseURL: env.Secret(envDB),
+		AMQPURL:     env.Secret(envAMQP),
+		Addr:        env.String(envAddr, addr),
+		AutoMigrate: env.Bool(envAutoMigrate, true),
+	}
+	var err error
+	s.AMQPTLS, err = rabbit.TLSFromFiles(env.String(envAMQPCA, ""), env.String(envAMQPCert, ""), env.String(envAMQPKey, ""), "")
+	if err != nil {
+		env.Problem(envAMQPCA, err)
+	}
+	level, err := logging.ParseLevel(env.String(envLogLevel, ""))
+	if err != nil {
+		env.Problem(envLogLevel, err)
+	}
+	format, err := logging.ParseFormat(env.String(envLogFormat, ""))
+	if err != nil {
+		env.Problem(envLogFormat, err)
+	}
+	s.Logger = logging.New(logs, format, level)
+
+	variables := map[string]string{"DatabaseURL": envDB, "AMQPURL": envAMQP, "AMQPTLS": envAMQPCA, "Addr": envAddr}
+	for _, p := range s.withDefaults(addr).problems() {
+		env.Problem(cmp.Or(variables[p.field], p.field), errors.New(p.text))
+	}
+	return s, env.Err()
+}

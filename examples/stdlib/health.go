@@ -1,0 +1,105 @@
+package stdlib
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/asimalizada/pulse-events/internal/postgres"
+	"github.com/asimalizada/pulse-events/internal/sqldb"
+)
+
+// readyTimeout bounds the questions to the database.
+const readyTimeout = 2 * time.Second
+
+// live answers as long as the process does.
+func live(w http.ResponseWriter, _ *http.Request) error {
+	return writeJSON(w, http.StatusOK, map[string]string{"status": "live"})
+}
+
+// readiness is what /health/ready tells.
+type readiness struct {
+	Status   string         `json:"status"` // ready, unready
+	Service  string         `json:"service"`
+	Database databaseHealth `json:"database"`
+	// How the side that talks to the broker fares. It does not decide: the API
+	// works while the broker is away.
+	Relay    *relayHealth    `json:"relay,omitempty"`
+	Consumer *consumerHealth `json:"consumer,omitempty"`
+}
+
+type databaseHealth struct {
+	Status  string `json:"status"` // ok, unreachable, schema, failing
+	Message string `json:"message,omitempty"`
+}
+
+type relayHealth struct {
+	State         string     `json:"state"` // starting, running, degraded, stopped
+	Since         time.Time  `json:"since"`
+	Connected     bool       `json:"connected"` // to the broker
+	LastError     string     `json:"lastError,omitempty"`
+	Published     int64      `json:"published"` // since the start
+	OldestPending *time.Time `json:"oldestPending,omitempty"`
+}
+
+type consumerHealth struct {
+	State     string    `json:"state"` // starting, running, degraded, stopped
+	Since     time.Time `json:"since"`
+	Connected bool      `json:"connected"` // to the broker
+	LastError string    `json:"lastError,omitempty"`
+	// Messages since the start.
+	Applied    int64 `json:"applied"`
+	Duplicates int64 `json:"duplicates"`
+	Retried    int64 `json:"retried"`
+	SetAside   int64 `json:"setAside"` // to the dead letters
+}
+
+// ready answers 200 while the database answers and has its schema, else 503.
+func ready(log *slog.Logger, db *database, report func() readiness) handler {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		ctx, cancel := context.WithTimeout(r.Context(), readyTimeout)
+		defer cancel()
+		body := report()
+		body.Status, body.Database = "ready", databaseHealth{Status: "ok"}
+		status := http.StatusOK
+		if err := db.check(ctx); err != nil {
+			log.WarnContext(ctx, "not ready", "error", err)
+			body.Status, body.Database = "unready", diagnose(err)
+			status = http.StatusServiceUnavailable
+		}
+		return writeJSON(w, status, body)
+	}
+}
+
+// diagnose tells apart what is wrong without telling strangers where the
+// database is.
+func diagnose(err error) databaseHealth {
+	switch {
+	case errors.Is(err, sqldb.ErrSchema):
+		return databaseHealth{"schema", "the schema is missing or behind; run the migrations"}
+	case postgres.Unreachable(err):
+		return databaseHealth{"unreachable", "the database does not answer"}
+	}
+	return databaseHealth{"failing", "the database refuses to answer; see the logs"}
+}
+
+func (s *Notifications) readiness() readiness {
+	h := s.consumer.Health()
+	connected, err := s.source.Health()
+	return readiness{Service: notificationsService, Consumer: &consumerHealth{
+		State: string(h.State), Since: h.Since.UTC(), Connected: connected, LastError: firstText(err, h.LastError),
+		Applied: h.Applied, Duplicates: h.Duplicates, Retried: h.Retried, SetAside: h.SetAside,
+	}}
+}
+
+// firstText returns the text of the first error there is.
+func firstText(errs ...error) string {
+	for _, err := range errs {
+		if err != nil {
+			return err.Error()
+		}
+	}
+	return ""
+}

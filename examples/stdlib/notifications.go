@@ -1,0 +1,134 @@
+package stdlib
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/asimalizada/pulse-events/examples/notifications"
+	"github.com/asimalizada/pulse-events/inbox"
+	"github.com/asimalizada/pulse-events/inbox/rabbitmq"
+)
+
+const (
+	notificationsService     = "notifications"
+	defaultNotificationsAddr = "127.0.0.1:6102"
+)
+
+// NotificationsConfig are the settings of the notifications service.
+type NotificationsConfig struct {
+	Settings
+	// Queue that is consumed, bound to the topic order.created. Defaults to
+	// order.created.
+	Queue string
+	// RetryDelays are the steps of the queue's retry ladder. Defaults to
+	// those of inbox/rabbitmq.
+	RetryDelays []time.Duration
+	// Consumer settings. Its logger defaults to that of Settings.
+	Consumer inbox.ConsumerConfig
+}
+
+// Notifications is the notifications service: it applies each OrderCreated
+// once, as a notification, and shows notifications by HTTP. It serves while
+// the broker is away.
+type Notifications struct {
+	cfg      NotificationsConfig
+	log      *slog.Logger
+	db       *database
+	source   *rabbitmq.Source
+	consumer *inbox.Consumer
+	handler  http.Handler
+}
+
+// NewNotifications checks cfg, naming all problems at once, and builds the
+// service. Neither database nor broker has to be there yet. The caller ends
+// it with Run or Close.
+func NewNotifications(cfg NotificationsConfig) (_ *Notifications, err error) {
+	cfg.Settings = cfg.Settings.withDefaults(defaultNotificationsAddr)
+	if cfg.Queue == "" {
+		cfg.Queue = notifications.OrderCreatedTopic
+	}
+	if err := refuse(notificationsService, cfg.problems()); err != nil {
+		return nil, err
+	}
+	s := &Notifications{cfg: cfg, log: cfg.Logger.With("service", notificationsService)}
+	defer func() {
+		if err != nil {
+			err = errors.Join(fmt.Errorf("%s: %w", notificationsService, err), s.Close())
+		}
+	}()
+	if s.db, err = openDatabase(cfg.DatabaseURL, notificationsService); err != nil {
+		return nil, err
+	}
+	in, err := inbox.New(s.db.DB, notificationsService, inbox.WithDialect(s.db.dialect))
+	if err != nil {
+		return nil, err
+	}
+	s.db.own(notifications.Schema(s.db.dialect))
+	s.db.schemas = append(s.db.schemas, schema{in.Migrate, in.CheckSchema})
+	s.source, err = rabbitmq.NewSource(rabbitmq.SourceConfig{
+		URL: cfg.AMQPURL, TLS: cfg.AMQPTLS, Exchange: cfg.Exchange, Queue: cfg.Queue,
+		Topics: []string{notifications.OrderCreatedTopic}, RetryDelays: cfg.RetryDelays,
+		Consumer: notificationsService, Logger: s.log,
+	})
+	if err != nil {
+		return nil, err
+	}
+	if cfg.Consumer.Logger == nil {
+		cfg.Consumer.Logger = s.log
+	}
+	if s.consumer, err = inbox.NewConsumer(in, s.source, s.apply, cfg.Consumer); err != nil {
+		return nil, err
+	}
+	s.handler = observe(s.log, newMux(s.log, s.routes()))
+	return s, nil
+}
+
+// Handler serves the API. It needs the schema, which Run brings, and no
+// consumer.
+func (s *Notifications) Handler() http.Handler { return s.handler }
+
+// Run migrates, then serves the API on ln and consumes events until ctx ends
+// and what is in flight is finished. With a nil ln it listens on the
+// configured address. It returns nil after ctx has ended, and closes ln and
+// the service in every case; nothing of it runs on.
+func (s *Notifications) Run(ctx context.Context, ln net.Listener) (err error) {
+	defer func() { err = errors.Join(err, s.Close()) }()
+	if err := run(ctx, s.cfg.Settings, s.log, s.db, s.handler, ln, s.consumer.Run); err != nil {
+		return fmt.Errorf("%s: %w", notificationsService, err)
+	}
+	return nil
+}
+
+// Close gives back what the service holds. Only for a service that is not
+// run: Run does it itself.
+func (s *Notifications) Close() (err error) {
+	if s.source != nil {
+		err = s.source.Close()
+	}
+	if s.db != nil {
+		err = errors.Join(err, s.db.Close())
+	}
+	return err
+}
+
+// apply stores the notification an event calls for. The inbox lets each event
+// in once, and commits its mark together with this insert or not at all.
+func (s *Notifications) apply(ctx context.Context, tx inbox.Tx, msg inbox.Message) error {
+	event, err := notifications.DecodeOrderCreated(msg)
+	if err != nil {
+		return err
+	}
+	n := notifications.For(event)
+	_, err = tx.ExecContext(ctx, s.db.queries.Get("insert_notification"),
+		n.ID, n.OrderID, n.EventID, n.CustomerID, n.Amount, n.CorrelationID)
+	if err != nil {
+		return fmt.Errorf("insert the notification: %w", err)
+	}
+	s.log.InfoContext(ctx, "notifying the customer", "event_id", n.EventID, "order_id", n.OrderID, "attempt", msg.Attempt)
+	return nil
+}

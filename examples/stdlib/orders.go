@@ -1,0 +1,133 @@
+package stdlib
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+
+	"github.com/asimalizada/pulse-events/examples/orders"
+	"github.com/asimalizada/pulse-events/internal/correlation"
+	"github.com/asimalizada/pulse-events/outbox"
+	"github.com/asimalizada/pulse-events/outbox/rabbitmq"
+)
+
+const (
+	ordersService     = "orders"
+	defaultOrdersAddr = "127.0.0.1:6101"
+)
+
+// OrdersConfig are the settings of the orders service.
+type OrdersConfig struct {
+	Settings
+	// Relay settings. Its logger defaults to that of Settings.
+	Relay outbox.RelayConfig
+}
+
+// Orders is the orders service: it takes orders by HTTP, stores each with its
+// event in one transaction, and relays the events to RabbitMQ. It serves
+// while the broker is away.
+type Orders struct {
+	cfg       OrdersConfig
+	log       *slog.Logger
+	db        *database
+	outbox    *outbox.Outbox
+	publisher *rabbitmq.Publisher
+	relay     *outbox.Relay
+	handler   http.Handler
+}
+
+// NewOrders checks cfg, naming all problems at once, and builds the service.
+// Neither database nor broker has to be there yet. The caller ends it with
+// Run or Close.
+func NewOrders(cfg OrdersConfig) (_ *Orders, err error) {
+	cfg.Settings = cfg.Settings.withDefaults(defaultOrdersAddr)
+	if err := refuse(ordersService, cfg.problems()); err != nil {
+		return nil, err
+	}
+	s := &Orders{cfg: cfg, log: cfg.Logger.With("service", ordersService)}
+	defer func() {
+		if err != nil {
+			err = errors.Join(fmt.Errorf("%s: %w", ordersService, err), s.Close())
+		}
+	}()
+	if s.db, err = openDatabase(cfg.DatabaseURL, ordersService); err != nil {
+		return nil, err
+	}
+	if s.outbox, err = outbox.New(s.db.DB, outbox.WithDialect(s.db.dialect)); err != nil {
+		return nil, err
+	}
+	s.db.own(orders.Schema(s.db.dialect))
+	s.db.schemas = append(s.db.schemas, schema{s.outbox.Migrate, s.outbox.CheckSchema})
+	s.publisher, err = rabbitmq.NewPublisher(rabbitmq.PublisherConfig{
+		URL: cfg.AMQPURL, TLS: cfg.AMQPTLS, Exchange: cfg.Exchange, Producer: ordersService, Logger: s.log,
+	})
+	if err != nil {
+		return nil, err
+	}
+	if cfg.Relay.Logger == nil {
+		cfg.Relay.Logger = s.log
+	}
+	if s.relay, err = outbox.NewRelay(s.outbox, s.publisher, cfg.Relay); err != nil {
+		return nil, err
+	}
+	s.handler = observe(s.log, newMux(s.log, s.routes()))
+	return s, nil
+}
+
+// Handler serves the API. It needs the schema, which Run brings, and no relay.
+func (s *Orders) Handler() http.Handler { return s.handler }
+
+// Run migrates, then serves the API on ln and relays events until ctx ends
+// and requests in flight are answered. With a nil ln it listens on the
+// configured address. It returns nil after ctx has ended, and closes ln and
+// the service in every case; nothing of it runs on.
+func (s *Orders) Run(ctx context.Context, ln net.Listener) (err error) {
+	defer func() { err = errors.Join(err, s.Close()) }()
+	if err := run(ctx, s.cfg.Settings, s.log, s.db, s.handler, ln, s.relay.Run); err != nil {
+		return fmt.Errorf("%s: %w", ordersService, err)
+	}
+	return nil
+}
+
+// Close gives back what the service holds. Only for a service that is not
+// run: Run does it itself.
+func (s *Orders) Close() (err error) {
+	if s.publisher != nil {
+		err = s.publisher.Close()
+	}
+	if s.db != nil {
+		err = errors.Join(err, s.db.Close())
+	}
+	return err
+}
+
+// place stores the order and its event: both or neither.
+func (s *Orders) place(ctx context.Context, draft orders.Draft) (orders.Order, outbox.Message, error) {
+	order := orders.Place(draft, correlation.CorrelationID(ctx))
+	event, err := order.Created()
+	if err != nil {
+		return orders.Order{}, outbox.Message{}, err
+	}
+	tx, err := s.db.BeginTxx(ctx, nil)
+	if err != nil {
+		return orders.Order{}, outbox.Message{}, fmt.Errorf("begin: %w", err)
+	}
+	// After the commit it does nothing; before it, the error on its way says more.
+	defer func() { _ = tx.Rollback() }()
+	_, err = tx.ExecContext(ctx, s.db.queries.Get("insert_order"),
+		order.ID, order.CustomerID, order.Amount, order.CorrelationID, order.CreatedAt)
+	if err != nil {
+		return orders.Order{}, outbox.Message{}, fmt.Errorf("insert the order: %w", err)
+	}
+	if err := s.outbox.Enqueue(ctx, tx, event); err != nil {
+		return orders.Order{}, outbox.Message{}, err
+	}
+	if err := tx.Commit(); err != nil {
+		return orders.Order{}, outbox.Message{}, fmt.Errorf("commit: %w", err)
+	}
+	s.relay.Wake()
+	return order, event, nil
+}
