@@ -86,29 +86,25 @@ func (l *lane) handle(ctx context.Context, batch []Delivery) {
 		l.giveBack(ctx, batch)
 		return
 	}
-	var group []Delivery
-	flush := func() {
-		if len(group) > 0 {
-			l.apply(ctx, &run{deliveries: group})
-			group = nil
+	first := 0 // of the group that is being put together
+	flush := func(end int) {
+		if first < end {
+			l.apply(ctx, &run{deliveries: batch[first:end]})
 		}
+		first = end + 1
 	}
 	for i := range batch {
-		d := batch[i]
+		d := &batch[i]
 		d.Message.Attempt = d.Failures + 1
-		if err := unfit(d); err != nil {
-			flush()
-			l.setAside(ctx, d, ReasonUndecodable, err)
-			continue
+		if err := unfit(*d); err != nil {
+			flush(i)
+			l.setAside(ctx, *d, ReasonUndecodable, err)
+		} else if d.Redelivered && suspects[d.Message.ID] {
+			flush(i)
+			l.apply(ctx, &run{deliveries: batch[i : i+1], watched: true})
 		}
-		if suspects[d.Message.ID] && d.Redelivered {
-			flush()
-			l.apply(ctx, &run{deliveries: []Delivery{d}, watched: true})
-			continue
-		}
-		group = append(group, d)
 	}
-	flush()
+	flush(len(batch))
 }
 
 // unfit says why a delivery holds no message for the inbox, or nil.

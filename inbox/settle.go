@@ -13,7 +13,7 @@ func (l *lane) apply(ctx context.Context, r *run) {
 	hold := holding{lane: l}
 	defer hold.end()
 	for reruns := 0; ; {
-		if l.stopping() && (hold.begun || !r.started) {
+		if l.stopping() {
 			l.leave(ctx, r)
 			return
 		}
@@ -77,7 +77,7 @@ func (l *lane) finish(ctx context.Context, r *run) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), probeTimeout)
 	defer cancel()
 	if err := l.c.in.finish(ctx, l.c.in.db, r.messages()); err != nil {
-		l.log(ctx, slog.LevelWarn, "inbox: could not note that a redelivered message was finished", r.deliveries[0], "error", err)
+		l.log(ctx, slog.LevelWarn, "inbox: could not note that a redelivered message was finished", r.deliveries[0], err)
 	}
 }
 
@@ -96,7 +96,7 @@ func (l *lane) settleClaims(ctx context.Context, r *run, claims []claim) {
 			conflicts++
 			err := &ConflictError{Consumer: l.c.name(), EventID: d.Message.ID}
 			settlements[i] = Settlement{Delivery: d, Action: SetAside, Reason: ReasonConflict, Err: err}
-			l.log(ctx, slog.LevelError, "inbox: message set aside", d, "reason", ReasonConflict, "error", err)
+			l.log(ctx, slog.LevelError, "inbox: message set aside", d, err, "reason", ReasonConflict)
 		}
 	}
 	l.c.settler.settle(ctx, settlements)
@@ -129,18 +129,14 @@ func (l *lane) fail(ctx context.Context, r *run, err error) {
 		if !asked {
 			delay = l.c.cfg.Backoff(failures)
 		}
-		attrs := []any{"delay", delay, "error", err}
-		if panicked, ok := errors.AsType[*PanicError](err); ok {
-			attrs = append(attrs, "stack", string(panicked.Stack))
-		}
-		l.log(ctx, slog.LevelWarn, "inbox: handler failed; the message comes again", d, attrs...)
+		l.log(ctx, slog.LevelWarn, "inbox: handler failed; the message comes again", d, err, "delay", delay)
 		l.c.settler.settle(ctx, []Settlement{{Delivery: d, Action: Park, Delay: delay, Reason: ReasonHandler, Err: err}})
 		l.c.pulse.change(func(h *Health) { h.Retried++ })
 	}
 }
 
 func (l *lane) setAside(ctx context.Context, d Delivery, reason Reason, err error) {
-	l.log(ctx, slog.LevelError, "inbox: message set aside", d, "reason", reason, "error", err)
+	l.log(ctx, slog.LevelError, "inbox: message set aside", d, err, "reason", reason)
 	l.c.settler.settle(ctx, []Settlement{{Delivery: d, Action: SetAside, Reason: reason, Err: err}})
 	l.c.pulse.change(func(h *Health) { h.SetAside++ })
 }
@@ -154,8 +150,13 @@ func (l *lane) giveBack(ctx context.Context, ds []Delivery) {
 	l.c.pulse.change(func(h *Health) { h.GivenBack += int64(len(ds)) })
 }
 
-// log writes a line about one delivery, with its ids.
-func (l *lane) log(ctx context.Context, level slog.Level, text string, d Delivery, attrs ...any) {
-	attrs = append(attrs, "consumer", l.c.name(), "event_id", d.Message.ID, "topic", d.Message.Topic, "attempt", d.Failures+1)
+// log writes a line about one delivery, with its ids and, after a panic, where
+// that came from.
+func (l *lane) log(ctx context.Context, level slog.Level, text string, d Delivery, err error, attrs ...any) {
+	attrs = append(attrs, "error", err, "consumer", l.c.name(),
+		"event_id", d.Message.ID, "topic", d.Message.Topic, "attempt", d.Failures+1)
+	if panicked, ok := errors.AsType[*PanicError](err); ok {
+		attrs = append(attrs, "stack", string(panicked.Stack))
+	}
 	l.c.cfg.Logger.Log(d.Message.context(ctx), level, text, attrs...)
 }

@@ -1,0 +1,121 @@
+package inboxtest
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/asimalizada/pulse-events/inbox"
+)
+
+// waitLimit is how long helpers wait for something to happen.
+const waitLimit = 30 * time.Second
+
+// Disconnect loses the connection of every consumer: what they hold goes back
+// to the head of the queue, marked redelivered, and its settlement answers
+// inbox.ErrStale. What a consumer has committed and not yet acknowledged so
+// comes again, as after a crash between commit and ack.
+func (q *Queue) Disconnect() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	lost := slices.Clone(q.out)
+	for _, t := range lost {
+		q.release(t)
+	}
+	q.requeue(true, lost...)
+}
+
+// RefuseSettlements makes the next settlements fail, one for each error; nil
+// lets one pass. The delivery stays unsettled, so that settling it again is
+// right.
+func (q *Queue) RefuseSettlements(errs ...error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.refuse = append(q.refuse, errs...)
+}
+
+// Unpark ends every delay now.
+func (q *Queue) Unpark() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, p := range slices.Clone(q.parked) {
+		p.timer.Stop()
+		q.unpark(p)
+	}
+}
+
+// Ready is the number of messages that wait to be handed out.
+func (q *Queue) Ready() int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return len(q.ready)
+}
+
+// Unsettled is the number of deliveries that consumers hold.
+func (q *Queue) Unsettled() int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return len(q.out)
+}
+
+// Parked is the number of messages that wait for their retry.
+func (q *Queue) Parked() int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return len(q.parked)
+}
+
+// Settled returns the settlements carried out with one of the given actions,
+// in order; all of them when none is given.
+func (q *Queue) Settled(actions ...inbox.Action) []inbox.Settlement {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	var found []inbox.Settlement
+	for _, s := range q.settled {
+		if len(actions) == 0 || slices.Contains(actions, s.Action) {
+			found = append(found, s)
+		}
+	}
+	return found
+}
+
+// Acked returns the ids of the acknowledged messages in order.
+func (q *Queue) Acked() []string {
+	var ids []string
+	for _, s := range q.Settled(inbox.Ack) {
+		ids = append(ids, s.Delivery.Message.ID)
+	}
+	return ids
+}
+
+// DeadLetters returns what was set aside, in order.
+func (q *Queue) DeadLetters() []inbox.Settlement { return q.Settled(inbox.SetAside) }
+
+// WaitUntilEmpty returns once nothing is ready, held or parked, and fails the
+// test when that does not come to be within half a minute.
+func (q *Queue) WaitUntilEmpty(t testing.TB) {
+	t.Helper()
+	q.WaitFor(t, "an empty queue", func() bool { return q.Ready()+q.Unsettled()+q.Parked() == 0 })
+}
+
+// WaitFor returns once cond is true, which is asked again after every change
+// of the queue. what completes the sentence "timed out waiting for".
+func (q *Queue) WaitFor(t testing.TB, what string, cond func() bool) {
+	t.Helper()
+	timeout := time.NewTimer(waitLimit)
+	defer timeout.Stop()
+	for {
+		q.mu.Lock()
+		changed := q.changed
+		q.mu.Unlock()
+		if cond() {
+			return
+		}
+		select {
+		case <-changed:
+		case <-timeout.C:
+			t.Fatalf("timed out after %v waiting for %s; ready %d, held %d, parked %d, settled %d",
+				waitLimit, what, q.Ready(), q.Unsettled(), q.Parked(), len(q.Settled()))
+		}
+	}
+}
