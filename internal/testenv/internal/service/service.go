@@ -102,7 +102,7 @@ func New(ctx context.Context, kind Kind, dir string) (*Instance, error) {
 		local, err = newLocalRabbitMQ(dir, kind)
 	}
 	if errors.Is(err, ErrUnavailable) {
-		return nil, fmt.Errorf("%w; nor by Docker: %w", err, why)
+		return nil, fmt.Errorf("%w, and Docker is no help: %w", err, why)
 	}
 	if err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))
