@@ -154,8 +154,9 @@ func (q ListQuery) check() error {
 // filter turns the filters of q into conditions both dialects understand.
 func (q ListQuery) filter() (where conditions) {
 	if len(q.Statuses) > 0 {
-		// Literals, checked before: a partial index is no use to a parameter.
-		where.add("status IN ('" + joinStatuses(q.Statuses, "', '") + "')")
+		// Literals, checked before, and alternatives: partial indexes serve
+		// neither parameters nor IN.
+		where.add("status = '" + joinStatuses(q.Statuses, "' OR status = '") + "'")
 	}
 	if q.Retrying {
 		where.add("status = 'pending' AND attempts > 0")

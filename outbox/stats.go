@@ -9,11 +9,12 @@ import (
 	"github.com/asimalizada/pulse-events/internal/sqldb"
 )
 
-// exactUpTo is how many rows Stats counts one by one before it estimates.
-const exactUpTo = 100_000
+// exactUpTo is how many rows of a state Stats counts one by one. Of published
+// rows it is ten times as many.
+const exactUpTo = 10_000
 
-// Count is a number of rows. On a big table counting is slow, so beyond a
-// bound it is an estimate from the database's statistics.
+// Count is a number of rows. Counting a big table is slow, so beyond a bound
+// the number is an estimate.
 type Count struct {
 	N     int64
 	Exact bool
@@ -25,7 +26,7 @@ type Stats struct {
 	Retrying    Count // have failed and will be tried again
 	Delayed     Count // wait for their AvailableAt, without a failure
 	Blocked     Count // wait for a failed message of their key
-	BlockedKeys Count // keys with a failed message that holds back others of the key
+	BlockedKeys Count // keys with a failed message, which holds back what comes later in them
 	Dead        Count
 	Published   Count // as far as they have not been purged
 	Discarded   Count
@@ -40,52 +41,45 @@ type Stats struct {
 // Stats counts what is in the outbox, cheaply on a table of any size.
 func (o *Outbox) Stats(ctx context.Context) (Stats, error) {
 	var found struct {
-		Pending       int64        `db:"pending"`
-		Retrying      int64        `db:"retrying"`
-		Delayed       int64        `db:"delayed"`
-		Blocked       int64        `db:"blocked"`
-		BlockedKeys   int64        `db:"blocked_keys"`
-		Dead          int64        `db:"dead"`
-		Discarded     int64        `db:"discarded"`
-		Published     int64        `db:"published"`
-		AnyStatus     int64        `db:"any_status"`
-		Rows          float64      `db:"estimated_rows"`
-		PendingRows   float64      `db:"estimated_pending"`
-		OldestPending sql.NullTime `db:"oldest_pending"`
-		Now           time.Time    `db:"now"`
+		Pending          int64         `db:"pending"`
+		EstimatedPending sql.NullInt64 `db:"estimated_pending"`
+		Retrying         int64         `db:"retrying"`
+		Delayed          int64         `db:"delayed"`
+		Blocked          int64         `db:"blocked"`
+		BlockedExact     bool          `db:"blocked_exact"`
+		BlockedKeys      int64         `db:"blocked_keys"`
+		Dead             int64         `db:"dead"`
+		Discarded        int64         `db:"discarded"`
+		Published        int64         `db:"published"`
+		PublishedExact   bool          `db:"published_exact"`
+		EstimatedRows    float64       `db:"estimated_rows"`
+		OldestPending    sql.NullTime  `db:"oldest_pending"`
+		Now              time.Time     `db:"now"`
 	}
-	query := o.dialect.Rebind(o.queries.Get("stats"))
-	if err := o.db.GetContext(ctx, &found, query, exactUpTo+1); err != nil {
+	if err := o.db.GetContext(ctx, &found, o.queries.Get("stats"), exactUpTo+1); err != nil {
 		return Stats{}, fmt.Errorf("outbox: stats: %w", sqldb.Schema(err))
 	}
 	s := Stats{
-		Pending:     bounded(found.Pending, found.PendingRows),
-		Retrying:    bounded(found.Retrying, 0),
-		Delayed:     bounded(found.Delayed, 0),
-		Blocked:     bounded(found.Blocked, 0),
-		BlockedKeys: bounded(found.BlockedKeys, 0),
-		Dead:        bounded(found.Dead, 0),
-		Discarded:   bounded(found.Discarded, 0),
-		Published:   Count{N: found.Published, Exact: true},
+		Pending:     bounded(found.Pending),
+		Retrying:    bounded(found.Retrying),
+		Delayed:     bounded(found.Delayed),
+		Blocked:     Count{N: found.Blocked, Exact: found.BlockedExact},
+		BlockedKeys: bounded(found.BlockedKeys),
+		Dead:        bounded(found.Dead),
+		Discarded:   bounded(found.Discarded),
+		Published:   Count{N: found.Published, Exact: found.PublishedExact},
 	}
-	if found.AnyStatus > exactUpTo {
-		rest := int64(found.Rows) - s.Pending.N - s.Dead.N - s.Discarded.N
-		s.Published = Count{N: max(rest, found.Published)}
+	if !s.Pending.Exact {
+		s.Pending.N = max(s.Pending.N, found.EstimatedPending.Int64)
 	}
-	// The join that counts the blocked looks at no more pending rows than were counted.
-	s.Blocked.Exact = s.Blocked.Exact && s.Pending.Exact
-	s.BlockedKeys.Exact = s.BlockedKeys.Exact && s.Pending.Exact
+	if !s.Published.Exact {
+		s.Published.N = max(found.Published, int64(found.EstimatedRows)-s.Pending.N-s.Dead.N-s.Discarded.N)
+	}
 	if s.OldestPending = utc(found.OldestPending); !s.OldestPending.IsZero() {
 		s.OldestPendingAge = max(0, found.Now.Sub(s.OldestPending))
 	}
 	return s, nil
 }
 
-// bounded is n where it was counted to the end, else the better of the bound
-// and the estimate.
-func bounded(n int64, estimate float64) Count {
-	if n <= exactUpTo {
-		return Count{N: n, Exact: true}
-	}
-	return Count{N: max(exactUpTo, int64(estimate))}
-}
+// bounded is n where it was counted to the end, else the bound.
+func bounded(n int64) Count { return Count{N: min(n, exactUpTo), Exact: n <= exactUpTo} }
