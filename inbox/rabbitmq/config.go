@@ -83,15 +83,24 @@ func (q QueueType) String() string {
 	return fmt.Sprintf("QueueType(%d)", int(q))
 }
 
+// What the broker's tools show behind the consumer's name.
 const (
-	maxName  = math.MaxUint8  // bytes in a name, by AMQP
-	maxDelay = math.MaxUint32 // milliseconds in a TTL, by RabbitMQ
+	forParking    = " (parking)"
+	forInspection = " (inspector)"
+)
+
+const (
+	maxName     = math.MaxUint8                // bytes in a name, by AMQP
+	maxConsumer = maxName - len(forInspection) // its name begins that of a connection
+	maxDelay    = math.MaxUint32               // milliseconds in a TTL, by RabbitMQ
 )
 
 // problems returns everything that is wrong with the configuration, defaults
 // filled in.
 func (c SourceConfig) problems() error {
-	all := []error{c.connection("").Validate()}
+	connection := c.connection("")
+	connection.Name = "" // the consumer's is checked below
+	all := []error{connection.Validate()}
 	report := func(format string, args ...any) { all = append(all, fmt.Errorf(format, args...)) }
 	name := func(field, value string) {
 		switch {
@@ -130,8 +139,8 @@ func (c SourceConfig) problems() error {
 	if err := c.Topology.Validate(); err != nil {
 		report("Topology: %w", err)
 	}
-	if len(c.Consumer) > maxName {
-		report("Consumer: %d bytes, at most %d are allowed", len(c.Consumer), maxName)
+	if len(c.Consumer) > maxConsumer {
+		report("Consumer: %d bytes, at most %d are allowed", len(c.Consumer), maxConsumer)
 	}
 	if c.ConfirmTimeout < 0 {
 		report("ConfirmTimeout: %v; must not be negative", c.ConfirmTimeout)

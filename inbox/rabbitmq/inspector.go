@@ -35,7 +35,7 @@ func OpenInspector(ctx context.Context, cfg SourceConfig) (*Inspector, error) {
 	if err := cfg.problems(); err != nil {
 		return nil, fmt.Errorf("rabbitmq inspector: %w", err)
 	}
-	conn, err := rabbit.Dial(ctx, cfg.connection(" (inspector)"))
+	conn, err := rabbit.Dial(ctx, cfg.connection(forInspection))
 	if err != nil {
 		return nil, err
 	}
@@ -93,14 +93,15 @@ func (i *Inspector) RetryingIDs(ctx context.Context, limit int) ([]string, error
 	return all, nil
 }
 
-// DeadLetterIDs returns the event ids of at most limit dead letters, oldest
-// first; with limit 0 of all that were there when it began. Messages without
-// an id are left out, a missing queue has none. The messages are taken without
-// acknowledgement and given back, so that for a moment nobody else sees them.
+// DeadLetterIDs returns the event ids of at most limit dead letters, in the
+// order of the queue; with limit 0 of all that were there when it began.
+// Messages without an id are left out, a missing queue has none.
 //
-// A quorum queue counts each look as a return, and one with a delivery limit
-// drops messages that reach it; the queues a Source declares have none, those
-// made by hand on RabbitMQ 4 have one unless told otherwise.
+// The messages are taken without acknowledgement and given back, and are there
+// again a moment after it has returned. A quorum queue puts them behind those
+// that were not looked at. It also counts each look as a return, and drops
+// messages that reach a delivery limit: the queues a Source declares have
+// none, those made by hand on RabbitMQ 4 have one unless told otherwise.
 func (i *Inspector) DeadLetterIDs(ctx context.Context, limit int) ([]string, error) {
 	return i.ids(ctx, i.names.DeadLetters, limit)
 }
@@ -118,8 +119,15 @@ func (i *Inspector) ids(ctx context.Context, queue string, limit int) (ids []str
 	if err != nil {
 		return nil, err
 	}
-	// Closing the channel gives back what was taken.
-	defer func() { err = errors.Join(err, i.conn.Do(ctx, ch.Close)) }()
+	var last uint64
+	defer func() {
+		err = errors.Join(err, i.conn.Do(ctx, func() error {
+			if last == 0 {
+				return ch.Close()
+			}
+			return errors.Join(ch.Nack(last, true, true), ch.Close())
+		}))
+	}()
 	for range n {
 		var d amqp.Delivery
 		var ok bool
@@ -133,6 +141,7 @@ func (i *Inspector) ids(ctx context.Context, queue string, limit int) (ids []str
 		if !ok {
 			break
 		}
+		last = d.DeliveryTag
 		if d.MessageId != "" {
 			ids = append(ids, d.MessageId)
 		}

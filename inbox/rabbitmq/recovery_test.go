@@ -71,8 +71,8 @@ func TestKilledConsumersDeliveriesComeAgain(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	ctx, cancel := context.WithCancel(t.Context())
-	for range r.consumeThenEnd(ctx, cancel) { // sets the queues up
-	}
+	r.consumeUntil(ctx, 1) // sets the queues up
+	r.end(cancel)
 	ids, kill := startChild(t, r.cfg.URL, r.names.Queue)
 	r.publish("e1")
 	if !ids.Scan() || ids.Text() != "e1" {
@@ -84,13 +84,6 @@ func TestKilledConsumersDeliveriesComeAgain(t *testing.T) {
 		t.Errorf("redelivered %t, failures %d", d.Redelivered, d.Failures)
 	}
 	r.ack(d)
-}
-
-func (r *rig) consumeThenEnd(ctx context.Context, cancel func()) <-chan inbox.Delivery {
-	r.t.Helper()
-	deliveries := r.consumeUntil(ctx, 10)
-	cancel()
-	return deliveries
 }
 
 func TestOutlivesTheBroker(t *testing.T) {

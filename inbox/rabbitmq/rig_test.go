@@ -160,6 +160,17 @@ func (r *rig) receiveID(from <-chan inbox.Delivery, id string) inbox.Delivery {
 	return d
 }
 
+// end ends the only subscription, in which everything is settled, and waits
+// until the broker knows.
+func (r *rig) end(cancel func()) {
+	r.t.Helper()
+	cancel()
+	testenv.Eventually(r.t, patience, "the end of the subscription", func() bool {
+		connected, _ := r.source.Health()
+		return !connected
+	})
+}
+
 func (r *rig) settle(settlements ...inbox.Settlement) {
 	r.t.Helper()
 	for i, err := range r.source.Settle(r.t.Context(), settlements) {

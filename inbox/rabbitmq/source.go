@@ -40,7 +40,7 @@ func NewSource(cfg SourceConfig) (*Source, error) {
 	}
 	s := &Source{cfg: cfg, names: QueueNames(cfg.Queue, cfg.RetryDelays)}
 	s.life, s.stop = context.WithCancel(context.Background())
-	s.parking = newParking(s.life, cfg.connection(" (parking)"), cfg.ConfirmTimeout, s.ensureParking)
+	s.parking = newParking(s.life, cfg.connection(forParking), cfg.ConfirmTimeout, s.ensureParking)
 	return s, nil
 }
 

@@ -90,9 +90,8 @@ func TestVerifyWaitsForWhatIsMissing(t *testing.T) {
 		c.Queue, c.Exchange = r.cfg.Queue, r.cfg.Exchange
 	})
 	ctx, cancel := context.WithCancel(t.Context())
-	for d := range other.consumeThenEnd(ctx, cancel) {
-		t.Errorf("got %v", d)
-	}
+	other.consumeUntil(ctx, 1)
+	other.end(cancel)
 	from := <-deliveries
 	r.publish("e1")
 	r.ack(r.receiveID(from, "e1"))

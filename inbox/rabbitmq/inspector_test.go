@@ -1,0 +1,78 @@
+package rabbitmq_test
+
+import (
+	"context"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/asimalizada/pulse-events/inbox"
+	"github.com/asimalizada/pulse-events/inbox/rabbitmq"
+	"github.com/asimalizada/pulse-events/internal/testenv"
+)
+
+func TestInspectorLooksWithoutTaking(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	inspector, err := rabbitmq.OpenInspector(t.Context(), r.cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer inspector.Close()
+	depths, err := inspector.Depths(t.Context())
+	if err != nil || len(depths.Missing) != 4 || depths.Ready+depths.Retrying+depths.DeadLettered != 0 {
+		t.Errorf("before the queues exist: %+v, %v", depths, err)
+	}
+	if ids, err := inspector.DeadLetterIDs(t.Context(), 0); err != nil || len(ids) != 0 {
+		t.Errorf("before the queues exist: %v, %v", ids, err)
+	}
+
+	ctx, cancel := context.WithCancel(t.Context())
+	deliveries := r.consumeUntil(ctx, 5)
+	for i, id := range []string{"0", "1", "", "3", "4"} {
+		r.publish(id)
+		action := inbox.SetAside
+		if i > 2 {
+			action = inbox.Park
+		}
+		r.settle(inbox.Settlement{Delivery: r.receive(deliveries), Action: action, Delay: time.Hour, Reason: inbox.ReasonHandler})
+	}
+	r.end(cancel)
+	r.publish("5")
+
+	for round := range 2 {
+		// What was looked at is back after a moment.
+		testenv.Eventually(t, patience, "the depths", func() bool {
+			if depths, err = inspector.Depths(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			return depths.Ready == 1 && depths.Retrying == 2 && depths.DeadLettered == 3 && depths.Missing == nil
+		})
+		for _, look := range []struct {
+			name string
+			ids  func(context.Context, int) ([]string, error)
+			n    int
+			want []string
+		}{
+			{"dead letters", inspector.DeadLetterIDs, 0, []string{"0", "1"}},
+			{"retrying", inspector.RetryingIDs, 10, []string{"3", "4"}},
+			{"ready", inspector.ReadyIDs, 0, []string{"5"}},
+		} {
+			ids, err := look.ids(t.Context(), look.n)
+			if err != nil || !slices.Equal(ids, look.want) {
+				t.Errorf("round %d: %s: %v, %v; want %v", round, look.name, ids, err, look.want)
+			}
+		}
+	}
+	r.awaitDepth(r.names.DeadLetters, 3)
+	if ids, err := inspector.DeadLetterIDs(t.Context(), 1); err != nil || !slices.Equal(ids, []string{"0"}) {
+		t.Errorf("the first dead letter: %v, %v", ids, err)
+	}
+	var letters []string
+	for range 3 {
+		letters = append(letters, r.get(r.names.DeadLetters).MessageId)
+	}
+	if slices.Sort(letters); !slices.Equal(letters, []string{"", "0", "1"}) {
+		t.Errorf("dead letters afterwards: %q", letters)
+	}
+}

@@ -1,0 +1,141 @@
+package rabbitmq
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// channel is a broker's account of unacknowledged tags.
+type channel struct {
+	unacked []uint64
+	frames  []string
+}
+
+func (c *channel) ack(tag uint64, multiple bool) error {
+	at := slices.Index(c.unacked, tag)
+	switch {
+	case at < 0:
+		return fmt.Errorf("unknown delivery tag %d", tag)
+	case multiple:
+		c.frames = append(c.frames, fmt.Sprintf("..%d", tag))
+		c.unacked = slices.Delete(c.unacked, 0, at+1)
+	default:
+		c.frames = append(c.frames, fmt.Sprint(tag))
+		c.unacked = slices.Delete(c.unacked, at, at+1)
+	}
+	return nil
+}
+
+func deliver(n int) (*ledger, *channel) {
+	l, c := newLedger(), &channel{}
+	for tag := range uint64(n) {
+		l.add(tag + 1)
+		c.unacked = append(c.unacked, tag+1)
+	}
+	return l, c
+}
+
+func TestLedgerCoalescesOnlyAPrefix(t *testing.T) {
+	for _, test := range []struct {
+		batches [][]uint64
+		frames  string
+	}{
+		{[][]uint64{{1, 2, 3, 4, 5}}, "..5"},
+		{[][]uint64{{5, 4, 3, 2, 1}}, "..5"},
+		{[][]uint64{{1}, {2, 3}}, "1 ..3"},
+		{[][]uint64{{2, 3}}, "2 3"},
+		{[][]uint64{{2}, {4}, {1, 3, 5}}, "2 4 ..5"}, // what lies between is settled
+		{[][]uint64{{1, 2, 4, 5}, {3}}, "..2 4 5 3"},
+	} {
+		l, c := deliver(5)
+		for _, batch := range test.batches {
+			for _, tag := range batch {
+				if !l.claim(tag) {
+					t.Fatalf("%v: tag %d cannot be claimed", test.batches, tag)
+				}
+			}
+			if err := l.settle(batch, c.ack); err != nil {
+				t.Fatalf("%v: %v", test.batches, err)
+			}
+		}
+		if got := strings.Join(c.frames, " "); got != test.frames {
+			t.Errorf("%v: frames %q, want %q", test.batches, got, test.frames)
+		}
+	}
+}
+
+// Whatever the order, the broker's account and ours stay the same.
+func TestLedgerAgreesWithTheBroker(t *testing.T) {
+	const n = 300
+	seed := rand.Uint64()
+	random := rand.New(rand.NewPCG(seed, 0))
+	l, c := deliver(n)
+	tags := slices.Clone(c.unacked)
+	random.Shuffle(n, func(i, j int) { tags[i], tags[j] = tags[j], tags[i] })
+	for len(tags) > 0 {
+		size := min(1+random.IntN(40), len(tags))
+		batch := slices.Clone(tags[:size])
+		tags = tags[size:]
+		for _, tag := range batch {
+			if !l.claim(tag) || l.claim(tag) {
+				t.Fatalf("seed %d: tag %d is not claimed exactly once", seed, tag)
+			}
+		}
+		if err := l.settle(batch, c.ack); err != nil {
+			t.Fatalf("seed %d: %v", seed, err)
+		}
+		want := slices.Sorted(slices.Values(tags))
+		if !slices.Equal(l.tags, want) || !slices.Equal(c.unacked, want) {
+			t.Fatalf("seed %d: ours %v, the broker's %v, want %v", seed, l.tags, c.unacked, want)
+		}
+	}
+	if len(l.claimed) != 0 {
+		t.Errorf("claims left: %v", l.claimed)
+	}
+}
+
+func TestLedgerReleasesAndForgets(t *testing.T) {
+	l, c := deliver(2)
+	isEmpty := func() bool {
+		select {
+		case <-l.empty:
+			return true
+		default:
+			return false
+		}
+	}
+	if l.claim(3) {
+		t.Error("claimed a tag that was never delivered")
+	}
+	if l.claim(1); l.claim(1) {
+		t.Error("claimed twice")
+	}
+	l.release(1)
+	if !l.claim(1) || !l.claim(2) {
+		t.Error("cannot be claimed")
+	}
+	if err := l.settle([]uint64{1}, c.ack); err != nil {
+		t.Fatal(err)
+	}
+	if l.claim(1) {
+		t.Error("claimed after it was settled")
+	}
+	broken := errors.New("broken")
+	if err := l.settle([]uint64{2}, func(uint64, bool) error { return broken }); !errors.Is(err, broken) {
+		t.Errorf("got %v", err)
+	}
+	if l.seal(); isEmpty() {
+		t.Error("empty with a delivery unsettled")
+	}
+	if err := l.settle([]uint64{2}, c.ack); err != nil || !isEmpty() {
+		t.Errorf("not empty: %v, %v", l.tags, err)
+	}
+	l, _ = deliver(1)
+	if l.kill(); !isEmpty() || l.claim(1) {
+		t.Error("alive after its channel")
+	}
+}
