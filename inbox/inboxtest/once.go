@@ -2,7 +2,6 @@ package inboxtest
 
 import (
 	"context"
-	"fmt"
 	"sync"
 	"testing"
 
@@ -77,14 +76,4 @@ func deliver(t testing.TB, in *inbox.Inbox, h inbox.Handler, msg inbox.Message) 
 		msg.Attempt = 1
 	}
 	return in.Once(t.Context(), msg, func(ctx context.Context, tx inbox.Tx) error { return h(ctx, tx, msg) })
-}
-
-// NewMessage returns a message for topic with an id made from the test's name,
-// for tests that do not care about the rest.
-func NewMessage(t testing.TB, topic string, payload string) inbox.Message {
-	t.Helper()
-	return inbox.Message{
-		ID: fmt.Sprintf("%s-%s", t.Name(), topic), Topic: topic, Type: topic,
-		Payload: []byte(payload), ContentType: "application/json", Attempt: 1,
-	}
 }
