@@ -40,23 +40,21 @@ func main() {
 		fmt.Fprintln(os.Stderr, "usage: go run ./internal/testenv/with -- command [argument...]")
 		os.Exit(2)
 	}
-	err := run(args)
-	// The command has said itself what was wrong.
-	if exit := (*exec.ExitError)(nil); errors.As(err, &exit) && exit.Exited() {
-		os.Exit(exit.ExitCode())
-	}
+	code, err := run(args)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "error:", err)
-		os.Exit(1)
+		code = max(code, 1)
 	}
+	os.Exit(code)
 }
 
-// run starts the servers, runs the command and removes the servers.
-func run(args []string) (err error) {
+// run starts the servers, runs the command, removes the servers and returns
+// the command's exit code.
+func run(args []string) (code int, err error) {
 	fmt.Fprintln(os.Stderr, "starting PostgreSQL and RabbitMQ ...")
 	client, err := keeper.Join()
 	if err != nil {
-		return err
+		return 0, err
 	}
 	var servers []*keeper.Server
 	defer func() {
@@ -67,7 +65,7 @@ func run(args []string) (err error) {
 	for _, kind := range []service.Kind{service.Postgres, service.RabbitMQ} {
 		s, err := client.Make(kind)
 		if err != nil {
-			return err
+			return 0, err
 		}
 		servers = append(servers, s)
 		for _, note := range s.Notes {
@@ -76,7 +74,7 @@ func run(args []string) (err error) {
 	}
 	env, err := environment(servers[0], servers[1])
 	if err != nil {
-		return err
+		return 0, err
 	}
 	for _, line := range env {
 		name, value, _ := strings.Cut(line, "=")
@@ -89,7 +87,12 @@ func run(args []string) (err error) {
 	cmd := exec.Command(args[0], args[1:]...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	cmd.Env = append(os.Environ(), env...)
-	return cmd.Run()
+	err = cmd.Run()
+	// The command has said itself what was wrong.
+	if exit := (*exec.ExitError)(nil); errors.As(err, &exit) && exit.Exited() {
+		return exit.ExitCode(), nil
+	}
+	return 0, err
 }
 
 // environment makes the databases and says where everything is.

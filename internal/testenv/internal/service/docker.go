@@ -35,8 +35,8 @@ const (
 
 var errNoDaemon = errors.New("no Docker daemon answers")
 
-// DockerPool connects to the Docker daemon the environment names; the error
-// matches none that a retry could cure.
+// DockerPool connects to the Docker daemon the environment names, and fails
+// within two seconds where none answers.
 func DockerPool(ctx context.Context) (*dockertest.Pool, error) {
 	pool, err := dockertest.NewPool("")
 	if err != nil {

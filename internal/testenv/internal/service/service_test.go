@@ -1,0 +1,88 @@
+package service
+
+import (
+	"net"
+	"os"
+	"os/exec"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+func TestByVersionPutsTheNewestLast(t *testing.T) {
+	paths := []string{"/usr/lib/postgresql/15/bin", "/usr/lib/postgresql/9/bin", "/usr/lib/postgresql/16/bin", "/opt/rabbitmq_server-3.9.10", "/opt/rabbitmq_server-3.10.8"}
+	slices.SortFunc(paths, byVersion)
+	got := strings.Join(paths, " ")
+	want := "/opt/rabbitmq_server-3.9.10 /opt/rabbitmq_server-3.10.8 /usr/lib/postgresql/9/bin /usr/lib/postgresql/15/bin /usr/lib/postgresql/16/bin"
+	if got != want {
+		t.Errorf("got %s\nwant %s", got, want)
+	}
+}
+
+func TestDockerHost(t *testing.T) {
+	for _, c := range []struct{ endpoint, host, bindTo string }{
+		{"unix:///var/run/docker.sock", "127.0.0.1", "127.0.0.1"},
+		{"tcp://docker:2375", "docker", ""},
+		{"http://localhost:2375", "localhost", ""},
+	} {
+		if host, bindTo := dockerHost(c.endpoint); host != c.host || bindTo != c.bindTo {
+			t.Errorf("%s: %q and %q; want %q and %q", c.endpoint, host, bindTo, c.host, c.bindTo)
+		}
+	}
+}
+
+func TestFreePortsDifferAndAreBelowTheKernelsOwn(t *testing.T) {
+	ports, err := freePorts(20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	slices.Sort(ports)
+	if len(slices.Compact(ports)) != 20 || ports[0] < firstPort || ports[19] >= lastPort {
+		t.Errorf("got %v", ports)
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(ports[0]))
+	if err != nil {
+		t.Fatalf("a free port that is not: %v", err)
+	}
+	if err := l.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// A shell that leaves its child in a session of its own, as PostgreSQL's
+// backends and Erlang's helpers are.
+func TestKillTreeReachesWhatLeftTheGroup(t *testing.T) {
+	if _, _, ok := stat(os.Getpid()); !ok {
+		t.Skip("needs /proc to find processes by descent")
+	}
+	cmd := (*account)(nil).command(t.TempDir(), nil, "sh", "-c", "setsid sleep 600 & echo $!; wait")
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	line := make([]byte, 16)
+	n, err := out.Read(line)
+	if err != nil {
+		t.Fatal(err)
+	}
+	child, err := strconv.Atoi(strings.TrimSpace(string(line[:n])))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !Alive(child) {
+		t.Fatal("the child does not run")
+	}
+	if err := killTree(cmd.Process.Pid); err != nil {
+		t.Fatal(err)
+	}
+	if Alive(child) {
+		t.Error("the child outlived its parent")
+	}
+	if err, ok := cmd.Wait().(*exec.ExitError); !ok || err.Exited() {
+		t.Errorf("the parent ended with %v; want a signal", err)
+	}
+}
