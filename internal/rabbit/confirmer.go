@@ -75,8 +75,10 @@ func (f *Confirmer) Publish(ctx context.Context, msgs []Publishing) []error {
 	if f.err == nil {
 		done := f.conn.cutWhenStuck(ctx)
 		err := b.run(ctx)
-		done()
-		if err != nil {
+		switch cut := done(); {
+		case cut:
+			f.err = context.Cause(ctx)
+		case err != nil:
 			f.giveUp(err)
 		}
 	}

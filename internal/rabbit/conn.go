@@ -15,9 +15,9 @@ import (
 )
 
 const (
-	// callGrace is what a write or a call may still take once its context has
-	// ended, before it is held to be stuck and the connection is cut.
-	callGrace = time.Second
+	// writeGrace is what a write may still take once its context has ended,
+	// before it is held to be stuck and the connection is cut.
+	writeGrace = time.Second
 	// closeTimeout bounds the closing handshake.
 	closeTimeout = 2 * time.Second
 )
@@ -122,51 +122,68 @@ func (c *Conn) Close() {
 	c.wg.Wait()
 }
 
-// Do runs call, one request of the library that waits for the broker's
-// answer. The library can neither be given a deadline nor be interrupted, so
-// when there is no answer in time, or ctx ends, the connection is cut.
+// Do runs call, one or more requests of the library that wait for the broker's
+// answer, which the library can neither bound nor interrupt. When ctx ends, or
+// the answer does not come within CallTimeout, Do returns and call is left
+// behind, to end with the connection at the latest; so call hands out nothing
+// that is used after an error. A connection on which the broker is silent
+// without saying that it blocks is cut.
 func (c *Conn) Do(ctx context.Context, call func() error) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, c.cfg.CallTimeout,
-		fmt.Errorf("no answer from the broker within %v", c.cfg.CallTimeout))
-	defer cancel()
-	done := c.cutWhenStuck(ctx)
-	err := call()
-	if done() {
-		return context.Cause(ctx)
+	answer := make(chan error, 1)
+	if !c.start(func() { answer <- call() }) {
+		return ErrLost
 	}
-	return err
+	timer := time.NewTimer(c.cfg.CallTimeout)
+	defer timer.Stop()
+	select {
+	case err := <-answer:
+		return err
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-timer.C:
+	}
+	if reason, _ := c.Blocked(); reason != "" {
+		return fmt.Errorf("%w: %s", ErrBlocked, reason)
+	}
+	_ = c.raw.Close()
+	return fmt.Errorf("no answer from the broker within %v", c.cfg.CallTimeout)
+}
+
+// start runs f in a goroutine that Close waits for, unless Close has begun.
+func (c *Conn) start(f func()) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.closed {
+		c.wg.Go(f)
+	}
+	return !c.closed
 }
 
 // cutWhenStuck cuts the connection when ctx ends and done has not been called
-// a moment later. done reports whether it came to that.
+// a moment later, as when a write is stuck. done reports whether it came to
+// that.
 func (c *Conn) cutWhenStuck(ctx context.Context) (done func() (cut bool)) {
-	finished, exited := make(chan struct{}), make(chan bool, 1)
+	finished, cut := make(chan struct{}), make(chan bool, 1)
 	stop := context.AfterFunc(ctx, func() {
-		grace := time.NewTimer(callGrace)
+		grace := time.NewTimer(writeGrace)
 		defer grace.Stop()
 		select {
 		case <-finished:
-			exited <- false
+			cut <- false
 		case <-grace.C:
 			_ = c.raw.Close()
-			exited <- true
+			cut <- true
 		}
 	})
 	return func() bool {
 		close(finished)
-		return !stop() && <-exited
+		return !stop() && <-cut
 	}
 }
 
 // closeLater closes a channel whose remaining answers nobody waits for. The
 // broker may take its time; Close of the connection ends the wait.
-func (c *Conn) closeLater(ch *amqp.Channel) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if !c.closed {
-		c.wg.Go(func() { _ = ch.Close() })
-	}
-}
+func (c *Conn) closeLater(ch *amqp.Channel) { c.start(func() { _ = ch.Close() }) }
 
 // Blocked returns the broker's reason for not taking messages at present
 // (low on memory, or on disk), or "", and a channel that is closed when that

@@ -77,13 +77,9 @@ var ErrLost = errors.New("connection lost")
 func (c *Conn) Lost() <-chan error {
 	closed := c.NotifyClose(make(chan *amqp.Error, 1))
 	lost := make(chan error, 1)
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.closed {
+	if !c.start(func() { lost <- closeReason(<-closed) }) {
 		lost <- ErrLost
-		return lost
 	}
-	c.wg.Go(func() { lost <- closeReason(<-closed) })
 	return lost
 }
 

@@ -98,5 +98,8 @@ func (c PublisherConfig) connection() rabbit.Config {
 	if c.Producer != "" {
 		name = c.Producer + " publisher"
 	}
-	return rabbit.Config{URL: c.URL, TLS: c.TLS, Name: name[:min(len(name), 255)], Heartbeat: c.Heartbeat, Logger: c.Logger}
+	return rabbit.Config{
+		URL: c.URL, TLS: c.TLS, Name: name[:min(len(name), 255)], Heartbeat: c.Heartbeat,
+		CallTimeout: max(c.ConfirmTimeout, 0), Logger: c.Logger,
+	}
 }

@@ -2,50 +2,66 @@ package rabbitmq
 
 import (
 	"context"
+	"sync"
 
 	"github.com/asimalizada/pulse-events/internal/rabbit"
 )
 
-// session is one connection with its channels.
+// session is one connection with its channels, which are opened when they are
+// first needed.
 type session struct {
 	conn  *rabbit.Conn
 	cfg   *PublisherConfig
-	free  chan *rabbit.Confirmer // one element for each call at a time; nil: still to be opened
-	ended chan error             // holds the reason why the session is to end
+	turns chan struct{} // holds an element for each channel in use
+	ended chan error    // holds the reason why the session is to end
+
+	mu   sync.Mutex
+	idle []*rabbit.Confirmer // the one used last is the next to be used
 }
 
 func newSession(conn *rabbit.Conn, cfg *PublisherConfig) *session {
-	s := &session{conn: conn, cfg: cfg, free: make(chan *rabbit.Confirmer, cfg.Channels), ended: make(chan error, 1)}
-	for range cfg.Channels {
-		s.free <- nil
-	}
-	return s
+	return &session{conn: conn, cfg: cfg, turns: make(chan struct{}, cfg.Channels), ended: make(chan error, 1)}
 }
 
 // acquire waits for its turn and returns a channel that is given back with
 // release.
 func (s *session) acquire(ctx context.Context) (*rabbit.Confirmer, error) {
 	select {
-	case channel := <-s.free:
-		if channel != nil && channel.Err() == nil {
-			return channel, nil
-		}
+	case s.turns <- struct{}{}:
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
 	}
+	if channel := s.pop(); channel != nil {
+		return channel, nil
+	}
 	channel, err := s.conn.Confirmer(ctx, s.cfg.Window, s.cfg.ConfirmTimeout)
 	if err != nil {
-		s.free <- nil
+		<-s.turns
 		return nil, err
 	}
 	return channel, nil
 }
 
-func (s *session) release(channel *rabbit.Confirmer) {
-	if channel.Err() != nil {
-		channel = nil
+func (s *session) pop() *rabbit.Confirmer {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for last := len(s.idle) - 1; last >= 0; last-- {
+		channel := s.idle[last]
+		s.idle = s.idle[:last]
+		if channel.Err() == nil {
+			return channel
+		}
 	}
-	s.free <- channel
+	return nil
+}
+
+func (s *session) release(channel *rabbit.Confirmer) {
+	if channel.Err() == nil {
+		s.mu.Lock()
+		s.idle = append(s.idle, channel)
+		s.mu.Unlock()
+	}
+	<-s.turns
 }
 
 // end makes the supervisor begin anew, with topology and all.
