@@ -108,16 +108,20 @@ func (o *Outbox) Count(ctx context.Context, q ListQuery, limit int) (n int, more
 
 // selectRecords runs list.sql with the given conditions, order and limit.
 func (o *Outbox) selectRecords(ctx context.Context, where conditions, oldestFirst bool, limit int, payload bool) ([]Record, error) {
-	query := strings.Replace(o.queries.Get("list"), "TRUE", where.sql(), 1)
-	if oldestFirst {
-		query = strings.ReplaceAll(query, "seq DESC", "seq")
-	}
 	args := slices.Concat([]any{payload}, where.args, []any{limit})
-	rows, err := o.db.QueryxContext(ctx, o.dialect.Rebind(query), args...)
+	rows, err := o.db.QueryxContext(ctx, o.listQuery(where, oldestFirst), args...)
 	if err != nil {
 		return nil, sqldb.Schema(err)
 	}
 	return scanRecords(rows)
+}
+
+func (o *Outbox) listQuery(where conditions, oldestFirst bool) string {
+	query := strings.Replace(o.queries.Get("list"), "TRUE", where.sql(), 1)
+	if oldestFirst {
+		query = strings.ReplaceAll(query, "seq DESC", "seq")
+	}
+	return o.dialect.Rebind(query)
 }
 
 // uuidMark is the mark of a parameter that is compared with an id.

@@ -1,0 +1,97 @@
+package outbox
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jmoiron/sqlx"
+)
+
+// explain returns the plan PostgreSQL makes for a query with these arguments.
+func explain(t *testing.T, db *sqlx.DB, query string, args ...any) string {
+	t.Helper()
+	var lines []string
+	if err := db.Select(&lines, `EXPLAIN (COSTS OFF) `+query, args...); err != nil {
+		t.Fatalf("%v\n%s", err, query)
+	}
+	return strings.Join(lines, "\n")
+}
+
+// The queries that run often, on a table that has a history: each finds its
+// rows by the index its file names, and none reads the table.
+func TestPlans(t *testing.T) {
+	ob, db := newOutbox(t)
+	fill(t, db, 40_000, "published")
+	fill(t, db, 300, "pending")
+	fill(t, db, 30, "dead")
+	fill(t, db, 30, "discarded")
+	db.MustExec(`UPDATE outbox_messages SET attempts = 1 WHERE status = 'pending' AND seq % 10 = 0`)
+	db.MustExec(`VACUUM ANALYZE outbox_messages`)
+
+	list := func(q ListQuery) (string, []any) {
+		where := q.filter()
+		return ob.listQuery(where, q.OldestFirst), slices.Concat([]any{true}, where.args, []any{51})
+	}
+	for name, c := range map[string]struct {
+		query func() (string, []any)
+		index string
+	}{
+		"newest":     {func() (string, []any) { return list(ListQuery{}) }, "Index Scan Backward using outbox_messages_pkey"},
+		"pending":    {func() (string, []any) { return list(ListQuery{Statuses: []Status{Pending}, Topic: "no"}) }, "outbox_messages_pending"},
+		"dead":       {func() (string, []any) { return list(ListQuery{Statuses: []Status{Dead}}) }, "outbox_messages_dead"},
+		"discarded":  {func() (string, []any) { return list(ListQuery{Statuses: []Status{Discarded}}) }, "outbox_messages_set_aside"},
+		"unsettled":  {func() (string, []any) { return list(ListQuery{Statuses: []Status{Dead, Pending}, Topic: "no"}) }, "BitmapOr"},
+		"retrying":   {func() (string, []any) { return list(ListQuery{Retrying: true, Topic: "no"}) }, "outbox_messages_due"},
+		"blocked by": {func() (string, []any) { return list(ListQuery{}) }, "using outbox_messages_blocking on outbox_messages head"},
+		"recent": {func() (string, []any) {
+			return list(ListQuery{Since: time.Now().Add(-time.Minute), Topic: "no"})
+		}, "outbox_messages_created"},
+		"get": {func() (string, []any) {
+			var where conditions
+			where.add("id = "+ob.uuidMark(), "00000000-0000-0000-0000-000000000000")
+			return ob.listQuery(where, false), slices.Concat([]any{true}, where.args, []any{1})
+		}, "outbox_messages_id_key"},
+		"purge": {func() (string, []any) {
+			return ob.dialect.Rebind(ob.queries.Get("purge")), []any{time.Hour.Microseconds(), 0, purgeChunk}
+		}, "outbox_messages_pkey"},
+		"retry": {func() (string, []any) { return ob.dialect.Rebind(ob.queries.Get("retry")), []any{"[]"} }, "outbox_messages_id_key"},
+		"stats": {func() (string, []any) { return ob.queries.Get("stats"), []any{100} }, "Index Scan using outbox_messages_pending"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			query, args := c.query()
+			plan := explain(t, db, query, args...)
+			if !strings.Contains(plan, c.index) {
+				t.Errorf("no %q in the plan:\n%s", c.index, plan)
+			}
+			if strings.Contains(tableStart.ReplaceAllString(plan, ""), "Seq Scan on outbox_messages") {
+				t.Errorf("the table is read:\n%s", plan)
+			}
+		})
+	}
+}
+
+// tableStart is the part of the plan of stats.sql that reads the table up to a bound, on purpose.
+var tableStart = regexp.MustCompile(`(?s)CTE table_start.*?CTE firsts`)
+
+// A row due at once is in the two full indexes, in that of the pending and
+// nowhere else: what it is found by later costs it nothing now.
+func TestNewRowsStayOutOfTheIndexOfThoseThatWait(t *testing.T) {
+	ob, db := newOutbox(t)
+	for i := range 50 {
+		enqueue(t, ob, Message{Topic: "t", Key: fmt.Sprint(i)})
+	}
+	db.MustExec(`INSERT INTO outbox_messages (topic, type, payload) SELECT 't', 't', '' FROM generate_series(1, 50)`)
+	const waiting = `SELECT count(*) FROM outbox_messages WHERE status = 'pending' AND (attempts > 0 OR available_at > created_at)`
+	var n int
+	if err := db.Get(&n, waiting); n != 0 || err != nil {
+		t.Errorf("%d of 100 rows wait, %v; want none", n, err)
+	}
+	enqueue(t, ob, Message{Topic: "t", AvailableAt: time.Now().Add(time.Hour)})
+	if err := db.Get(&n, waiting); n != 1 || err != nil {
+		t.Errorf("%d rows wait, %v; want the delayed one", n, err)
+	}
+}
