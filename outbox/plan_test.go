@@ -59,7 +59,7 @@ func TestPlans(t *testing.T) {
 			return ob.dialect.Rebind(ob.queries.Get("purge")), []any{time.Hour.Microseconds(), 0, purgeChunk}
 		}, "outbox_messages_pkey"},
 		"retry": {func() (string, []any) { return ob.dialect.Rebind(ob.queries.Get("retry")), []any{"[]"} }, "outbox_messages_id_key"},
-		"stats": {func() (string, []any) { return ob.queries.Get("stats"), []any{100} }, "Index Scan using outbox_messages_pending"},
+		"stats": {func() (string, []any) { return ob.queries.Get("stats"), []any{100} }, "outbox_messages_pending"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			query, args := c.query()
