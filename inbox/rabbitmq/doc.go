@@ -37,4 +37,9 @@
 // Deliveries are acknowledged on the channel they came on or not at all. When
 // connection, channel or queue is lost the Source subscribes again by itself,
 // for as long as it takes, and the broker delivers again what was unsettled.
+//
+// A broker does not confirm acknowledgements. What was acknowledged just before
+// a connection ended may come again: always when it broke, and on quorum queues
+// even when it was closed in order, while more than some 30 acknowledgements
+// are under way in the broker.
 package rabbitmq

@@ -25,8 +25,8 @@ type Source struct {
 
 	mu      sync.Mutex
 	closed  bool
-	live    int   // subscriptions that the broker serves
-	lastErr error // why there is none
+	links   map[*link]struct{} // that the broker serves
+	lastErr error              // why there is none
 }
 
 var _ inbox.Source = (*Source)(nil)
@@ -38,7 +38,7 @@ func NewSource(cfg SourceConfig) (*Source, error) {
 	if err := cfg.problems(); err != nil {
 		return nil, fmt.Errorf("rabbitmq source: %w", err)
 	}
-	s := &Source{cfg: cfg, names: QueueNames(cfg.Queue, cfg.RetryDelays)}
+	s := &Source{cfg: cfg, names: QueueNames(cfg.Queue, cfg.RetryDelays), links: make(map[*link]struct{})}
 	s.life, s.stop = context.WithCancel(context.Background())
 	s.parking = newParking(s.life, cfg.connection(forParking), cfg.ConfirmTimeout, s.ensureParking)
 	return s, nil
@@ -95,7 +95,7 @@ func (s *Source) Consume(ctx context.Context, prefetch int) (<-chan inbox.Delive
 func (s *Source) Health() (connected bool, lastErr error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.live > 0, s.lastErr
+	return len(s.links) > 0, s.lastErr
 }
 
 // Close ends all subscriptions and connections and returns when they are gone.
@@ -110,17 +110,16 @@ func (s *Source) Close() error {
 	return nil
 }
 
-// up notes a subscription that the broker serves; the function returned, its
-// end.
-func (s *Source) up() (down func()) {
+// up notes a link that the broker serves; the function returned, its end.
+func (s *Source) up(l *link) (down func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.live++
+	s.links[l] = struct{}{}
 	s.lastErr = nil
 	return func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		s.live--
+		delete(s.links, l)
 	}
 }
 

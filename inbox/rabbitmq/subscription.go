@@ -52,7 +52,7 @@ func (sub *subscription) run(intake context.Context, stop func()) {
 			return err
 		}
 		defer l.ledger.kill()
-		defer sub.source.up()()
+		defer sub.source.up(l)()
 		sub.accept()
 		sub.source.cfg.Logger.InfoContext(ctx, "consuming", "queue", sub.source.names.Queue, "prefetch", sub.prefetch)
 		if err := l.pump(ctx, sub.out); err != nil {
