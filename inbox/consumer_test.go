@@ -1,0 +1,235 @@
+package inbox_test
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/jmoiron/sqlx"
+
+	"github.com/asimalizada/pulse-events/inbox"
+	"github.com/asimalizada/pulse-events/inbox/inboxtest"
+)
+
+// TestManyCopiesOneEffect: every message comes four times, to three instances,
+// and the connection is lost in the middle.
+func TestManyCopiesOneEffect(t *testing.T) {
+	in, db := newInbox(t)
+	msgs := events(400, 40)
+	var copies []inbox.Message
+	for range 4 {
+		copies = append(copies, msgs...)
+	}
+	rand.Shuffle(len(copies), func(i, j int) { copies[i], copies[j] = copies[j], copies[i] })
+	q := inboxtest.NewQueue()
+	q.Publish(copies...)
+	for range 3 {
+		consume(t, in, q, record, inbox.ConsumerConfig{Workers: 3, BatchSize: 20})
+	}
+	q.WaitFor(t, "a quarter of the copies to be settled", func() bool { return len(q.Settled()) > len(copies)/4 })
+	q.Disconnect()
+	q.WaitUntilEmpty(t)
+	wantOnce(t, db, msgs)
+	if dead := q.DeadLetters(); len(dead) != 0 {
+		t.Errorf("%d dead letters, the first %+v", len(dead), dead[0])
+	}
+	inboxtest.RequireCount(t, db, 0, `SELECT count(*) FROM inbox_attempts`)
+}
+
+func TestBatchSharesATransaction(t *testing.T) {
+	in, db := newInbox(t)
+	q := inboxtest.NewQueue()
+	q.Publish(events(100, 100)...)
+	consume(t, in, q, record, inbox.ConsumerConfig{Workers: 1, BatchSize: 50, Linger: patience})
+	q.WaitUntilEmpty(t)
+	inboxtest.RequireCount(t, db, 2, `SELECT count(DISTINCT xmin::text) FROM effects`)
+	inboxtest.RequireCount(t, db, 2, `SELECT count(DISTINCT xmin::text) FROM processed_events`)
+}
+
+func TestCopiesAndConflictsWithinABatch(t *testing.T) {
+	in, db := newInbox(t)
+	inboxtest.DeliverTwice(t, in, record, event(0)) // applied long before
+	forged := func(i int) inbox.Message {
+		m := event(i)
+		m.Payload = []byte(`{"order":666}`)
+		return m
+	}
+	q := inboxtest.NewQueue()
+	q.Publish(event(0), event(1), event(1), forged(0), event(2), forged(1), event(1), event(2))
+	consume(t, in, q, record, inbox.ConsumerConfig{Workers: 1, BatchSize: 8, Linger: patience})
+	q.WaitUntilEmpty(t)
+	wantOnce(t, db, events(3, 3))
+	inboxtest.RequireCount(t, db, 1, `SELECT count(DISTINCT xmin::text) FROM effects WHERE event_id <> 'event-00000'`)
+	var dead []string
+	for _, s := range q.DeadLetters() {
+		dead = append(dead, fmt.Sprint(s.Delivery.Message.ID, " ", string(s.Delivery.Message.Payload), " ", s.Reason))
+	}
+	want := []string{`event-00000 {"order":666} conflict`, `event-00001 {"order":666} conflict`}
+	if fmt.Sprint(dead) != fmt.Sprint(want) {
+		t.Errorf("dead letters %v, want %v", dead, want)
+	}
+}
+
+// spy looks at settlements before the queue carries them out.
+type spy struct {
+	*inboxtest.Queue
+	look func(inbox.Settlement)
+}
+
+func (s spy) Settle(ctx context.Context, settlements []inbox.Settlement) []error {
+	for _, settlement := range settlements {
+		s.look(settlement)
+	}
+	return s.Queue.Settle(ctx, settlements)
+}
+
+func TestAcknowledgesOnlyWhatIsCommitted(t *testing.T) {
+	in, db := newInbox(t)
+	q := inboxtest.NewQueue()
+	msgs := events(200, 50)
+	q.Publish(msgs...)
+	q.Publish(msgs[:50]...)
+	early := make(map[string]bool)
+	var mu sync.Mutex
+	watched := spy{q, func(s inbox.Settlement) {
+		var effects int
+		err := db.GetContext(t.Context(), &effects, `SELECT count(*) FROM effects WHERE event_id = $1`, s.Delivery.Message.ID)
+		mu.Lock()
+		defer mu.Unlock()
+		if err != nil || s.Action == inbox.Ack && effects != 1 {
+			early[s.Delivery.Message.ID] = true
+		}
+	}}
+	consume(t, in, watched, record, inbox.ConsumerConfig{Workers: 4, BatchSize: 10})
+	q.WaitUntilEmpty(t)
+	mu.Lock()
+	defer mu.Unlock()
+	if len(early) > 0 {
+		t.Errorf("%d messages were acknowledged before their effect was there", len(early))
+	}
+	wantOnce(t, db, msgs)
+}
+
+func TestOneKeyInOrderManyKeysInParallel(t *testing.T) {
+	in, db := newInbox(t)
+	q := inboxtest.NewQueue()
+	// The first message of all holds up its worker until other keys are done.
+	first := event(99999)
+	first.Key = "slow"
+	msgs := append([]inbox.Message{first}, events(600, 30)...)
+	q.Publish(msgs...)
+	overtaken := func() bool {
+		var done int
+		err := db.GetContext(t.Context(), &done, `SELECT count(*) FROM effects`)
+		return err == nil && done > 0
+	}
+	handler := func(ctx context.Context, tx inbox.Tx, msg inbox.Message) error {
+		if msg.Key == "slow" {
+			eventually(t, "another key to overtake", overtaken)
+		}
+		return record(ctx, tx, msg)
+	}
+	consume(t, in, q, handler, inbox.ConsumerConfig{Workers: 4, BatchSize: 10})
+	q.WaitUntilEmpty(t)
+	wantOnce(t, db, msgs)
+	wantKeyOrder(t, db)
+}
+
+// wantKeyOrder fails t unless the effects of each key came in the order of its
+// events.
+func wantKeyOrder(t *testing.T, db *sqlx.DB) {
+	t.Helper()
+	inboxtest.RequireCount(t, db, 0, `SELECT count(*) FROM (
+		SELECT event_id, lag(event_id) OVER (PARTITION BY key ORDER BY n) AS before FROM effects) AS e
+		WHERE before > event_id`)
+}
+
+// TestUnsortedBatchesDoNotDeadlock: two instances claim the same ids in
+// opposite orders, which only sorting keeps from deadlocks.
+func TestUnsortedBatchesDoNotDeadlock(t *testing.T) {
+	in, db := newInbox(t)
+	const n, rounds = 50, 20
+	for round := range rounds {
+		queues := [2]*inboxtest.Queue{inboxtest.NewQueue(), inboxtest.NewQueue()}
+		for i := range n {
+			queues[0].Publish(event(round*n + i))
+			queues[1].Publish(event(round*n + n - 1 - i))
+		}
+		var both [2]*running
+		for i, q := range queues {
+			both[i] = consume(t, in, q, record, inbox.ConsumerConfig{Workers: 1, BatchSize: n, Linger: patience})
+		}
+		for i, q := range queues {
+			q.WaitUntilEmpty(t)
+			both[i].stop()
+		}
+	}
+	wantOnce(t, db, events(n*rounds, 1))
+	eventually(t, "the statistics to be written", func() bool {
+		var commits int
+		err := db.GetContext(t.Context(), &commits, `SELECT xact_commit FROM pg_stat_database WHERE datname = current_database()`)
+		return err == nil && commits >= 2*rounds
+	})
+	inboxtest.RequireCount(t, db, 0, `SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()`)
+}
+
+func TestHandlersThatClaimForThemselves(t *testing.T) {
+	in, db := newInbox(t)
+	msgs := events(100, 10)
+	q := inboxtest.NewQueue()
+	q.Publish(msgs...)
+	q.Publish(msgs...)
+	forged := msgs[0]
+	forged.Payload = nil
+	q.Publish(forged)
+	cfg := inbox.ConsumerConfig{}
+	quiet(t, &cfg)
+	c, err := inbox.NewConsumerFunc(q, func(ctx context.Context, msg inbox.Message) error {
+		tx, err := db.BeginTxx(ctx, nil)
+		if err != nil {
+			return inbox.Unavailable(err)
+		}
+		defer tx.Rollback()
+		fresh, err := in.Claim(ctx, tx, msg)
+		if err != nil || !fresh {
+			return err
+		}
+		if err := record(ctx, tx, msg); err != nil {
+			return err
+		}
+		return tx.Commit()
+	}, cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	start(t, c)
+	q.WaitUntilEmpty(t)
+	wantOnce(t, db, msgs)
+	wantKeyOrder(t, db)
+	if dead := q.DeadLetters(); len(dead) != 1 || dead[0].Reason != inbox.ReasonConflict {
+		t.Errorf("dead letters %+v, want the conflict alone", dead)
+	}
+}
+
+func TestConsumerPurges(t *testing.T) {
+	in, db := newInbox(t)
+	mustExec(t, db, `INSERT INTO processed_events (consumer, event_id, payload_hash, processed_at)
+		VALUES ('notifications', 'old', sha256(''), now() - interval '31 days'), ('notifications', 'new', sha256(''), now())`)
+	keep := consume(t, in, inboxtest.NewQueue(), record, inbox.ConsumerConfig{Retention: inbox.KeepForever, PurgeInterval: time.Millisecond})
+	keep.stop()
+	inboxtest.RequireCount(t, db, 2, `SELECT count(*) FROM processed_events`)
+	consume(t, in, inboxtest.NewQueue(), record, inbox.ConsumerConfig{PurgeInterval: time.Millisecond})
+	for _, age := range []string{"31 days", "32 days"} { // the second time it is the ticker's doing
+		mustExec(t, db, `UPDATE processed_events SET processed_at = now() - $1::interval WHERE event_id = 'old'`, age)
+		eventually(t, "the old event to be forgotten", func() bool {
+			var n int
+			err := db.GetContext(t.Context(), &n, `SELECT count(*) FROM processed_events WHERE event_id = 'old'`)
+			return err == nil && n == 0
+		})
+		mustExec(t, db, `INSERT INTO processed_events (consumer, event_id, payload_hash) VALUES ('notifications', 'old', sha256(''))`)
+	}
+	inboxtest.RequireCount(t, db, 1, `SELECT count(*) FROM processed_events WHERE event_id = 'new'`)
+}

@@ -1,0 +1,228 @@
+package inbox_test
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/asimalizada/pulse-events/inbox"
+	"github.com/asimalizada/pulse-events/inbox/inboxtest"
+	"github.com/asimalizada/pulse-events/internal/testenv"
+)
+
+// TestDatabaseOutage: the database is killed under load and comes back.
+func TestDatabaseOutage(t *testing.T) {
+	server := testenv.PostgresServer(t)
+	in, db := newInboxAt(t, server.URL())
+	msgs := events(600, 20)
+	q := inboxtest.NewQueue()
+	q.Publish(msgs[:300]...)
+	c := consume(t, in, q, record, inbox.ConsumerConfig{Workers: 3, BatchSize: 5, MaxAttempts: 1})
+	q.WaitFor(t, "some messages to be applied", func() bool { return len(q.Acked()) > 50 })
+	server.StopImmediate()
+	q.Publish(msgs[300:]...)
+	eventually(t, "every worker to hold", func() bool { return c.Health().Held == 3 })
+	if h := c.Health(); h.State != inbox.Degraded || h.LastError == nil {
+		t.Errorf("health %+v, want degraded with the error", h)
+	}
+	server.Start()
+	q.WaitUntilEmpty(t)
+	wantOnce(t, db, msgs)
+	if n := len(q.Settled(inbox.Park, inbox.SetAside, inbox.GiveBack)); n != 0 {
+		t.Errorf("%d messages paid for the outage", n)
+	}
+	eventually(t, "the consumer to be well", func() bool { return c.Health().State == inbox.Running })
+}
+
+// TestStartsWhileTheDatabaseIsAway: and a consumer that is stopped meanwhile
+// gives everything back.
+func TestStartsWhileTheDatabaseIsAway(t *testing.T) {
+	server := testenv.PostgresServer(t)
+	in, db := newInboxAt(t, server.URL())
+	server.StopImmediate()
+	msgs := events(10, 10)
+	q := inboxtest.NewQueue()
+	q.Publish(msgs...)
+	q.Deliver(inbox.Delivery{Message: event(10), Redelivered: true})
+	first := consume(t, in, q, record, inbox.ConsumerConfig{})
+	eventually(t, "a worker to hold", func() bool { return first.Health().Held > 0 })
+	first.stop()
+	if q.Ready() != 11 || q.Unsettled() != 0 {
+		t.Errorf("ready %d, held %d; want all 11 given back", q.Ready(), q.Unsettled())
+	}
+	if h := first.Health(); h.State != inbox.Stopped || h.GivenBack != 11 || h.Held != 0 {
+		t.Errorf("health %+v", h)
+	}
+	second := consume(t, in, q, record, inbox.ConsumerConfig{MaxAttempts: 1})
+	eventually(t, "a worker to hold", func() bool { return second.Health().Held > 0 })
+	server.Start()
+	q.WaitUntilEmpty(t)
+	wantOnce(t, db, append(msgs, event(10)))
+	inboxtest.RequireCount(t, db, 0, `SELECT count(*) FROM inbox_attempts`)
+}
+
+// TestLostConnectionIsNoFailure: the handler's connection is cut, the database
+// is there: the message is run again, and no attempt is counted.
+func TestLostConnectionIsNoFailure(t *testing.T) {
+	in, db := newInbox(t)
+	q := inboxtest.NewQueue()
+	msgs := events(10, 1)
+	q.Publish(msgs...)
+	var cut atomic.Int32
+	handler := func(ctx context.Context, tx inbox.Tx, msg inbox.Message) error {
+		if msg.ID == msgs[3].ID && cut.Add(1) <= 2 {
+			_, err := tx.ExecContext(ctx, `SELECT pg_terminate_backend(pg_backend_pid())`)
+			return err
+		}
+		return record(ctx, tx, msg)
+	}
+	consume(t, in, q, handler, inbox.ConsumerConfig{Workers: 1, MaxAttempts: 1})
+	q.WaitUntilEmpty(t)
+	wantOnce(t, db, msgs)
+	if n := len(q.DeadLetters()); n != 0 {
+		t.Errorf("%d dead letters", n)
+	}
+}
+
+// TestHandlersToBlame: what looks like the database's fault and is not must
+// not hold up a worker for ever, and must not cost the neighbours anything.
+func TestHandlersToBlame(t *testing.T) {
+	for name, mishandle := range map[string]inbox.Handler{
+		"always loses the connection": func(ctx context.Context, tx inbox.Tx, _ inbox.Message) error {
+			_, err := tx.ExecContext(ctx, `SELECT pg_terminate_backend(pg_backend_pid())`)
+			return err
+		},
+		"swallows an error that aborted the transaction": func(ctx context.Context, tx inbox.Tx, _ inbox.Message) error {
+			_, _ = tx.ExecContext(ctx, `SELECT 1/0`)
+			return nil
+		},
+		"leaves a constraint broken at commit": func(ctx context.Context, tx inbox.Tx, _ inbox.Message) error {
+			_, err := tx.ExecContext(ctx, `INSERT INTO effect_details VALUES (-1)`)
+			return err
+		},
+		"takes too long": func(ctx context.Context, tx inbox.Tx, _ inbox.Message) error {
+			_, err := tx.ExecContext(ctx, `SELECT pg_sleep(3600)`)
+			return err
+		},
+		"takes too long elsewhere": func(ctx context.Context, _ inbox.Tx, _ inbox.Message) error {
+			<-ctx.Done()
+			return ctx.Err()
+		},
+		"always deadlocks": func(ctx context.Context, tx inbox.Tx, _ inbox.Message) error {
+			_, err := tx.ExecContext(ctx, `DO $$ BEGIN RAISE EXCEPTION 'deadlock detected' USING ERRCODE = '40P01'; END $$`)
+			return err
+		},
+		"violates a constraint": func(ctx context.Context, tx inbox.Tx, _ inbox.Message) error {
+			_, err := tx.ExecContext(ctx, `INSERT INTO effects (event_id) VALUES (NULL)`)
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			in, db := newInbox(t)
+			mustExec(t, db, `CREATE TABLE effect_details (n bigint REFERENCES effects (n) DEFERRABLE INITIALLY DEFERRED)`)
+			q := inboxtest.NewQueue()
+			msgs := events(7, 1)
+			q.Publish(msgs...)
+			handler := func(ctx context.Context, tx inbox.Tx, msg inbox.Message) error {
+				if msg.ID == msgs[3].ID {
+					return mishandle(ctx, tx, msg)
+				}
+				return record(ctx, tx, msg)
+			}
+			consume(t, in, q, handler, inbox.ConsumerConfig{Workers: 1, MaxAttempts: 1, HandlerTimeout: 500 * time.Millisecond})
+			q.WaitUntilEmpty(t)
+			wantOnce(t, db, append(msgs[:3:3], msgs[4:]...))
+			dead := q.DeadLetters()
+			if len(dead) != 1 || dead[0].Delivery.Message.ID != msgs[3].ID || dead[0].Reason != inbox.ReasonHandler {
+				t.Errorf("dead letters %+v, want %s alone", dead, msgs[3].ID)
+			}
+		})
+	}
+}
+
+// TestClaimHeldElsewhere: a copy is being applied by somebody who takes longer
+// than the statement timeout.
+func TestClaimHeldElsewhere(t *testing.T) {
+	in, db := newInbox(t, inbox.WithStatementTimeout(200*time.Millisecond))
+	elsewhere := db.MustBegin()
+	if _, err := in.Claim(t.Context(), elsewhere, event(0)); err != nil {
+		t.Fatal(err)
+	}
+	q := inboxtest.NewQueue()
+	q.Publish(event(0), event(1))
+	c := consume(t, in, q, record, inbox.ConsumerConfig{Workers: 1, MaxAttempts: 1})
+	eventually(t, "the worker to hold", func() bool { return c.Health().Held == 1 })
+	if err := c.Health().LastError; err == nil {
+		t.Error("health does not say why")
+	}
+	if err := elsewhere.Rollback(); err != nil {
+		t.Fatal(err)
+	}
+	q.WaitUntilEmpty(t)
+	wantOnce(t, db, events(2, 1))
+}
+
+func TestUnavailableHoldsAndCountsNothing(t *testing.T) {
+	in, db := newInbox(t)
+	var away atomic.Bool
+	away.Store(true)
+	handler := func(ctx context.Context, tx inbox.Tx, msg inbox.Message) error {
+		if away.Load() {
+			return inbox.Unavailable(errSMTP)
+		}
+		return record(ctx, tx, msg)
+	}
+	q := inboxtest.NewQueue()
+	q.Publish(events(5, 1)...)
+	c := consume(t, in, q, handler, inbox.ConsumerConfig{Workers: 1, MaxAttempts: 1})
+	eventually(t, "the worker to hold", func() bool { return c.Health().Held == 1 })
+	if h := c.Health(); h.State != inbox.Degraded || !errors.Is(h.LastError, errSMTP) {
+		t.Errorf("health %+v, want degraded because of %v", h, errSMTP)
+	}
+	away.Store(false)
+	q.WaitUntilEmpty(t)
+	wantOnce(t, db, events(5, 1))
+}
+
+// TestRefusedSettlements: what the source does not take is repeated, and the
+// messages behind it go on.
+func TestRefusedSettlements(t *testing.T) {
+	in, db := newInbox(t)
+	unroutable := errors.New("no queue for the retry")
+	q := inboxtest.NewQueue()
+	q.RefuseSettlements(unroutable, unroutable, unroutable)
+	msgs := events(20, 1)
+	q.Publish(msgs...)
+	c := consume(t, in, q, record, inbox.ConsumerConfig{Workers: 1, BatchSize: 1})
+	q.WaitFor(t, "the others to be settled", func() bool { return len(q.Acked()) >= 17 })
+	q.WaitUntilEmpty(t)
+	wantOnce(t, db, msgs)
+	eventually(t, "the consumer to be well", func() bool { return c.Health().State == inbox.Running })
+	if h := c.Health(); !errors.Is(h.LastError, unroutable) || h.Applied != 20 {
+		t.Errorf("health %+v", h)
+	}
+}
+
+// TestLostBeforeTheAck: the effect is committed and the connection is lost
+// before the ack: the copy that comes is known.
+func TestLostBeforeTheAck(t *testing.T) {
+	in, db := newInbox(t)
+	q := inboxtest.NewQueue()
+	msgs := events(50, 5)
+	q.Publish(msgs...)
+	var lost atomic.Bool
+	flaky := spy{q, func(inbox.Settlement) {
+		if lost.CompareAndSwap(false, true) {
+			q.Disconnect()
+		}
+	}}
+	c := consume(t, in, flaky, record, inbox.ConsumerConfig{Workers: 2, BatchSize: 10})
+	q.WaitUntilEmpty(t)
+	wantOnce(t, db, msgs)
+	if h := c.Health(); h.Stale == 0 || h.Duplicates == 0 {
+		t.Errorf("health %+v, want stale settlements and the duplicates that followed", h)
+	}
+	inboxtest.RequireCount(t, db, 0, `SELECT count(*) FROM inbox_attempts`)
+}

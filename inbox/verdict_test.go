@@ -1,0 +1,165 @@
+package inbox_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/asimalizada/pulse-events/inbox"
+	"github.com/asimalizada/pulse-events/inbox/inboxtest"
+)
+
+var errSMTP = errors.New("mail server is full")
+
+// TestVerdicts: in a batch of good messages one is handled as each case says,
+// and it alone suffers.
+func TestVerdicts(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		verdict func(attempt int) error
+		parked  []time.Duration // the delays asked of the source, in order
+		dead    inbox.Reason    // empty: applied in the end
+		lastErr string
+	}{
+		{"error until it works", func(attempt int) error {
+			if attempt <= 2 {
+				return errSMTP
+			}
+			return nil
+		}, []time.Duration{1 * time.Microsecond, 2 * time.Microsecond}, "", ""},
+		{"error for ever", func(int) error { return errSMTP },
+			[]time.Duration{1 * time.Microsecond, 2 * time.Microsecond}, inbox.ReasonHandler, "mail server is full"},
+		{"retry after", func(attempt int) error {
+			if attempt == 1 {
+				return fmt.Errorf("notify: %w", inbox.Retry(errSMTP, 7*time.Microsecond))
+			}
+			return nil
+		}, []time.Duration{7 * time.Microsecond}, "", ""},
+		{"retry counts", func(int) error { return inbox.Retry(nil, 7*time.Microsecond) },
+			[]time.Duration{7 * time.Microsecond, 7 * time.Microsecond}, inbox.ReasonHandler, "asked to be retried"},
+		{"dead letter", func(int) error { return fmt.Errorf("notify: %w", inbox.DeadLetter(errSMTP)) },
+			nil, inbox.ReasonHandler, "notify: mail server is full"},
+		{"dead letter without error", func(int) error { return inbox.DeadLetter(nil) },
+			nil, inbox.ReasonHandler, "asked for the dead-letter queue"},
+		{"contract", func(int) error { return inbox.DeadLetterFor(inbox.ReasonContract, errors.New("amount is negative")) },
+			nil, inbox.ReasonContract, "amount is negative"},
+		{"panic", func(int) error { panic("nil pointer") },
+			[]time.Duration{1 * time.Microsecond, 2 * time.Microsecond}, inbox.ReasonHandler, "handler panicked: nil pointer"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			in, db := newInbox(t)
+			msgs := events(9, 1)
+			culprit := msgs[4].ID
+			var mu sync.Mutex
+			runs := map[string]int{}
+			handler := func(ctx context.Context, tx inbox.Tx, msg inbox.Message) error {
+				if err := record(ctx, tx, msg); err != nil {
+					return err
+				}
+				mu.Lock()
+				defer mu.Unlock()
+				runs[msg.ID]++
+				if msg.ID == culprit {
+					return c.verdict(msg.Attempt)
+				}
+				return nil
+			}
+			q := inboxtest.NewQueue()
+			q.Publish(msgs...)
+			consumer := consume(t, in, q, handler, inbox.ConsumerConfig{Workers: 1, BatchSize: 9, Linger: 50 * time.Millisecond, MaxAttempts: 3,
+				Backoff: func(failures int) time.Duration { return time.Duration(failures) * time.Microsecond }})
+			q.WaitUntilEmpty(t)
+
+			var parked []time.Duration
+			for _, s := range q.Settled(inbox.Park) {
+				parked = append(parked, s.Delay)
+				if s.Delivery.Message.ID != culprit || s.Reason != inbox.ReasonHandler || s.Err == nil {
+					t.Errorf("parked %+v", s)
+				}
+			}
+			if fmt.Sprint(parked) != fmt.Sprint(c.parked) {
+				t.Errorf("parked for %v, want %v", parked, c.parked)
+			}
+			dead := q.DeadLetters()
+			if c.dead == "" {
+				wantOnce(t, db, msgs)
+			} else {
+				wantOnce(t, db, append(msgs[:4:4], msgs[5:]...))
+				if len(dead) != 1 || dead[0].Delivery.Message.ID != culprit || dead[0].Reason != c.dead ||
+					!strings.Contains(dead[0].Err.Error(), c.lastErr) {
+					t.Errorf("dead letters %+v, want %s for %s: %s", dead, culprit, c.dead, c.lastErr)
+				}
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			for id, n := range runs {
+				if id != culprit && n > 2 {
+					t.Errorf("the neighbour %s ran %d times, want at most once in the batch and once alone", id, n)
+				}
+			}
+			if h := consumer.Health(); h.Retried != int64(len(c.parked)) || h.SetAside != int64(len(dead)) {
+				t.Errorf("health %+v", h)
+			}
+		})
+	}
+}
+
+func TestWhatIsNoMessageIsSetAside(t *testing.T) {
+	in, db := newInbox(t)
+	good := events(3, 3)
+	q := inboxtest.NewQueue()
+	q.Publish(good[0])
+	q.Deliver(inbox.Delivery{Message: inbox.Message{Payload: []byte{0xff}}, Err: errors.New("property message_id is empty")})
+	q.Publish(good[1])
+	q.Publish(inbox.Message{ID: strings.Repeat("x", 256)}, inbox.Message{ID: "a\x00b"}, good[2])
+	consume(t, in, q, record, inbox.ConsumerConfig{Workers: 1})
+	q.WaitUntilEmpty(t)
+	wantOnce(t, db, good)
+	dead := q.DeadLetters()
+	if len(dead) != 3 {
+		t.Fatalf("%d dead letters, want 3", len(dead))
+	}
+	for i, want := range []string{"message_id is empty", "256 bytes", "NUL"} {
+		if dead[i].Reason != inbox.ReasonUndecodable || !strings.Contains(dead[i].Err.Error(), want) {
+			t.Errorf("dead letter %d: %s, %v; want undecodable, %q", i, dead[i].Reason, dead[i].Err, want)
+		}
+	}
+}
+
+func TestUnlimitedAttempts(t *testing.T) {
+	in, db := newInbox(t)
+	q := inboxtest.NewQueue()
+	q.Publish(event(0))
+	handler := func(ctx context.Context, tx inbox.Tx, msg inbox.Message) error {
+		if msg.Attempt <= 25 {
+			return errSMTP
+		}
+		return record(ctx, tx, msg)
+	}
+	consume(t, in, q, handler, inbox.ConsumerConfig{MaxAttempts: inbox.Unlimited})
+	q.WaitUntilEmpty(t)
+	wantOnce(t, db, events(1, 1))
+	if parked := len(q.Settled(inbox.Park)); parked != 25 {
+		t.Errorf("parked %d times, want 25", parked)
+	}
+}
+
+func TestVerdictsCanBeRead(t *testing.T) {
+	wrapped := fmt.Errorf("notify: %w", inbox.Retry(errSMTP, time.Second))
+	if after, ok := inbox.RetryAfter(wrapped); !ok || after != time.Second || !errors.Is(wrapped, errSMTP) {
+		t.Errorf("RetryAfter: %v, %t", after, ok)
+	}
+	if _, ok := inbox.RetryAfter(errSMTP); ok || inbox.IsDeadLetter(errSMTP) || inbox.IsUnavailable(errSMTP) {
+		t.Error("a plain error is a verdict")
+	}
+	if reason, ok := inbox.DeadLetterReason(inbox.DeadLetter(errSMTP)); !ok || reason != inbox.ReasonHandler {
+		t.Errorf("DeadLetterReason: %s, %t", reason, ok)
+	}
+	if !inbox.IsUnavailable(fmt.Errorf("notify: %w", inbox.Unavailable(errSMTP))) {
+		t.Error("IsUnavailable misses a wrapped one")
+	}
+}
