@@ -1,0 +1,181 @@
+package outbox
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+)
+
+// RelayState is how a relay is doing.
+type RelayState string
+
+// The states of a relay.
+const (
+	// RelayStarting: it has not reached the database yet, or Run was not called.
+	RelayStarting RelayState = "starting"
+	// RelayRunning: database and, as far as was tried, broker answer.
+	RelayRunning RelayState = "running"
+	// RelayDegraded: the broker or the database does not answer, or another
+	// fault keeps messages from going out. It goes on trying.
+	RelayDegraded RelayState = "degraded"
+	// RelayStopped: Run has returned.
+	RelayStopped RelayState = "stopped"
+)
+
+// Health says how a relay is doing. Counters start at zero with NewRelay and
+// count what this relay did.
+type Health struct {
+	State RelayState
+	// Since is when the state began, by this process's clock.
+	Since time.Time
+	// LastError is why the relay is degraded; nil in every other state.
+	LastError error
+	// Leases is how many of the 64 buckets it holds.
+	Leases int
+	// Published messages: confirmed by the broker and marked so.
+	Published int64
+	// Failed attempts: refused by the broker and to be tried again.
+	Failed int64
+	// Dead messages: given up by this relay.
+	Dead int64
+	// Fenced verdicts: not stored, because the bucket's lease had gone to
+	// another relay meanwhile or the message had been discarded.
+	Fenced int64
+	// OldestPending is the age, by the database's clock, of the oldest message
+	// in this relay's buckets that should be out by now, as of the last sweep;
+	// 0: there was none.
+	OldestPending time.Duration
+}
+
+// monitor keeps the health of a relay and logs what changes. Parts of the
+// relay report trouble under a name of their own and take it back when it is
+// over; any one makes the relay degraded, and only the first and the last are
+// logged.
+type monitor struct {
+	log *slog.Logger
+
+	mu       sync.Mutex
+	health   Health
+	troubles map[string]error
+	refusals refusals
+}
+
+// refusals gathers messages that the broker refused, for a log line now and then.
+type refusals struct {
+	count  int
+	logged time.Time
+}
+
+// refusalLogInterval keeps a broker that refuses everything from filling the log.
+const refusalLogInterval = 10 * time.Second
+
+func newMonitor(log *slog.Logger) *monitor {
+	return &monitor{
+		log:      log,
+		health:   Health{State: RelayStarting, Since: time.Now()},
+		troubles: make(map[string]error),
+	}
+}
+
+func (m *monitor) read() Health {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.health
+}
+
+// enter moves to state; the caller holds m.mu.
+func (m *monitor) enter(state RelayState) {
+	if m.health.State != state {
+		m.health.State, m.health.Since = state, time.Now()
+	}
+}
+
+// started says that the database has answered for the first time.
+func (m *monitor) started() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.health.State == RelayStarting {
+		m.enter(RelayRunning)
+	}
+}
+
+func (m *monitor) restarted() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	clear(m.troubles)
+	m.health.LastError = nil
+	m.enter(RelayStarting)
+}
+
+func (m *monitor) stopped() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.health.LastError = nil
+	m.enter(RelayStopped)
+}
+
+// trouble reports that part cannot do its work, or with a nil err that it can
+// (again).
+func (m *monitor) trouble(ctx context.Context, part string, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	before := len(m.troubles)
+	if err != nil {
+		m.troubles[part] = err
+		m.health.LastError = fmt.Errorf("%s: %w", part, err)
+		m.enter(RelayDegraded)
+		if before == 0 {
+			m.log.WarnContext(ctx, "relay is degraded; trying on", "part", part, "error", err)
+		}
+		return
+	}
+	delete(m.troubles, part)
+	switch {
+	case before == 0:
+	case len(m.troubles) > 0:
+		for other, err := range m.troubles {
+			m.health.LastError = fmt.Errorf("%s: %w", other, err)
+		}
+	default:
+		m.log.InfoContext(ctx, "relay has recovered", "part", part, "degraded_for", time.Since(m.health.Since))
+		m.health.LastError = nil
+		m.enter(RelayRunning)
+	}
+}
+
+// settled counts what a write-back stored, and what it was refused.
+func (m *monitor) settled(ctx context.Context, s settlement) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.health.Published += int64(s.published)
+	m.health.Failed += int64(s.failed)
+	m.health.Dead += int64(s.dead)
+	m.health.Fenced += int64(s.fenced)
+	if s.fenced > 0 {
+		m.log.WarnContext(ctx, "verdicts were not stored: the leases have gone to another relay, or the messages were discarded", "messages", s.fenced)
+	}
+	if s.dead > 0 {
+		m.log.ErrorContext(ctx, "messages are dead", "messages", s.dead,
+			"example", s.deadExample.ID, "topic", s.deadExample.Topic, "error", s.deadExample.err)
+	}
+	m.refusals.count += s.failed
+	if s.failed > 0 && time.Since(m.refusals.logged) >= refusalLogInterval {
+		m.log.WarnContext(ctx, "broker refuses messages; they are tried again", "messages", m.refusals.count,
+			"example", s.failedExample.ID, "topic", s.failedExample.Topic, "error", s.failedExample.err)
+		m.refusals = refusals{logged: time.Now()}
+	}
+}
+
+func (m *monitor) holds(leases int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.health.Leases = leases
+}
+
+func (m *monitor) oldest(age time.Duration) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.health.OldestPending = age
+}

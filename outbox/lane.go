@@ -1,0 +1,245 @@
+package outbox
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// lane works on the batches of its buckets, one after the other: it reads
+// pending rows, publishes them in waves, writes the verdicts back. One
+// goroutine runs it; others hand it buckets and strays.
+type lane struct {
+	relay    *Relay
+	name     string
+	inFlight atomic.Int64 // messages read whose verdicts are not stored
+
+	// signal says that something has changed: look again.
+	signal chan struct{}
+
+	mu      sync.Mutex
+	running bool
+	buckets map[int]*bucket
+	strays  map[int64]struct{} // seqs behind a cursor that should be looked at
+
+	// The rest belongs to the lane's goroutine.
+	horizon  horizon
+	first    int // the bucket that is read first next time, so that each has its turn
+	window   int // messages handed to one Publish; less than a batch after an outage
+	suspects map[int64]suspect
+}
+
+// bucket is a lease that a lane has, and how far it has read there.
+type bucket struct {
+	lease
+	reach
+	leaving bool // wanted back
+	// interventions as of the last read; another number makes the next read
+	// start over.
+	interventions int64
+}
+
+// breath is the least time from one read that left its batch unfilled to the
+// next, so that many a Wake costs few reads.
+const breath = 5 * time.Millisecond
+
+func newLane(r *Relay, name string) *lane {
+	return &lane{
+		relay: r, name: name, signal: make(chan struct{}, 1),
+		buckets: make(map[int]*bucket), strays: make(map[int64]struct{}),
+		horizon: horizon{grace: r.cfg.Grace}, window: r.cfg.BatchSize, suspects: make(map[int64]suspect),
+	}
+}
+
+// run works until taking ends. What it has begun by then it finishes in work,
+// which ends later.
+func (l *lane) run(taking, work context.Context) {
+	l.setRunning(true)
+	defer l.setRunning(false)
+	idle, failures := time.Duration(0), 0
+	for taking.Err() == nil {
+		l.returnLeaving()
+		if !l.relay.outage.wait(taking, l.signal) {
+			continue
+		}
+		done, err := l.turn(taking, work)
+		if work.Err() != nil {
+			return
+		}
+		l.relay.monitor.trouble(work, l.name, err)
+		switch {
+		case err != nil:
+			failures++
+			l.pause(taking, retryPause(failures))
+			continue
+		case done.again:
+			idle = 0
+		case done.rows > 0:
+			idle = l.relay.cfg.PollInterval
+		default:
+			idle = min(max(2*idle, l.relay.cfg.PollInterval), l.relay.cfg.MaxPollInterval)
+		}
+		failures = 0
+		if idle > 0 && l.pause(taking, idle) {
+			idle = 0
+			sleep(taking, breath)
+		}
+	}
+}
+
+// pause waits for d, a signal (true) or the end of ctx.
+func (l *lane) pause(ctx context.Context, d time.Duration) (signalled bool) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-l.signal:
+		return true
+	case <-ctx.Done():
+	}
+	return false
+}
+
+func (l *lane) wake() {
+	select {
+	case l.signal <- struct{}{}:
+	default: // there is one already
+	}
+}
+
+// progress is what one turn of a lane came to.
+type progress struct {
+	rows  int  // how many were read
+	again bool // there is, or may be, more to do at once
+}
+
+// turn is one round: read, publish, write back, move the cursors.
+func (l *lane) turn(taking, work context.Context) (progress, error) {
+	b, err := l.read(work)
+	if err != nil || b == nil {
+		return progress{}, err
+	}
+	if b.stale {
+		return progress{again: true}, nil
+	}
+	defer l.inFlight.Store(0)
+	l.inFlight.Store(int64(len(b.rows)))
+	l.send(taking, work, b)
+	if err := l.settle(work, b); err != nil {
+		return progress{}, err
+	}
+	rewound := l.advance(b)
+	return progress{rows: len(b.rows), again: rewound || b.full && b.moved()}, nil
+}
+
+// add gives the lane a bucket.
+func (l *lane) add(given lease) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.buckets[given.Bucket] = &bucket{lease: given, interventions: -1}
+	l.wake()
+}
+
+// drop takes a lost bucket away at once. What is in flight for it meets the
+// fence.
+func (l *lane) drop(lost lease) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if b := l.buckets[lost.Bucket]; b != nil && b.Token == lost.Token {
+		delete(l.buckets, lost.Bucket)
+	}
+}
+
+// release asks for a bucket back; it is returned when nothing is in flight.
+func (l *lane) release(wanted lease) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if b := l.buckets[wanted.Bucket]; b != nil && b.Token == wanted.Token {
+		b.leaving = true
+	}
+	l.wake()
+}
+
+func (l *lane) isLeaving(asked lease) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	b := l.buckets[asked.Bucket]
+	return b == nil || b.leaving
+}
+
+// returnLeaving hands back what is wanted back. The lane has nothing in flight.
+func (l *lane) returnLeaving() {
+	l.mu.Lock()
+	var leaving []lease
+	for n, b := range l.buckets {
+		if b.leaving {
+			leaving = append(leaving, b.lease)
+			delete(l.buckets, n)
+		}
+	}
+	l.mu.Unlock()
+	if len(leaving) > 0 {
+		l.relay.keeper.returned <- leaving // holds every lease there is
+	}
+}
+
+// surrender takes all buckets from a lane that has returned; from one that
+// still runs, none.
+func (l *lane) surrender() (leases []lease) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.running {
+		for _, b := range l.buckets {
+			leases = append(leases, b.lease)
+		}
+	}
+	clear(l.buckets)
+	clear(l.strays)
+	return leases
+}
+
+func (l *lane) setRunning(running bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.running = running
+}
+
+// offer asks the lane to look at a row behind its cursor; false: it has enough
+// to look at for now.
+func (l *lane) offer(seq int64) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.strays) >= l.relay.cfg.BatchSize {
+		return false
+	}
+	l.strays[seq] = struct{}{}
+	l.wake()
+	return true
+}
+
+// takeStrays empties the list. Whoever offered them finds again what is not
+// dealt with this time.
+func (l *lane) takeStrays() []int64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.strays) == 0 {
+		return nil
+	}
+	strays := slices.Sorted(maps.Keys(l.strays))
+	clear(l.strays)
+	return strays
+}
+
+// reaches returns how far the lane has read each of its buckets.
+func (l *lane) reaches() []bucket {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	reaches := make([]bucket, 0, len(l.buckets))
+	for _, b := range l.buckets {
+		reaches = append(reaches, *b)
+	}
+	return reaches
+}

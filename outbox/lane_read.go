@@ -1,0 +1,219 @@
+package outbox
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/asimalizada/pulse-events/internal/sqldb"
+	"github.com/asimalizada/pulse-events/internal/wire"
+)
+
+const (
+	// statementTimeout bounds the reads and writes of lanes and sweeps.
+	statementTimeout = 30 * time.Second
+	// batchBytes bounds the payloads of one batch: large ones make it shorter.
+	batchBytes = 16 << 20
+)
+
+// batch is what one read found, and what becomes of it.
+type batch struct {
+	rows   []*outgoing  // in the order of seq
+	asked  map[int]span // what was read of which bucket
+	view   view
+	full   bool // there may be more
+	stale  bool // the cursors have moved back: read again before sending anything
+	passed int  // rows that got their verdict stored, or wait behind such a one
+}
+
+// moved reports whether the batch got anything out of the way. Where it did
+// not, reading again at once would find the same.
+func (b *batch) moved() bool { return b.passed > 0 }
+
+// span is the part of a bucket that was read.
+type span struct {
+	lease
+	from int64 // behind this seq
+	end  bool  // to the end, rather than to the batch's limit
+}
+
+// outgoing is a row on its way out.
+type outgoing struct {
+	Message
+	bucket   int
+	attempts int
+	old      bool    // older than grace
+	verdict  verdict // none: not sent, or nothing is known
+	err      error   // why it failed, is dead, or cannot be decoded
+	behind   bool    // waits for an earlier row of its key that failed
+	stored   bool    // the verdict is
+}
+
+// ask is how the lane tells the read where it stands.
+type ask struct {
+	Place int `json:"place"` // in which order to read
+	lease
+	Cursor        int64 `json:"cursor"`
+	Interventions int64 `json:"interventions"`
+}
+
+// frame is what the read tells beside rows.
+type frame struct {
+	Snapshot string        `json:"snapshot"`
+	Top      int64         `json:"top"`
+	Held     map[int]int64 `json:"held"` // interventions of the buckets that are ours
+}
+
+// read returns the next rows to send; nil where the lane has no bucket.
+func (l *lane) read(ctx context.Context) (*batch, error) {
+	asks := l.asks()
+	if len(asks) == 0 {
+		return nil, nil
+	}
+	limit := l.relay.cfg.BatchSize
+	// A bucket gives no more than a part of the batch, so that one busy key
+	// leaves room for others.
+	perBucket := max(1, limit/min(4, len(asks)))
+	b, err := l.query(ctx, asks, limit, perBucket)
+	if err != nil {
+		return nil, fmt.Errorf("read: %w", sqldb.Schema(err))
+	}
+	return b, nil
+}
+
+// asks returns where to read on, beginning with another bucket each time.
+func (l *lane) asks() []ask {
+	l.mu.Lock()
+	asks := make([]ask, 0, len(l.buckets))
+	for _, b := range l.buckets {
+		asks = append(asks, ask{lease: b.lease, Cursor: b.cursor, Interventions: b.interventions})
+	}
+	l.mu.Unlock()
+	asks = slices.DeleteFunc(asks, func(a ask) bool { return !l.relay.keeper.valid(a.lease) })
+	turn := func(a ask) int { return (a.Bucket - l.first + buckets) % buckets }
+	slices.SortFunc(asks, func(a, b ask) int { return cmp.Compare(turn(a), turn(b)) })
+	for i := range asks {
+		asks[i].Place = i
+	}
+	return asks
+}
+
+func (l *lane) query(ctx context.Context, asks []ask, limit, perBucket int) (*batch, error) {
+	ctx, cancel := context.WithTimeout(ctx, statementTimeout)
+	defer cancel()
+	var known int64
+	if n := len(l.horizon.samples); n > 0 {
+		known = l.horizon.samples[n-1].top
+	}
+	rows, err := l.relay.outbox.db.QueryContext(ctx, l.relay.sql("lane_read"), jsonText(asks), jsonText(l.takeStrays()),
+		perBucket, limit, known, l.relay.cfg.Grace.Microseconds(), batchBytes)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	b := &batch{asked: make(map[int]span, len(asks))}
+	var f frame
+	bytes := 0
+	for rows.Next() {
+		row := new(outgoing)
+		var frameText, headers string
+		var occurred *time.Time
+		err := rows.Scan(&frameText, &row.Seq, &row.ID, &row.bucket, &row.Topic, &row.Type, &row.Key, &row.Payload,
+			&row.ContentType, &headers, &row.CorrelationID, &row.CausationID, &occurred, &row.attempts, &row.old)
+		if err != nil {
+			return nil, err
+		}
+		if frameText != "" {
+			if err := json.Unmarshal([]byte(frameText), &f); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		row.decode(headers, occurred)
+		bytes += len(row.Payload)
+		l.first = (row.bucket + 1) % buckets
+		b.rows = append(b.rows, row)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	slices.SortFunc(b.rows, func(a, b *outgoing) int { return cmp.Compare(a.Seq, b.Seq) })
+	return b, l.place(b, asks, f, limit, perBucket, bytes >= batchBytes)
+}
+
+// place relates what was read to the lane's cursors.
+func (l *lane) place(b *batch, asks []ask, f frame, limit, perBucket int, cut bool) error {
+	s, err := parseSnapshot(f.Snapshot, f.Top)
+	if err != nil {
+		return err
+	}
+	b.view = l.horizon.look(s, time.Now())
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, a := range asks {
+		own, interventions := l.buckets[a.Bucket], int64(0)
+		if held, ok := f.Held[a.Bucket]; ok && own != nil && own.Token == a.Token {
+			interventions = held
+		} else {
+			continue // lost, or about to be noticed so
+		}
+		if own.interventions != interventions {
+			own.interventions, own.cursor, a.Cursor = interventions, 0, 0
+		}
+		own.settle(b.view)
+		if b.view.late && own.cursor > own.safe {
+			own.cursor, b.stale = own.safe, true
+		}
+		b.asked[a.Bucket] = span{lease: a.lease, from: a.Cursor}
+	}
+	b.full = cut
+	counts, ahead := make(map[int]int), 0
+	for _, row := range b.rows {
+		if row.Seq > b.asked[row.bucket].from {
+			counts[row.bucket]++
+			ahead++
+		}
+	}
+	b.full = cut || ahead >= limit
+	for n, asked := range b.asked {
+		asked.end = !b.full && counts[n] < perBucket
+		b.asked[n] = asked
+	}
+	for _, c := range counts {
+		b.full = b.full || c >= perBucket
+	}
+	return nil
+}
+
+// decode fills in what needs a look; what cannot be sent gets an error. Such
+// rows come from producers in plain SQL: Enqueue refuses them.
+func (row *outgoing) decode(headers string, occurred *time.Time) {
+	if occurred == nil {
+		row.err = errors.New("occurred_at: is no point in time")
+		return
+	}
+	row.OccurredAt = occurred.UTC()
+	if headers == "{}" {
+		return
+	}
+	var values map[string]json.RawMessage
+	if err := json.Unmarshal([]byte(headers), &values); err != nil {
+		row.err = fmt.Errorf("headers: %w", err)
+		return
+	}
+	row.Headers = make(map[string]string, len(values))
+	for name, value := range values {
+		var text string
+		switch {
+		case value[0] != '"' || json.Unmarshal(value, &text) != nil:
+			row.err = errors.Join(row.err, fmt.Errorf("headers: %q must be a string, not %.100s", name, value))
+		case wire.ReservedHeader(name):
+			row.err = errors.Join(row.err, fmt.Errorf("headers: %q is reserved", name))
+		}
+		row.Headers[name] = text
+	}
+}

@@ -1,0 +1,185 @@
+package outbox
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/asimalizada/pulse-events/internal/sqldb"
+)
+
+// settlement is what one write-back came to.
+type settlement struct {
+	published, failed, dead, fenced int
+	failedExample, deadExample      *outgoing
+}
+
+// failure is a verdict that is not a success, as the write-back takes it.
+type failure struct {
+	Seq    int64  `json:"seq"`
+	Status Status `json:"status"`
+	Delay  int64  `json:"delay"` // in microseconds from the database's present
+	Error  string `json:"error"`
+}
+
+// settle writes every verdict of a batch back in one statement, which the
+// leases fence. While the database does not answer it tries again: sending
+// the messages again would make duplicates. The error is that of work, ended.
+func (l *lane) settle(work context.Context, b *batch) error {
+	var leases []lease
+	included := make(map[int]bool)
+	sent, failures := []int64{}, []failure{}
+	for _, row := range b.rows {
+		switch row.verdict {
+		case none:
+			continue
+		case published:
+			sent = append(sent, row.Seq)
+		default:
+			failures = append(failures, l.failure(row))
+		}
+		if !included[row.bucket] {
+			included[row.bucket] = true
+			leases = append(leases, b.asked[row.bucket].lease)
+		}
+	}
+	if len(leases) == 0 {
+		return nil
+	}
+	args := []any{jsonText(leases), jsonText(sent), jsonText(failures), l.relay.cfg.Retention == DeleteOnPublish}
+	for tries := 1; ; tries++ {
+		refused, err := l.writeBack(work, args)
+		if err == nil {
+			b.store(refused)
+			// A write-back that failed may have been carried out all the same; then
+			// the fence refuses the second one.
+			l.relay.monitor.settled(work, b.settlement(tries == 1))
+			return nil
+		}
+		if work.Err() != nil {
+			return context.Cause(work)
+		}
+		if tries > 1 || !sqldb.Retryable(err) {
+			l.relay.monitor.trouble(work, l.name, fmt.Errorf("write back: %w", sqldb.Schema(err)))
+			sleep(work, retryPause(tries))
+		}
+	}
+}
+
+// failure turns a refusal into what is stored of it.
+func (l *lane) failure(row *outgoing) failure {
+	f := failure{Seq: row.Seq, Status: Pending, Error: errorText(row.err)}
+	attempts := row.attempts + 1
+	if most := l.relay.cfg.MaxAttempts; most > 0 && attempts >= most {
+		row.verdict = dead
+	}
+	if row.verdict == dead {
+		f.Status = Dead
+		return f
+	}
+	f.Delay = max(0, l.relay.cfg.Backoff(attempts)).Microseconds()
+	return f
+}
+
+// writeBack returns the seqs whose verdict was refused.
+func (l *lane) writeBack(ctx context.Context, args []any) (refused []int64, err error) {
+	ctx, cancel := context.WithTimeout(ctx, statementTimeout)
+	defer cancel()
+	err = l.relay.outbox.db.SelectContext(ctx, &refused, l.relay.sql("lane_settle"), args...)
+	return refused, err
+}
+
+// store marks the rows whose verdict is in the database.
+func (b *batch) store(refused []int64) {
+	isRefused := make(map[int64]bool, len(refused))
+	for _, seq := range refused {
+		isRefused[seq] = true
+	}
+	for _, row := range b.rows {
+		row.stored = row.verdict != none && !isRefused[row.Seq]
+	}
+}
+
+func (b *batch) settlement(countFenced bool) (s settlement) {
+	for _, row := range b.rows {
+		switch {
+		case row.verdict == none:
+		case !row.stored:
+			if countFenced {
+				s.fenced++
+			}
+		case row.verdict == published:
+			s.published++
+		case row.verdict == failed:
+			s.failed++
+			s.failedExample = row
+		default:
+			s.dead++
+			s.deadExample = row
+		}
+	}
+	return s
+}
+
+// advance moves the cursors past what is dealt with and old enough, and back
+// to where a key has become free. It reports whether any moved back.
+func (l *lane) advance(b *batch) (rewound bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	limits := make(map[int]int64) // by bucket: the cursor stays below
+	last := make(map[int]int64)   // by bucket: passed so far
+	for _, row := range b.rows {
+		done := row.stored || row.behind
+		if done {
+			b.passed++
+		}
+		if row.Seq <= b.asked[row.bucket].from || limits[row.bucket] != 0 {
+			continue
+		}
+		if done && row.old {
+			last[row.bucket] = row.Seq
+		} else {
+			limits[row.bucket] = row.Seq
+		}
+	}
+	for n, asked := range b.asked {
+		own := l.buckets[n]
+		if own == nil || own.Token != asked.Token {
+			continue
+		}
+		to := last[n]
+		switch limit := limits[n]; {
+		case limit != 0:
+			to = max(to, min(b.view.settledTop, limit-1))
+		case asked.end:
+			to = max(to, b.view.settledTop)
+		}
+		own.advance(to, b.view)
+	}
+	for _, row := range b.rows {
+		// Later rows of the key may have been passed while this one held them back.
+		own := l.buckets[row.bucket]
+		if row.attempts > 0 && row.Key != "" && row.stored && row.verdict == published && own != nil {
+			own.rewind(row.Seq)
+			rewound = true
+		}
+	}
+	return rewound
+}
+
+// maxErrorText bounds what is stored of an error, in bytes.
+const maxErrorText = 1000
+
+// errorText is err as a column can hold it.
+func errorText(err error) string {
+	text := strings.ReplaceAll(strings.ToValidUTF8(err.Error(), "\uFFFD"), "\x00", "\uFFFD")
+	if len(text) <= maxErrorText {
+		return text
+	}
+	cut := maxErrorText
+	for !utf8.RuneStart(text[cut]) {
+		cut--
+	}
+	return text[:cut] + "…"
+}

@@ -1,0 +1,191 @@
+package outbox
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Relay moves messages from the outbox to a broker. Any number of relays may
+// serve one outbox: they share its buckets. docs/relay.md draws its goroutines.
+type Relay struct {
+	outbox    *Outbox
+	publisher Publisher
+	cfg       RelayConfig
+	log       *slog.Logger
+	queries   map[string]string // rebound for the dialect
+
+	running atomic.Bool
+	lanes   []*lane
+	keeper  *keeper
+	outage  outage
+	monitor *monitor
+}
+
+// ErrRunning: Run was called while it runs.
+var ErrRunning = errors.New("relay is running already")
+
+// errShutdown is the cause of contexts cut off when ShutdownTimeout has passed.
+var errShutdown = errors.New("relay's ShutdownTimeout has passed")
+
+// NewRelay returns a relay that publishes what is in o by p, which it does not
+// close. It touches neither database nor broker. The error holds everything
+// that is wrong with cfg.
+func NewRelay(o *Outbox, p Publisher, cfg RelayConfig) (*Relay, error) {
+	cfg = cfg.withDefaults()
+	problems := []error{cfg.problems()}
+	if o == nil {
+		problems = append(problems, errors.New("the outbox is nil"))
+	}
+	if p == nil {
+		problems = append(problems, errors.New("the publisher is nil"))
+	}
+	if err := errors.Join(problems...); err != nil {
+		return nil, fmt.Errorf("outbox: relay: %w", err)
+	}
+	r := &Relay{outbox: o, publisher: p, cfg: cfg, log: cfg.Logger.With("relay", cfg.Owner)}
+	r.queries = make(map[string]string, len(o.queries))
+	for name, text := range o.queries {
+		r.queries[name] = o.dialect.Rebind(text)
+	}
+	r.monitor = newMonitor(r.log)
+	for i := range cfg.Lanes {
+		r.lanes = append(r.lanes, newLane(r, fmt.Sprintf("lane %d", i)))
+	}
+	r.keeper = newKeeper(r)
+	return r, nil
+}
+
+// Run publishes until ctx ends. It starts with database and broker down, logs
+// and rides over their outages, and never returns because of them. When ctx
+// ends it takes no more messages, waits up to ShutdownTimeout for what is
+// being published, gives its leases back and returns nil; where something
+// was left without a stored verdict, an error says how much: it stays pending
+// and is published (again) later. No goroutine of the relay runs afterwards,
+// unless the publisher ignores the end of its context.
+//
+// Run may be called again after it has returned; while it runs it answers
+// ErrRunning.
+func (r *Relay) Run(ctx context.Context) error {
+	if !r.running.CompareAndSwap(false, true) {
+		return ErrRunning
+	}
+	defer r.running.Store(false)
+	r.monitor.restarted()
+	defer r.monitor.stopped()
+
+	// What is in flight outlives ctx by ShutdownTimeout.
+	work, cut := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer cut(errShutdown)
+	keep, stopKeeping := context.WithCancel(work)
+	var lanes, helpers, keeping sync.WaitGroup
+	keeping.Go(func() { r.keeper.run(keep, ctx) })
+	helpers.Go(func() { r.sweepLoop(ctx) })
+	helpers.Go(func() { r.dueLoop(ctx) })
+	helpers.Go(func() { r.purgeLoop(ctx) })
+	for _, l := range r.lanes {
+		lanes.Go(func() { l.run(ctx, work) })
+	}
+	r.log.InfoContext(ctx, "relay starts", "lanes", r.cfg.Lanes, "batch_size", r.cfg.BatchSize)
+
+	<-ctx.Done()
+	r.log.InfoContext(ctx, "relay stops", "cause", context.Cause(ctx))
+	limit := time.AfterFunc(r.cfg.ShutdownTimeout, func() { cut(errShutdown) })
+	defer limit.Stop()
+	joined := join(&lanes, work)
+	stopKeeping()
+	keeping.Wait()
+	helpers.Wait()
+	r.keeper.leave()
+	return r.leftover(joined)
+}
+
+// cutOffWait is how long a lane may take to return once its context was cut.
+const cutOffWait = 5 * time.Second
+
+// join waits for the lanes; false: one did not return although its context has
+// ended.
+func join(lanes *sync.WaitGroup, work context.Context) bool {
+	done := make(chan struct{})
+	go func() {
+		lanes.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+		return true
+	case <-work.Done():
+	}
+	select {
+	case <-done:
+		return true
+	case <-time.After(cutOffWait):
+		return false
+	}
+}
+
+// leftover returns an error about what the lanes could not settle.
+func (r *Relay) leftover(joined bool) error {
+	left := 0
+	for _, l := range r.lanes {
+		left += int(l.inFlight.Swap(0))
+	}
+	switch {
+	case !joined:
+		return fmt.Errorf("outbox: relay: Publish has not returned %v after its context ended: %d messages have no verdict and are published again by whoever takes over: %w",
+			cutOffWait, left, errShutdown)
+	case left > 0:
+		return fmt.Errorf("outbox: relay: %d messages have no stored verdict and are published again later: %w", left, errShutdown)
+	}
+	return nil
+}
+
+// Wake hints that there is something to publish, as after the commit of a
+// transaction that enqueued. It never blocks, may be called from anywhere at
+// any time, and is only a hint: polling finds everything by itself.
+func (r *Relay) Wake() {
+	for _, l := range r.lanes {
+		l.wake()
+	}
+}
+
+// Health returns how the relay is doing.
+func (r *Relay) Health() Health { return r.monitor.read() }
+
+// sql returns a named statement. A missing one is a defect of the build: it panics.
+func (r *Relay) sql(name string) string {
+	text, ok := r.queries[name]
+	if !ok {
+		panic("outbox: no query " + name)
+	}
+	return text
+}
+
+// query selects all rows of a named statement into dest.
+func (r *Relay) query(ctx context.Context, dest any, name string, args ...any) error {
+	ctx, cancel := context.WithTimeout(ctx, statementTimeout)
+	defer cancel()
+	return r.outbox.db.SelectContext(ctx, dest, r.sql(name), args...)
+}
+
+// exec runs a named statement for its effect.
+func (r *Relay) exec(ctx context.Context, name string, args ...any) error {
+	ctx, cancel := context.WithTimeout(ctx, statementTimeout)
+	defer cancel()
+	_, err := r.outbox.db.ExecContext(ctx, r.sql(name), args...)
+	return err
+}
+
+// sleep waits for d or the end of ctx.
+func sleep(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}

@@ -1,0 +1,68 @@
+package outbox
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/jmoiron/sqlx"
+)
+
+// nullPublisher takes everything at once: what is left is the cost of reading
+// and writing back.
+type nullPublisher struct{}
+
+func (nullPublisher) Publish(_ context.Context, msgs []Message) []error {
+	return make([]error, len(msgs))
+}
+
+// BenchmarkRelay drains a backlog into a publisher that costs nothing: the
+// ceiling that database and relay set. One op is one message.
+//
+//	go test -run '^$' -bench Relay -benchtime 50000x ./outbox
+func BenchmarkRelay(b *testing.B) {
+	for _, lanes := range []int{1, 2, 4, 8} {
+		for _, size := range []int{200, 500, 1000} {
+			b.Run(fmt.Sprintf("lanes=%d/batch=%d", lanes, size), func(b *testing.B) {
+				benchmarkDrain(b, RelayConfig{Lanes: lanes, BatchSize: size}, 0)
+			})
+		}
+	}
+	for _, keys := range []int{1, 10, 1000} {
+		b.Run(fmt.Sprintf("keys=%d", keys), func(b *testing.B) { benchmarkDrain(b, RelayConfig{}, keys) })
+	}
+	b.Run("delete", func(b *testing.B) { benchmarkDrain(b, RelayConfig{Retention: DeleteOnPublish}, 0) })
+}
+
+func benchmarkDrain(b *testing.B, cfg RelayConfig, keys int) {
+	ob, db := newOutbox(b)
+	db.SetMaxIdleConns(16)
+	backlog(b, db, b.N, keys)
+	relay := newRelay(b, ob, nullPublisher{}, cfg)
+	b.ResetTimer()
+	stop := start(b, relay)
+	for relay.Health().Published < int64(b.N) {
+		select {
+		case <-time.After(time.Millisecond):
+		case <-b.Context().Done():
+			b.Fatal("interrupted")
+		}
+	}
+	b.StopTimer()
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "msgs/s")
+	stop()
+}
+
+// backlog writes n messages of 512 bytes: without a key where keys is 0, else of
+// that many keys in turn.
+func backlog(t testing.TB, db *sqlx.DB, n, keys int) {
+	t.Helper()
+	_, err := db.Exec(`INSERT INTO outbox_messages (topic, type, key, payload, created_at)
+		SELECT 'order.created', 'OrderCreated', CASE WHEN $2 = 0 THEN '' ELSE 'key-' || i % greatest($2, 1) END,
+		       convert_to(repeat('x', 512), 'UTF8'), clock_timestamp() - interval '1 minute'
+		FROM generate_series(1, $1) AS i`, n, keys)
+	if err != nil {
+		t.Fatal(err)
+	}
+}

@@ -1,0 +1,162 @@
+package outbox
+
+import (
+	"cmp"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	mathrand "math/rand/v2"
+	"os"
+	"strings"
+	"time"
+	"unicode/utf8"
+)
+
+// Values of RelayConfig.Retention beside a duration.
+const (
+	// DeleteOnPublish deletes a message in the statement that would have
+	// marked it published. Discarded ones are kept for DefaultRetention.
+	DeleteOnPublish time.Duration = -1
+	// KeepForever keeps everything; purging is up to the caller.
+	KeepForever time.Duration = -2
+)
+
+// DefaultRetention is how long published and discarded messages are kept
+// unless RelayConfig.Retention says otherwise.
+const DefaultRetention = 7 * 24 * time.Hour
+
+// Bounds of what can be set.
+const (
+	maxBatchSize = 10_000
+	minLeaseTTL  = 100 * time.Millisecond
+)
+
+// RelayConfig holds the settings of a Relay. All are optional.
+type RelayConfig struct {
+	// Owner names the relay in leases, logs and Relays. It must differ from
+	// that of every other relay of this outbox. Defaults to host name, process
+	// id and a random part.
+	Owner string
+	// Lanes is how many batches are worked on at once, each on a connection to
+	// the database of its own while it reads or writes; the pool should hold
+	// four more and keep them idle. At most 64. Defaults to 4.
+	Lanes int
+	// BatchSize is how many messages a lane reads at once, at most 10,000.
+	// Defaults to 500.
+	BatchSize int
+	// PollInterval is how soon a lane looks again after a read that did not
+	// fill its batch. Defaults to 100 ms.
+	PollInterval time.Duration
+	// MaxPollInterval is what PollInterval doubles up to while there is nothing
+	// to do. Wake cuts it short. Defaults to 1 s, or PollInterval if that is more.
+	MaxPollInterval time.Duration
+	// LeaseTTL is how long after its last sign of life a relay keeps its
+	// buckets; three signs are given in that time. At least 100 ms. Defaults to 15 s.
+	LeaseTTL time.Duration
+	// PublishTimeout bounds one call of Publisher.Publish. Defaults to 1 min.
+	PublishTimeout time.Duration
+	// SweepInterval is how often the relay looks for messages behind its
+	// cursors. Defaults to 5 s.
+	SweepInterval time.Duration
+	// Grace is how old a row must be before a cursor passes it: longer than
+	// transactions that insert usually take. Defaults to 2 s.
+	Grace time.Duration
+	// Retention is how long published and discarded messages are kept, or one
+	// of DeleteOnPublish and KeepForever. Defaults to DefaultRetention.
+	Retention time.Duration
+	// PurgeInterval is how often one of the relays deletes what is older than
+	// Retention. Defaults to 1 min.
+	PurgeInterval time.Duration
+	// ShutdownTimeout is how long Run goes on, once its context has ended, to
+	// get verdicts on what is being published and to store them. Defaults to 30 s.
+	ShutdownTimeout time.Duration
+	// MaxAttempts is how often the broker may refuse a message before it is
+	// dead. Defaults to 0: it is tried for ever.
+	MaxAttempts int
+	// Backoff returns how long a message waits after its attempt-th failure,
+	// which counts from 1; what is negative counts as 0. It is called from
+	// several goroutines. Defaults to DefaultBackoff.
+	Backoff func(attempt int) time.Duration
+	// Logger hears of changes of state, not of single messages that go well.
+	// Defaults to slog.Default().
+	Logger *slog.Logger
+}
+
+// DefaultBackoff doubles from one second to one minute, with up to half of it
+// at random so that messages that failed together do not come back together.
+func DefaultBackoff(attempt int) time.Duration {
+	const longest = time.Minute
+	base := min(time.Second<<min(max(attempt, 1)-1, 10), longest*2/3)
+	return base + mathrand.N(base/2)
+}
+
+func (c RelayConfig) withDefaults() RelayConfig {
+	if c.Owner == "" {
+		c.Owner = fmt.Sprintf("%s-%d-%s", hostname(), os.Getpid(), strings.ToLower(rand.Text()[:6]))
+	}
+	c.Lanes = cmp.Or(c.Lanes, 4)
+	c.BatchSize = cmp.Or(c.BatchSize, 500)
+	c.PollInterval = cmp.Or(c.PollInterval, 100*time.Millisecond)
+	c.MaxPollInterval = cmp.Or(c.MaxPollInterval, max(time.Second, c.PollInterval))
+	c.LeaseTTL = cmp.Or(c.LeaseTTL, 15*time.Second)
+	c.PublishTimeout = cmp.Or(c.PublishTimeout, time.Minute)
+	c.SweepInterval = cmp.Or(c.SweepInterval, 5*time.Second)
+	c.Grace = cmp.Or(c.Grace, 2*time.Second)
+	c.Retention = cmp.Or(c.Retention, DefaultRetention)
+	c.PurgeInterval = cmp.Or(c.PurgeInterval, time.Minute)
+	c.ShutdownTimeout = cmp.Or(c.ShutdownTimeout, 30*time.Second)
+	c.Logger = cmp.Or(c.Logger, slog.Default())
+	if c.Backoff == nil {
+		c.Backoff = DefaultBackoff
+	}
+	return c
+}
+
+// problems returns everything that is wrong with c, defaults filled in.
+func (c RelayConfig) problems() error {
+	var problems []error
+	add := func(format string, args ...any) { problems = append(problems, fmt.Errorf(format, args...)) }
+	if len(c.Owner) > 255 || !utf8.ValidString(c.Owner) || strings.ContainsRune(c.Owner, 0) {
+		add("Owner: must be at most 255 bytes of UTF-8 text without NUL")
+	}
+	if c.Lanes < 0 || c.Lanes > buckets {
+		add("Lanes: %d; must be 1 to %d, or 0 for the default", c.Lanes, buckets)
+	}
+	if c.BatchSize < 0 || c.BatchSize > maxBatchSize {
+		add("BatchSize: %d; must be 1 to %d, or 0 for the default", c.BatchSize, maxBatchSize)
+	}
+	for _, d := range []struct {
+		field string
+		value time.Duration
+	}{
+		{"PollInterval", c.PollInterval}, {"MaxPollInterval", c.MaxPollInterval}, {"PublishTimeout", c.PublishTimeout},
+		{"SweepInterval", c.SweepInterval}, {"Grace", c.Grace}, {"PurgeInterval", c.PurgeInterval},
+		{"ShutdownTimeout", c.ShutdownTimeout},
+	} {
+		if d.value < 0 {
+			add("%s: %v; must be positive, or 0 for the default", d.field, d.value)
+		}
+	}
+	if c.MaxPollInterval >= 0 && c.MaxPollInterval < c.PollInterval {
+		add("MaxPollInterval: %v; must not be less than PollInterval, %v", c.MaxPollInterval, c.PollInterval)
+	}
+	if c.LeaseTTL < minLeaseTTL {
+		add("LeaseTTL: %v; must be at least %v, or 0 for the default", c.LeaseTTL, minLeaseTTL)
+	}
+	if c.Retention < 0 && c.Retention != DeleteOnPublish && c.Retention != KeepForever {
+		add("Retention: %v; must be positive, DeleteOnPublish, KeepForever, or 0 for the default", c.Retention)
+	}
+	if c.MaxAttempts < 0 {
+		add("MaxAttempts: %d; must be positive, or 0 for no end", c.MaxAttempts)
+	}
+	return errors.Join(problems...)
+}
+
+func hostname() string {
+	name, err := os.Hostname()
+	if err != nil {
+		return "unknown"
+	}
+	return name
+}

@@ -1,0 +1,82 @@
+package outbox
+
+import (
+	"context"
+	"math/rand/v2"
+	"sync"
+	"time"
+)
+
+// retryPause is the wait after the nth failure in a row of what is tried until
+// it works: doubling, capped, and with a random half so that relays that lost
+// the same server do not come back as one.
+func retryPause(failures int) time.Duration {
+	const first, longest = 100 * time.Millisecond, 5 * time.Second
+	d := min(first<<min(max(failures, 1)-1, 10), longest)
+	return d/2 + rand.N(d/2)
+}
+
+// outage is the relay's knowledge that the broker gives no verdicts. While it
+// lasts all lanes wait, and try again together with growing pauses.
+type outage struct {
+	mu         sync.Mutex
+	failures   int           // in a row; 0: there is no outage
+	until      time.Time     // when to try again
+	over       chan struct{} // closed when the outage ends; nil: there is none
+	lastAnswer time.Time     // when the broker gave its last verdict
+}
+
+// begin records that a Publish ended unavailable. Lanes that failed over the
+// same event count once.
+func (o *outage) begin() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	now := time.Now()
+	if now.Before(o.until) {
+		return
+	}
+	o.failures++
+	o.until = now.Add(retryPause(o.failures))
+	if o.over == nil {
+		o.over = make(chan struct{})
+	}
+}
+
+// answered records a verdict, which ends the outage and lets the lanes go.
+func (o *outage) answered() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.over != nil {
+		close(o.over)
+	}
+	o.failures, o.until, o.over, o.lastAnswer = 0, time.Time{}, nil, time.Now()
+}
+
+// answeredSince reports whether the broker gave a verdict after t.
+func (o *outage) answeredSince(t time.Time) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.lastAnswer.After(t)
+}
+
+// wait returns true when it is time to publish, again or at all; false when
+// interrupt had something or ctx ended before.
+func (o *outage) wait(ctx context.Context, interrupt <-chan struct{}) bool {
+	o.mu.Lock()
+	pause, over := time.Until(o.until), o.over
+	o.mu.Unlock()
+	if over == nil || pause <= 0 {
+		return true
+	}
+	timer := time.NewTimer(pause)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-over:
+		return true
+	case <-interrupt:
+	case <-ctx.Done():
+	}
+	return false
+}

@@ -1,0 +1,66 @@
+-- The hot read: the next pending rows of a lane's buckets, each bucket onwards
+-- from its cursor, and the rows behind the cursors that the lane was told to
+-- look at. First comes one row that is none: the frame, which says what this
+-- very snapshot knows beside rows.
+--
+-- Plan: LATERAL per bucket on outbox_messages_pending (bucket, seq), which
+-- yields each bucket in order and stops at the limit; bucket = ANY (...) ORDER
+-- BY seq would have to read and sort them all. Each row found looks into
+-- outbox_messages_blocking, which is small, for a failed row of its key before it.
+-- Strays come by the primary key.
+WITH asked AS (
+  SELECT place, bucket, token, cursor, interventions
+  FROM jsonb_to_recordset(?::text::jsonb) AS a(place int, bucket smallint, token bigint, cursor bigint, interventions bigint)
+),
+-- Buckets whose lease has gone to another relay are not read. Where somebody has retried or discarded
+-- by hand since the last read, the bucket is read from its beginning.
+mine AS MATERIALIZED (
+  SELECT a.bucket, l.interventions, CASE WHEN l.interventions = a.interventions THEN a.cursor ELSE 0 END AS cursor
+  FROM asked AS a JOIN outbox_leases AS l ON l.bucket = a.bucket AND l.token = a.token
+  ORDER BY a.place
+),
+strays AS (
+  SELECT m.*
+  FROM outbox_messages AS m JOIN mine ON mine.bucket = m.bucket AND m.seq <= mine.cursor
+  WHERE m.seq = ANY (ARRAY(SELECT jsonb_array_elements_text(?::text::jsonb)::bigint))
+    AND m.status = 'pending' AND m.available_at <= clock_timestamp()
+    AND NOT EXISTS (
+      SELECT FROM outbox_messages AS head
+      WHERE head.key = m.key AND head.seq < m.seq
+        AND head.status IN ('pending', 'dead') AND head.attempts > 0 AND head.key <> '')
+),
+ahead AS (
+  SELECT next.*
+  FROM mine CROSS JOIN LATERAL (
+    SELECT m.*
+    FROM outbox_messages AS m
+    WHERE m.bucket = mine.bucket AND m.seq > mine.cursor
+      AND m.status = 'pending' AND m.available_at <= clock_timestamp()
+      AND NOT EXISTS (
+        SELECT FROM outbox_messages AS head
+        WHERE head.key = m.key AND head.seq < m.seq
+          AND head.status IN ('pending', 'dead') AND head.attempts > 0 AND head.key <> '')
+    ORDER BY m.seq
+    LIMIT ?::bigint) AS next
+  LIMIT ?::bigint
+),
+-- Cut where the payloads become too many bytes, after the first row at the earliest.
+batch AS (
+  SELECT r.*, sum(octet_length(r.payload)) OVER (ROWS UNBOUNDED PRECEDING) AS bytes
+  FROM (SELECT * FROM strays UNION ALL SELECT * FROM ahead) AS r
+)
+SELECT jsonb_build_object(
+         'snapshot', pg_current_snapshot()::text,
+         -- The highest seq; from the last one known on, so that deleted rows above are passed once.
+         'top', (SELECT coalesce(max(seq), known.top) FROM outbox_messages WHERE seq >= known.top),
+         'held', (SELECT coalesce(jsonb_object_agg(bucket, interventions), '{}') FROM mine))::text AS frame,
+       0::bigint AS seq, '00000000-0000-0000-0000-000000000000'::uuid AS id, 0::smallint AS bucket,
+       '' AS topic, '' AS type, '' AS key, ''::bytea AS payload, '' AS content_type, '' AS headers,
+       '' AS correlation_id, '' AS causation_id, NULL::timestamptz AS occurred_at, 0 AS attempts, false AS old
+FROM (SELECT ?::bigint AS top) AS known
+UNION ALL
+SELECT '', seq, id, bucket, topic, type, key, payload, content_type, headers::text,
+       correlation_id, causation_id, CASE WHEN isfinite(occurred_at) THEN occurred_at END, attempts,
+       created_at < clock_timestamp() - ?::bigint * interval '1 microsecond'
+FROM batch
+WHERE bytes - octet_length(payload) < ?::bigint

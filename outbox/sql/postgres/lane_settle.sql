@@ -1,0 +1,46 @@
+-- Writes the verdicts of a batch back and returns the seqs that were refused.
+--
+-- The fence: the lease rows are locked before any message is touched, and in
+-- one order. Whoever takes a bucket over waits for that lock, or has had it
+-- first: then the token has changed and the rows of that bucket are left alone.
+-- To compare the token without the lock would not do: an UPDATE that waits for a
+-- row's lock goes on with the token it saw before.
+--
+-- Plan: messages by primary key, a batch at a time; leases and batch are hashed.
+WITH held AS MATERIALIZED (
+  SELECT l.bucket
+  FROM outbox_leases AS l
+  JOIN jsonb_to_recordset(?::text::jsonb) AS a(bucket smallint, token bigint) ON a.bucket = l.bucket AND a.token = l.token
+  ORDER BY l.bucket
+  FOR SHARE OF l
+),
+sent AS MATERIALIZED (
+  SELECT jsonb_array_elements_text(?::text::jsonb)::bigint AS seq
+),
+failures AS MATERIALIZED (
+  SELECT seq, status, delay, error
+  FROM jsonb_to_recordset(?::text::jsonb) AS f(seq bigint, status text, delay bigint, error text)
+),
+setting AS (SELECT ?::boolean AS delete_sent),
+kept AS (
+  UPDATE outbox_messages AS m SET status = 'published', published_at = clock_timestamp()
+  WHERE m.seq = ANY (ARRAY(SELECT seq FROM sent)) AND m.status = 'pending'
+    AND m.bucket IN (SELECT bucket FROM held) AND NOT (SELECT delete_sent FROM setting)
+  RETURNING m.seq
+),
+deleted AS (
+  DELETE FROM outbox_messages AS m
+  WHERE m.seq = ANY (ARRAY(SELECT seq FROM sent)) AND m.status = 'pending'
+    AND m.bucket IN (SELECT bucket FROM held) AND (SELECT delete_sent FROM setting)
+  RETURNING m.seq
+),
+failed AS (
+  UPDATE outbox_messages AS m
+  SET status = f.status, attempts = m.attempts + 1, last_error = f.error,
+      available_at = clock_timestamp() + f.delay * interval '1 microsecond'
+  FROM failures AS f
+  WHERE m.seq = f.seq AND m.status = 'pending' AND m.bucket IN (SELECT bucket FROM held)
+  RETURNING m.seq
+)
+SELECT seq FROM (SELECT seq FROM sent UNION ALL SELECT seq FROM failures) AS verdicts
+WHERE seq NOT IN (SELECT seq FROM kept UNION ALL SELECT seq FROM deleted UNION ALL SELECT seq FROM failed)

@@ -1,0 +1,16 @@
+-- Retries and delayed messages whose moment has come, the longest due first,
+-- onwards from the last row of the page before.
+--
+-- Plan: outbox_messages_due (available_at), which holds only rows that wait.
+SELECT m.bucket, m.seq, m.available_at::text AS available_at
+FROM outbox_messages AS m
+WHERE m.status = 'pending' AND (m.attempts > 0 OR m.available_at > m.created_at)
+  AND m.available_at <= clock_timestamp()
+  AND (m.available_at, m.seq) > (?::text::timestamptz, ?::bigint)
+  AND m.bucket = ANY (ARRAY(SELECT jsonb_array_elements_text(?::text::jsonb)::smallint))
+  AND NOT EXISTS (
+    SELECT FROM outbox_messages AS head
+    WHERE head.key = m.key AND head.seq < m.seq
+      AND head.status IN ('pending', 'dead') AND head.attempts > 0 AND head.key <> '')
+ORDER BY m.available_at, m.seq
+LIMIT ?::bigint

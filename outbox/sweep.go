@@ -1,0 +1,180 @@
+package outbox
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"time"
+
+	"github.com/asimalizada/pulse-events/internal/sqldb"
+)
+
+const (
+	partSweep = "sweep"
+	partDue   = "due"
+	partPurge = "purge"
+
+	// sweepPage is how many pending rows one statement of the sweep looks at.
+	sweepPage = 1000
+	// sweepShare is the part of the time that a sweep may take: 1 in 20.
+	sweepShare = 20
+)
+
+// sweepLoop looks through what lies behind the cursors, every SweepInterval
+// and at most 5% of the time, and hands the lanes what should have gone out. It
+// is what makes the cursors mere hints. Reading a new bucket needs no sweep:
+// its lane begins at the beginning.
+func (r *Relay) sweepLoop(ctx context.Context) {
+	floors := make(map[lease]int64)
+	pause := r.cfg.SweepInterval
+	for sleep(ctx, pause); ctx.Err() == nil; sleep(ctx, pause) {
+		start := time.Now()
+		err := r.sweep(ctx, floors)
+		if ctx.Err() != nil {
+			return
+		}
+		r.monitor.trouble(ctx, partSweep, sqldb.Schema(err))
+		pause = max(r.cfg.SweepInterval, (sweepShare-1)*time.Since(start))
+	}
+}
+
+// stretch is the part of a bucket that is looked through.
+type stretch struct {
+	Bucket int   `json:"bucket"`
+	From   int64 `json:"from"` // behind this seq
+	To     int64 `json:"to"`   // to this one
+}
+
+// sweep looks at every pending row between floor and cursor. A floor, kept in
+// memory for as long as the lease, rises to the first row that is pending or
+// may still appear.
+func (r *Relay) sweep(ctx context.Context, floors map[lease]int64) error {
+	rises := make(map[lease]int64)
+	owners := make(map[int]lease)
+	var todo []stretch
+	for _, l := range r.lanes {
+		for _, b := range l.reaches() {
+			floor := floors[b.lease]
+			rises[b.lease], owners[b.Bucket] = min(b.safe, b.cursor), b.lease
+			todo = append(todo, stretch{Bucket: b.Bucket, From: floor, To: b.cursor})
+		}
+	}
+	for l := range floors {
+		if _, held := rises[l]; !held {
+			delete(floors, l)
+		}
+	}
+	if err := r.measureOldest(ctx, todo); err != nil {
+		return err
+	}
+	for len(todo) > 0 {
+		start := time.Now()
+		rows, err := r.sweepPage(ctx, todo)
+		if err != nil {
+			return err
+		}
+		for _, row := range rows {
+			rises[owners[row.Bucket]] = min(rises[owners[row.Bucket]], row.Seq-1)
+			if l := r.keeper.laneOf(row.Bucket); row.Ready && l != nil {
+				l.offer(row.Seq)
+			}
+		}
+		if todo = remaining(todo, rows); len(todo) > 0 {
+			sleep(ctx, (sweepShare-1)*time.Since(start))
+		}
+	}
+	for l, seq := range rises {
+		floors[l] = max(floors[l], seq)
+	}
+	return nil
+}
+
+// swept is a pending row behind a cursor.
+type swept struct {
+	Bucket int   `db:"bucket"`
+	Seq    int64 `db:"seq"`
+	Ready  bool  `db:"ready"` // due, and no failed message of its key before it
+}
+
+func (r *Relay) sweepPage(ctx context.Context, todo []stretch) (rows []swept, err error) {
+	if err := r.query(ctx, &rows, "sweep_page", jsonText(todo), sweepPage); err != nil {
+		return nil, fmt.Errorf("page: %w", err)
+	}
+	return rows, nil
+}
+
+// remaining returns what of todo a page has not reached. The page reads one
+// bucket after the other, but in which order is the database's business.
+func remaining(todo []stretch, page []swept) (rest []stretch) {
+	if len(page) < sweepPage {
+		return nil
+	}
+	seen := make(map[int]int64)
+	for _, row := range page {
+		seen[row.Bucket] = max(seen[row.Bucket], row.Seq)
+	}
+	for _, s := range todo {
+		s.From = max(s.From, seen[s.Bucket])
+		rest = append(rest, s)
+	}
+	return rest
+}
+
+// measureOldest reads the age of the oldest pending message for the gauge.
+func (r *Relay) measureOldest(ctx context.Context, todo []stretch) error {
+	var age []sql.NullInt64 // in microseconds; NULL: nothing is pending
+	if err := r.query(ctx, &age, "sweep_oldest", jsonText(todo)); err != nil {
+		return fmt.Errorf("oldest: %w", err)
+	}
+	r.monitor.oldest(time.Duration(age[0].Int64) * time.Microsecond)
+	return nil
+}
+
+// dueLoop hands the lanes what has become due behind their cursors: retries
+// and delayed messages.
+func (r *Relay) dueLoop(ctx context.Context) {
+	idle := time.Duration(0)
+	for ctx.Err() == nil {
+		found, err := r.due(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		r.monitor.trouble(ctx, partDue, sqldb.Schema(err))
+		idle = min(max(2*idle, r.cfg.PollInterval), r.cfg.MaxPollInterval)
+		if found {
+			idle = r.cfg.PollInterval
+		}
+		sleep(ctx, idle)
+	}
+}
+
+// dueRow is a row whose moment has come.
+type dueRow struct {
+	Bucket      int    `db:"bucket"`
+	Seq         int64  `db:"seq"`
+	AvailableAt string `db:"available_at"` // as the database writes it
+}
+
+// due goes once through everything that is due, page by page, as far as the
+// lanes take it.
+func (r *Relay) due(ctx context.Context) (found bool, err error) {
+	limit := r.cfg.BatchSize
+	last := dueRow{AvailableAt: "-infinity"}
+	for {
+		var rows []dueRow
+		err := r.query(ctx, &rows, "sweep_due", last.AvailableAt, last.Seq, jsonText(r.keeper.buckets()), limit)
+		if err != nil {
+			return found, fmt.Errorf("read: %w", err)
+		}
+		for _, row := range rows {
+			found = true
+			if l := r.keeper.laneOf(row.Bucket); l != nil && !l.offer(row.Seq) {
+				return found, nil
+			}
+		}
+		if len(rows) < limit {
+			return found, nil
+		}
+		last = rows[len(rows)-1]
+	}
+}
