@@ -1,6 +1,7 @@
 package outbox
 
 import (
+	"os"
 	"testing"
 
 	_ "github.com/jackc/pgx/v5/stdlib"
@@ -9,7 +10,12 @@ import (
 	"github.com/asimalizada/pulse-events/internal/testenv"
 )
 
-func TestMain(m *testing.M) { testenv.Main(m) }
+func TestMain(m *testing.M) {
+	if url := os.Getenv(migrateVariable); url != "" {
+		migrateAndExit(url)
+	}
+	testenv.Main(m)
+}
 
 // newOutbox returns an empty, migrated outbox in a database of the test's own.
 func newOutbox(t testing.TB) (*Outbox, *sqlx.DB) {

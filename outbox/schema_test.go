@@ -1,0 +1,195 @@
+package outbox
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jmoiron/sqlx"
+
+	"github.com/asimalizada/pulse-events/internal/testenv"
+)
+
+// A database without the tables is told from one that fails, by everything
+// that touches it.
+func TestWithoutSchema(t *testing.T) {
+	ob, db := unmigrated(t)
+	ctx, id := t.Context(), uuid.New()
+	for name, err := range map[string]error{
+		"CheckSchema": ob.CheckSchema(ctx),
+		"Enqueue":     inTx(t, ob, func(tx *sqlx.Tx) error { return ob.Enqueue(ctx, tx, Message{Topic: "t"}) }),
+		"List":        second(ob.List(ctx, ListQuery{})),
+		"Get":         second(ob.Get(ctx, id)),
+		"Count":       func() error { _, _, err := ob.Count(ctx, ListQuery{}, 1); return err }(),
+		"Stats":       second(ob.Stats(ctx)),
+		"Retry":       second(ob.Retry(ctx, id)),
+		"Discard":     second(ob.Discard(ctx, "test", id)),
+		"Purge":       second(ob.Purge(ctx, 0)),
+	} {
+		if !errors.Is(err, ErrSchema) {
+			t.Errorf("%s: %v, want ErrSchema", name, err)
+		}
+	}
+	steps, err := ob.Migrations(ctx)
+	if err != nil || len(steps) == 0 || !steps[0].AppliedAt.IsZero() {
+		t.Errorf("Migrations: %+v, %v; want none applied", steps, err)
+	}
+	// An older schema lacks columns rather than tables.
+	if _, err := ob.Migrate(ctx); err != nil {
+		t.Fatal(err)
+	}
+	db.MustExec(`ALTER TABLE outbox_messages DROP COLUMN discarded_at CASCADE`)
+	if _, err := ob.List(ctx, ListQuery{}); !errors.Is(err, ErrSchema) {
+		t.Errorf("a column is missing: %v, want ErrSchema", err)
+	}
+	db.MustExec(`DELETE FROM outbox_schema`)
+	if err := ob.CheckSchema(ctx); !errors.Is(err, ErrSchema) || !strings.Contains(err.Error(), "is at version 0") {
+		t.Errorf("CheckSchema behind: %v", err)
+	}
+}
+
+func second[T any](_ T, err error) error { return err }
+
+func TestDatabaseErrorsAreNotSchemaErrors(t *testing.T) {
+	ob, db := newOutbox(t)
+	db.Close()
+	if _, err := ob.List(t.Context(), ListQuery{}); err == nil || errors.Is(err, ErrSchema) {
+		t.Errorf("%v, want an error that is no ErrSchema", err)
+	}
+}
+
+func TestMigrateTwice(t *testing.T) {
+	ob, _ := unmigrated(t)
+	want, err := Schema(PostgreSQL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	applied, err := ob.Migrate(t.Context())
+	if err != nil || len(applied) != len(want) {
+		t.Fatalf("%d steps applied, %v; want %d", len(applied), err, len(want))
+	}
+	enqueue(t, ob, Message{Topic: "t"})
+	if applied, err = ob.Migrate(t.Context()); err != nil || len(applied) != 0 {
+		t.Errorf("second time: %d steps applied, %v; want none", len(applied), err)
+	}
+	steps, err := ob.Migrations(t.Context())
+	if err != nil || len(steps) != len(want) || time.Since(steps[0].AppliedAt) > time.Hour {
+		t.Errorf("%+v, %v", steps, err)
+	}
+	if err := ob.CheckSchema(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if n, _, _ := ob.Count(t.Context(), ListQuery{}, 10); n != 1 {
+		t.Errorf("%d rows after the second migration, want the one from before", n)
+	}
+	if _, err := Schema("oracle"); !errors.Is(err, ErrUnsupported) {
+		t.Errorf("%v, want ErrUnsupported", err)
+	}
+}
+
+// Two schemas share a database: tables of the search path count.
+func TestMigrateInASchemaOfItsOwn(t *testing.T) {
+	ob, db := newOutbox(t)
+	db.SetMaxOpenConns(1)
+	db.MustExec(`CREATE SCHEMA own`)
+	db.MustExec(`SET search_path = own`)
+	if err := ob.CheckSchema(t.Context()); !errors.Is(err, ErrSchema) {
+		t.Fatalf("%v, want ErrSchema: the tables are elsewhere", err)
+	}
+	if applied, err := ob.Migrate(t.Context()); err != nil || len(applied) == 0 {
+		t.Fatalf("%d steps, %v", len(applied), err)
+	}
+	enqueue(t, ob, Message{Topic: "t"})
+	if s, err := ob.Stats(t.Context()); err != nil || s.Pending.N != 1 {
+		t.Errorf("%+v, %v", s, err)
+	}
+}
+
+// migrateVariable makes a test program migrate the database it names and end.
+const migrateVariable = "OUTBOX_TEST_MIGRATE"
+
+func migrateAndExit(url string) {
+	db, err := sqlx.Open("pgx", url)
+	if err == nil {
+		var ob *Outbox
+		if ob, err = New(db); err == nil {
+			var applied []Migration
+			applied, err = ob.Migrate(context.Background())
+			fmt.Println("applied", len(applied))
+		}
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	os.Exit(0)
+}
+
+// Services start at once, in one process and in several: one of them migrates,
+// and all find the schema.
+func TestMigrateAtOnce(t *testing.T) {
+	for _, isolation := range []string{"read committed", "serializable"} {
+		t.Run(isolation, func(t *testing.T) {
+			url := testenv.Postgres(t)
+			db := openDB(t, url)
+			var name string
+			if err := db.Get(&name, `SELECT quote_ident(current_database())`); err != nil {
+				t.Fatal(err)
+			}
+			db.MustExec(`ALTER DATABASE ` + name + ` SET default_transaction_isolation = '` + isolation + `'`)
+			db.SetMaxIdleConns(0)
+
+			var wg sync.WaitGroup
+			const processes, connections = 3, 4
+			applied := make(chan int, processes+connections)
+			for range processes {
+				wg.Go(func() {
+					program := exec.CommandContext(t.Context(), os.Args[0])
+					program.Env = append(os.Environ(), migrateVariable+"="+url)
+					out, err := program.CombinedOutput()
+					var n int
+					if _, scanErr := fmt.Sscanf(string(out), "applied %d", &n); err != nil || scanErr != nil {
+						t.Errorf("%v, %v: %s", err, scanErr, out)
+					}
+					applied <- n
+				})
+			}
+			for range connections {
+				wg.Go(func() {
+					ob, err := New(db)
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					steps, err := ob.Migrate(t.Context())
+					if err != nil {
+						t.Error(err)
+					}
+					applied <- len(steps)
+				})
+			}
+			wg.Wait()
+			close(applied)
+			sum, want := 0, 0
+			for n := range applied {
+				sum += n
+			}
+			if steps, err := Schema(PostgreSQL); err == nil {
+				want = len(steps)
+			}
+			if sum != want {
+				t.Errorf("%d steps applied by all together, want %d", sum, want)
+			}
+			if ob, err := New(db); err != nil || ob.CheckSchema(t.Context()) != nil {
+				t.Errorf("%v, %v", err, ob.CheckSchema(t.Context()))
+			}
+		})
+	}
+}
