@@ -12,6 +12,7 @@ import (
 	"github.com/asimalizada/pulse-events/inbox"
 	"github.com/asimalizada/pulse-events/inbox/rabbitmq"
 	"github.com/asimalizada/pulse-events/internal/rabbit"
+	"github.com/asimalizada/pulse-events/internal/rabbit/rabbittest"
 	"github.com/asimalizada/pulse-events/internal/testenv"
 )
 
@@ -112,7 +113,7 @@ func TestOutlivesTheBroker(t *testing.T) {
 	if err := <-refused; err != nil {
 		t.Fatal(err)
 	}
-	r := &rig{t: t, cfg: cfg, names: source.Names(), source: source}
+	r := &rig{t: t, url: cfg.URL, cfg: cfg, names: source.Names(), source: source}
 	r.cfg.Exchange = "pulse.events"
 
 	for _, interrupt := range []func(){server.Stop, server.Kill} {
@@ -178,4 +179,52 @@ func TestWrongCredentialsAreSaidAndTriedOn(t *testing.T) {
 	if err := source.Close(); err != nil {
 		t.Error(err)
 	}
+}
+
+// A broker that is short of memory stops taking messages; what was handled
+// must still be acknowledged.
+func TestAcksWhileTheBrokerBlocksPublishing(t *testing.T) {
+	t.Parallel()
+	url := testenv.RabbitMQ(t)
+	proxy := rabbittest.NewProxy(t, url)
+	r := newRigAt(t, url, func(c *rabbitmq.SourceConfig) {
+		c.URL = proxy.URL()
+		c.ConfirmTimeout = 200 * time.Millisecond
+	})
+	deliveries := r.consume(2)
+	for i := range 3 {
+		r.publish(fmt.Sprint(i))
+	}
+	first, second := r.receiveID(deliveries, "0"), r.receiveID(deliveries, "1")
+	proxy.Block("low on memory")
+	outcomes := r.source.Settle(t.Context(), []inbox.Settlement{park(first, time.Hour, nil), {Delivery: second}})
+	if outcomes[0] == nil || errors.Is(outcomes[0], inbox.ErrStale) || outcomes[1] != nil {
+		t.Errorf("while blocked: %v", outcomes)
+	}
+	third := r.receiveID(deliveries, "2") // the acknowledgement has made room
+	proxy.Restore()
+	testenv.Eventually(t, patience, "parking to succeed again", func() bool {
+		return r.source.Settle(t.Context(), []inbox.Settlement{park(first, time.Hour, nil)})[0] == nil
+	})
+	r.ack(third)
+	testenv.Eventually(t, patience, "the parked message", func() bool { return r.depth(r.names.Retry[1].Queue) > 0 })
+}
+
+func TestNoticesAConnectionThatFellSilent(t *testing.T) {
+	t.Parallel()
+	url := testenv.RabbitMQ(t)
+	proxy := rabbittest.NewProxy(t, url)
+	r := newRigAt(t, url, func(c *rabbitmq.SourceConfig) {
+		c.URL = proxy.URL()
+		c.Heartbeat = time.Second
+	})
+	deliveries := r.consume(10)
+	proxy.Silence()
+	testenv.Eventually(t, patience, "the silence to be noticed", func() bool {
+		connected, err := r.source.Health()
+		return !connected && err != nil
+	})
+	proxy.Restore()
+	r.publish("e1")
+	r.ack(r.receiveID(deliveries, "e1"))
 }

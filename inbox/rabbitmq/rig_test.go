@@ -25,6 +25,7 @@ const patience = 60 * time.Second
 // rig is a source under test, and a plain client beside it.
 type rig struct {
 	t      *testing.T
+	url    string // of the plain client
 	cfg    rabbitmq.SourceConfig
 	names  rabbitmq.Names
 	source *rabbitmq.Source
@@ -60,7 +61,7 @@ func newRigAt(t *testing.T, url string, change ...func(*rabbitmq.SourceConfig)) 
 			t.Errorf("close: %v", err)
 		}
 	})
-	r := &rig{t: t, cfg: cfg, names: source.Names(), source: source}
+	r := &rig{t: t, url: url, cfg: cfg, names: source.Names(), source: source}
 	r.dial()
 	return r
 }
@@ -68,7 +69,7 @@ func newRigAt(t *testing.T, url string, change ...func(*rabbitmq.SourceConfig)) 
 // dial connects the plain client, its channel in confirm mode.
 func (r *rig) dial() {
 	r.t.Helper()
-	conn, err := amqp.Dial(r.cfg.URL)
+	conn, err := amqp.Dial(r.url)
 	if err != nil {
 		r.t.Fatal(err)
 	}
