@@ -13,6 +13,7 @@ import (
 )
 
 const (
+	benchMessages = 20_000 // one operation
 	benchPrefetch = 300
 	benchBatch    = 100
 )
@@ -22,14 +23,29 @@ const (
 // is the ceiling; and with a Source that settles in batches and one by one.
 func BenchmarkConsume(b *testing.B) {
 	for _, queueType := range []rabbitmq.QueueType{rabbitmq.Quorum, rabbitmq.Classic} {
-		b.Run(queueType.String()+"/plain", func(b *testing.B) { benchPlain(b, fillQueue(b, queueType)) })
-		b.Run(queueType.String()+"/source batched", func(b *testing.B) { benchSource(b, fillQueue(b, queueType), benchBatch) })
-		b.Run(queueType.String()+"/source single", func(b *testing.B) { benchSource(b, fillQueue(b, queueType), 1) })
+		for _, way := range []struct {
+			name  string
+			drain func(*testing.B, rabbitmq.SourceConfig)
+		}{
+			{"plain", drainPlain},
+			{"source batched", func(b *testing.B, cfg rabbitmq.SourceConfig) { drainSource(b, cfg, benchBatch) }},
+			{"source single", func(b *testing.B, cfg rabbitmq.SourceConfig) { drainSource(b, cfg, 1) }},
+		} {
+			b.Run(queueType.String()+"/"+way.name, func(b *testing.B) {
+				cfg, ch := benchQueue(b, queueType)
+				for b.Loop() {
+					b.StopTimer()
+					fill(b, ch, cfg.Queue)
+					b.StartTimer()
+					way.drain(b, cfg)
+				}
+				b.ReportMetric(float64(b.N)*benchMessages/b.Elapsed().Seconds(), "msgs/s")
+			})
+		}
 	}
 }
 
-// fillQueue publishes b.N messages and returns how to consume them.
-func fillQueue(b *testing.B, queueType rabbitmq.QueueType) rabbitmq.SourceConfig {
+func benchQueue(b *testing.B, queueType rabbitmq.QueueType) (rabbitmq.SourceConfig, *amqp.Channel) {
 	cfg := rabbitmq.SourceConfig{
 		URL: testenv.RabbitMQ(b), Queue: testenv.UniqueName(b, "bench"), Topology: rabbitmq.None,
 		Logger: slog.New(slog.DiscardHandler),
@@ -38,11 +54,15 @@ func fillQueue(b *testing.B, queueType rabbitmq.QueueType) rabbitmq.SourceConfig
 	if _, err := ch.QueueDeclare(cfg.Queue, true, false, false, false, amqp.Table{"x-queue-type": queueType.String()}); err != nil {
 		b.Fatal(err)
 	}
+	return cfg, ch
+}
+
+func fill(b *testing.B, ch *amqp.Channel, queue string) {
 	body := []byte(strings.Repeat("x", 512))
 	var last *amqp.DeferredConfirmation
-	for i := range b.N {
+	for i := range benchMessages {
 		var err error
-		last, err = ch.PublishWithDeferredConfirm("", cfg.Queue, false, false, amqp.Publishing{
+		last, err = ch.PublishWithDeferredConfirm("", queue, false, false, amqp.Publishing{
 			MessageId: "e1", Type: "OrderCreated", DeliveryMode: amqp.Persistent, Body: body,
 			Headers: amqp.Table{"pulse-topic": "order.created", "pulse-key": "customer-1"},
 		})
@@ -54,7 +74,6 @@ func fillQueue(b *testing.B, queueType rabbitmq.QueueType) rabbitmq.SourceConfig
 		}
 	}
 	last.Wait()
-	return cfg
 }
 
 func benchChannel(b *testing.B, url string) *amqp.Channel {
@@ -73,42 +92,40 @@ func benchChannel(b *testing.B, url string) *amqp.Channel {
 	return ch
 }
 
-func benchPlain(b *testing.B, cfg rabbitmq.SourceConfig) {
+func drainPlain(b *testing.B, cfg rabbitmq.SourceConfig) {
 	ch := benchChannel(b, cfg.URL)
+	defer ch.Close()
 	if err := ch.Qos(benchPrefetch, 0, false); err != nil {
 		b.Fatal(err)
 	}
-	b.ResetTimer()
 	deliveries, err := ch.Consume(cfg.Queue, "", false, false, false, false, nil)
 	if err != nil {
 		b.Fatal(err)
 	}
-	for i := range b.N {
+	for i := range benchMessages {
 		d := <-deliveries
-		if (i+1)%benchBatch == 0 || i+1 == b.N {
+		if (i+1)%benchBatch == 0 || i+1 == benchMessages {
 			if err := d.Ack(true); err != nil {
 				b.Fatal(err)
 			}
 		}
 	}
-	reportRate(b)
 }
 
-func benchSource(b *testing.B, cfg rabbitmq.SourceConfig, batch int) {
+func drainSource(b *testing.B, cfg rabbitmq.SourceConfig, batch int) {
 	source, err := rabbitmq.NewSource(cfg)
 	if err != nil {
 		b.Fatal(err)
 	}
 	defer source.Close()
-	b.ResetTimer()
 	deliveries, err := source.Consume(b.Context(), benchPrefetch)
 	if err != nil {
 		b.Fatal(err)
 	}
 	var settlements []inbox.Settlement
-	for i := range b.N {
+	for i := range benchMessages {
 		settlements = append(settlements, inbox.Settlement{Delivery: <-deliveries})
-		if len(settlements) == batch || i+1 == b.N {
+		if len(settlements) == batch || i+1 == benchMessages {
 			for _, err := range source.Settle(b.Context(), settlements) {
 				if err != nil {
 					b.Fatal(err)
@@ -117,9 +134,4 @@ func benchSource(b *testing.B, cfg rabbitmq.SourceConfig, batch int) {
 			settlements = settlements[:0]
 		}
 	}
-	reportRate(b)
-}
-
-func reportRate(b *testing.B) {
-	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "msgs/s")
 }

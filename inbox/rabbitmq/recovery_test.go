@@ -51,7 +51,7 @@ func TestStaleDeliveriesSettleNothing(t *testing.T) {
 	if !again.Redelivered {
 		t.Error("not marked as redelivered")
 	}
-	for _, action := range []inbox.Action{inbox.Ack, inbox.Park, inbox.SetAside, inbox.GiveBack} {
+	for _, action := range []inbox.Action{inbox.SetAside, inbox.Park, inbox.Ack, inbox.GiveBack} {
 		if err := r.source.Settle(t.Context(), []inbox.Settlement{{Delivery: stale, Action: action}})[0]; !errors.Is(err, inbox.ErrStale) {
 			t.Errorf("action %d: %v", action, err)
 		}

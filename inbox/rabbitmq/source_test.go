@@ -9,6 +9,7 @@ import (
 	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
+	"go.uber.org/goleak"
 
 	"github.com/asimalizada/pulse-events/inbox"
 	"github.com/asimalizada/pulse-events/inbox/rabbitmq"
@@ -200,4 +201,19 @@ func TestCloseMakesDeliveriesStale(t *testing.T) {
 		t.Errorf("consume: %v", err)
 	}
 	r.awaitDepth(r.names.Queue, 1)
+}
+
+// Not parallel: it counts goroutines.
+func TestCloseLeavesNothingRunning(t *testing.T) {
+	r := newRig(t)
+	before := goleak.IgnoreCurrent()
+	deliveries := r.consume(10)
+	r.publish("e1")
+	r.publish("e2")
+	r.settle(park(r.receiveID(deliveries, "e1"), time.Hour, nil)) // over a connection of its own
+	r.receiveID(deliveries, "e2")
+	if err := r.source.Close(); err != nil {
+		t.Fatal(err)
+	}
+	goleak.VerifyNone(t, before)
 }
