@@ -16,18 +16,25 @@ const (
 // its content header one frame. The library would find some of this out while
 // it writes, and give up the connection; the broker would find the rest.
 func checkCodable(p *Publishing, frameMax int) error {
-	size := 2 + 2 + 8 + 2 // class, weight, body size, property flags
-	size += 1 + 1 + 8     // delivery mode, priority, timestamp
+	for _, f := range []struct{ name, value string }{{"exchange", p.Exchange}, {"routing key", p.Key}} {
+		if len(f.value) > maxShortString {
+			return tooLong(f.name, f.value)
+		}
+	}
+	const fixed = 2 + 2 + 8 + 2 + // class, weight, body size, property flags
+		1 + 1 + 8 // delivery mode, priority, timestamp
+	size := fixed
 	for _, f := range []struct{ name, value string }{
-		{"exchange", p.Exchange}, {"routing key", p.Key},
 		{"content type", p.ContentType}, {"content encoding", p.ContentEncoding},
 		{"correlation id", p.CorrelationId}, {"reply to", p.ReplyTo}, {"expiration", p.Expiration},
 		{"message id", p.MessageId}, {"type", p.Type}, {"user id", p.UserId}, {"app id", p.AppId},
 	} {
 		if len(f.value) > maxShortString {
-			return &UncodableError{fmt.Sprintf("%s has %d bytes, at most %d are possible", f.name, len(f.value), maxShortString)}
+			return tooLong(f.name, f.value)
 		}
-		size += 1 + len(f.value)
+		if f.value != "" {
+			size += 1 + len(f.value)
+		}
 	}
 	headers, err := tableSize(p.Headers)
 	if err != nil {
@@ -37,6 +44,10 @@ func checkCodable(p *Publishing, frameMax int) error {
 		return &UncodableError{fmt.Sprintf("headers and properties take %d bytes, and one frame of this broker holds %d", size, frameMax-frameOverhead)}
 	}
 	return nil
+}
+
+func tooLong(name, value string) error {
+	return &UncodableError{fmt.Sprintf("%s has %d bytes, at most %d are possible", name, len(value), maxShortString)}
 }
 
 // tableSize is the encoded size of t.

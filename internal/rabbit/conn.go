@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -44,7 +45,7 @@ type Conn struct {
 // work that must not touch the connection others use.
 func Dial(ctx context.Context, cfg Config) (*Conn, error) {
 	cfg = cfg.withDefaults()
-	ctx, cancel := context.WithTimeout(ctx, cfg.DialTimeout)
+	ctx, cancel := context.WithTimeoutCause(ctx, cfg.DialTimeout, fmt.Errorf("no answer within %v", cfg.DialTimeout))
 	defer cancel()
 
 	var raw *guardedConn
@@ -60,10 +61,6 @@ func Dial(ctx context.Context, cfg Config) (*Conn, error) {
 			conn, err := new(net.Dialer).DialContext(ctx, network, addr)
 			if err != nil {
 				return nil, err
-			}
-			deadline, _ := ctx.Deadline()
-			if err := conn.SetDeadline(deadline); err != nil {
-				return nil, errors.Join(err, conn.Close())
 			}
 			raw = &guardedConn{Conn: conn, timeout: cfg.CallTimeout}
 			stop = context.AfterFunc(ctx, func() { _ = raw.Close() })
@@ -98,12 +95,18 @@ func explainDial(ctx context.Context, cfg Config, err error) error {
 	var unknownCA *tls.CertificateVerificationError
 	switch {
 	case ctx.Err() != nil:
-		return fmt.Errorf("connect to %s: no answer within %v: %w", RedactURL(cfg.URL), cfg.DialTimeout, context.Cause(ctx))
+		return fmt.Errorf("connect to %s: %w", RedactURL(cfg.URL), context.Cause(ctx))
 	case errors.As(err, &reply) && (reply.Code == amqp.AccessRefused || reply.Code == amqp.NotAllowed):
 		return fmt.Errorf("connect to %s: %w: %w; check user, password and virtual host, and the user's permissions on it",
 			RedactURL(cfg.URL), ErrAccess, err)
 	case errors.As(err, &unknownCA):
 		return fmt.Errorf("connect to %s: the server's certificate is not trusted: %w; name its certificate authority", RedactURL(cfg.URL), err)
+	case errors.Is(err, amqp.ErrClosed):
+		hint := "an AMQP 0-9-1 port without TLS"
+		if strings.HasPrefix(cfg.URL, "amqps://") {
+			hint = "an AMQP 0-9-1 port with TLS, and does it ask for a client's certificate"
+		}
+		return fmt.Errorf("connect to %s: the server hung up at once: %w; is this %s?", RedactURL(cfg.URL), err, hint)
 	}
 	return fmt.Errorf("connect to %s: %w", RedactURL(cfg.URL), err)
 }
@@ -224,7 +227,7 @@ func (c *Conn) setBlocked(reason string) {
 type guardedConn struct {
 	net.Conn
 	timeout time.Duration
-	open    atomic.Bool // the login, which has a deadline of its own, is over
+	open    atomic.Bool // the login, which ends with its context, is over
 }
 
 func (g *guardedConn) opened(heartbeat time.Duration) {
