@@ -9,6 +9,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/jmoiron/sqlx"
+
 	"github.com/asimalizada/pulse-events/internal/sqldb"
 	"github.com/asimalizada/pulse-events/internal/wire"
 )
@@ -103,42 +105,43 @@ func (l *lane) asks() []ask {
 }
 
 func (l *lane) query(ctx context.Context, asks []ask, limit, perBucket int) (*batch, error) {
-	ctx, cancel := context.WithTimeout(ctx, statementTimeout)
-	defer cancel()
 	var known int64
 	if n := len(l.horizon.samples); n > 0 {
 		known = l.horizon.samples[n-1].top
 	}
-	rows, err := l.relay.outbox.db.QueryContext(ctx, l.relay.sql("lane_read"), jsonText(asks), jsonText(l.takeStrays()),
-		perBucket, limit, known, l.relay.cfg.Grace.Microseconds(), batchBytes)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
+	args := []any{jsonText(asks), jsonText(l.takeStrays()), perBucket, limit, known, l.relay.cfg.Grace.Microseconds(), batchBytes}
 	b := &batch{asked: make(map[int]span, len(asks))}
 	var f frame
 	bytes := 0
-	for rows.Next() {
-		row := new(outgoing)
-		var frameText, headers string
-		var occurred *time.Time
-		err := rows.Scan(&frameText, &row.Seq, &row.ID, &row.bucket, &row.Topic, &row.Type, &row.Key, &row.Payload,
-			&row.ContentType, &headers, &row.CorrelationID, &row.CausationID, &occurred, &row.attempts, &row.old)
+	err := l.relay.hot(ctx, func(ctx context.Context, tx *sqlx.Tx) error {
+		rows, err := tx.QueryContext(ctx, l.relay.sql("lane_read"), args...)
 		if err != nil {
-			return nil, err
+			return err
 		}
-		if frameText != "" {
-			if err := json.Unmarshal([]byte(frameText), &f); err != nil {
-				return nil, err
+		defer rows.Close()
+		for rows.Next() {
+			row := new(outgoing)
+			var frameText, headers string
+			var occurred *time.Time
+			err := rows.Scan(&frameText, &row.Seq, &row.ID, &row.bucket, &row.Topic, &row.Type, &row.Key, &row.Payload,
+				&row.ContentType, &headers, &row.CorrelationID, &row.CausationID, &occurred, &row.attempts, &row.old)
+			if err != nil {
+				return err
 			}
-			continue
+			if frameText != "" {
+				if err := json.Unmarshal([]byte(frameText), &f); err != nil {
+					return err
+				}
+				continue
+			}
+			row.decode(headers, occurred)
+			bytes += len(row.Payload)
+			l.first = (row.bucket + 1) % buckets
+			b.rows = append(b.rows, row)
 		}
-		row.decode(headers, occurred)
-		bytes += len(row.Payload)
-		l.first = (row.bucket + 1) % buckets
-		b.rows = append(b.rows, row)
-	}
-	if err := rows.Err(); err != nil {
+		return rows.Err()
+	})
+	if err != nil {
 		return nil, err
 	}
 	slices.SortFunc(b.rows, func(a, b *outgoing) int { return cmp.Compare(a.Seq, b.Seq) })

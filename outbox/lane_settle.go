@@ -49,7 +49,8 @@ func (l *lane) settle(work context.Context, b *batch) error {
 	}
 	args := []any{jsonText(leases), jsonText(sent), jsonText(failures), l.relay.cfg.Retention == DeleteOnPublish}
 	for tries := 1; ; tries++ {
-		refused, err := l.writeBack(work, args)
+		var refused []int64
+		err := l.relay.query(work, &refused, "lane_settle", args...)
 		if err == nil {
 			b.store(refused)
 			// A write-back that failed may have been carried out all the same; then
@@ -80,14 +81,6 @@ func (l *lane) failure(row *outgoing) failure {
 	}
 	f.Delay = max(0, l.relay.cfg.Backoff(attempts)).Microseconds()
 	return f
-}
-
-// writeBack returns the seqs whose verdict was refused.
-func (l *lane) writeBack(ctx context.Context, args []any) (refused []int64, err error) {
-	ctx, cancel := context.WithTimeout(ctx, statementTimeout)
-	defer cancel()
-	err = l.relay.outbox.db.SelectContext(ctx, &refused, l.relay.sql("lane_settle"), args...)
-	return refused, err
 }
 
 // store marks the rows whose verdict is in the database.

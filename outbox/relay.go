@@ -8,6 +8,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/jmoiron/sqlx"
 )
 
 // Relay moves messages from the outbox to a broker. Any number of relays may
@@ -165,11 +167,30 @@ func (r *Relay) sql(name string) string {
 	return text
 }
 
-// query selects all rows of a named statement into dest.
+// query selects all rows of a named statement into dest. It sees what others
+// have committed while it waited for them, whatever the database's default.
 func (r *Relay) query(ctx context.Context, dest any, name string, args ...any) error {
+	return r.hot(ctx, func(ctx context.Context, tx *sqlx.Tx) error {
+		return tx.SelectContext(ctx, dest, r.sql(name), args...)
+	})
+}
+
+// hot runs do in a transaction for statements that run often, with a deadline.
+func (r *Relay) hot(ctx context.Context, do func(context.Context, *sqlx.Tx) error) error {
 	ctx, cancel := context.WithTimeout(ctx, statementTimeout)
 	defer cancel()
-	return r.outbox.db.SelectContext(ctx, dest, r.sql(name), args...)
+	tx, err := r.outbox.db.BeginTxx(ctx, r.outbox.dialect.ReadCommitted())
+	if err != nil {
+		return err
+	}
+	defer tx.Rollback() // after a commit it does nothing
+	if _, err := tx.ExecContext(ctx, r.sql("relay_plan")); err != nil {
+		return err
+	}
+	if err := do(ctx, tx); err != nil {
+		return err
+	}
+	return tx.Commit()
 }
 
 // exec runs a named statement for its effect.

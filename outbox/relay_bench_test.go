@@ -58,9 +58,9 @@ func benchmarkDrain(b *testing.B, cfg RelayConfig, keys int) {
 // that many keys in turn.
 func backlog(t testing.TB, db *sqlx.DB, n, keys int) {
 	t.Helper()
-	_, err := db.Exec(`INSERT INTO outbox_messages (topic, type, key, payload, created_at)
+	_, err := db.Exec(`INSERT INTO outbox_messages (topic, type, key, payload, created_at, available_at)
 		SELECT 'order.created', 'OrderCreated', CASE WHEN $2 = 0 THEN '' ELSE 'key-' || i % greatest($2, 1) END,
-		       convert_to(repeat('x', 512), 'UTF8'), clock_timestamp() - interval '1 minute'
+		       convert_to(repeat('x', 512), 'UTF8'), now() - interval '1 minute', now() - interval '1 minute'
 		FROM generate_series(1, $1) AS i`, n, keys)
 	if err != nil {
 		t.Fatal(err)

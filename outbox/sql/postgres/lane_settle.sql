@@ -6,7 +6,9 @@
 -- To compare the token without the lock would not do: an UPDATE that waits for a
 -- row's lock goes on with the token it saw before.
 --
--- Plan: messages by primary key, a batch at a time; leases and batch are hashed.
+-- Plan: messages by primary key. Buckets and status are conditions that the
+-- planner cannot see through, or it would read all that is pending in a bucket
+-- as soon as its statistics say that this is little.
 WITH held AS MATERIALIZED (
   SELECT l.bucket
   FROM outbox_leases AS l
@@ -21,17 +23,21 @@ failures AS MATERIALIZED (
   SELECT seq, status, delay, error
   FROM jsonb_to_recordset(?::text::jsonb) AS f(seq bigint, status text, delay bigint, error text)
 ),
-setting AS (SELECT ?::boolean AS delete_sent),
+open AS MATERIALIZED (
+  SELECT array_agg(bucket) AS buckets, 'pending' AS status, ?::boolean AS delete_sent FROM held
+),
 kept AS (
   UPDATE outbox_messages AS m SET status = 'published', published_at = clock_timestamp()
-  WHERE m.seq = ANY (ARRAY(SELECT seq FROM sent)) AND m.status = 'pending'
-    AND m.bucket IN (SELECT bucket FROM held) AND NOT (SELECT delete_sent FROM setting)
+  WHERE m.seq = ANY (ARRAY(SELECT seq FROM sent))
+    AND m.bucket = ANY ((SELECT buckets FROM open)::smallint[]) AND m.status = (SELECT status FROM open)
+    AND NOT (SELECT delete_sent FROM open)
   RETURNING m.seq
 ),
 deleted AS (
   DELETE FROM outbox_messages AS m
-  WHERE m.seq = ANY (ARRAY(SELECT seq FROM sent)) AND m.status = 'pending'
-    AND m.bucket IN (SELECT bucket FROM held) AND (SELECT delete_sent FROM setting)
+  WHERE m.seq = ANY (ARRAY(SELECT seq FROM sent))
+    AND m.bucket = ANY ((SELECT buckets FROM open)::smallint[]) AND m.status = (SELECT status FROM open)
+    AND (SELECT delete_sent FROM open)
   RETURNING m.seq
 ),
 failed AS (
@@ -39,7 +45,8 @@ failed AS (
   SET status = f.status, attempts = m.attempts + 1, last_error = f.error,
       available_at = clock_timestamp() + f.delay * interval '1 microsecond'
   FROM failures AS f
-  WHERE m.seq = f.seq AND m.status = 'pending' AND m.bucket IN (SELECT bucket FROM held)
+  WHERE m.seq = f.seq
+    AND m.bucket = ANY ((SELECT buckets FROM open)::smallint[]) AND m.status = (SELECT status FROM open)
   RETURNING m.seq
 )
 SELECT seq FROM (SELECT seq FROM sent UNION ALL SELECT seq FROM failures) AS verdicts
