@@ -117,3 +117,13 @@ func unreachable(err error) bool {
 	}
 	return strings.Contains(err.Error(), "failed to connect")
 }
+
+// KindOf is the kind whose exit code this is; General for any other.
+func KindOf(code int) Kind {
+	for kind, c := range exitCodes {
+		if c == code {
+			return kind
+		}
+	}
+	return General
+}

@@ -21,9 +21,9 @@ type Broker interface {
 	// InFlight counts messages that a consumer is still to see: in the queue,
 	// delivered and unacked where that can be known, and on the retry ladder.
 	InFlight(ctx context.Context) (int, error)
-	// SetAside returns the event ids in the dead-letter queue, and how many
-	// messages in it have none.
-	SetAside(ctx context.Context) (ids map[string]bool, unnamed int, err error)
+	// SetAside returns the event ids in the dead-letter queue and the number
+	// of messages in it, with and without an id.
+	SetAside(ctx context.Context) (ids map[string]bool, total int, err error)
 }
 
 // Report is the reconciliation. Its counts are of events, unless said.
@@ -88,11 +88,11 @@ func (l Ledger) Read(ctx context.Context) (Report, error) {
 	if r.InFlight, err = l.Broker.InFlight(ctx); err != nil {
 		return r, fmt.Errorf("read the queues: %w", err)
 	}
-	aside, unnamed, err := l.Broker.SetAside(ctx)
+	aside, total, err := l.Broker.SetAside(ctx)
 	if err != nil {
 		return r, fmt.Errorf("read the dead-letter queue: %w", err)
 	}
-	r.DeadLettered = len(aside) + unnamed
+	r.DeadLettered = total
 	applied, err := openIDs(ctx, l.InboxDB, appliedIDs, l.Consumer)
 	if err != nil {
 		return r, fmt.Errorf("read the inbox: %w", err)

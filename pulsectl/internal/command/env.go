@@ -1,0 +1,244 @@
+// Package command holds pulsectl's commands: each an options struct, its
+// checks, and a run. What they share (streams, settings, connections) is Env.
+package command
+
+import (
+	"context"
+	"errors"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/jmoiron/sqlx"
+
+	"github.com/asimalizada/pulse-events/inbox"
+	inboxrabbit "github.com/asimalizada/pulse-events/inbox/rabbitmq"
+	"github.com/asimalizada/pulse-events/internal/postgres"
+	"github.com/asimalizada/pulse-events/internal/rabbit"
+	"github.com/asimalizada/pulse-events/outbox"
+	outboxrabbit "github.com/asimalizada/pulse-events/outbox/rabbitmq"
+	"github.com/asimalizada/pulse-events/pulsectl/internal/console"
+	"github.com/asimalizada/pulse-events/pulsectl/internal/fail"
+	"github.com/asimalizada/pulse-events/pulsectl/internal/stack"
+)
+
+// dialTimeout bounds the first contact with a database.
+const dialTimeout = 10 * time.Second
+
+// Env is what a command works with. Databases and broker are reached when
+// they are first asked for: help and completion never dial.
+type Env struct {
+	IO     *console.IO
+	getenv func(string) string
+
+	flags    settings
+	stateDir string
+	state    *stack.State // nil: not looked for yet
+	stateErr error
+
+	outbox  *outbox.Outbox
+	inbox   *inbox.Inbox
+	outDB   *sqlx.DB
+	inDB    *sqlx.DB
+	closers []func() error
+}
+
+// settings are the values of the flags that say where things are.
+type settings struct {
+	outboxDB, inboxDB, amqpURL  string
+	ordersURL, notificationsURL string
+	queue, consumer             string
+}
+
+// Close ends every connection.
+func (e *Env) Close() error {
+	var errs []error
+	for i := len(e.closers) - 1; i >= 0; i-- {
+		errs = append(errs, e.closers[i]())
+	}
+	e.closers = nil
+	return errors.Join(errs...)
+}
+
+// running returns the stack that is up, or an error with the way to one.
+func (e *Env) running() (stack.State, error) {
+	if e.state == nil && e.stateErr == nil {
+		var s stack.State
+		dir, err := e.dir()
+		if err == nil {
+			s, err = stack.Load(dir)
+		}
+		if e.stateErr = err; err == nil {
+			e.state = &s
+		}
+	}
+	if e.stateErr != nil {
+		return stack.State{}, e.stateErr
+	}
+	return *e.state, nil
+}
+
+func (e *Env) dir() (string, error) {
+	if e.stateDir == "" {
+		dir, err := stack.Dir(e.getenv)
+		if err != nil {
+			return "", err
+		}
+		e.stateDir = dir
+	}
+	return e.stateDir, nil
+}
+
+// setting resolves one value: flag, environment, file named by NAME_FILE,
+// running stack, in this order. It returns "" where nobody knows.
+func (e *Env) setting(flag, envName string, fromState func(stack.State) string) (string, error) {
+	if flag != "" {
+		return flag, nil
+	}
+	if v := e.getenv(envName); v != "" {
+		return v, nil
+	}
+	if file := e.getenv(envName + "_FILE"); file != "" {
+		raw, err := os.ReadFile(file)
+		if err != nil {
+			return "", fail.New(fail.Usage, "", "%s_FILE: %v", envName, err)
+		}
+		return strings.TrimSpace(string(raw)), nil
+	}
+	s, err := e.running()
+	switch {
+	case err == nil:
+		return fromState(s), nil
+	case errors.Is(err, stack.ErrNotRunning):
+		return "", nil
+	}
+	return "", fail.Wrap("cannot tell where the stack is", err)
+}
+
+func (e *Env) required(value string, err error, what, flag, envName string) (string, error) {
+	if err != nil || value != "" {
+		return value, err
+	}
+	return "", fail.Usagef("start a stack with pulsectl up, or set "+envName+" or "+flag, "no %s given", what)
+}
+
+func (e *Env) outboxURL() (string, error) {
+	v, err := e.setting(e.flags.outboxDB, "PULSE_OUTBOX_DB", func(s stack.State) string { return s.OutboxDB })
+	return e.required(v, err, "outbox database", "--outbox-db", "PULSE_OUTBOX_DB")
+}
+
+func (e *Env) inboxURL() (string, error) {
+	v, err := e.setting(e.flags.inboxDB, "PULSE_INBOX_DB", func(s stack.State) string { return s.InboxDB })
+	return e.required(v, err, "inbox database", "--inbox-db", "PULSE_INBOX_DB")
+}
+
+func (e *Env) amqpURL() (string, error) {
+	v, err := e.setting(e.flags.amqpURL, "PULSE_AMQP_URL", func(s stack.State) string { return s.AMQPURL })
+	return e.required(v, err, "broker", "--amqp-url", "PULSE_AMQP_URL")
+}
+
+func (e *Env) ordersURL() (string, error) {
+	v, err := e.setting(e.flags.ordersURL, "PULSE_ORDERS_URL", func(s stack.State) string { return s.OrdersURL })
+	if v == "" && err == nil {
+		v = "http://127.0.0.1:6101"
+	}
+	return v, err
+}
+
+func (e *Env) notificationsURL() (string, error) {
+	v, err := e.setting(e.flags.notificationsURL, "PULSE_NOTIFICATIONS_URL", func(s stack.State) string { return s.NotificationsURL })
+	if v == "" && err == nil {
+		v = "http://127.0.0.1:6102"
+	}
+	return v, err
+}
+
+// Outbox opens the outbox and its database.
+func (e *Env) Outbox(ctx context.Context) (*outbox.Outbox, *sqlx.DB, error) {
+	if e.outbox != nil {
+		return e.outbox, e.outDB, nil
+	}
+	url, err := e.outboxURL()
+	if err != nil {
+		return nil, nil, err
+	}
+	db, err := e.open(ctx, "outbox database", url)
+	if err != nil {
+		return nil, nil, err
+	}
+	ob, err := outbox.New(db)
+	if err != nil {
+		return nil, nil, fail.Wrap("cannot use the outbox", err)
+	}
+	e.outbox, e.outDB = ob, db
+	return ob, db, nil
+}
+
+// Inbox opens the inbox and its database.
+func (e *Env) Inbox(ctx context.Context) (*inbox.Inbox, *sqlx.DB, error) {
+	if e.inbox != nil {
+		return e.inbox, e.inDB, nil
+	}
+	url, err := e.inboxURL()
+	if err != nil {
+		return nil, nil, err
+	}
+	db, err := e.open(ctx, "inbox database", url)
+	if err != nil {
+		return nil, nil, err
+	}
+	in, err := inbox.New(db, e.flags.consumer)
+	if err != nil {
+		return nil, nil, fail.Wrap("cannot use the inbox", err)
+	}
+	e.inbox, e.inDB = in, db
+	return in, db, nil
+}
+
+func (e *Env) open(ctx context.Context, what, url string) (*sqlx.DB, error) {
+	db, err := postgres.Open(postgres.Config{URL: url, Name: "pulsectl", MaxConns: 4})
+	if err != nil {
+		return nil, fail.Usagef("", "%s: %v", what, err)
+	}
+	e.closers = append(e.closers, db.Close)
+	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+	defer cancel()
+	if err := db.PingContext(ctx); err != nil {
+		return nil, unreachable(what, err)
+	}
+	return db, nil
+}
+
+func unreachable(what string, err error) error {
+	if errors.Is(err, context.Canceled) {
+		return err
+	}
+	return &fail.Error{Kind: fail.Unreachable, Message: "cannot reach the " + what, Cause: err,
+		Hint: "check the URL and that the server is up: pulsectl status"}
+}
+
+// Publisher opens a publisher of its own and waits until the broker answers.
+func (e *Env) Publisher(ctx context.Context) (*outboxrabbit.Publisher, error) {
+	url, err := e.amqpURL()
+	if err != nil {
+		return nil, err
+	}
+	p, err := outboxrabbit.NewPublisher(outboxrabbit.PublisherConfig{URL: url, Producer: "pulsectl"})
+	if err != nil {
+		return nil, fail.Usagef("", "--amqp-url: %v", err)
+	}
+	e.closers = append(e.closers, p.Close)
+	return p, nil
+}
+
+// queues reads the queues of the consumer; each call is a connection of its own.
+func (e *Env) queues() (queues, error) {
+	url, err := e.amqpURL()
+	if err != nil {
+		return queues{}, err
+	}
+	if err := (rabbit.Config{URL: url}).Validate(); err != nil {
+		return queues{}, fail.Usagef("", "--amqp-url: %v", err)
+	}
+	return queues{inboxrabbit.SourceConfig{URL: url, Queue: e.flags.queue}}, nil
+}

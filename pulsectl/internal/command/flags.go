@@ -1,0 +1,113 @@
+package command
+
+import (
+	"bufio"
+	"context"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/urfave/cli/v2"
+
+	"github.com/asimalizada/pulse-events/pulsectl/internal/fail"
+)
+
+const (
+	defaultLimit = 50
+	maxLimit     = 1000
+)
+
+func limitFlag() cli.Flag {
+	return &cli.IntFlag{Name: "limit", Value: defaultLimit, Usage: "at most `N` rows, up to " + strconv.Itoa(maxLimit)}
+}
+
+func checkLimit(n int) error {
+	if n < 1 || n > maxLimit {
+		return fail.Usagef("", "--limit: %d is not between 1 and %d", n, maxLimit)
+	}
+	return nil
+}
+
+func timeoutFlag(value time.Duration) cli.Flag {
+	return &cli.DurationFlag{Name: "timeout", Value: value, Usage: "give up after `DURATION` with exit code 7"}
+}
+
+func sinceFlag() cli.Flag {
+	return &cli.StringFlag{Name: "since", Usage: "not older than `WHEN`: a duration such as 15m, or a time in RFC 3339"}
+}
+
+// parseSince reads --since; empty gives the zero time.
+func (e *Env) parseSince(s string) (time.Time, error) {
+	if s == "" {
+		return time.Time{}, nil
+	}
+	if d, err := time.ParseDuration(s); err == nil && d >= 0 {
+		return e.IO.Now().Add(-d), nil
+	}
+	if at, err := time.Parse(time.RFC3339, s); err == nil {
+		return at, nil
+	}
+	return time.Time{}, fail.Usagef("for example: --since 15m, --since 2026-01-31T08:00:00Z", "--since: %q is neither a duration nor a time", s)
+}
+
+// readIDs returns the event ids among args; "-" stands for those on stdin,
+// one a line.
+func (e *Env) readIDs(args []string) ([]uuid.UUID, error) {
+	var ids []uuid.UUID
+	add := func(word string) error {
+		id, err := uuid.Parse(word)
+		if err != nil {
+			return fail.Usagef("ids are printed by: pulsectl outbox ls -q", "%q is no event id", word)
+		}
+		ids = append(ids, id)
+		return nil
+	}
+	for _, arg := range args {
+		if arg != "-" {
+			if err := add(arg); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		lines := bufio.NewScanner(e.IO.In)
+		for lines.Scan() {
+			if word := strings.TrimSpace(lines.Text()); word != "" {
+				if err := add(word); err != nil {
+					return nil, err
+				}
+			}
+		}
+		if err := lines.Err(); err != nil {
+			return nil, fail.Wrap("cannot read ids from stdin", err)
+		}
+	}
+	return ids, nil
+}
+
+// pollInterval is how often a waiting command looks again.
+const pollInterval = 100 * time.Millisecond
+
+// until polls met until it holds. An error of met ends the wait; the timeout
+// ends it with exit code 7.
+func (e *Env) until(ctx context.Context, timeout time.Duration, what string, met func(context.Context) (bool, error)) error {
+	waiting, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	tick := time.NewTicker(pollInterval)
+	defer tick.Stop()
+	for {
+		ok, err := met(waiting)
+		switch {
+		case waiting.Err() != nil && ctx.Err() == nil:
+			return fail.New(fail.Timeout, "look at: pulsectl status", "waited %s for %s", timeout, what)
+		case err != nil:
+			return fail.Wrap("waiting for "+what, err)
+		case ok:
+			return nil
+		}
+		select {
+		case <-tick.C:
+		case <-waiting.Done():
+		}
+	}
+}

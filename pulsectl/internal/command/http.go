@@ -1,0 +1,118 @@
+package command
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/asimalizada/pulse-events/pulsectl/internal/fail"
+)
+
+// httpTimeout bounds one call of an example service.
+const httpTimeout = 15 * time.Second
+
+// maxAnswer bounds what is read of an answer.
+const maxAnswer = 16 << 20
+
+// api calls one of the example services.
+type api struct {
+	what   string // for messages, such as "orders service"
+	base   string
+	client http.Client
+}
+
+func newAPI(what, base string) (*api, error) {
+	u, err := url.Parse(base)
+	if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") {
+		return nil, fail.Usagef("give a URL such as http://127.0.0.1:6101", "%s: %q is no base URL", what, base)
+	}
+	return &api{what: what, base: strings.TrimRight(base, "/"), client: http.Client{Timeout: httpTimeout}}, nil
+}
+
+// call sends body (nil: none) and decodes the answer into out. An answer
+// outside 2xx becomes an error that names every field the service named.
+func (a *api) call(ctx context.Context, method, path string, header http.Header, body, out any) error {
+	var reader io.Reader
+	if body != nil {
+		raw, err := json.Marshal(body)
+		if err != nil {
+			return err
+		}
+		reader = bytes.NewReader(raw)
+	}
+	req, err := http.NewRequestWithContext(ctx, method, a.base+path, reader)
+	if err != nil {
+		return err
+	}
+	for name, values := range header {
+		req.Header[name] = values
+	}
+	if body != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	res, err := a.client.Do(req)
+	if err != nil {
+		if errors.Is(err, context.Canceled) {
+			return err
+		}
+		return &fail.Error{Kind: fail.Unreachable, Message: "cannot reach the " + a.what + " at " + a.base, Cause: unwrapURL(err),
+			Hint: "start a stack with pulsectl up, or see pulsectl status"}
+	}
+	defer res.Body.Close()
+	raw, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer))
+	if err != nil {
+		return fail.Wrap("cannot read the answer of the "+a.what, err)
+	}
+	if res.StatusCode/100 != 2 {
+		return a.refused(res.StatusCode, raw)
+	}
+	if out == nil {
+		return nil
+	}
+	if err := json.Unmarshal(raw, out); err != nil {
+		return fail.Wrap("cannot read the answer of the "+a.what, err)
+	}
+	return nil
+}
+
+func (a *api) refused(status int, raw []byte) error {
+	var answer struct {
+		Error struct {
+			Message string `json:"message"`
+			Fields  []struct {
+				Field   string `json:"field"`
+				Message string `json:"message"`
+			} `json:"fields"`
+		} `json:"error"`
+	}
+	kind := fail.General
+	switch status {
+	case http.StatusBadRequest, http.StatusUnprocessableEntity, http.StatusRequestEntityTooLarge:
+		kind = fail.Usage
+	case http.StatusNotFound:
+		kind = fail.NotFound
+	}
+	message := fmt.Sprintf("%s: %d %s", a.what, status, http.StatusText(status))
+	if json.Unmarshal(raw, &answer) == nil && answer.Error.Message != "" {
+		message = a.what + ": " + answer.Error.Message
+		for _, f := range answer.Error.Fields {
+			message += fmt.Sprintf("\n%s: %s", f.Field, f.Message)
+		}
+	}
+	return fail.New(kind, "", "%s", message)
+}
+
+// unwrapURL drops the method and address that http puts before the reason.
+func unwrapURL(err error) error {
+	if e, ok := errors.AsType[*url.Error](err); ok {
+		return e.Err
+	}
+	return err
+}

@@ -1,0 +1,169 @@
+package command
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/asimalizada/pulse-events/inbox"
+	"github.com/asimalizada/pulse-events/outbox"
+	"github.com/asimalizada/pulse-events/pulsectl/internal/console"
+	"github.com/asimalizada/pulse-events/pulsectl/internal/fail"
+)
+
+// step is one migration of one of the schemas.
+type step struct {
+	schema string
+	outbox.Migration
+}
+
+var stepColumns = []console.Column[step]{
+	{Key: "schema", Value: func(s step) any { return s.schema }},
+	{Key: "version", Value: func(s step) any { return s.Version }},
+	{Key: "name", Value: func(s step) any { return s.Name }},
+	{Key: "applied", Value: func(s step) any { return !s.AppliedAt.IsZero() }},
+	{Key: "appliedAt", Value: func(s step) any { return s.AppliedAt }},
+}
+
+func migrateCommand(env *Env) *cli.Command {
+	only := &cli.StringFlag{Name: "only", Usage: "just this `SCHEMA`: outbox or inbox"}
+	return &cli.Command{
+		Name: "migrate", Usage: "bring the tables of outbox and inbox to the version this program needs", Category: "SCHEMA",
+		Subcommands: []*cli.Command{
+			{
+				Name: "up", Usage: "apply what is missing; nothing to do is success", Flags: []cli.Flag{only},
+				Action: func(ctx *cli.Context) error { return env.migrateUp(ctx.Context, ctx.String("only")) },
+			},
+			{
+				Name: "status", Usage: "list the steps; exit 6 while one is missing", Flags: []cli.Flag{only},
+				Action: func(ctx *cli.Context) error { return env.migrateStatus(ctx.Context, ctx.String("only")) },
+			},
+			{
+				Name: "print", Usage: "print the SQL for a migration tool of your own",
+				Flags: []cli.Flag{only, &cli.StringFlag{Name: "dialect", Value: string(outbox.PostgreSQL), Usage: "`SQL` to print"}},
+				Action: func(ctx *cli.Context) error {
+					return env.migratePrint(ctx.String("only"), outbox.Dialect(ctx.String("dialect")))
+				},
+			},
+		},
+	}
+}
+
+// schema is one of the two that can be migrated.
+type schema struct {
+	name   string
+	up     func(context.Context) ([]outbox.Migration, error)
+	status func(context.Context) ([]outbox.Migration, error)
+}
+
+func checkOnly(only string) error {
+	if only != "" && only != "outbox" && only != "inbox" {
+		return fail.Usagef("have: outbox, inbox", "--only: unknown schema %q", only)
+	}
+	return nil
+}
+
+func (e *Env) schemas(ctx context.Context, only string) ([]schema, error) {
+	if err := checkOnly(only); err != nil {
+		return nil, err
+	}
+	var out []schema
+	if only != "inbox" {
+		ob, _, err := e.Outbox(ctx)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, schema{"outbox", ob.Migrate, ob.Migrations})
+	}
+	if only != "outbox" {
+		in, _, err := e.Inbox(ctx)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, schema{"inbox", in.Migrate, in.Migrations})
+	}
+	return out, nil
+}
+
+func (e *Env) migrateUp(ctx context.Context, only string) error {
+	schemas, err := e.schemas(ctx, only)
+	if err != nil {
+		return err
+	}
+	var applied []step
+	for _, s := range schemas {
+		steps, err := s.up(ctx)
+		if err != nil {
+			return fail.Wrap("cannot migrate the "+s.name, err)
+		}
+		for _, m := range steps {
+			m.AppliedAt = e.IO.Now()
+			applied = append(applied, step{s.name, m})
+		}
+	}
+	if len(applied) == 0 {
+		e.IO.Notef("nothing to do: the schema is up to date")
+	}
+	return console.RenderList(e.IO, console.List[step]{Columns: stepColumns, Items: applied})
+}
+
+func (e *Env) migrateStatus(ctx context.Context, only string) error {
+	schemas, err := e.schemas(ctx, only)
+	if err != nil {
+		return err
+	}
+	var steps []step
+	missing := 0
+	for _, s := range schemas {
+		list, err := s.status(ctx)
+		if err != nil {
+			return fail.Wrap("cannot read the state of the "+s.name, err)
+		}
+		for _, m := range list {
+			if m.AppliedAt.IsZero() {
+				missing++
+			}
+			steps = append(steps, step{s.name, m})
+		}
+	}
+	if err := console.RenderList(e.IO, console.List[step]{Columns: stepColumns, Items: steps}); err != nil {
+		return err
+	}
+	if missing > 0 {
+		return fail.New(fail.Schema, "run: pulsectl migrate up", "%d of %d steps are missing", missing, len(steps))
+	}
+	return nil
+}
+
+func (e *Env) migratePrint(only string, dialect outbox.Dialect) error {
+	if err := checkOnly(only); err != nil {
+		return err
+	}
+	var steps []step
+	for _, s := range []struct {
+		name string
+		read func(outbox.Dialect) ([]outbox.Migration, error)
+	}{{"outbox", outbox.Schema}, {"inbox", inbox.Schema}} {
+		if only != "" && only != s.name {
+			continue
+		}
+		list, err := s.read(dialect)
+		if err != nil {
+			return fail.Usagef("", "--dialect: %v", err)
+		}
+		for _, m := range list {
+			steps = append(steps, step{s.name, m})
+		}
+	}
+	if f := e.IO.Resolved(); f == console.JSON || f == console.JSONL {
+		columns := append(stepColumns[:3:3], console.Column[step]{Key: "sql", Value: func(s step) any { return s.SQL }})
+		return console.RenderList(e.IO, console.List[step]{Columns: columns, Items: steps})
+	}
+	for _, s := range steps {
+		e.IO.Println(fmt.Sprintf("-- %s, step %d: %s\n\n%s", s.schema, s.Version, strings.ReplaceAll(s.Name, "_", " "), strings.TrimSpace(s.SQL)))
+		e.IO.Println("")
+	}
+	return nil
+}

@@ -1,0 +1,199 @@
+package command
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/urfave/cli/v2"
+
+	"github.com/asimalizada/pulse-events/pulsectl/internal/console"
+	"github.com/asimalizada/pulse-events/pulsectl/internal/fail"
+)
+
+type order struct {
+	OrderID       string      `json:"orderId"`
+	EventID       string      `json:"eventId"`
+	CustomerID    string      `json:"customerId"`
+	Amount        json.Number `json:"amount"`
+	CorrelationID string      `json:"correlationId"`
+	CreatedAt     time.Time   `json:"createdAt"`
+}
+
+// receipt is what creating an order answers.
+type receipt struct {
+	OrderID       string `json:"orderId"`
+	EventID       string `json:"eventId"`
+	CorrelationID string `json:"correlationId"`
+}
+
+var orderColumns = []console.Column[order]{
+	{Key: "orderId", Value: func(o order) any { return o.OrderID }, ID: true},
+	{Key: "customerId", Value: func(o order) any { return o.CustomerID }},
+	{Key: "amount", Value: func(o order) any { return o.Amount }},
+	{Key: "eventId", Value: func(o order) any { return o.EventID }, Wide: true},
+	{Key: "correlationId", Value: func(o order) any { return o.CorrelationID }},
+	{Key: "createdAt", Value: func(o order) any { return o.CreatedAt }},
+}
+
+var receiptColumns = []console.Column[receipt]{
+	{Key: "orderId", Value: func(r receipt) any { return r.OrderID }, ID: true},
+	{Key: "eventId", Value: func(r receipt) any { return r.EventID }},
+	{Key: "correlationId", Value: func(r receipt) any { return r.CorrelationID }},
+}
+
+func orderCommand(env *Env) *cli.Command {
+	return &cli.Command{
+		Name: "order", Usage: "create and read orders through the orders service", Category: "ORDERS",
+		Subcommands: []*cli.Command{
+			{
+				Name: "create", Usage: "create an order and, in the same transaction, its event",
+				Flags: []cli.Flag{
+					&cli.StringFlag{Name: "customer", Usage: "customer `ID`"},
+					&cli.StringFlag{Name: "amount", Usage: "`N` with at most two decimals, such as 77.5"},
+					&cli.StringFlag{Name: "correlation-id", Usage: "`ID` of the business action (default: a new one)"},
+					&cli.StringFlag{Name: "wait", Usage: "return once the event is `STATE`: published or handled"},
+					timeoutFlag(30 * time.Second),
+				},
+				Action: func(ctx *cli.Context) error {
+					o := createOptions{
+						customer: ctx.String("customer"), amount: ctx.String("amount"),
+						correlationID: ctx.String("correlation-id"), wait: ctx.String("wait"), timeout: ctx.Duration("timeout"),
+					}
+					if err := o.validate(); err != nil {
+						return err
+					}
+					return env.createOrder(ctx.Context, o)
+				},
+			},
+			{
+				Name: "get", Usage: "show one order", ArgsUsage: "ID",
+				Action: func(ctx *cli.Context) error {
+					id, err := oneArg(ctx, "order id")
+					if err != nil {
+						return err
+					}
+					return env.getOrder(ctx.Context, id)
+				},
+			},
+			{
+				Name: "ls", Aliases: []string{"list"}, Usage: "list orders, the newest first",
+				Flags:  []cli.Flag{limitFlag()},
+				Action: func(ctx *cli.Context) error { return env.listOrders(ctx.Context, ctx.Int("limit")) },
+			},
+		},
+	}
+}
+
+type createOptions struct {
+	customer, amount, correlationID, wait string
+	timeout                               time.Duration
+}
+
+func (o createOptions) validate() error {
+	const hint = "for example: pulsectl order create --customer customer-123 --amount 77.5"
+	if o.customer == "" {
+		return fail.Usagef(hint, "--customer is missing")
+	}
+	if o.amount == "" {
+		return fail.Usagef(hint, "--amount is missing")
+	}
+	if _, err := strconv.ParseFloat(o.amount, 64); err != nil || !json.Valid([]byte(o.amount)) {
+		return fail.Usagef(hint, "--amount: %q is not a number", o.amount)
+	}
+	if o.wait != "" && o.wait != "published" && o.wait != "handled" {
+		return fail.Usagef("have: published, handled", "--wait: unknown state %q", o.wait)
+	}
+	return nil
+}
+
+func (e *Env) orders() (*api, error) {
+	base, err := e.ordersURL()
+	if err != nil {
+		return nil, err
+	}
+	return newAPI("orders service", base)
+}
+
+func (e *Env) createOrder(ctx context.Context, o createOptions) error {
+	a, err := e.orders()
+	if err != nil {
+		return err
+	}
+	header := http.Header{}
+	if o.correlationID != "" {
+		header.Set("x-correlation-id", o.correlationID)
+	}
+	body := struct {
+		CustomerID string          `json:"customerId"`
+		Amount     json.RawMessage `json:"amount"`
+	}{o.customer, json.RawMessage(o.amount)}
+	var r receipt
+	if err := a.call(ctx, http.MethodPost, "/orders", header, body, &r); err != nil {
+		return err
+	}
+	if err := console.RenderOne(e.IO, receiptColumns, r); err != nil {
+		return err
+	}
+	return e.waitForEvent(ctx, r, o.wait, o.timeout)
+}
+
+// waitForEvent returns once the order's event is published, or its
+// notification written.
+func (e *Env) waitForEvent(ctx context.Context, r receipt, state string, timeout time.Duration) error {
+	switch state {
+	case "published":
+		ob, _, err := e.Outbox(ctx)
+		if err != nil {
+			return err
+		}
+		id, err := uuid.Parse(r.EventID)
+		if err != nil {
+			return fail.Wrap("the orders service gave a bad event id", err)
+		}
+		return e.until(ctx, timeout, "the event to be published", func(ctx context.Context) (bool, error) {
+			rec, err := ob.Get(ctx, id)
+			return err == nil && !rec.PublishedAt.IsZero(), err
+		})
+	case "handled":
+		return e.until(ctx, timeout, "the notification to be written", func(ctx context.Context) (bool, error) {
+			list, err := e.notificationsOf(ctx, r.OrderID)
+			return len(list) > 0, err
+		})
+	}
+	return nil
+}
+
+func (e *Env) getOrder(ctx context.Context, id string) error {
+	a, err := e.orders()
+	if err != nil {
+		return err
+	}
+	var o order
+	if err := a.call(ctx, http.MethodGet, "/orders/"+url.PathEscape(id), nil, nil, &o); err != nil {
+		return err
+	}
+	return console.RenderOne(e.IO, orderColumns, o)
+}
+
+func (e *Env) listOrders(ctx context.Context, limit int) error {
+	if err := checkLimit(limit); err != nil {
+		return err
+	}
+	a, err := e.orders()
+	if err != nil {
+		return err
+	}
+	var orders []order
+	if err := a.call(ctx, http.MethodGet, "/orders?limit="+strconv.Itoa(limit), nil, nil, &orders); err != nil {
+		return err
+	}
+	if len(orders) == limit {
+		e.IO.Notef("showing the newest %d; more with --limit", limit)
+	}
+	return console.RenderList(e.IO, console.List[order]{Columns: orderColumns, Items: orders})
+}

@@ -1,0 +1,269 @@
+package command
+
+import (
+	"context"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/urfave/cli/v2"
+
+	"github.com/asimalizada/pulse-events/outbox"
+	"github.com/asimalizada/pulse-events/pulsectl/internal/console"
+	"github.com/asimalizada/pulse-events/pulsectl/internal/fail"
+)
+
+var recordColumns = []console.Column[outbox.Record]{
+	{Key: "seq", Value: func(r outbox.Record) any { return r.Seq }},
+	{Key: "id", Value: func(r outbox.Record) any { return r.ID.String() }, ID: true},
+	{Key: "topic", Value: func(r outbox.Record) any { return r.Topic }},
+	{Key: "type", Value: func(r outbox.Record) any { return r.Type }, Wide: true},
+	{Key: "key", Value: func(r outbox.Record) any { return r.Key }, Wide: true},
+	{Key: "status", Value: func(r outbox.Record) any { return string(r.Status) }, Tone: statusTone},
+	{Key: "attempts", Value: func(r outbox.Record) any { return r.Attempts }},
+	{Key: "createdAt", Value: func(r outbox.Record) any { return r.CreatedAt }},
+	{Key: "availableAt", Value: func(r outbox.Record) any { return r.AvailableAt }, Wide: true},
+	{Key: "publishedAt", Value: func(r outbox.Record) any { return r.PublishedAt }},
+	{Key: "correlationId", Value: func(r outbox.Record) any { return r.CorrelationID }, Wide: true},
+	{Key: "causationId", Value: func(r outbox.Record) any { return r.CausationID }, Wide: true},
+	{Key: "bucket", Value: func(r outbox.Record) any { return r.Bucket }, Wide: true},
+	{Key: "blockedBy", Value: blockedBy, Wide: true},
+	{Key: "lastError", Value: func(r outbox.Record) any { return r.LastError }},
+}
+
+func blockedBy(r outbox.Record) any {
+	if r.BlockedBy == uuid.Nil {
+		return nil
+	}
+	return r.BlockedBy.String()
+}
+
+func statusTone(r outbox.Record) console.Tone {
+	switch {
+	case r.Status == outbox.Published:
+		return console.Good
+	case r.Status == outbox.Dead:
+		return console.Bad
+	case r.Status == outbox.Discarded:
+		return console.Dim
+	case r.Retrying():
+		return console.Warn
+	}
+	return console.Plain
+}
+
+func outboxCommand(env *Env) *cli.Command {
+	return &cli.Command{
+		Name: "outbox", Usage: "see and mend what waits to be published", Category: "OUTBOX",
+		Subcommands: []*cli.Command{
+			outboxListCommand(env),
+			{
+				Name: "show", Usage: "show one message with its payload and headers", ArgsUsage: "ID",
+				Action: func(ctx *cli.Context) error {
+					id, err := oneID(ctx)
+					if err != nil {
+						return err
+					}
+					return env.showRecord(ctx.Context, id)
+				},
+			},
+			{
+				Name: "stats", Usage: "count messages by status; counts of a big table are bounded or estimated and say so",
+				Action: func(ctx *cli.Context) error { return env.outboxStats(ctx.Context) },
+			},
+			outboxRetryCommand(env), outboxDiscardCommand(env),
+			{
+				Name: "wait", Usage: "return once nothing is pending",
+				Flags: []cli.Flag{
+					&cli.BoolFlag{Name: "drained", Usage: "wait until no message is pending"},
+					timeoutFlag(time.Minute),
+				},
+				Action: func(ctx *cli.Context) error {
+					if !ctx.Bool("drained") {
+						return fail.Usagef("run: pulsectl outbox wait --drained", "say what to wait for")
+					}
+					return env.waitDrained(ctx.Context, ctx.Duration("timeout"))
+				},
+			},
+		},
+	}
+}
+
+func oneID(ctx *cli.Context) (uuid.UUID, error) {
+	word, err := oneArg(ctx, "event id")
+	if err != nil {
+		return uuid.Nil, err
+	}
+	id, err := uuid.Parse(word)
+	if err != nil {
+		return uuid.Nil, fail.Usagef("ids are printed by: pulsectl outbox ls -q", "%q is no event id", word)
+	}
+	return id, nil
+}
+
+func outboxListCommand(env *Env) *cli.Command {
+	return &cli.Command{
+		Name: "ls", Aliases: []string{"list"}, Usage: "list messages, the newest first",
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "status", Usage: "only `STATUS`: pending (retrying included), retrying, published, dead, discarded; several with commas"},
+			&cli.StringFlag{Name: "topic", Usage: "only this `TOPIC`"},
+			&cli.StringFlag{Name: "type", Usage: "only this event `TYPE`"},
+			&cli.StringFlag{Name: "key", Usage: "only this ordering `KEY`"},
+			&cli.StringFlag{Name: "correlation-id", Usage: "only this correlation `ID`"},
+			&cli.StringFlag{Name: "error", Usage: "only those whose last error contains `TEXT`"},
+			sinceFlag(), limitFlag(),
+			&cli.BoolFlag{Name: "oldest-first", Usage: "begin with the oldest"},
+			&cli.StringFlag{Name: "cursor", Usage: "go on after the page that ended with `NEXT`"},
+			&cli.StringFlag{Name: "columns", Usage: "show only these `KEYS`, with commas, in this order"},
+		},
+		Action: func(ctx *cli.Context) error {
+			q, err := env.listQuery(ctx)
+			if err != nil {
+				return err
+			}
+			var show []string
+			if s := ctx.String("columns"); s != "" {
+				show = strings.Split(s, ",")
+			}
+			if err := console.CheckColumns(recordColumns, show); err != nil {
+				return fail.Usagef("", "--columns: %v", err)
+			}
+			return env.listRecords(ctx.Context, q, show)
+		},
+	}
+}
+
+func (e *Env) listQuery(ctx *cli.Context) (outbox.ListQuery, error) {
+	q := outbox.ListQuery{
+		Topic: ctx.String("topic"), Type: ctx.String("type"), Key: ctx.String("key"),
+		CorrelationID: ctx.String("correlation-id"), ErrorContains: ctx.String("error"),
+		Limit: ctx.Int("limit"), OldestFirst: ctx.Bool("oldest-first"), WithoutPayload: true,
+	}
+	if err := checkLimit(q.Limit); err != nil {
+		return q, err
+	}
+	var err error
+	if q.Since, err = e.parseSince(ctx.String("since")); err != nil {
+		return q, err
+	}
+	if c := ctx.String("cursor"); c != "" {
+		if q.After, err = strconv.ParseInt(c, 10, 64); err != nil || q.After < 1 {
+			return q, fail.Usagef("it is the \"next\" of the page before", "--cursor: %q is no cursor", c)
+		}
+	}
+	q.Statuses, q.Retrying, err = parseStatuses(ctx.String("status"))
+	return q, err
+}
+
+// parseStatuses reads --status, where retrying is pending with attempts.
+func parseStatuses(s string) (statuses []outbox.Status, retrying bool, err error) {
+	if s == "" {
+		return nil, false, nil
+	}
+	for word := range strings.SplitSeq(s, ",") {
+		if word == "retrying" {
+			retrying = true
+			continue
+		}
+		status, err := outbox.ParseStatus(word)
+		if err != nil {
+			return nil, false, fail.Usagef("have: pending, retrying, published, dead, discarded", "--status: unknown status %q", word)
+		}
+		statuses = append(statuses, status)
+	}
+	if retrying && len(statuses) > 0 {
+		return nil, false, fail.Usagef("", "--status: retrying stands alone; pending includes it")
+	}
+	return statuses, retrying, nil
+}
+
+// countBound is how far "showing 50 of ..." counts: counting a big table is slow.
+const countBound = 10_000
+
+func (e *Env) listRecords(ctx context.Context, q outbox.ListQuery, show []string) error {
+	ob, _, err := e.Outbox(ctx)
+	if err != nil {
+		return err
+	}
+	page, err := ob.List(ctx, q)
+	if err != nil {
+		return fail.Wrap("cannot list the outbox", err)
+	}
+	list := console.List[outbox.Record]{Columns: recordColumns, Items: page.Records, Show: show}
+	if page.Next != 0 {
+		list.Next = strconv.FormatInt(page.Next, 10)
+	}
+	if err := console.RenderList(e.IO, list); err != nil {
+		return err
+	}
+	if page.Next == 0 || e.IO.Structured() {
+		return nil
+	}
+	total, more, err := ob.Count(ctx, q, countBound)
+	if err != nil {
+		return fail.Wrap("cannot count the outbox", err)
+	}
+	e.IO.Notef("showing %d of %s; go on with --cursor %d", len(page.Records), counted(int64(total), !more), page.Next)
+	return nil
+}
+
+// counted writes a number with thousands, marked where it is a lower bound.
+func counted(n int64, exact bool) string {
+	digits := strconv.FormatInt(n, 10)
+	var b strings.Builder
+	for i, d := range digits {
+		if i > 0 && (len(digits)-i)%3 == 0 {
+			b.WriteByte(',')
+		}
+		b.WriteRune(d)
+	}
+	if !exact {
+		b.WriteByte('+')
+	}
+	return b.String()
+}
+
+func (e *Env) showRecord(ctx context.Context, id uuid.UUID) error {
+	ob, _, err := e.Outbox(ctx)
+	if err != nil {
+		return err
+	}
+	rec, err := ob.Get(ctx, id)
+	if err != nil {
+		return fail.Wrap("cannot show "+id.String(), err)
+	}
+	columns := append(recordColumns[:len(recordColumns):len(recordColumns)],
+		console.Column[outbox.Record]{Key: "occurredAt", Value: func(r outbox.Record) any { return r.OccurredAt }},
+		console.Column[outbox.Record]{Key: "contentType", Value: func(r outbox.Record) any { return r.ContentType }},
+		console.Column[outbox.Record]{Key: "headers", Value: func(r outbox.Record) any { return r.Headers }},
+		console.Column[outbox.Record]{Key: "payload", Value: func(r outbox.Record) any { return payload(r.Payload) }},
+	)
+	if err := console.RenderOne(e.IO, columns, rec); err != nil {
+		return err
+	}
+	switch {
+	case e.IO.Structured():
+	case rec.Status == outbox.Dead:
+		e.IO.Notef("dead; to publish it after all: pulsectl outbox retry %s", rec.ID)
+	case rec.BlockedBy != uuid.Nil:
+		e.IO.Notef("held back by the failed head of its key: pulsectl outbox show %s", rec.BlockedBy)
+	}
+	return nil
+}
+
+func (e *Env) waitDrained(ctx context.Context, timeout time.Duration) error {
+	ob, _, err := e.Outbox(ctx)
+	if err != nil {
+		return err
+	}
+	err = e.until(ctx, timeout, "the outbox to drain", func(ctx context.Context) (bool, error) {
+		n, _, err := ob.Count(ctx, outbox.ListQuery{Statuses: []outbox.Status{outbox.Pending}}, 1)
+		return n == 0, err
+	})
+	if err != nil {
+		return err
+	}
+	type T struct{ drained bool }
+	return console.RenderOne(e.IO, []console.Column[T]{{Key: "drained", Value: func(t T) any { return t.drained }}}, T{true})
+}

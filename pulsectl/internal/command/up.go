@@ -1,0 +1,196 @@
+package command
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/asimalizada/pulse-events/internal/logging"
+	"github.com/asimalizada/pulse-events/pulsectl/internal/console"
+	"github.com/asimalizada/pulse-events/pulsectl/internal/fail"
+	"github.com/asimalizada/pulse-events/pulsectl/internal/stack"
+)
+
+type upOptions struct {
+	stack                         string
+	ordersAddr, notificationsAddr string
+	stopCmd, startCmd             string
+	logLevel, logFormat           string
+	detach                        bool
+	timeout                       time.Duration
+}
+
+func upCommand(env *Env) *cli.Command {
+	return &cli.Command{
+		Name: "up", Usage: "run orders, relay, consumer and notifications in one process", Category: "START HERE",
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "stack", Value: string(stack.External), Usage: "`KIND`: external runs on --outbox-db, --inbox-db and --amqp-url"},
+			&cli.StringFlag{Name: "orders-addr", Value: "127.0.0.1:6101", EnvVars: []string{"PULSE_ORDERS_ADDR"}, Usage: "`HOST:PORT` of the orders service"},
+			&cli.StringFlag{Name: "notifications-addr", Value: "127.0.0.1:6102", EnvVars: []string{"PULSE_NOTIFICATIONS_ADDR"}, Usage: "`HOST:PORT` of the notifications service"},
+			&cli.StringFlag{Name: "stop-cmd", Usage: "shell `COMMAND` for chaos broker-down (env PULSE_BROKER_STOP_CMD)"},
+			&cli.StringFlag{Name: "start-cmd", Usage: "shell `COMMAND` for chaos broker-up (env PULSE_BROKER_START_CMD)"},
+			&cli.StringFlag{Name: "log-level", Value: "info", EnvVars: []string{"PULSE_LOG_LEVEL"}, Usage: "`LEVEL`: debug, info, warn, error"},
+			&cli.StringFlag{Name: "log-format", Value: "auto", EnvVars: []string{"PULSE_LOG_FORMAT"}, Usage: "`FORMAT`: auto, json, text"},
+			&cli.BoolFlag{Name: "detach", Aliases: []string{"d"}, Usage: "return once all is ready, and leave it running"},
+			timeoutFlag(time.Minute),
+		},
+		Action: func(ctx *cli.Context) error {
+			o := upOptions{
+				stack: ctx.String("stack"), ordersAddr: ctx.String("orders-addr"), notificationsAddr: ctx.String("notifications-addr"),
+				stopCmd: ctx.String("stop-cmd"), startCmd: ctx.String("start-cmd"),
+				logLevel: ctx.String("log-level"), logFormat: ctx.String("log-format"),
+				detach: ctx.Bool("detach"), timeout: ctx.Duration("timeout"),
+			}
+			if o.stack != string(stack.External) {
+				return fail.Usagef("have: external", "--stack: unknown stack %q", o.stack)
+			}
+			return env.up(ctx.Context, o)
+		},
+	}
+}
+
+func (e *Env) up(ctx context.Context, o upOptions) error {
+	dir, err := e.dir()
+	if err != nil {
+		return fail.Wrap("cannot start", err)
+	}
+	cfg, err := e.externalConfig(o)
+	if err != nil {
+		return err
+	}
+	cfg.Dir = dir
+	if o.detach {
+		return e.upDetached(ctx, dir, o.timeout)
+	}
+	if os.Getenv(detachedEnv) != "" {
+		cfg.LogFile = stack.LogPath(dir)
+	}
+	err = stack.RunExternal(ctx, cfg, e.announce)
+	switch {
+	case errors.Is(err, stack.ErrRunning):
+		return fail.New(fail.General, "stop it first: pulsectl down", "a stack is running already")
+	case errors.Is(err, context.Canceled) && ctx.Err() != nil, err == nil:
+		return nil // asked to stop, and did
+	}
+	return fail.Wrap("the stack ended", err)
+}
+
+// externalConfig gathers the settings. They come from flags and environment
+// only: what another stack has noted is not ours.
+func (e *Env) externalConfig(o upOptions) (stack.ExternalConfig, error) {
+	e.stateErr = stack.ErrNotRunning
+	var errs []error
+	read := func(value string, err error) string {
+		errs = append(errs, err)
+		return value
+	}
+	cmd := func(flag, envName string) string {
+		return read(e.setting(flag, envName, nil))
+	}
+	level, err := logging.ParseLevel(o.logLevel)
+	if err != nil {
+		errs = append(errs, fail.Usagef("", "--log-level: %v", err))
+	}
+	format, err := logging.ParseFormat(o.logFormat)
+	if err != nil {
+		errs = append(errs, fail.Usagef("", "--log-format: %v", err))
+	}
+	cfg := stack.ExternalConfig{
+		OutboxDB: read(e.outboxURL()), InboxDB: read(e.inboxURL()), AMQPURL: read(e.amqpURL()),
+		OrdersAddr: o.ordersAddr, NotificationsAddr: o.notificationsAddr,
+		BrokerStopCmd: cmd(o.stopCmd, "PULSE_BROKER_STOP_CMD"), BrokerStartCmd: cmd(o.startCmd, "PULSE_BROKER_START_CMD"),
+		Logger: logging.New(e.IO.Err, format, level),
+	}
+	return cfg, allUsage(errs)
+}
+
+// allUsage makes one error of several, so that all are mended at once.
+func allUsage(errs []error) error {
+	var messages []string
+	for _, err := range errs {
+		if err == nil {
+			continue
+		}
+		f := fail.From(err)
+		if f.Kind != fail.Usage {
+			return err
+		}
+		messages = append(messages, f.Message)
+	}
+	if len(messages) == 0 {
+		return nil
+	}
+	return fail.Usagef("give --outbox-db, --inbox-db and --amqp-url, or set PULSE_OUTBOX_DB, PULSE_INBOX_DB and PULSE_AMQP_URL",
+		"%s", strings.Join(messages, "\n"))
+}
+
+// announce says where everything is and what to type next.
+func (e *Env) announce(s stack.State) {
+	s = s.Redacted()
+	if e.IO.Structured() {
+		_ = console.RenderOne(e.IO, stateColumns, s)
+		return
+	}
+	for _, line := range []string{
+		"", e.IO.Paint(console.Good, "ready") + " (external stack, process " + fmt.Sprint(s.PID) + ")",
+		"  orders         " + s.OrdersURL, "  notifications  " + s.NotificationsURL,
+		"  outbox         " + s.OutboxDB, "  inbox          " + s.InboxDB, "  broker         " + s.AMQPURL,
+		"", "try, in another terminal:",
+		"  pulsectl order create --customer customer-123 --amount 77.5",
+		"  pulsectl outbox ls", "  pulsectl verify", "stop with Ctrl-C or: pulsectl down", "",
+	} {
+		e.IO.Println(line)
+	}
+}
+
+var stateColumns = []console.Column[stack.State]{
+	{Key: "stack", Value: func(s stack.State) any { return string(s.Stack) }},
+	{Key: "pid", Value: func(s stack.State) any { return s.PID }, ID: true},
+	{Key: "startedAt", Value: func(s stack.State) any { return s.StartedAt }},
+	{Key: "ordersUrl", Value: func(s stack.State) any { return s.OrdersURL }},
+	{Key: "notificationsUrl", Value: func(s stack.State) any { return s.NotificationsURL }},
+	{Key: "outboxDb", Value: func(s stack.State) any { return s.OutboxDB }},
+	{Key: "inboxDb", Value: func(s stack.State) any { return s.InboxDB }},
+	{Key: "amqpUrl", Value: func(s stack.State) any { return s.AMQPURL }},
+	{Key: "logFile", Value: func(s stack.State) any { return s.LogFile }},
+}
+
+func downCommand(env *Env) *cli.Command {
+	return &cli.Command{
+		Name: "down", Usage: "stop the stack that up started; nothing running is success", Category: "START HERE",
+		Flags:  []cli.Flag{timeoutFlag(time.Minute)},
+		Action: func(ctx *cli.Context) error { return env.down(ctx.Context, ctx.Duration("timeout")) },
+	}
+}
+
+func (e *Env) down(ctx context.Context, timeout time.Duration) error {
+	type T struct{ stopped bool }
+	columns := []console.Column[T]{{Key: "stopped", Value: func(t T) any { return t.stopped }}}
+	s, err := e.running()
+	if errors.Is(err, stack.ErrNotRunning) {
+		e.IO.Notef("nothing to do: no stack is running")
+		return console.RenderOne(e.IO, columns, T{false})
+	}
+	if err != nil {
+		return fail.Wrap("cannot tell what is running", err)
+	}
+	if err := stack.Stop(s); err != nil {
+		return fail.Wrap(fmt.Sprintf("cannot stop process %d", s.PID), err)
+	}
+	err = e.until(ctx, timeout, "the stack to stop", func(context.Context) (bool, error) {
+		_, err := stack.Load(e.stateDir)
+		if errors.Is(err, stack.ErrNotRunning) {
+			return true, nil
+		}
+		return false, err
+	})
+	if err != nil {
+		return err
+	}
+	return console.RenderOne(e.IO, columns, T{true})
+}
