@@ -1,0 +1,142 @@
+package sqldb
+
+import (
+	"errors"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	_ "github.com/jackc/pgx/v5/stdlib"
+	"github.com/jmoiron/sqlx"
+	_ "github.com/ncruces/go-sqlite3/driver"
+
+	"github.com/asimalizada/pulse-events/internal/testenv"
+)
+
+func migrator(root string, d Dialect) *Migrator {
+	return NewMigrator(files, "testdata/"+root, d, "test_schema")
+}
+
+// eachDatabase runs test on an empty database of every dialect.
+func eachDatabase(t *testing.T, test func(t *testing.T, d Dialect, db *sqlx.DB)) {
+	t.Run("PostgreSQL", func(t *testing.T) { test(t, PostgreSQL, openPostgres(t, testenv.Postgres(t))) })
+	t.Run("SQLite", func(t *testing.T) {
+		file := "file:" + filepath.Join(t.TempDir(), "test.db") + "?_txlock=immediate&_pragma=busy_timeout(20000)"
+		db, err := sqlx.Open("sqlite3", file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { db.Close() })
+		test(t, SQLite, db)
+	})
+}
+
+func TestUp(t *testing.T) {
+	eachDatabase(t, func(t *testing.T, d Dialect, db *sqlx.DB) {
+		m, ctx := migrator("good", d), t.Context()
+		if err := m.Check(ctx, db); !errors.Is(err, ErrSchema) {
+			t.Errorf("before: %v, want ErrSchema", err)
+		}
+		if steps, err := m.Status(ctx, db); err != nil || len(steps) != 2 || !steps[0].AppliedAt.IsZero() {
+			t.Errorf("before: %+v, %v", steps, err)
+		}
+		applied, err := m.Up(ctx, db)
+		if err != nil || len(applied) != 2 || applied[0].Name != "first" || applied[1].Version != 2 {
+			t.Fatalf("%+v, %v", applied, err)
+		}
+		if applied, err := m.Up(ctx, db); err != nil || len(applied) != 0 {
+			t.Errorf("again: %+v, %v; want nothing to do", applied, err)
+		}
+		var n int
+		if err := db.Get(&n, `SELECT count(name) + count(*) FROM first`); n != 1 || err != nil {
+			t.Errorf("%d, %v: not every statement of the steps ran once", n, err)
+		}
+		steps, err := m.Status(ctx, db)
+		if err != nil || len(steps) != 2 {
+			t.Fatalf("%+v, %v", steps, err)
+		}
+		for _, s := range steps {
+			if age := time.Since(s.AppliedAt); age < -time.Minute || age > time.Hour {
+				t.Errorf("step %d was applied %v ago", s.Version, age)
+			}
+		}
+		if err := m.Check(ctx, db); err != nil {
+			t.Error(err)
+		}
+		if m.Steps()[0].AppliedAt != (time.Time{}) {
+			t.Error("Status has written into the migrator")
+		}
+	})
+}
+
+func TestUpAtOnce(t *testing.T) {
+	eachDatabase(t, func(t *testing.T, d Dialect, db *sqlx.DB) {
+		var wg sync.WaitGroup
+		applied := make([]int, 6)
+		for i := range applied {
+			wg.Go(func() {
+				steps, err := migrator("good", d).Up(t.Context(), db)
+				if err != nil {
+					t.Error(err)
+				}
+				applied[i] = len(steps)
+			})
+		}
+		wg.Wait()
+		sum := 0
+		for _, n := range applied {
+			sum += n
+		}
+		if sum != 2 {
+			t.Errorf("%v steps applied, want 2 together", applied)
+		}
+	})
+}
+
+func TestUpFromAnOlderSchema(t *testing.T) {
+	db, ctx := openPostgres(t, testenv.Postgres(t)), t.Context()
+	if _, err := migrator("good", PostgreSQL).Up(ctx, db); err != nil {
+		t.Fatal(err)
+	}
+	longer := migrator("longer", PostgreSQL)
+	if err := longer.Check(ctx, db); !errors.Is(err, ErrSchema) || !strings.Contains(err.Error(), "version 2, this program needs 3") {
+		t.Errorf("%v", err)
+	}
+	if applied, err := longer.Up(ctx, db); err != nil || len(applied) != 1 || applied[0].Name != "third" {
+		t.Errorf("%+v, %v", applied, err)
+	}
+	// And the older program leaves the newer schema alone.
+	older := migrator("good", PostgreSQL)
+	if applied, err := older.Up(ctx, db); err != nil || len(applied) != 0 {
+		t.Errorf("older: %+v, %v", applied, err)
+	}
+	if err := older.Check(ctx, db); err != nil {
+		t.Errorf("older: %v", err)
+	}
+	if steps, err := older.Status(ctx, db); err != nil || len(steps) != 2 {
+		t.Errorf("older: %+v, %v", steps, err)
+	}
+}
+
+func TestUpLeavesNothingOfAFailure(t *testing.T) {
+	db, ctx := openPostgres(t, testenv.Postgres(t)), t.Context()
+	failing := migrator("failing", PostgreSQL)
+	applied, err := failing.Up(ctx, db)
+	if err == nil || applied != nil || !strings.Contains(err.Error(), "migrate test_schema: step 2 broken") {
+		t.Fatalf("%v, %v; want the step named", applied, err)
+	}
+	if err := failing.Check(ctx, db); !errors.Is(err, ErrSchema) {
+		t.Errorf("%v: the version table has stayed", err)
+	}
+	if applied, err := migrator("good", PostgreSQL).Up(ctx, db); err != nil || len(applied) != 2 {
+		t.Errorf("after it: %+v, %v", applied, err)
+	}
+}
+
+func TestMigrationsWithDefectsPanic(t *testing.T) {
+	requirePanic(t, "has no migration 1", func() { migrator("gap", PostgreSQL) })
+	requirePanic(t, "bad migration file first.sql", func() { migrator("misnamed", PostgreSQL) })
+	requirePanic(t, "none", func() { migrator("none", PostgreSQL) })
+}

@@ -1,0 +1,5 @@
+-- For the reader of the plan.
+  -- Indented as well.
+SELECT 1 -- the rest of a line stays
+WHERE note <> '--';
+
