@@ -10,7 +10,6 @@ package correlation
 
 import (
 	"context"
-	"log/slog"
 	"strings"
 
 	"github.com/google/uuid"
@@ -65,42 +64,18 @@ func Valid(id string) bool {
 		!strings.ContainsFunc(id, func(r rune) bool { return r <= ' ' || r > '~' })
 }
 
-// trace reads and writes the headers traceparent and tracestate.
+// traceContext reads and writes the headers traceparent and tracestate.
 // Source: W3C Trace Context, https://www.w3.org/TR/trace-context/.
-var trace propagation.TraceContext
+var traceContext propagation.TraceContext
 
 // InjectTrace writes the trace context of ctx into headers, which must not be
 // nil. Without a valid span in ctx nothing is written.
 func InjectTrace(ctx context.Context, headers map[string]string) {
-	trace.Inject(ctx, propagation.MapCarrier(headers))
+	traceContext.Inject(ctx, propagation.MapCarrier(headers))
 }
 
 // ExtractTrace returns ctx carrying the remote span that headers name, or ctx
 // itself where they name none.
 func ExtractTrace(ctx context.Context, headers map[string]string) context.Context {
-	return trace.Extract(ctx, propagation.MapCarrier(headers))
-}
-
-// LogHandler wraps h so that every record logged with a context carries its
-// correlation and causation ids as correlation_id and causation_id.
-func LogHandler(h slog.Handler) slog.Handler { return logHandler{h} }
-
-type logHandler struct{ slog.Handler }
-
-func (h logHandler) Handle(ctx context.Context, r slog.Record) error {
-	if id := CorrelationID(ctx); id != "" {
-		r.AddAttrs(slog.String("correlation_id", id))
-	}
-	if id := CausationID(ctx); id != "" {
-		r.AddAttrs(slog.String("causation_id", id))
-	}
-	return h.Handler.Handle(ctx, r)
-}
-
-func (h logHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
-	return logHandler{h.Handler.WithAttrs(attrs)}
-}
-
-func (h logHandler) WithGroup(name string) slog.Handler {
-	return logHandler{h.Handler.WithGroup(name)}
+	return traceContext.Extract(ctx, propagation.MapCarrier(headers))
 }
