@@ -46,8 +46,10 @@ type withIDs struct{ slog.Handler }
 func (h withIDs) Handle(_ context.Context, r slog.Record) error {
 	return h.Handler.Handle(WithCorrelationID(context.Background(), "corr"), r)
 }
-func (h withIDs) WithAttrs(attrs []slog.Attr) slog.Handler { return withIDs{h.Handler.WithAttrs(attrs)} }
-func (h withIDs) WithGroup(name string) slog.Handler       { return withIDs{h.Handler.WithGroup(name)} }
+func (h withIDs) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return withIDs{h.Handler.WithAttrs(attrs)}
+}
+func (h withIDs) WithGroup(name string) slog.Handler { return withIDs{h.Handler.WithGroup(name)} }
 
 // The rules of slog for handlers, with ids and without.
 func TestLogHandlerKeepsTheRules(t *testing.T) {
