@@ -32,12 +32,13 @@ type Created struct {
 // id, so that all events of one order keep their order.
 func (o Order) Created() (outbox.Message, error) {
 	msg := outbox.NewMessage(CreatedTopic, nil)
+	msg.ID = o.EventID
 	msg.Type = CreatedType
 	msg.Key = o.ID.String()
 	msg.CorrelationID = o.CorrelationID
 	msg.OccurredAt = o.CreatedAt
 	payload, err := json.Marshal(Created{
-		EventID:       msg.ID,
+		EventID:       o.EventID,
 		EventType:     CreatedType,
 		OccurredAt:    o.CreatedAt.UTC(),
 		CorrelationID: o.CorrelationID,

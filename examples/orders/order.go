@@ -13,7 +13,8 @@ import (
 
 // Order is an order that was placed.
 type Order struct {
-	ID            uuid.UUID    `json:"id" db:"id"`
+	ID            uuid.UUID    `json:"orderId" db:"id"`
+	EventID       uuid.UUID    `json:"eventId" db:"event_id"` // of the event that tells of it
 	CustomerID    string       `json:"customerId" db:"customer_id"`
 	Amount        money.Amount `json:"amount" db:"amount_cents"`
 	CorrelationID string       `json:"correlationId" db:"correlation_id"`
@@ -24,6 +25,7 @@ type Order struct {
 func Place(d Draft, correlationID string) Order {
 	return Order{
 		ID:            uuid.Must(uuid.NewV7()),
+		EventID:       uuid.Must(uuid.NewV7()),
 		CustomerID:    d.CustomerID,
 		Amount:        d.Amount,
 		CorrelationID: correlationID,

@@ -118,7 +118,7 @@ func (s *Orders) place(ctx context.Context, draft orders.Draft) (orders.Order, o
 	// After the commit it does nothing; before it, the error on its way says more.
 	defer func() { _ = tx.Rollback() }()
 	_, err = tx.ExecContext(ctx, s.db.queries.Get("insert_order"),
-		order.ID, order.CustomerID, order.Amount, order.CorrelationID, order.CreatedAt)
+		order.ID, order.EventID, order.CustomerID, order.Amount, order.CorrelationID, order.CreatedAt)
 	if err != nil {
 		return orders.Order{}, outbox.Message{}, fmt.Errorf("insert the order: %w", err)
 	}

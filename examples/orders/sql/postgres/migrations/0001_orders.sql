@@ -2,6 +2,8 @@
 
 CREATE TABLE orders (
   id             uuid        PRIMARY KEY,
+  -- Of the event in the outbox, so that the two can be held against each other.
+  event_id       uuid        NOT NULL UNIQUE,
   customer_id    text        NOT NULL,
   -- Whole cents: money is never a float.
   amount_cents   bigint      NOT NULL,
