@@ -19,7 +19,7 @@ func TestDatabaseOutage(t *testing.T) {
 	msgs := events(600, 20)
 	q := inboxtest.NewQueue()
 	q.Publish(msgs[:300]...)
-	c := consume(t, in, q, record, inbox.ConsumerConfig{Workers: 3, BatchSize: 5, MaxAttempts: 1})
+	c := consume(t, in, q, record, inbox.ConsumerConfig{Workers: 3, BatchSize: 5, Prefetch: 600, MaxAttempts: 1})
 	q.WaitFor(t, "some messages to be applied", func() bool { return len(q.Acked()) > 50 })
 	server.StopImmediate()
 	q.Publish(msgs[300:]...)
