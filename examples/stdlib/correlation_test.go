@@ -10,7 +10,7 @@ func TestCorrelationRunsThrough(t *testing.T) {
 		parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 	)
 	s := startStack(t)
-	tap := s.tap(t)
+	next := s.tap(t)
 	p := s.order(t, "x-correlation-id", id, "traceparent", parent, "tracestate", "vendor=1")
 	if p.CorrelationID != id {
 		t.Errorf("the answer names %q", p.CorrelationID)
@@ -19,7 +19,7 @@ func TestCorrelationRunsThrough(t *testing.T) {
 	if row.CorrelationID != id || row.Headers["traceparent"] != parent || row.Headers["tracestate"] != "vendor=1" {
 		t.Errorf("row %+v", row.Message)
 	}
-	d := <-tap
+	d := next()
 	if d.CorrelationId != id || d.Headers["x-correlation-id"] != id || d.Headers["traceparent"] != parent {
 		t.Errorf("message: property %q, headers %v", d.CorrelationId, d.Headers)
 	}

@@ -51,7 +51,7 @@ func TestOrderAndEventStandOrFallTogether(t *testing.T) {
 				t.Fatalf("%d pairs of order and outbox row written by one transaction, want 1", joined)
 			}
 
-			exec(t, db, c.sabotage)
+			execute(t, db, c.sabotage)
 			res, answer := exchange(t, http.MethodPost, url+"/orders", body)
 			if code, _ := refused(t, c.about, res, answer, http.StatusInternalServerError); code != "internal" {
 				t.Errorf("code %s", code)
@@ -69,9 +69,9 @@ func TestOrderAndEventStandOrFallTogether(t *testing.T) {
 // Behaviour 3: the relay publishes OrderCreated as the contract has it.
 func TestRelayPublishesOrderCreated(t *testing.T) {
 	s := startStack(t)
-	tap := s.tap(t)
+	next := s.tap(t)
 	p := s.order(t)
-	var d = <-tap
+	d := next()
 	if d.Exchange != s.exchange || d.RoutingKey != "order.created" || d.MessageId != p.EventID || d.Type != "OrderCreated" ||
 		d.AppId != "orders" || d.ContentType != "application/json" || d.DeliveryMode != 2 || d.Headers["pulse-key"] != p.OrderID {
 		t.Errorf("message %+v", d)

@@ -7,8 +7,10 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/asimalizada/pulse-events/inbox"
 	"github.com/asimalizada/pulse-events/internal/postgres"
 	"github.com/asimalizada/pulse-events/internal/sqldb"
+	"github.com/asimalizada/pulse-events/outbox"
 )
 
 // readyTimeout bounds the questions to the database.
@@ -36,17 +38,22 @@ type databaseHealth struct {
 }
 
 type relayHealth struct {
-	State         string     `json:"state"` // starting, running, degraded, stopped
-	Since         time.Time  `json:"since"`
-	Connected     bool       `json:"connected"` // to the broker
-	LastError     string     `json:"lastError,omitempty"`
-	Published     int64      `json:"published"` // since the start
-	OldestPending *time.Time `json:"oldestPending,omitempty"`
+	State     string    `json:"state"` // starting, running, degraded, stopped
+	Since     time.Time `json:"since,omitzero"`
+	Connected bool      `json:"connected"` // to the broker
+	LastError string    `json:"lastError,omitempty"`
+	// Messages since the start.
+	Published int64 `json:"published"`
+	Failed    int64 `json:"failed"` // attempts that the broker refused
+	Dead      int64 `json:"dead"`
+	// OldestPending is the age in seconds of the oldest event that should be
+	// out by now.
+	OldestPending float64 `json:"oldestPendingSeconds"`
 }
 
 type consumerHealth struct {
 	State     string    `json:"state"` // starting, running, degraded, stopped
-	Since     time.Time `json:"since"`
+	Since     time.Time `json:"since,omitzero"`
 	Connected bool      `json:"connected"` // to the broker
 	LastError string    `json:"lastError,omitempty"`
 	// Messages since the start.
@@ -85,9 +92,25 @@ func diagnose(err error) databaseHealth {
 	return databaseHealth{"failing", "the database refuses to answer; see the logs"}
 }
 
+func (s *Orders) readiness() readiness {
+	h := s.relay.Health()
+	connected, err := s.publisher.Health()
+	if h.State == outbox.RelayRunning && err != nil {
+		// A relay with nothing to publish does not notice.
+		h.State, h.Since = outbox.RelayDegraded, time.Time{}
+	}
+	return readiness{Service: ordersService, Relay: &relayHealth{
+		State: string(h.State), Since: h.Since.UTC(), Connected: connected, LastError: firstText(err, h.LastError),
+		Published: h.Published, Failed: h.Failed, Dead: h.Dead, OldestPending: h.OldestPending.Seconds(),
+	}}
+}
+
 func (s *Notifications) readiness() readiness {
 	h := s.consumer.Health()
 	connected, err := s.source.Health()
+	if h.State == inbox.Running && err != nil {
+		h.State, h.Since = inbox.Degraded, time.Time{}
+	}
 	return readiness{Service: notificationsService, Consumer: &consumerHealth{
 		State: string(h.State), Since: h.Since.UTC(), Connected: connected, LastError: firstText(err, h.LastError),
 		Applied: h.Applied, Duplicates: h.Duplicates, Retried: h.Retried, SetAside: h.SetAside,

@@ -111,9 +111,9 @@ func TestServeTellsThatTheListenerIsGone(t *testing.T) {
 func TestPanicIsAnErrorOfOurs(t *testing.T) {
 	var logs strings.Builder
 	log := slog.New(slog.NewTextHandler(&logs, nil))
-	h := observe(log, newMux(log, []route{{http.MethodGet, "/", func(http.ResponseWriter, *http.Request) error { panic("hunter2") }}}))
+	h := observe(log, newMux(log, []route{{http.MethodGet, "/panic", func(http.ResponseWriter, *http.Request) error { panic("hunter2") }}}))
 	url, stop, done := serving(t, h, time.Minute)
-	r := <-get(url)
+	r := <-get(url + "/panic")
 	stop()
 	if err := <-done; err != nil {
 		t.Error(err)

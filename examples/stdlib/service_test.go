@@ -182,7 +182,7 @@ func count(t *testing.T, db *sqlx.DB, query string, args ...any) (n int) {
 	return n
 }
 
-func exec(t *testing.T, db *sqlx.DB, statement string) {
+func execute(t *testing.T, db *sqlx.DB, statement string) {
 	t.Helper()
 	if _, err := db.ExecContext(t.Context(), statement); err != nil {
 		t.Fatalf("%s: %v", statement, err)

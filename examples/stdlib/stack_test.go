@@ -2,9 +2,11 @@ package stdlib_test
 
 import (
 	"context"
+	"log/slog"
 	"net/http"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/jmoiron/sqlx"
 	amqp "github.com/rabbitmq/amqp091-go"
@@ -129,7 +131,7 @@ func (s *stack) outboxRow(t *testing.T, eventID string) outbox.Record {
 // deliverAgain publishes further copies of a message.
 func (s *stack) deliverAgain(t *testing.T, msg outbox.Message, copies int) {
 	t.Helper()
-	publisher, err := rabbitmq.NewPublisher(rabbitmq.PublisherConfig{URL: s.amqpURL, Exchange: s.exchange, Producer: "again"})
+	publisher, err := rabbitmq.NewPublisher(rabbitmq.PublisherConfig{URL: s.amqpURL, Exchange: s.exchange, Producer: "again", Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -145,8 +147,9 @@ func (s *stack) deliverAgain(t *testing.T, msg outbox.Message, copies int) {
 	})
 }
 
-// tap returns what goes through the exchange from now on.
-func (s *stack) tap(t *testing.T) <-chan amqp.Delivery {
+// tap returns a function that waits for the next message to go through the
+// exchange from now on.
+func (s *stack) tap(t *testing.T) (next func() amqp.Delivery) {
 	t.Helper()
 	conn, err := amqp.Dial(s.amqpURL)
 	if err != nil {
@@ -168,5 +171,17 @@ func (s *stack) tap(t *testing.T) <-chan amqp.Delivery {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return deliveries
+	return func() amqp.Delivery {
+		t.Helper()
+		select {
+		case d, open := <-deliveries:
+			if !open {
+				t.Fatal("the connection of the tap is lost")
+			}
+			return d
+		case <-time.After(patience):
+			t.Fatalf("nothing went through the exchange in %v", patience)
+		}
+		panic("unreachable")
+	}
 }
