@@ -41,6 +41,9 @@ type Features struct {
 	// Stop makes the broker unreachable until start is called. What queues
 	// hold survives it.
 	Stop func(t *testing.T) (start func())
+	// Block makes the broker take no messages, its connections staying up,
+	// until unblock is called.
+	Block func(t *testing.T) (unblock func())
 }
 
 // recovery is how long a publisher may take to find its broker again.
@@ -66,6 +69,7 @@ func RunPublisherSuite(t *testing.T, h PublisherHarness) {
 		{"Poison", testPoison},
 		{"BrokerStopped", testBrokerStopped},
 		{"BrokerDownAtStart", testBrokerDownAtStart},
+		{"BrokerBlocks", testBrokerBlocks},
 	} {
 		t.Run(c.name, func(t *testing.T) { c.test(t, h) })
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"testing"
+	"time"
 
 	"github.com/asimalizada/pulse-events/outbox"
 )
@@ -57,6 +58,25 @@ func testBrokerDownAtStart(t *testing.T, h PublisherHarness) {
 	err := errors.Join(publish(t, p, msgs)...)
 	wantClass(t, "broker down", err, outbox.ErrUnavailable)
 	start()
+	eventuallyPublish(t, p, msgs)
+	wantAllArrived(t, h, topic, msgs)
+}
+
+func testBrokerBlocks(t *testing.T, h PublisherHarness) {
+	if h.Features.Block == nil {
+		t.Skip("the harness has no Block: a broker short of memory is not tested")
+	}
+	p, topic := h.New(t), newTopic()
+	h.Bind(t, topic)
+	mustPublish(t, p, newMessages(topic, 1))
+	unblock := h.Features.Block(t)
+	msgs := newMessages(topic, 100)
+	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	for _, err := range p.Publish(ctx, msgs) {
+		wantClass(t, "broker blocks", err, outbox.ErrUnavailable)
+	}
+	unblock()
 	eventuallyPublish(t, p, msgs)
 	wantAllArrived(t, h, topic, msgs)
 }

@@ -189,6 +189,10 @@ func TestPublisherSuite(t *testing.T) {
 		proxy.Cut()
 		return proxy.Restore
 	}
+	h.Features.Block = func(t *testing.T) (unblock func()) {
+		proxy.Block("low on memory")
+		return proxy.Restore
+	}
 	outboxtest.RunPublisherSuite(t, h)
 }
 
