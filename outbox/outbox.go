@@ -98,7 +98,8 @@ func (o *Outbox) Migrations(ctx context.Context) ([]Migration, error) {
 func (o *Outbox) CheckSchema(ctx context.Context) error { return o.migrator.Check(ctx, o.db) }
 
 // Schema returns the steps of a dialect's schema without a database, for
-// those who keep migrations in a tool of their own.
+// those who keep migrations in a tool of their own. Run in their order, they
+// leave what Migrate leaves, its history included.
 func Schema(d Dialect) ([]Migration, error) {
 	if err := d.Check(); err != nil {
 		return nil, err

@@ -21,7 +21,7 @@ import (
 type Migration struct {
 	Version   int       // from 1, without gaps
 	Name      string    // the file's name without number and ending
-	SQL       string    // what it runs
+	SQL       string    // what it runs, and the entry in the history
 	AppliedAt time.Time // zero: not applied
 }
 
@@ -60,8 +60,17 @@ func NewMigrator(files embed.FS, root string, d Dialect, versionTable string) *M
 	return m
 }
 
-// Steps returns every migration in order, for printing.
-func (m *Migrator) Steps() []Migration { return slices.Clone(m.steps) }
+// Steps returns every migration in order, for printing. Their SQL also writes
+// the history, so that whoever runs it in another tool is up to date to Check
+// and Up.
+func (m *Migrator) Steps() []Migration {
+	steps := slices.Clone(m.steps)
+	for i, s := range steps {
+		steps[i].SQL = fmt.Sprintf("%s\n%s;\nINSERT INTO %s (version, name) VALUES (%d, '%s');\n",
+			s.SQL, m.versionTable(), m.table, s.Version, s.Name)
+	}
+	return steps
+}
 
 // Up applies what is missing, in one transaction, and returns what it applied:
 // nothing on a schema that is up to date. Processes that migrate at once wait
@@ -108,9 +117,10 @@ func (m *Migrator) versionTable() string {
 		instant = "timestamp"
 	}
 	return `CREATE TABLE IF NOT EXISTS ` + m.table + ` (
-		version    integer PRIMARY KEY,
-		name       text NOT NULL,
-		applied_at ` + instant + ` NOT NULL DEFAULT CURRENT_TIMESTAMP)`
+  version    integer PRIMARY KEY,
+  name       text NOT NULL,
+  applied_at ` + instant + ` NOT NULL DEFAULT CURRENT_TIMESTAMP
+)`
 }
 
 // lock makes concurrent migrations wait for one another until the transaction

@@ -71,6 +71,22 @@ func TestUp(t *testing.T) {
 	})
 }
 
+// The steps as they are printed do the same in another tool.
+func TestStepsRunByOthers(t *testing.T) {
+	eachDatabase(t, func(t *testing.T, d Dialect, db *sqlx.DB) {
+		m := migrator("good", d)
+		for _, s := range m.Steps() {
+			db.MustExec(s.SQL)
+		}
+		if err := m.Check(t.Context(), db); err != nil {
+			t.Error(err)
+		}
+		if applied, err := m.Up(t.Context(), db); err != nil || len(applied) != 0 {
+			t.Errorf("%+v, %v; want nothing to do", applied, err)
+		}
+	})
+}
+
 func TestUpAtOnce(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, d Dialect, db *sqlx.DB) {
 		var wg sync.WaitGroup
