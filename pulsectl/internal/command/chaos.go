@@ -28,7 +28,7 @@ var harmColumns = []console.Column[harm]{
 
 func chaosCommand(env *Env) *cli.Command {
 	return &cli.Command{
-		Name: "chaos", Usage: "break things on purpose, to see that nothing is lost", Category: "CHAOS",
+		Name: "chaos", Usage: "break things on purpose, to see that nothing is lost",
 		Subcommands: []*cli.Command{
 			{
 				Name: "broker-down", Usage: "stop the broker",

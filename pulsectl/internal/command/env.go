@@ -5,6 +5,7 @@ package command
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"os"
 	"strings"
 	"time"
@@ -217,13 +218,16 @@ func unreachable(what string, err error) error {
 		Hint: "check the URL and that the server is up: pulsectl status"}
 }
 
-// Publisher opens a publisher of its own and waits until the broker answers.
+// Publisher opens a publisher of its own. It connects by itself; until then
+// Publish waits for it.
 func (e *Env) Publisher(ctx context.Context) (*outboxrabbit.Publisher, error) {
 	url, err := e.amqpURL()
 	if err != nil {
 		return nil, err
 	}
-	p, err := outboxrabbit.NewPublisher(outboxrabbit.PublisherConfig{URL: url, Producer: "pulsectl"})
+	p, err := outboxrabbit.NewPublisher(outboxrabbit.PublisherConfig{
+		URL: url, Producer: "pulsectl", Logger: slog.New(slog.DiscardHandler), // its errors come back as verdicts
+	})
 	if err != nil {
 		return nil, fail.Usagef("", "--amqp-url: %v", err)
 	}

@@ -18,7 +18,7 @@ var topicNames = []string{"exit-codes", "environment", "output", "guarantees"}
 
 func helpCommand(env *Env) *cli.Command {
 	return &cli.Command{
-		Name: "help", Usage: "explain a topic: " + strings.Join(topicNames, ", "), ArgsUsage: "[TOPIC | COMMAND...]", Category: "META",
+		Name: "help", Usage: "explain a topic: " + strings.Join(topicNames, ", "), ArgsUsage: "[TOPIC | COMMAND...]",
 		Action: func(ctx *cli.Context) error {
 			if !ctx.Args().Present() {
 				return cli.ShowAppHelp(ctx)

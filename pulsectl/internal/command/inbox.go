@@ -24,7 +24,7 @@ func processedColumns(consumer string) []console.Column[inbox.Record] {
 
 func inboxCommand(env *Env) *cli.Command {
 	return &cli.Command{
-		Name: "inbox", Usage: "see what has been applied", Category: "INBOX",
+		Name: "inbox", Usage: "see what has been applied",
 		Subcommands: []*cli.Command{{
 			Name: "ls", Aliases: []string{"list"}, Usage: "list applied events, the newest first",
 			Flags: []cli.Flag{

@@ -36,7 +36,7 @@ var notificationColumns = []console.Column[notification]{
 
 func notificationCommand(env *Env) *cli.Command {
 	return &cli.Command{
-		Name: "notification", Usage: "read notifications through the notifications service", Category: "NOTIFICATIONS",
+		Name: "notification", Usage: "read notifications through the notifications service",
 		Subcommands: []*cli.Command{{
 			Name: "ls", Aliases: []string{"list"}, Usage: "list the notifications of an order: one, however often its event came",
 			Flags: []cli.Flag{&cli.StringFlag{Name: "order", Usage: "order `ID`"}},

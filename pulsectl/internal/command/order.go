@@ -48,7 +48,7 @@ var receiptColumns = []console.Column[receipt]{
 
 func orderCommand(env *Env) *cli.Command {
 	return &cli.Command{
-		Name: "order", Usage: "create and read orders through the orders service", Category: "ORDERS",
+		Name: "order", Usage: "create and read orders through the orders service",
 		Subcommands: []*cli.Command{
 			{
 				Name: "create", Usage: "create an order and, in the same transaction, its event",

@@ -55,7 +55,7 @@ func statusTone(r outbox.Record) console.Tone {
 
 func outboxCommand(env *Env) *cli.Command {
 	return &cli.Command{
-		Name: "outbox", Usage: "see and mend what waits to be published", Category: "OUTBOX",
+		Name: "outbox", Usage: "see and mend what waits to be published",
 		Subcommands: []*cli.Command{
 			outboxListCommand(env),
 			{

@@ -44,7 +44,7 @@ type replayOptions struct {
 func replayCommand(env *Env) *cli.Command {
 	return &cli.Command{
 		Name: "replay", Usage: "publish further copies of messages, with the same event ids: consumers with an inbox skip them",
-		ArgsUsage: "ID... | -", Category: "REPLAY",
+		ArgsUsage: "ID... | -",
 		Flags: []cli.Flag{
 			&cli.IntFlag{Name: "times", Value: 1, Usage: "`N` copies of each"},
 			&cli.DurationFlag{Name: "replay-horizon", Value: replayHorizon, Usage: "refuse events older than `DURATION`: inboxes may have forgotten them"},

@@ -36,6 +36,7 @@ func Run(ctx context.Context, args []string, out *console.IO, getenv func(string
 }
 
 func newApp(env *Env) *cli.App {
+	cli.VersionFlag = &cli.BoolFlag{Name: "version", Usage: "print the version", DisableDefaultText: true} // without -v
 	app := &cli.App{
 		Name:  "pulsectl",
 		Usage: "run, inspect and prove transactional messaging: outbox, inbox, broker",
@@ -60,6 +61,7 @@ func newApp(env *Env) *cli.App {
 			&cli.StringFlag{Name: "notifications-url", Usage: "base `URL` of the notifications service (env PULSE_NOTIFICATIONS_URL)"},
 			&cli.StringFlag{Name: "queue", Value: "order.created", EnvVars: []string{"PULSE_QUEUE"}, Usage: "`NAME` of the queue the inbox reads"},
 			&cli.StringFlag{Name: "consumer", Value: "notifications", EnvVars: []string{"PULSE_CONSUMER"}, Usage: "`NAME` of the consumer in processed_events"},
+			cli.HelpFlag, // the library leaves it out where there is a command help
 		},
 		Before: env.readGlobals,
 		Commands: []*cli.Command{
@@ -189,7 +191,7 @@ func version() string {
 
 func versionCommand(env *Env) *cli.Command {
 	return &cli.Command{
-		Name: "version", Usage: "print the version with its commit", Category: "META",
+		Name: "version", Usage: "print the version with its commit",
 		Action: func(*cli.Context) error {
 			v := struct{ version, goVersion string }{version(), goVersion()}
 			type T = struct{ version, goVersion string }

@@ -45,7 +45,7 @@ var componentColumns = []console.Column[component]{
 
 func statusCommand(env *Env) *cli.Command {
 	return &cli.Command{
-		Name: "status", Usage: "show each part of the stack; exit 5 if one is down", Category: "START HERE",
+		Name: "status", Usage: "show each part of the stack; exit 5 if one is down",
 		Action: func(ctx *cli.Context) error { return env.status(ctx.Context) },
 	}
 }

@@ -27,7 +27,7 @@ type upOptions struct {
 
 func upCommand(env *Env) *cli.Command {
 	return &cli.Command{
-		Name: "up", Usage: "run orders, relay, consumer and notifications in one process", Category: "START HERE",
+		Name: "up", Usage: "run orders, relay, consumer and notifications in one process",
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "stack", Value: string(stack.External), Usage: "`KIND`: external runs on --outbox-db, --inbox-db and --amqp-url"},
 			&cli.StringFlag{Name: "orders-addr", Value: "127.0.0.1:6101", EnvVars: []string{"PULSE_ORDERS_ADDR"}, Usage: "`HOST:PORT` of the orders service"},
@@ -162,7 +162,7 @@ var stateColumns = []console.Column[stack.State]{
 
 func downCommand(env *Env) *cli.Command {
 	return &cli.Command{
-		Name: "down", Usage: "stop the stack that up started; nothing running is success", Category: "START HERE",
+		Name: "down", Usage: "stop the stack that up started; nothing running is success",
 		Flags:  []cli.Flag{timeoutFlag(time.Minute)},
 		Action: func(ctx *cli.Context) error { return env.down(ctx.Context, ctx.Duration("timeout")) },
 	}

@@ -45,7 +45,7 @@ const inboxMemory = 30 * 24 * time.Hour
 
 func verifyCommand(env *Env) *cli.Command {
 	return &cli.Command{
-		Name: "verify", Usage: "prove that nothing was lost or doubled: reconcile orders, outbox, broker, inbox; exit 1 otherwise", Category: "PROVE",
+		Name: "verify", Usage: "prove that nothing was lost or doubled: reconcile orders, outbox, broker, inbox; exit 1 otherwise",
 		Flags: []cli.Flag{
 			timeoutFlag(time.Minute),
 			&cli.StringFlag{Name: "topic", Value: "order.created", Usage: "compare the messages of this `TOPIC`"},

@@ -1,0 +1,178 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+
+	_ "github.com/jackc/pgx/v5/stdlib"
+	"github.com/jmoiron/sqlx"
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/asimalizada/pulse-events/internal/testenv"
+)
+
+func TestMain(m *testing.M) {
+	testenv.Init()
+	testscript.Main(m, map[string]func(){"pulsectl": main})
+}
+
+// Scripts that need no service: usage, help, output, unreachable servers.
+func TestScripts(t *testing.T) {
+	run(t, "testdata/script/local", func(env *testscript.Env) error {
+		// A port that nobody listens on.
+		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return err
+		}
+		env.Setenv("NOWHERE", ln.Addr().String())
+		return ln.Close()
+	})
+}
+
+// Scripts on PostgreSQL and RabbitMQ, each with databases and a virtual host
+// of its own.
+func TestScriptsOnServices(t *testing.T) {
+	outboxDB, broker := testenv.Postgres, testenv.RabbitMQ
+	run(t, "testdata/script/services", func(env *testscript.Env) error {
+		t := env.T().(testing.TB)
+		setServices(env, outboxDB(t), testenv.Postgres(t), broker(t))
+		return nil
+	})
+}
+
+// Scripts that stop and start a broker, which is theirs alone.
+func TestScriptsOnOwnBroker(t *testing.T) {
+	run(t, "testdata/script/outage", func(env *testscript.Env) error {
+		t := env.T().(testing.TB)
+		server := testenv.RabbitMQServer(t)
+		setServices(env, testenv.Postgres(t), testenv.Postgres(t), server.URL())
+		env.Setenv("STOP_CMD", server.StopCommand())
+		env.Setenv("START_CMD", server.StartCommand())
+		return nil
+	})
+}
+
+func setServices(env *testscript.Env, outboxDB, inboxDB, broker string) {
+	env.Setenv("PULSE_OUTBOX_DB", outboxDB)
+	env.Setenv("PULSE_INBOX_DB", inboxDB)
+	env.Setenv("PULSE_AMQP_URL", broker)
+	env.Setenv("PULSE_ORDERS_ADDR", "127.0.0.1:0")
+	env.Setenv("PULSE_NOTIFICATIONS_ADDR", "127.0.0.1:0")
+	// Whatever the script did, no process outlives it.
+	env.Defer(func() {
+		down := exec.Command("pulsectl", "down")
+		down.Env = env.Vars
+		_ = down.Run()
+	})
+}
+
+func run(t *testing.T, dir string, setup func(*testscript.Env) error) {
+	testscript.Run(t, testscript.Params{
+		Dir:                 dir,
+		RequireExplicitExec: true,
+		Setup: func(env *testscript.Env) error {
+			env.Setenv("PULSE_STATE_DIR", filepath.Join(env.WorkDir, "state"))
+			env.Setenv("HOME", env.WorkDir)
+			return setup(env)
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"code": code, "field": field, "let": let, "sql": sqlCommand,
+		},
+	})
+}
+
+// code N command...: the command exits with exactly N.
+func code(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: code N command [argument...]")
+	}
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	got := 0
+	if err := ts.Exec(args[1], args[2:]...); err != nil {
+		exit, ok := errors.AsType[*exec.ExitError](err)
+		if !ok {
+			ts.Fatalf("%v", err)
+		}
+		got = exit.ExitCode()
+	}
+	if got != want {
+		ts.Fatalf("exit code %d, want %d", got, want)
+	}
+}
+
+// field PATH VALUE: the JSON on stdout has that value at the path, such as
+// items.0.status; with ! it has not.
+func field(ts *testscript.TestScript, neg bool, args []string) {
+	if len(args) != 2 {
+		ts.Fatalf("usage: [!] field PATH VALUE")
+	}
+	got := lookUp(ts, args[0])
+	if (got == args[1]) == neg {
+		ts.Fatalf("%s is %q, want it (not: %v) to be %q", args[0], got, neg, args[1])
+	}
+}
+
+// let NAME PATH: the value at the path goes into an environment variable.
+func let(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: let NAME PATH")
+	}
+	ts.Setenv(args[0], lookUp(ts, args[1]))
+}
+
+func lookUp(ts *testscript.TestScript, path string) string {
+	var value any
+	text := ts.ReadFile("stdout")
+	decoder := json.NewDecoder(strings.NewReader(text))
+	decoder.UseNumber()
+	if err := decoder.Decode(&value); err != nil {
+		ts.Fatalf("stdout is no JSON: %v\n%s", err, text)
+	}
+	for key := range strings.SplitSeq(path, ".") {
+		switch v := value.(type) {
+		case map[string]any:
+			inner, found := v[key]
+			if !found {
+				ts.Fatalf("%s: no %q in %s", path, key, text)
+			}
+			value = inner
+		case []any:
+			if key == "length" {
+				value = len(v)
+				continue
+			}
+			i, err := strconv.Atoi(key)
+			if err != nil || i >= len(v) {
+				ts.Fatalf("%s: no element %q in %s", path, key, text)
+			}
+			value = v[i]
+		default:
+			ts.Fatalf("%s: nothing inside %v", path, value)
+		}
+	}
+	if value == nil {
+		return "null"
+	}
+	return fmt.Sprint(value)
+}
+
+// sql VARIABLE STATEMENT: runs a statement in the database whose URL is in
+// the environment variable.
+func sqlCommand(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: sql VARIABLE STATEMENT")
+	}
+	db, err := sqlx.Open("pgx", ts.Getenv(args[0]))
+	ts.Check(err)
+	defer db.Close()
+	_, err = db.Exec(args[1])
+	ts.Check(err)
+}
