@@ -24,9 +24,10 @@
 //
 // Queues are quorum queues unless the configuration says Classic; the type is
 // never guessed, because it cannot be changed later. On quorum queues a due
-// retry is passed on at least once: while the consumer's queue is missing it
-// stays where it is. On classic queues it is passed on at most once: if the
-// queue is missing at that moment, the message is lost.
+// retry is passed on at least once: while the consumer's queue is missing the
+// broker keeps the message, unseen in any depth, and tries again every few
+// minutes. On classic queues it is passed on at most once: if the queue is
+// missing at that moment, the message is lost.
 //
 // The number of attempts is counted in pulse-attempts and not by the broker,
 // whose delivery limit (20 by default on quorum queues from RabbitMQ 4.0)

@@ -19,7 +19,8 @@ type Inspector struct {
 }
 
 // Depths are the numbers of messages in the queues of a source. Messages that
-// are delivered and not yet settled are in none of them.
+// are delivered and not yet settled, or just on their way back from a retry
+// queue, are in none of them.
 type Depths struct {
 	Ready        int // in the queue, to be delivered
 	Retrying     int // in all retry queues together
