@@ -1,8 +1,10 @@
 package orders_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"reflect"
+	"slices"
 	"testing"
 	"time"
 
@@ -17,6 +19,7 @@ func TestCreatedKeepsTheContract(t *testing.T) {
 
 	order := orders.Order{
 		ID:            uuid.MustParse("0198c0de-7a10-7f00-8a44-3e2d1c0b9a87"),
+		EventID:       contract.EventID,
 		CustomerID:    "customer-123",
 		Amount:        7750,
 		CorrelationID: "checkout-4711",
@@ -30,14 +33,10 @@ func TestCreatedKeepsTheContract(t *testing.T) {
 	if err := json.Unmarshal(msg.Payload, &got); err != nil {
 		t.Fatal(err)
 	}
-	if got["eventId"] != msg.ID.String() {
-		t.Errorf("eventId %v, but the message is %s", got["eventId"], msg.ID)
-	}
-	got["eventId"] = want["eventId"]
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("body %v\nwant %v", got, want)
 	}
-	if msg.Topic != "order.created" || msg.Type != "OrderCreated" || msg.Key != order.ID.String() ||
+	if msg.ID != order.EventID || msg.Topic != "order.created" || msg.Type != "OrderCreated" || msg.Key != order.ID.String() ||
 		msg.CorrelationID != order.CorrelationID || !msg.OccurredAt.Equal(order.CreatedAt) {
 		t.Errorf("message %+v", msg)
 	}
@@ -46,8 +45,10 @@ func TestCreatedKeepsTheContract(t *testing.T) {
 func TestPlace(t *testing.T) {
 	draft := orders.Draft{CustomerID: "c", Amount: 1}
 	a, b := orders.Place(draft, "x"), orders.Place(draft, "x")
-	if a.ID == b.ID || a.ID == uuid.Nil {
-		t.Errorf("ids %s and %s", a.ID, b.ID)
+	ids := []uuid.UUID{uuid.Nil, a.ID, a.EventID, b.ID, b.EventID}
+	slices.SortFunc(ids, func(x, y uuid.UUID) int { return bytes.Compare(x[:], y[:]) })
+	if len(slices.Compact(ids)) != 5 {
+		t.Errorf("ids %s", ids)
 	}
 	if a.CustomerID != "c" || a.Amount != 1 || a.CorrelationID != "x" || a.CreatedAt.Location() != time.UTC {
 		t.Errorf("order %+v", a)

@@ -45,7 +45,7 @@ func TestOrderAndEventStandOrFallTogether(t *testing.T) {
 				t.Fatalf("%d %s", status, answer)
 			}
 			p := decode[placed](t, answer)
-			joined := count(t, db, `orders o JOIN outbox_messages m ON m.key = o.id::text AND m.xmin = o.xmin
+			joined := count(t, db, `orders o JOIN outbox_messages m ON m.key = o.id::text AND m.id = o.event_id AND m.xmin = o.xmin
 				WHERE o.id = $1 AND m.id = $2 AND m.correlation_id = $3`, p.OrderID, p.EventID, p.CorrelationID)
 			if joined != 1 {
 				t.Fatalf("%d pairs of order and outbox row written by one transaction, want 1", joined)

@@ -38,7 +38,7 @@ func observe(log *slog.Logger, next http.Handler) http.Handler {
 				slog.String("path", r.URL.Path),
 				slog.Int("status", rec.status),
 				slog.Int64("bytes", rec.bytes),
-				slog.Duration("took", time.Since(started)),
+				slog.Float64("took_ms", float64(time.Since(started).Microseconds())/1000),
 				slog.String("remote", r.RemoteAddr),
 			}, rec.attrs...)...)
 		}()

@@ -105,29 +105,29 @@ func (s *Orders) Close() (err error) {
 }
 
 // place stores the order and its event: both or neither.
-func (s *Orders) place(ctx context.Context, draft orders.Draft) (orders.Order, outbox.Message, error) {
+func (s *Orders) place(ctx context.Context, draft orders.Draft) (orders.Order, error) {
 	order := orders.Place(draft, correlation.CorrelationID(ctx))
 	event, err := order.Created()
 	if err != nil {
-		return orders.Order{}, outbox.Message{}, err
+		return orders.Order{}, err
 	}
 	tx, err := s.db.BeginTxx(ctx, nil)
 	if err != nil {
-		return orders.Order{}, outbox.Message{}, fmt.Errorf("begin: %w", err)
+		return orders.Order{}, fmt.Errorf("begin: %w", err)
 	}
 	// After the commit it does nothing; before it, the error on its way says more.
 	defer func() { _ = tx.Rollback() }()
 	_, err = tx.ExecContext(ctx, s.db.queries.Get("insert_order"),
 		order.ID, order.EventID, order.CustomerID, order.Amount, order.CorrelationID, order.CreatedAt)
 	if err != nil {
-		return orders.Order{}, outbox.Message{}, fmt.Errorf("insert the order: %w", err)
+		return orders.Order{}, fmt.Errorf("insert the order: %w", err)
 	}
 	if err := s.outbox.Enqueue(ctx, tx, event); err != nil {
-		return orders.Order{}, outbox.Message{}, err
+		return orders.Order{}, err
 	}
 	if err := tx.Commit(); err != nil {
-		return orders.Order{}, outbox.Message{}, fmt.Errorf("commit: %w", err)
+		return orders.Order{}, fmt.Errorf("commit: %w", err)
 	}
 	s.relay.Wake()
-	return order, event, nil
+	return order, nil
 }

@@ -35,13 +35,13 @@ func (s *Orders) createOrder(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	order, event, err := s.place(r.Context(), draft)
+	order, err := s.place(r.Context(), draft)
 	if err != nil {
 		return err
 	}
-	annotate(r.Context(), slog.String("order_id", order.ID.String()), slog.String("event_id", event.ID.String()))
+	annotate(r.Context(), slog.String("order_id", order.ID.String()), slog.String("event_id", order.EventID.String()))
 	w.Header().Set("Location", "/orders/"+order.ID.String())
-	return writeJSON(w, http.StatusCreated, placed{order.ID, event.ID, order.CorrelationID})
+	return writeJSON(w, http.StatusCreated, placed{order.ID, order.EventID, order.CorrelationID})
 }
 
 func readDraft(w http.ResponseWriter, r *http.Request) (orders.Draft, error) {

@@ -110,9 +110,9 @@ func TestCreateOrderKeepsAmountsExact(t *testing.T) {
 type placed struct{ OrderID, EventID, CorrelationID string }
 
 type order struct {
-	ID, CustomerID, CorrelationID string
-	Amount                        json.Number
-	CreatedAt                     time.Time
+	OrderID, EventID, CustomerID, CorrelationID string
+	Amount                                      json.Number
+	CreatedAt                                   time.Time
 }
 
 func TestReadOrders(t *testing.T) {
@@ -130,7 +130,7 @@ func TestReadOrders(t *testing.T) {
 		ids = append(ids, p.OrderID)
 		status, body := ask(t, http.MethodGet, url+"/orders/"+p.OrderID, "")
 		got := decode[order](t, body)
-		if status != http.StatusOK || got.ID != p.OrderID || got.CustomerID != "customer-123" || got.Amount.String() != amount ||
+		if status != http.StatusOK || got.OrderID != p.OrderID || got.EventID != p.EventID || got.CustomerID != "customer-123" || got.Amount.String() != amount ||
 			got.CorrelationID != p.CorrelationID || got.CreatedAt.Location() != time.UTC || got.CreatedAt.IsZero() {
 			t.Errorf("order %d %s", status, body)
 		}
@@ -140,7 +140,7 @@ func TestReadOrders(t *testing.T) {
 		status, body := ask(t, http.MethodGet, url+"/orders"+query, "")
 		var got []string
 		for _, o := range decode[[]order](t, body) {
-			got = append(got, o.ID)
+			got = append(got, o.OrderID)
 		}
 		if status != http.StatusOK || !slices.Equal(got, want) {
 			t.Errorf("GET /orders%s: %d %q, want the newest first: %q", query, status, got, want)

@@ -82,7 +82,7 @@ func serve(ctx context.Context, ln net.Listener, h http.Handler, log *slog.Logge
 		return errors.Join(fmt.Errorf("serve %s: %w", ln.Addr(), err), server.Close())
 	case <-ctx.Done():
 	}
-	log.Info("stopping", "address", ln.Addr().String(), "grace", grace)
+	log.Info("stopping", "address", ln.Addr().String(), "grace", grace.String())
 	limit, stop := context.WithTimeout(base, grace)
 	defer stop()
 	err := server.Shutdown(limit)
