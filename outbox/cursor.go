@@ -51,11 +51,17 @@ func (r *reach) advance(seq int64, v view) {
 	}
 }
 
-// settle makes the mark safe once v says so.
-func (r *reach) settle(v view) {
+// look takes the cursor back where v says that rows may have appeared behind
+// it, and reports whether it did. Only then can the mark become safe: what lies
+// before it is read once more.
+func (r *reach) look(v view) (back bool) {
+	if v.late && r.cursor > r.safe {
+		r.cursor, back = r.safe, true
+	}
 	if r.mark.xmax != 0 && v.xmin >= r.mark.xmax {
 		r.safe, r.mark = max(r.safe, r.mark.seq), mark{}
 	}
+	return back
 }
 
 // rewind takes the cursor back to just before seq.

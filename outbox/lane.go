@@ -15,7 +15,7 @@ import (
 type lane struct {
 	relay    *Relay
 	name     string
-	inFlight atomic.Int64 // messages read whose verdicts are not stored
+	inFlight atomic.Int64 // messages handed to the publisher whose verdicts are not stored
 
 	// signal says that something has changed: look again.
 	signal chan struct{}
@@ -42,8 +42,8 @@ type bucket struct {
 	interventions int64
 }
 
-// breath is the least time from one read that left its batch unfilled to the
-// next, so that many a Wake costs few reads.
+// breath is the least time from one read that did not fill its batch to the
+// next, so that many calls of Wake cost few reads.
 const breath = 5 * time.Millisecond
 
 func newLane(r *Relay, name string) *lane {
@@ -57,7 +57,6 @@ func newLane(r *Relay, name string) *lane {
 // run works until taking ends. What it has begun by then it finishes in work,
 // which ends later.
 func (l *lane) run(taking, work context.Context) {
-	l.setRunning(true)
 	defer l.setRunning(false)
 	idle, failures := time.Duration(0), 0
 	for taking.Err() == nil {
@@ -65,6 +64,7 @@ func (l *lane) run(taking, work context.Context) {
 		if !l.relay.outage.wait(taking, l.signal) {
 			continue
 		}
+		began := time.Now()
 		done, err := l.turn(taking, work)
 		if work.Err() != nil {
 			return
@@ -85,7 +85,7 @@ func (l *lane) run(taking, work context.Context) {
 		failures = 0
 		if idle > 0 && l.pause(taking, idle) {
 			idle = 0
-			sleep(taking, breath)
+			sleep(taking, breath-time.Since(began))
 		}
 	}
 }
@@ -125,12 +125,11 @@ func (l *lane) turn(taking, work context.Context) (progress, error) {
 	if b.stale {
 		return progress{again: true}, nil
 	}
-	defer l.inFlight.Store(0)
-	l.inFlight.Store(int64(len(b.rows)))
 	l.send(taking, work, b)
 	if err := l.settle(work, b); err != nil {
 		return progress{}, err
 	}
+	l.inFlight.Store(b.unknown(work))
 	rewound := l.advance(b)
 	return progress{rows: len(b.rows), again: rewound || b.full && b.moved()}, nil
 }
@@ -205,6 +204,12 @@ func (l *lane) setRunning(running bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.running = running
+}
+
+func (l *lane) isRunning() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.running
 }
 
 // offer asks the lane to look at a row behind its cursor; false: it has enough

@@ -49,6 +49,7 @@ type outgoing struct {
 	bucket   int
 	attempts int
 	old      bool    // older than grace
+	handed   bool    // to the publisher
 	verdict  verdict // none: not sent, or nothing is known
 	err      error   // why it failed, is dead, or cannot be decoded
 	behind   bool    // waits for an earlier row of its key that failed
@@ -167,10 +168,7 @@ func (l *lane) place(b *batch, asks []ask, f frame, limit, perBucket int, cut bo
 		if own.interventions != interventions {
 			own.interventions, own.cursor, a.Cursor = interventions, 0, 0
 		}
-		own.settle(b.view)
-		if b.view.late && own.cursor > own.safe {
-			own.cursor, b.stale = own.safe, true
-		}
+		b.stale = own.look(b.view) || b.stale
 		b.asked[a.Bucket] = span{lease: a.lease, from: a.Cursor}
 	}
 	b.full = cut

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"github.com/asimalizada/pulse-events/internal/sqldb"
@@ -25,7 +26,7 @@ type failure struct {
 
 // settle writes every verdict of a batch back in one statement, which the
 // leases fence. While the database does not answer it tries again: sending
-// the messages again would make duplicates. The error is that of work, ended.
+// the messages again would make duplicates. When work ends it tries once more.
 func (l *lane) settle(work context.Context, b *batch) error {
 	var leases []lease
 	included := make(map[int]bool)
@@ -49,23 +50,37 @@ func (l *lane) settle(work context.Context, b *batch) error {
 	}
 	args := []any{jsonText(leases), jsonText(sent), jsonText(failures), l.relay.cfg.Retention == DeleteOnPublish}
 	for tries := 1; ; tries++ {
-		var refused []int64
-		err := l.relay.query(work, &refused, "lane_settle", args...)
-		if err == nil {
+		last := work.Err() != nil
+		refused, err := l.writeBack(work, last, args)
+		switch {
+		case err == nil:
 			b.store(refused)
 			// A write-back that failed may have been carried out all the same; then
 			// the fence refuses the second one.
 			l.relay.monitor.settled(work, b.settlement(tries == 1))
 			return nil
+		case last:
+			return fmt.Errorf("write back: %w", err)
+		case tries == 1 && sqldb.Retryable(err):
+			continue
 		}
-		if work.Err() != nil {
-			return context.Cause(work)
-		}
-		if tries > 1 || !sqldb.Retryable(err) {
-			l.relay.monitor.trouble(work, l.name, fmt.Errorf("write back: %w", sqldb.Schema(err)))
-			sleep(work, retryPause(tries))
-		}
+		l.relay.monitor.trouble(work, l.name, fmt.Errorf("write back: %w", sqldb.Schema(err)))
+		sleep(work, retryPause(tries))
 	}
+}
+
+// lastWriteTimeout bounds the write-back after work has ended.
+const lastWriteTimeout = 2 * time.Second
+
+// writeBack returns the seqs whose verdict was refused.
+func (l *lane) writeBack(work context.Context, last bool, args []any) (refused []int64, err error) {
+	if last {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(work), lastWriteTimeout)
+		defer cancel()
+		work = ctx
+	}
+	err = l.relay.query(work, &refused, "lane_settle", args...)
+	return refused, err
 }
 
 // failure turns a refusal into what is stored of it.
@@ -92,6 +107,20 @@ func (b *batch) store(refused []int64) {
 	for _, row := range b.rows {
 		row.stored = row.verdict != none && !isRefused[row.Seq]
 	}
+}
+
+// unknown returns how many messages were handed over without ever getting a
+// verdict, because work ended.
+func (b *batch) unknown(work context.Context) (n int64) {
+	if work.Err() == nil {
+		return 0
+	}
+	for _, row := range b.rows {
+		if row.handed && row.verdict == none {
+			n++
+		}
+	}
+	return n
 }
 
 func (b *batch) settlement(countFenced bool) (s settlement) {

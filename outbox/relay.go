@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -28,7 +29,8 @@ type Relay struct {
 	monitor *monitor
 }
 
-// ErrRunning: Run was called while it runs.
+// ErrRunning: Run was called while it runs, or a lane of an earlier run still
+// waits for a publisher that ignores its context.
 var ErrRunning = errors.New("relay is running already")
 
 // errShutdown is the cause of contexts cut off when ShutdownTimeout has passed.
@@ -77,6 +79,9 @@ func (r *Relay) Run(ctx context.Context) error {
 		return ErrRunning
 	}
 	defer r.running.Store(false)
+	if slices.ContainsFunc(r.lanes, (*lane).isRunning) {
+		return ErrRunning
+	}
 	r.monitor.restarted()
 	defer r.monitor.stopped()
 
@@ -90,6 +95,7 @@ func (r *Relay) Run(ctx context.Context) error {
 	helpers.Go(func() { r.dueLoop(ctx) })
 	helpers.Go(func() { r.purgeLoop(ctx) })
 	for _, l := range r.lanes {
+		l.setRunning(true)
 		lanes.Go(func() { l.run(ctx, work) })
 	}
 	r.log.InfoContext(ctx, "relay starts", "lanes", r.cfg.Lanes, "batch_size", r.cfg.BatchSize)

@@ -118,8 +118,9 @@ func (l *lane) publish(work context.Context, rows []*outgoing) (unavailable erro
 	defer cancel()
 	msgs := make([]Message, len(rows))
 	for i, row := range rows {
-		msgs[i] = row.Message
+		msgs[i], row.handed = row.Message, true
 	}
+	l.inFlight.Add(int64(len(rows)))
 	results := l.relay.publisher.Publish(ctx, msgs)
 	if len(results) != len(rows) {
 		return fmt.Errorf("publisher gave %d verdicts on %d messages", len(results), len(rows))

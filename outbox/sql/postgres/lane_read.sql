@@ -19,11 +19,14 @@ mine AS MATERIALIZED (
   FROM asked AS a JOIN outbox_leases AS l ON l.bucket = a.bucket AND l.token = a.token
   ORDER BY a.place
 ),
+named AS MATERIALIZED (
+  SELECT m.* FROM outbox_messages AS m
+  WHERE m.seq = ANY (ARRAY(SELECT jsonb_array_elements_text(?::text::jsonb)::bigint))
+),
 strays AS (
   SELECT m.*
-  FROM outbox_messages AS m JOIN mine ON mine.bucket = m.bucket AND m.seq <= mine.cursor
-  WHERE m.seq = ANY (ARRAY(SELECT jsonb_array_elements_text(?::text::jsonb)::bigint))
-    AND m.status = 'pending' AND m.available_at <= clock_timestamp()
+  FROM named AS m JOIN mine ON mine.bucket = m.bucket AND m.seq <= mine.cursor
+  WHERE m.status = 'pending' AND m.available_at <= clock_timestamp()
     AND NOT EXISTS (
       SELECT FROM outbox_messages AS head
       WHERE head.key = m.key AND head.seq < m.seq
