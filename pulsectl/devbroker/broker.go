@@ -1,0 +1,320 @@
+package devbroker
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/url"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/asimalizada/pulse-events/pulsectl/devbroker/internal/journal"
+	"github.com/asimalizada/pulse-events/pulsectl/devbroker/internal/wire"
+)
+
+// shutdownTimeout is how long [Broker.Close] lets clients agree to the end of their connections.
+const shutdownTimeout = 5 * time.Second
+
+// Broker is a running broker. Its methods are safe for concurrent use.
+type Broker struct {
+	cfg     Config
+	log     *slog.Logger
+	store   *store
+	memory  atomic.Int64 // bytes held, roughly
+	blocked atomic.Bool  // publishers must wait; changed under mu
+
+	done       sync.WaitGroup // the goroutines that live as long as the broker
+	clients    sync.WaitGroup // those of connections
+	accepting  sync.WaitGroup // those that accept
+	stopped    chan struct{}  // closed to end the former
+	failed     chan struct{}  // closed when the broker had to give up
+	compacting chan struct{}  // asks for a compaction
+	control    sync.Mutex     // held while going up, down, or away; taken before mu
+
+	mu        sync.Mutex // guards what follows, and all that says so elsewhere
+	addr      net.Addr
+	listener  net.Listener // nil while down
+	closing   bool
+	failure   error
+	conns     map[*conn]struct{}
+	exchanges map[string]*exchange
+	queues    map[string]*queue
+	lastSeq   uint64 // of messages
+	lastQueue uint64 // id
+	lastName  uint64 // of names that the broker gave
+	// What a snapshot would take, about: messages, and definitions.
+	storedBytes, definedBytes int64
+	router                    router
+	faults                    faults
+	unblocked                 chan struct{} // closed when publishers may go on; nil if they may
+	schedule                  schedule
+	rescheduled               chan struct{}
+	dirty                     []*queue   // to be settled before the lock is given up
+	awaiting                  []*channel // those with confirms that wait for the journal
+	taking                    []*queue   // reused by enqueue
+	verdicts                  []verdict  // reused by committed
+}
+
+// Start reads what the data directory holds and starts to listen. ctx bounds only the start; [Broker.Close] or
+// [Broker.Shutdown] ends the broker. The error names every problem of the configuration, the address that is taken, or
+// what is damaged in the data directory.
+func Start(ctx context.Context, cfg Config) (*Broker, error) {
+	cfg = cfg.withDefaults()
+	if err := cfg.check(); err != nil {
+		return nil, err
+	}
+	b := &Broker{
+		cfg: cfg, log: cfg.Logger, stopped: make(chan struct{}), failed: make(chan struct{}),
+		compacting: make(chan struct{}, 1), rescheduled: make(chan struct{}, 1),
+		conns: make(map[*conn]struct{}), exchanges: predeclared(), queues: make(map[string]*queue), faults: make(faults),
+	}
+	b.router = router{exchanges: b.exchanges, queues: b.queues}
+	if err := b.open(ctx); err != nil {
+		return nil, fmt.Errorf("devbroker: %w", err)
+	}
+	if err := b.Up(); err != nil {
+		return nil, errors.Join(err, b.Close())
+	}
+	b.log.Info("listening", "addr", b.Addr(), "data", cmp.Or(cfg.DataDir, "in memory"))
+	return b, nil
+}
+
+// open recovers the state and starts the goroutines that work on it.
+func (b *Broker) open(ctx context.Context) error {
+	b.store = &store{}
+	if b.cfg.DataDir != "" {
+		r := newRecovery(b)
+		j, err := journal.Open(b.cfg.DataDir, func(record []byte) error {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			return r.replay(record)
+		}, b.committed)
+		if err != nil {
+			return err
+		}
+		b.mu.Lock()
+		b.store.journal = j
+		r.finish()
+		b.mu.Unlock()
+		b.done.Go(b.compact)
+	}
+	b.done.Go(b.keepTime)
+	return nil
+}
+
+// Addr returns the address that the broker listens on, or would if it were not down, such as "127.0.0.1:5673".
+func (b *Broker) Addr() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.addr == nil {
+		return b.cfg.Addr
+	}
+	return b.addr.String()
+}
+
+// URL returns what to dial, credentials included, such as "amqp://guest:guest@127.0.0.1:5673/".
+func (b *Broker) URL() string {
+	u := url.URL{Scheme: "amqp", User: url.UserPassword(b.cfg.User, b.cfg.Password), Host: b.Addr(), Path: "/"}
+	if b.cfg.VHost != "/" {
+		u.Path, u.RawPath = "/"+b.cfg.VHost, "/"+url.PathEscape(b.cfg.VHost)
+	}
+	return u.String()
+}
+
+// Done is closed when the broker has given up by itself, because its data directory failed; [Broker.Err] tells why.
+// It stays open after Close.
+func (b *Broker) Done() <-chan struct{} { return b.failed }
+
+// Err returns why the broker gave up, or nil.
+func (b *Broker) Err() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.failure
+}
+
+// Close shuts the broker down, giving clients a few seconds to agree. See [Broker.Shutdown].
+func (b *Broker) Close() error {
+	ctx, cancel := context.WithTimeout(context.Background(), shutdownTimeout)
+	defer cancel()
+	err := b.Shutdown(ctx)
+	if errors.Is(err, context.DeadlineExceeded) {
+		return nil // rude clients were cut off: nothing is lost by that
+	}
+	return err
+}
+
+// Shutdown ends the broker in order: it stops listening, confirms what is stored, closes connections with 320
+// CONNECTION_FORCED, and syncs the journal. Connections that do not end before ctx does are cut, and the error is that
+// of ctx. Nothing of the broker runs after it returned. A second call returns [ErrClosed].
+func (b *Broker) Shutdown(ctx context.Context) error {
+	b.control.Lock()
+	defer b.control.Unlock()
+	b.mu.Lock()
+	if b.closing {
+		b.mu.Unlock()
+		return ErrClosed
+	}
+	b.closing = true
+	b.mu.Unlock()
+
+	err := b.disconnect(ctx, connectionForced("broker forced connection closure with reason 'shutdown'"))
+	close(b.stopped)
+	b.done.Wait()
+	b.log.Info("stopped")
+	return errors.Join(err, b.store.close())
+}
+
+// disconnect stops listening and ends all connections with reason, and those that remain when ctx ends without it. The
+// caller holds control.
+func (b *Broker) disconnect(ctx context.Context, reason error) error {
+	b.mu.Lock()
+	if b.listener != nil {
+		_ = b.listener.Close()
+		b.listener = nil
+	}
+	b.mu.Unlock()
+	b.accepting.Wait()                                              // no connection comes after this
+	if stored := b.lastStored(); b.store.awaitSync(stored) == nil { // if it fails, closing the journal will say so
+		b.committed(stored) // these confirms go out before the connections end
+	}
+	for _, c := range b.connected() {
+		c.force(reason)
+	}
+	ended := make(chan struct{})
+	go func() {
+		b.clients.Wait()
+		close(ended)
+	}()
+	var err error
+	select {
+	case <-ended:
+	case <-ctx.Done():
+		err = ctx.Err()
+		for _, c := range b.connected() {
+			c.cut()
+		}
+		<-ended
+	}
+	return err
+}
+
+func (b *Broker) connected() []*conn {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	conns := make([]*conn, 0, len(b.conns))
+	for c := range b.conns {
+		conns = append(conns, c)
+	}
+	return conns
+}
+
+// forget ends all that a connection has. Further calls do nothing.
+func (b *Broker) forget(c *conn) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if c.gone {
+		return
+	}
+	c.gone = true
+	for _, ch := range c.channels {
+		if ch.content != nil {
+			b.memory.Add(-int64(len(ch.content.body)))
+		}
+		b.endChannel(ch)
+	}
+	clear(c.channels)
+	for _, q := range b.queues {
+		if q.owner == c {
+			b.deleteQueue(q)
+		}
+	}
+	b.settleQueues()
+}
+
+// closeChannel ends all that a channel has, while the connection lives on.
+func (b *Broker) closeChannel(ch *channel) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.endChannel(ch)
+	b.settleQueues()
+}
+
+func (b *Broker) endChannel(ch *channel) {
+	if ch.closed {
+		return
+	}
+	ch.closed = true
+	for _, c := range ch.consumers {
+		b.endConsumer(c)
+	}
+	unacked, _ := ch.settle(0, true) // everything there is
+	b.requeue(unacked)
+}
+
+// feed delivers to a client that has caught up with what was sent to it.
+func (b *Broker) feed(c *conn) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, ch := range c.channels {
+		b.touchConsumersOf(ch)
+	}
+	b.settleQueues()
+}
+
+// beat sends heartbeats to a client as long as it is connected.
+func (b *Broker) beat(c *conn, interval time.Duration) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var next func()
+	next = func() {
+		if !c.gone {
+			c.out.heartbeat()
+			b.later(now()+interval.Milliseconds(), next)
+		}
+	}
+	b.later(now()+interval.Milliseconds(), next)
+}
+
+// vhosted names things as RabbitMQ's error texts do.
+func (b *Broker) queueName(name string) string {
+	return fmt.Sprintf("queue '%s' in vhost '%s'", name, b.cfg.VHost)
+}
+
+func (b *Broker) exchangeName(name string) string {
+	return fmt.Sprintf("exchange '%s' in vhost '%s'", name, b.cfg.VHost)
+}
+
+// awaitUnblocked holds a publisher back while an alarm is on, and tells the client so.
+func (c *conn) awaitUnblocked() error {
+	for c.b.blocked.Load() {
+		c.b.mu.Lock()
+		unblocked := c.b.unblocked
+		if unblocked != nil && !c.toldBlocked && c.canBlock {
+			c.toldBlocked = true
+			c.out.method(0, &wire.ConnectionBlocked{Reason: c.b.blockReason()})
+		}
+		c.b.mu.Unlock()
+		if unblocked == nil {
+			return nil
+		}
+		select {
+		case <-unblocked:
+		case <-c.quit:
+			c.interrupt.Lock()
+			defer c.interrupt.Unlock()
+			return c.forced
+		}
+	}
+	return nil
+}
+
+func (b *Broker) lastStored() journal.Position {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.store.last
+}

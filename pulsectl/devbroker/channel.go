@@ -1,0 +1,127 @@
+package devbroker
+
+import (
+	"slices"
+
+	"github.com/asimalizada/pulse-events/pulsectl/devbroker/internal/wire"
+)
+
+// channel is one channel of a connection. Its connection's reading goroutine alone uses the fields above the line; the
+// broker's lock guards those below.
+type channel struct {
+	id        uint16
+	conn      *conn
+	closing   bool    // closed by the broker; the client has not answered yet
+	content   *upload // message being received
+	lastQueue string  // the queue declared last, which an empty name stands for
+
+	confirming bool   // in confirm mode
+	published  uint64 // messages since then: the tag of the last one
+
+	// ---
+
+	closed    bool
+	consumers map[string]*consumer
+	confirms  confirms
+	lastTag   uint64     // of deliveries
+	unacked   []delivery // by tag; acknowledged ones stay until they are at an end
+	settled   int        // how many of them are acknowledged
+
+	prefetch       uint16 // for consumers to come
+	globalPrefetch uint16 // for all consumers together; 0: no limit
+	outstanding    int    // deliveries to consumers that await an acknowledgement
+}
+
+// delivery is a message handed out that awaits its acknowledgement.
+type delivery struct {
+	tag      uint64
+	queue    *queue
+	entry    *entry    // nil once it is settled
+	consumer *consumer // nil for basic.get
+}
+
+// consumer is a subscription of a channel to a queue.
+type consumer struct {
+	tag              string
+	channel          *channel
+	queue            *queue
+	noAck, exclusive bool
+	priority         int64
+	prefetch         uint16 // 0: no limit
+	outstanding      int
+}
+
+// hasRoom tells whether the consumer can take one delivery more.
+func (c *consumer) hasRoom() bool {
+	ch := c.channel
+	if !c.noAck {
+		if c.prefetch > 0 && c.outstanding >= int(c.prefetch) {
+			return false
+		}
+		if ch.globalPrefetch > 0 && ch.outstanding >= int(ch.globalPrefetch) {
+			return false
+		}
+	}
+	return !ch.conn.out.full()
+}
+
+// track notes a delivery that must be acknowledged and returns it.
+func (ch *channel) track(q *queue, e *entry, c *consumer) {
+	ch.unacked = append(ch.unacked, delivery{tag: ch.lastTag, queue: q, entry: e, consumer: c})
+	q.unacked++
+	if c != nil {
+		c.outstanding++
+		ch.outstanding++
+	}
+}
+
+// settle takes the delivery of this tag off the channel's books, or with multiple all up to it, and returns them in
+// order. Tag 0 with multiple means all there are.
+func (ch *channel) settle(tag uint64, multiple bool) ([]delivery, error) {
+	from, to := 0, len(ch.unacked)
+	if tag != 0 || !multiple {
+		at, ok := slices.BinarySearchFunc(ch.unacked, tag, func(d delivery, tag uint64) int {
+			return int(int64(d.tag) - int64(tag))
+		})
+		if !ok || ch.unacked[at].entry == nil {
+			return nil, preconditionFailed("unknown delivery tag %d", tag)
+		}
+		if to = at + 1; !multiple {
+			from = at
+		}
+	}
+	settled := make([]delivery, 0, to-from)
+	for i := from; i < to; i++ {
+		d := &ch.unacked[i]
+		if d.entry == nil {
+			continue
+		}
+		settled = append(settled, *d)
+		d.entry = nil
+		ch.settled++
+		d.queue.unacked--
+		if c := d.consumer; c != nil {
+			c.outstanding--
+			ch.outstanding--
+		}
+	}
+	ch.trim()
+	return settled, nil
+}
+
+// trim drops settled deliveries at the front, and all of them once they are the greater part.
+func (ch *channel) trim() {
+	front := 0
+	for front < len(ch.unacked) && ch.unacked[front].entry == nil {
+		front++
+	}
+	ch.unacked = ch.unacked[front:]
+	ch.settled -= front
+	if ch.settled > 64 && ch.settled > len(ch.unacked)/2 {
+		ch.unacked = slices.DeleteFunc(ch.unacked, func(d delivery) bool { return d.entry == nil })
+		ch.settled = 0
+	}
+}
+
+// send queues a method for the client. The broker's lock need not be held, but orders what is sent under it.
+func (ch *channel) send(m wire.Method) { ch.conn.out.method(ch.id, m) }

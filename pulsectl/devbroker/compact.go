@@ -1,0 +1,169 @@
+package devbroker
+
+import (
+	"cmp"
+	"slices"
+
+	"github.com/asimalizada/pulse-events/pulsectl/devbroker/internal/journal"
+)
+
+// compactionSlack is how much the journal may take beyond twice of what matters before it is compacted, in bytes.
+const compactionSlack = 8 << 20
+
+// afterCommit looks after the journal each time it has written: is it well, and is it too long? The caller holds the
+// lock.
+func (b *Broker) afterCommit() {
+	if b.store.journal == nil {
+		return // still opening
+	}
+	if err := b.store.journal.Err(); err != nil {
+		b.giveUp(err)
+		return
+	}
+	if b.tooLong() {
+		select {
+		case b.compacting <- struct{}{}:
+		default: // asked already
+		}
+	}
+}
+
+// tooLong tells whether the journal is to be compacted. The caller holds the lock.
+func (b *Broker) tooLong() bool {
+	return b.store.journal.Size() > 2*(b.storedBytes+b.definedBytes)+compactionSlack
+}
+
+// giveUp ends the service when nothing can be promised any more: no confirm will be sent, and clients learn why.
+func (b *Broker) giveUp(err error) {
+	if b.failure != nil {
+		return
+	}
+	b.failure = err
+	close(b.failed)
+	b.log.Error("giving up: the data directory failed", "error", err)
+	if b.listener != nil {
+		_ = b.listener.Close()
+	}
+	for c := range b.conns {
+		c.force(internalError("the broker's data directory failed"))
+	}
+}
+
+// compact is the goroutine that compacts the journal when asked to.
+func (b *Broker) compact() {
+	for {
+		select {
+		case <-b.compacting:
+		case <-b.stopped:
+			return
+		}
+		if err := b.snapshot(); err != nil {
+			// The journal goes on as it is, only longer; if it is the disk, the journal will notice by itself.
+			b.log.Error("compacting the journal", "error", err)
+		}
+	}
+}
+
+// held is an entry as a snapshot sees it.
+type held struct {
+	msg *message
+	holder
+}
+
+// snapshot replaces the journal by what matters now. Messages do not change, so that only the references to them are
+// collected under the lock, and the writing goes on beside everything else.
+func (b *Broker) snapshot() error {
+	b.mu.Lock()
+	if !b.tooLong() {
+		b.mu.Unlock()
+		return nil
+	}
+	s, err := b.store.journal.BeginSnapshot()
+	if err != nil {
+		b.mu.Unlock()
+		return err
+	}
+	scratch := &store{} // builds records in a buffer of its own
+	definitions := b.definitions(scratch)
+	entries := b.durableEntries()
+	b.mu.Unlock()
+
+	for _, record := range definitions {
+		if err := s.Append(record); err != nil {
+			s.Abort()
+			return err
+		}
+	}
+	if err := appendMessages(s, scratch, entries); err != nil {
+		s.Abort()
+		return err
+	}
+	return s.Commit()
+}
+
+// appendMessages writes each message once, with all that hold it.
+func appendMessages(s *journal.Snapshot, scratch *store, entries []held) error {
+	slices.SortFunc(entries, func(x, y held) int { return cmp.Compare(x.msg.seq, y.msg.seq) })
+	var holders []holder
+	for i, e := range entries {
+		holders = append(holders, e.holder)
+		if i+1 < len(entries) && entries[i+1].msg == e.msg {
+			continue
+		}
+		record := scratch.heldRecord(e.msg, holders)
+		scratch.buf = record[:0]
+		if err := s.Append(record); err != nil {
+			return err
+		}
+		holders = holders[:0]
+	}
+	return nil
+}
+
+// definitions returns the records of all durable exchanges, queues and bindings. The caller holds the lock.
+func (b *Broker) definitions(scratch *store) (records [][]byte) {
+	add := func(r recordWriter) { records = append(records, slices.Clone(r)) }
+	for _, x := range b.exchanges {
+		if x.durable && x.name != "" && !reserved(x.name) {
+			add(scratch.exchangeRecord(x))
+		}
+	}
+	for _, q := range b.queues {
+		if q.stored() {
+			add(scratch.queueRecord(q))
+		}
+	}
+	for _, x := range b.exchanges {
+		for _, bound := range x.bindings {
+			if bound.durable() {
+				add(scratch.bindingRecord(recordBinding, bound))
+			}
+		}
+	}
+	return records
+}
+
+// durableEntries returns what is ready, delivered, or on its way to the dead letters. The caller holds the lock.
+func (b *Broker) durableEntries() (entries []held) {
+	add := func(q *queue, e *entry) {
+		if e.durable && !q.deleted {
+			entries = append(entries, held{msg: e.msg, holder: holder{queue: q.id, deliveries: e.deliveries}})
+		}
+	}
+	for _, q := range b.queues {
+		q.all(func(e *entry) { add(q, e) })
+		for _, letter := range q.stuck {
+			add(q, letter.entry)
+		}
+	}
+	for c := range b.conns {
+		for _, ch := range c.channels {
+			for _, d := range ch.unacked {
+				if d.entry != nil {
+					add(d.queue, d.entry)
+				}
+			}
+		}
+	}
+	return entries
+}

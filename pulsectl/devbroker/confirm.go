@@ -1,0 +1,139 @@
+package devbroker
+
+import (
+	"slices"
+
+	"github.com/asimalizada/pulse-events/pulsectl/devbroker/internal/journal"
+	"github.com/asimalizada/pulse-events/pulsectl/devbroker/internal/wire"
+)
+
+// confirms is what a channel owes its publisher. The broker's lock guards it.
+type confirms struct {
+	settled  uint64              // every tag up to here has its verdict
+	ahead    map[uint64]struct{} // tags beyond that have theirs, too
+	awaiting []awaited           // by position
+	gap      bool                // a fault swallowed a confirm: no confirm may ever cover it
+	withheld []verdict           // by a fault
+}
+
+// awaited is a confirm that waits for the journal.
+type awaited struct {
+	stored journal.Position
+	tag    uint64
+}
+
+// verdict is a confirm or its refusal.
+type verdict struct {
+	tag  uint64
+	nack bool
+}
+
+// confirmPublish answers a publish, or notes to do so once the journal has it.
+func (b *Broker) confirmPublish(ch *channel, tag uint64, out outcome) {
+	if out.stored == 0 || out.refused {
+		b.answer(ch, []verdict{{tag: tag, nack: out.refused}})
+		return
+	}
+	if len(ch.confirms.awaiting) == 0 {
+		b.awaiting = append(b.awaiting, ch)
+	}
+	ch.confirms.awaiting = append(ch.confirms.awaiting, awaited{stored: out.stored, tag: tag})
+}
+
+// committed is called by the journal: everything up to synced is on disk.
+func (b *Broker) committed(synced journal.Position) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	still := b.awaiting[:0]
+	for _, ch := range b.awaiting {
+		b.verdicts = ch.confirms.ripe(b.verdicts[:0], synced)
+		b.answer(ch, b.verdicts)
+		if len(ch.confirms.awaiting) > 0 {
+			still = append(still, ch)
+		}
+	}
+	clear(b.awaiting[len(still):])
+	b.awaiting = still
+	b.afterCommit()
+}
+
+// ripe takes off the confirms that the journal has caught up with and appends them to dst.
+func (c *confirms) ripe(dst []verdict, synced journal.Position) []verdict {
+	n := 0
+	for n < len(c.awaiting) && c.awaiting[n].stored <= synced {
+		dst = append(dst, verdict{tag: c.awaiting[n].tag})
+		n++
+	}
+	if c.awaiting = c.awaiting[n:]; len(c.awaiting) == 0 {
+		c.awaiting = nil
+	}
+	return dst
+}
+
+// answer sends verdicts, unless a fault has other plans with them. The slice is the caller's again afterwards.
+func (b *Broker) answer(ch *channel, verdicts []verdict) {
+	if n := b.faults.spend(FaultDropConfirms, len(verdicts)); n > 0 {
+		ch.confirms.gap = true
+		for _, v := range verdicts[:n] {
+			ch.confirms.settle(v.tag)
+		}
+		verdicts = verdicts[n:]
+	}
+	if n := b.faults.spend(FaultWithholdConfirms, len(verdicts)); n > 0 {
+		ch.confirms.withheld = append(ch.confirms.withheld, verdicts[:n]...)
+		verdicts = verdicts[n:]
+	}
+	if delay := b.faults.delay(FaultDelayConfirms); delay > 0 && len(verdicts) > 0 {
+		late := slices.Clone(verdicts[:b.faults.spend(FaultDelayConfirms, len(verdicts))])
+		verdicts = verdicts[len(late):]
+		b.later(now()+delay, func() { ch.sendVerdicts(late) })
+	}
+	ch.sendVerdicts(verdicts)
+}
+
+// sendVerdicts sends verdicts, neighbours of a kind in one method.
+func (ch *channel) sendVerdicts(verdicts []verdict) {
+	if ch.closed {
+		return
+	}
+	c := &ch.confirms
+	for i := 0; i < len(verdicts); {
+		v := verdicts[i]
+		run := 1
+		// "multiple" speaks for every earlier tag, so that it may only be said if none is left out.
+		if v.tag == c.settled+1 && !c.gap {
+			for i+run < len(verdicts) && verdicts[i+run] == (verdict{tag: v.tag + uint64(run), nack: v.nack}) {
+				run++
+			}
+		}
+		last := v.tag + uint64(run) - 1
+		if v.nack {
+			ch.send(&wire.BasicNack{DeliveryTag: last, Multiple: run > 1})
+		} else {
+			ch.send(&wire.BasicAck{DeliveryTag: last, Multiple: run > 1})
+		}
+		for _, v := range verdicts[i : i+run] {
+			c.settle(v.tag)
+		}
+		i += run
+	}
+}
+
+// settle notes that a tag has its verdict.
+func (c *confirms) settle(tag uint64) {
+	if tag != c.settled+1 {
+		if c.ahead == nil {
+			c.ahead = make(map[uint64]struct{})
+		}
+		c.ahead[tag] = struct{}{}
+		return
+	}
+	c.settled++
+	for len(c.ahead) > 0 {
+		if _, ok := c.ahead[c.settled+1]; !ok {
+			return
+		}
+		delete(c.ahead, c.settled+1)
+		c.settled++
+	}
+}

@@ -1,0 +1,148 @@
+package devbroker
+
+import (
+	"crypto/rand"
+
+	"github.com/asimalizada/pulse-events/pulsectl/devbroker/internal/wire"
+)
+
+// qos sets the limit for consumers to come or, if global, the one that all consumers of the channel share.
+func (b *Broker) qos(ch *channel, m *wire.BasicQos) error {
+	if m.PrefetchSize != 0 {
+		return notImplemented("prefetch_size!=0 (%d)", m.PrefetchSize)
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if m.Global {
+		ch.globalPrefetch = m.PrefetchCount
+		b.touchConsumersOf(ch)
+		b.settleQueues()
+	} else {
+		ch.prefetch = m.PrefetchCount
+	}
+	ch.send(&wire.BasicQosOk{})
+	return nil
+}
+
+// consume subscribes the channel to a queue.
+func (b *Broker) consume(ch *channel, m *wire.BasicConsume) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if m.Queue == "amq.rabbitmq.reply-to" {
+		return notImplemented("direct reply-to (%s) is not supported by devbroker", m.Queue)
+	}
+	q, err := b.queueFor(ch, m.Queue)
+	if err != nil {
+		return err
+	}
+	if m.ConsumerTag == "" {
+		m.ConsumerTag = "amq.ctag-" + rand.Text()
+	}
+	var priority int64
+	if v, ok := m.Arguments["x-priority"]; ok {
+		if priority, ok = integer(v); !ok {
+			return preconditionFailed("invalid arg 'x-priority' for %s: \"expected integer, got %s\"", q.what, fieldType(v))
+		}
+	}
+	switch {
+	case ch.consumers[m.ConsumerTag] != nil:
+		return notAllowed("attempt to reuse consumer tag '%s'", m.ConsumerTag)
+	case q.exclusiveUse, m.Exclusive && (len(q.consumers) > 0 || q.settings.singleActiveConsumer):
+		return accessRefused("%s in exclusive use", q.what)
+	case q.settings.quorum && ch.globalPrefetch > 0:
+		return notImplemented("%s does not support global qos", q.what)
+	}
+	if err := b.reserve(consumerOverhead); err != nil {
+		return err
+	}
+	c := &consumer{
+		tag: m.ConsumerTag, channel: ch, queue: q, noAck: m.NoAck, exclusive: m.Exclusive,
+		priority: priority, prefetch: ch.prefetch,
+	}
+	ch.consumers[c.tag] = c
+	q.addConsumer(c)
+	if !m.NoWait {
+		ch.send(&wire.BasicConsumeOk{ConsumerTag: c.tag})
+	}
+	b.touch(q)
+	b.settleQueues()
+	return nil
+}
+
+// cancel ends a subscription. One that does not exist has ended already.
+func (b *Broker) cancel(ch *channel, m *wire.BasicCancel) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if c := ch.consumers[m.ConsumerTag]; c != nil {
+		b.endConsumer(c)
+	}
+	if !m.NoWait {
+		ch.send(&wire.BasicCancelOk{ConsumerTag: m.ConsumerTag})
+	}
+	b.settleQueues()
+	return nil
+}
+
+// get hands out one message on request.
+func (b *Broker) get(ch *channel, m *wire.BasicGet) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	q, err := b.queueFor(ch, m.Queue)
+	if err != nil {
+		return err
+	}
+	q.usedAt = now()
+	for e := q.head(); e != nil && e.expires != 0 && e.expires <= q.usedAt; e = q.head() {
+		b.deadLetter(q, q.pop(), deathExpired)
+	}
+	if q.ready() == 0 {
+		ch.send(&wire.BasicGetEmpty{})
+	} else {
+		e := q.pop()
+		ch.lastTag++
+		reply := &wire.BasicGetOk{
+			DeliveryTag: ch.lastTag, Redelivered: e.deliveries > 0, Exchange: e.msg.exchange, RoutingKey: e.msg.key,
+			MessageCount: uint32(q.ready()),
+		}
+		props := q.propsFor(e)
+		b.handOut(ch, q, e, nil, m.NoAck)
+		ch.conn.out.content(ch.id, reply, props, e.msg.body)
+	}
+	b.touch(q)
+	b.settleQueues()
+	return nil
+}
+
+// settleDeliveries ends deliveries up to a tag in the given way.
+func (b *Broker) settleDeliveries(ch *channel, tag uint64, multiple bool, how func([]delivery)) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	settled, err := ch.settle(tag, multiple)
+	if err != nil {
+		return err
+	}
+	how(settled)
+	b.settleQueues()
+	return nil
+}
+
+func (b *Broker) refuseDeliveries(ch *channel, tag uint64, multiple, requeue bool) error {
+	if requeue {
+		return b.settleDeliveries(ch, tag, multiple, b.requeue)
+	}
+	return b.settleDeliveries(ch, tag, multiple, b.reject)
+}
+
+// recoverDeliveries queues again all that the channel has not acknowledged.
+func (b *Broker) recoverDeliveries(ch *channel, requeue, answer bool) error {
+	if !requeue {
+		return notImplemented("requeue=false")
+	}
+	if err := b.settleDeliveries(ch, 0, true, b.requeue); err != nil {
+		return err
+	}
+	if answer {
+		ch.send(&wire.BasicRecoverOk{})
+	}
+	return nil
+}

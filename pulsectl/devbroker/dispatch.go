@@ -1,0 +1,198 @@
+package devbroker
+
+import (
+	"errors"
+
+	"github.com/asimalizada/pulse-events/pulsectl/devbroker/internal/wire"
+)
+
+// handle acts on one frame. An error ends the connection.
+func (c *conn) handle(f wire.Frame) error {
+	switch f.Type {
+	case wire.FrameHeartbeat:
+		return nil
+	case wire.FrameMethod:
+	default:
+		return c.handleContent(f)
+	}
+	m, err := wire.ParseMethod(f.Payload)
+	var unknown *wire.ErrUnknownMethod
+	switch {
+	case errors.As(err, &unknown):
+		return notImplemented("%v", err)
+	case err != nil:
+		return syntaxError("%v", err)
+	case f.Channel == 0:
+		return c.handleConnection(m)
+	case f.Channel > c.channelMax:
+		return channelError("channel %d is beyond the agreed maximum of %d", f.Channel, c.channelMax)
+	}
+	ch := c.channels[f.Channel]
+	if ch == nil {
+		if _, ok := m.(*wire.ChannelOpen); !ok {
+			return channelError("expected 'channel.open'")
+		}
+		return c.openChannel(f.Channel)
+	}
+	return c.raise(ch, m.ID(), ch.handle(m))
+}
+
+// raise closes the channel for an error that concerns it alone, and passes on what concerns the connection.
+func (c *conn) raise(ch *channel, method uint32, err error) error {
+	var e *exception
+	if !errors.As(err, &e) || e.hard {
+		return err
+	}
+	c.log.Info("closing channel", "channel", ch.id, "error", e)
+	c.b.closeChannel(ch)
+	ch.closing, ch.content = true, nil
+	ch.send(&wire.ChannelClose{
+		ReplyCode: e.code, ReplyText: e.text, ClassID: uint16(method >> 16), MethodID: uint16(method),
+	})
+	return nil
+}
+
+func (c *conn) handleConnection(m wire.Method) error {
+	switch m.(type) {
+	case *wire.ConnectionClose:
+		c.b.forget(c)
+		c.out.method(0, &wire.ConnectionCloseOk{})
+		return errClientClosed
+	case *wire.ConnectionUpdateSecret:
+		return notImplemented("connection.update-secret is not supported by devbroker")
+	}
+	return commandInvalid("%s on channel 0", wire.Name(m.ID()))
+}
+
+// openChannel opens a channel that is not open.
+func (c *conn) openChannel(id uint16) error {
+	ch := &channel{id: id, conn: c, consumers: make(map[string]*consumer)}
+	c.b.mu.Lock()
+	c.channels[id] = ch
+	c.b.mu.Unlock()
+	ch.send(&wire.ChannelOpenOk{})
+	return nil
+}
+
+// drop forgets a channel once both sides have closed it.
+func (c *conn) drop(ch *channel) {
+	c.b.mu.Lock()
+	delete(c.channels, ch.id)
+	c.b.mu.Unlock()
+}
+
+// handleContent takes in header and body frames.
+func (c *conn) handleContent(f wire.Frame) error {
+	ch := c.channels[f.Channel]
+	switch {
+	case ch == nil:
+		return channelError("content on channel %d, which is not open", f.Channel)
+	case ch.closing:
+		return nil
+	case ch.content == nil, (f.Type == wire.FrameHeader) == ch.content.started:
+		return unexpectedFrame("expected method frame, got frame of type %d instead", f.Type)
+	}
+	u := ch.content
+	if f.Type == wire.FrameHeader {
+		if err := u.header(f.Payload, c.b.cfg.MaxMessageSize); err != nil {
+			return c.raise(ch, u.method.ID(), err)
+		}
+	} else {
+		if uint64(len(u.body)+len(f.Payload)) > u.size {
+			return frameError("body of more than the %d bytes announced", u.size)
+		}
+		if err := c.b.reserve(len(f.Payload)); err != nil {
+			return err
+		}
+		u.body = append(u.body, f.Payload...)
+	}
+	if !u.complete() {
+		return nil
+	}
+	ch.content = nil
+	c.b.store.throttle()
+	c.b.memory.Add(-int64(len(u.body))) // from now on it counts as a message, if it becomes one
+	return c.raise(ch, u.method.ID(), c.b.publish(ch, u))
+}
+
+// handle acts on a method of an open channel.
+func (ch *channel) handle(m wire.Method) error {
+	if ch.closing {
+		switch m.(type) {
+		case *wire.ChannelClose:
+			ch.send(&wire.ChannelCloseOk{})
+		case *wire.ChannelCloseOk:
+			ch.conn.drop(ch)
+		}
+		return nil
+	}
+	if ch.content != nil {
+		return unexpectedFrame("expected content header or body, got %s", wire.Name(m.ID()))
+	}
+	b := ch.conn.b
+	switch m := m.(type) {
+	case *wire.BasicPublish:
+		return ch.beginPublish(m)
+	case *wire.BasicAck:
+		return b.settleDeliveries(ch, m.DeliveryTag, m.Multiple, b.acknowledge)
+	case *wire.BasicNack:
+		return b.refuseDeliveries(ch, m.DeliveryTag, m.Multiple, m.Requeue)
+	case *wire.BasicReject:
+		return b.refuseDeliveries(ch, m.DeliveryTag, false, m.Requeue)
+	case *wire.BasicQos:
+		return b.qos(ch, m)
+	case *wire.BasicConsume:
+		return b.consume(ch, m)
+	case *wire.BasicCancel:
+		return b.cancel(ch, m)
+	case *wire.BasicCancelOk:
+		return nil // the answer to a cancellation of ours
+	case *wire.BasicGet:
+		return b.get(ch, m)
+	case *wire.BasicRecover:
+		return b.recoverDeliveries(ch, m.Requeue, true)
+	case *wire.BasicRecoverAsync:
+		return b.recoverDeliveries(ch, m.Requeue, false)
+	case *wire.QueueDeclare, *wire.QueueBind, *wire.QueueUnbind, *wire.QueuePurge, *wire.QueueDelete,
+		*wire.ExchangeDeclare, *wire.ExchangeDelete, *wire.ExchangeBind, *wire.ExchangeUnbind:
+		return b.handleTopology(ch, m)
+	case *wire.ConfirmSelect:
+		ch.confirming = true
+		if !m.NoWait {
+			ch.send(&wire.ConfirmSelectOk{})
+		}
+		return nil
+	case *wire.ChannelFlow:
+		if !m.Active {
+			return notImplemented("active=false")
+		}
+		ch.send(&wire.ChannelFlowOk{Active: true})
+		return nil
+	case *wire.ChannelOpen:
+		return channelError("second 'channel.open' seen")
+	case *wire.ChannelClose:
+		b.closeChannel(ch)
+		ch.conn.drop(ch)
+		ch.send(&wire.ChannelCloseOk{})
+		return nil
+	case *wire.TxSelect, *wire.TxCommit, *wire.TxRollback:
+		return notImplemented("transactions (%s) are not supported by devbroker; use confirm.select", wire.Name(m.ID()))
+	}
+	return commandInvalid("%s is not for a client to send", wire.Name(m.ID()))
+}
+
+// beginPublish starts to receive a message.
+func (ch *channel) beginPublish(m *wire.BasicPublish) error {
+	if m.Immediate {
+		return notImplemented("immediate=true")
+	}
+	if err := ch.conn.awaitUnblocked(); err != nil {
+		return err
+	}
+	ch.content = &upload{method: m}
+	if ch.confirming {
+		ch.published++
+		ch.content.tag = ch.published
+	}
+	return nil
+}

@@ -1,0 +1,52 @@
+// Package devbroker is an AMQP 0-9-1 broker inside your process, for development and tests. It is not for production:
+// it keeps every message in memory, has one user, no TLS, no cluster, and no operator's tools. What it does, it does
+// as RabbitMQ does, so that the client code that runs against it is the client code that runs in production.
+//
+// In a test:
+//
+//	broker := devbroker.NewTest(t)
+//	conn, err := amqp.Dial(broker.URL())
+//
+// In a program, with messages that survive a restart:
+//
+//	broker, err := devbroker.Start(ctx, devbroker.Config{DataDir: dir})
+//	defer broker.Close()
+//
+// # What is there
+//
+// Exchanges (direct, fanout, topic, headers), bindings between exchanges, alternate exchanges; classic and quorum
+// queues with TTL, expiry, length limits, dead-lettering with x-death, delivery limits, single active consumer;
+// confirms, mandatory returns, CC and BCC; prefetch by consumer and by channel, consumer priorities, redelivery in
+// order, cancel notifications; heartbeats and connection.blocked. User guest, password guest, virtual host "/", on the
+// loopback interface, as a fresh RabbitMQ. Error codes and texts are RabbitMQ's.
+//
+// A quorum queue is accepted as such, and differs from a classic one where a client can see it: every message counts
+// as persistent, deliveries are counted in x-delivery-count, and there is no global prefetch. It has one replica.
+//
+// # What is not
+//
+// Transactions, priority queues, streams, basic.publish with immediate, direct reply-to and plug-in exchanges are
+// refused with 540 NOT_IMPLEMENTED (an unknown exchange type with 503, as by RabbitMQ) and a text that says so. Only
+// PLAIN and AMQPLAIN authenticate.
+//
+// # Durability
+//
+// With [Config.DataDir], durable exchanges and queues, their bindings, and persistent messages in durable queues are
+// kept in a journal there. A confirm is sent after the message is on disk (fsync; publishers share one), so a confirmed
+// message survives kill -9 and a power cut. What is acknowledged does not come back after an orderly stop; after
+// kill -9 the last acknowledgements may be forgotten and their messages delivered again, marked as redelivered. The
+// journal is compacted while the broker runs: its size follows what is queued. Without DataDir everything is gone when
+// the broker is closed.
+//
+// # Memory
+//
+// At [Config.MemoryLimit] the broker blocks publishers as RabbitMQ's memory alarm does: it sends connection.blocked to
+// connections that publish and stops reading from them until consumers have made room.
+//
+// # Faults
+//
+// A [Broker] can misbehave on demand, so that programs can be tested against it: [Broker.Down] and [Broker.Up] are an
+// outage, [Broker.Restart] and [Broker.DropConnections] interrupt, and [Broker.Inject] withholds, delays or drops
+// confirms, blocks publishers, and duplicates or delays deliveries. [Broker.Faults] lists what is active and
+// [Broker.Clear] ends it. [Broker.Queues] and [Broker.Stats] look inside.
+package devbroker

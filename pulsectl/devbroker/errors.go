@@ -1,0 +1,65 @@
+package devbroker
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/asimalizada/pulse-events/pulsectl/devbroker/internal/wire"
+)
+
+// ErrClosed is returned by methods of a broker that was closed.
+var ErrClosed = errors.New("devbroker: broker is closed")
+
+// exception is an AMQP error on its way to the client that caused it.
+type exception struct {
+	code uint16
+	text string // as the client reads it, with the code's name in front
+	hard bool   // closes the connection, not only the channel
+}
+
+func (e *exception) Error() string { return fmt.Sprintf("%d %s", e.code, e.text) }
+
+func softException(code uint16, name string) func(format string, args ...any) error {
+	return func(format string, args ...any) error {
+		return &exception{code: code, text: name + " - " + fmt.Sprintf(format, args...)}
+	}
+}
+
+func hardException(code uint16, name string) func(format string, args ...any) error {
+	return func(format string, args ...any) error {
+		return &exception{code: code, text: name + " - " + fmt.Sprintf(format, args...), hard: true}
+	}
+}
+
+// Names and codes of AMQP 0-9-1, as RabbitMQ uses them.
+var (
+	accessRefused      = softException(403, "ACCESS_REFUSED")
+	notFound           = softException(404, "NOT_FOUND")
+	resourceLocked     = softException(405, "RESOURCE_LOCKED")
+	preconditionFailed = softException(406, "PRECONDITION_FAILED")
+
+	connectionForced = hardException(320, "CONNECTION_FORCED")
+	loginRefused     = hardException(403, "ACCESS_REFUSED")
+	frameError       = hardException(501, "FRAME_ERROR")
+	syntaxError      = hardException(502, "SYNTAX_ERROR")
+	commandInvalid   = hardException(503, "COMMAND_INVALID")
+	channelError     = hardException(504, "CHANNEL_ERROR")
+	unexpectedFrame  = hardException(505, "UNEXPECTED_FRAME")
+	resourceError    = hardException(506, "RESOURCE_ERROR")
+	notAllowed       = hardException(530, "NOT_ALLOWED")
+	notImplemented   = hardException(540, "NOT_IMPLEMENTED")
+	internalError    = hardException(541, "INTERNAL_ERROR")
+)
+
+// asException tells what to answer to err, or nil if it is the network's and there is nobody to answer to.
+func asException(err error) *exception {
+	var e *exception
+	switch {
+	case errors.As(err, &e):
+		return e
+	case errors.Is(err, wire.ErrMalformed):
+		errors.As(frameError("%v", err), &e)
+		return e
+	}
+	return nil
+}

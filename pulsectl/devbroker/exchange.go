@@ -1,0 +1,262 @@
+package devbroker
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/asimalizada/pulse-events/pulsectl/devbroker/internal/wire"
+)
+
+// exchange routes messages to queues and other exchanges. The broker's lock guards it.
+type exchange struct {
+	name, kind                    string
+	durable, autoDelete, internal bool
+	arguments                     wire.Table
+	alternate                     string // exchange for what it cannot route; "" for none
+	bindings                      []*binding
+	byKey                         map[string][]*binding // the same, for exchanges that compare whole keys
+	incoming                      int                   // bindings that lead here
+	routed                        uint64                // the last routing that passed here
+}
+
+// binding leads from an exchange to a queue or to another exchange.
+type binding struct {
+	source    *exchange
+	queue     *queue    // nil if it leads to an exchange
+	exchange  *exchange // nil if it leads to a queue
+	key       string
+	words     []string // the key's, for topic exchanges
+	arguments wire.Table
+}
+
+// predeclared are the exchanges of every virtual host.
+func predeclared() map[string]*exchange {
+	exchanges := make(map[string]*exchange)
+	for name, kind := range map[string]string{
+		"": "direct", "amq.direct": "direct", "amq.fanout": "fanout", "amq.topic": "topic",
+		"amq.headers": "headers", "amq.match": "headers",
+	} {
+		exchanges[name] = newExchange(name, kind)
+		exchanges[name].durable = true
+	}
+	return exchanges
+}
+
+func newExchange(name, kind string) *exchange {
+	return &exchange{name: name, kind: kind, byKey: make(map[string][]*binding)}
+}
+
+// reserved tells whether a name is the broker's own.
+func reserved(name string) bool { return strings.HasPrefix(name, "amq.") }
+
+// durable tells whether the binding outlives a restart.
+func (b *binding) durable() bool {
+	if b.queue != nil {
+		return b.source.durable && b.queue.stored()
+	}
+	return b.source.durable && b.exchange.durable
+}
+
+func (b *binding) same(o *binding) bool {
+	return b.source == o.source && b.queue == o.queue && b.exchange == o.exchange && b.key == o.key &&
+		sameField(b.arguments, o.arguments)
+}
+
+func (x *exchange) find(b *binding) *binding {
+	for _, existing := range x.byKey[b.key] {
+		if existing.same(b) {
+			return existing
+		}
+	}
+	return nil
+}
+
+// bind adds a binding, prepared for matching.
+func (x *exchange) bind(b *binding) {
+	if x.kind == "topic" {
+		b.words = splitWords(nil, b.key)
+	}
+	if b.exchange != nil {
+		b.exchange.incoming++
+	}
+	x.bindings = append(x.bindings, b)
+	x.byKey[b.key] = append(x.byKey[b.key], b)
+}
+
+func (x *exchange) unbind(b *binding) {
+	if b.exchange != nil {
+		b.exchange.incoming--
+	}
+	is := func(o *binding) bool { return o == b }
+	x.bindings = slices.DeleteFunc(x.bindings, is)
+	if x.byKey[b.key] = slices.DeleteFunc(x.byKey[b.key], is); len(x.byKey[b.key]) == 0 {
+		delete(x.byKey, b.key)
+	}
+}
+
+// checkBinding refuses arguments that the exchange cannot work with.
+func (x *exchange) checkBinding(args wire.Table) error {
+	if x.kind != "headers" {
+		return nil
+	}
+	switch match := args["x-match"].(type) {
+	case nil:
+	case string:
+		if !slices.Contains([]string{"all", "any", "all-with-x", "any-with-x"}, match) {
+			return preconditionFailed("Invalid x-match field value <<\"%s\">>; expected all, any, all-with-x, or any-with-x", match)
+		}
+	default:
+		return preconditionFailed("Invalid x-match field type %s (value %v); expected longstr", fieldType(match), match)
+	}
+	return nil
+}
+
+// router finds the queues for a message. It is reused from message to message under the broker's lock.
+type router struct {
+	exchanges map[string]*exchange
+	queues    map[string]*queue
+	found     []*queue
+	words     []string
+	pass      uint64 // marks exchanges and queues already met
+}
+
+// route returns the queues that a message published to x under these keys goes to, each once, in the order found. The
+// result is valid until the next call. headers are the entries of the message's header table.
+func (r *router) route(x *exchange, keys []string, headers []byte) []*queue {
+	r.pass++
+	r.found = r.found[:0]
+	for _, key := range keys {
+		if x.name == "" {
+			if q := r.queues[key]; q != nil {
+				r.add(q)
+			}
+			continue
+		}
+		r.words = splitWords(r.words[:0], key)
+		r.visit(x, key, headers)
+		// A further key may take another way through exchanges that this one has been to.
+		if len(keys) > 1 {
+			r.pass++
+			for _, q := range r.found {
+				q.routed = r.pass
+			}
+		}
+	}
+	return r.found
+}
+
+func (r *router) add(q *queue) {
+	if q.routed != r.pass {
+		q.routed = r.pass
+		r.found = append(r.found, q)
+	}
+}
+
+func (r *router) visit(x *exchange, key string, headers []byte) {
+	if x.routed == r.pass {
+		return
+	}
+	x.routed = r.pass
+	matched := false
+	follow := func(b *binding) {
+		matched = true
+		if b.queue != nil {
+			r.add(b.queue)
+		} else {
+			r.visit(b.exchange, key, headers)
+		}
+	}
+	switch x.kind {
+	case "direct":
+		for _, b := range x.byKey[key] {
+			follow(b)
+		}
+	case "fanout":
+		for _, b := range x.bindings {
+			follow(b)
+		}
+	case "topic":
+		for _, b := range x.bindings {
+			if topicMatches(b.words, r.words) {
+				follow(b)
+			}
+		}
+	case "headers":
+		table, _ := wire.DecodeTable(headers) // checked when the message came in
+		for _, b := range x.bindings {
+			if headersMatch(b.arguments, table) {
+				follow(b)
+			}
+		}
+	}
+	if !matched && x.alternate != "" {
+		if alternate := r.exchanges[x.alternate]; alternate != nil {
+			r.visit(alternate, key, headers)
+		}
+	}
+}
+
+// splitWords appends the words of a key to dst. An empty key has none.
+func splitWords(dst []string, key string) []string {
+	if key == "" {
+		return dst
+	}
+	for {
+		word, rest, more := strings.Cut(key, ".")
+		dst = append(dst, word)
+		if !more {
+			return dst
+		}
+		key = rest
+	}
+}
+
+// topicMatches tells whether the words of a routing key match a pattern, in which "*" stands for one word and "#" for
+// any number. Going back to the last "#" alone is enough, as in matching file names, so that the time is bounded by
+// the product of the lengths.
+func topicMatches(pattern, words []string) bool {
+	p, w := 0, 0
+	hash, resume := -1, 0
+	for w < len(words) {
+		switch {
+		case p < len(pattern) && pattern[p] == "#":
+			hash, resume = p, w
+			p++
+		case p < len(pattern) && (pattern[p] == "*" || pattern[p] == words[w]):
+			p++
+			w++
+		case hash >= 0:
+			resume++
+			p, w = hash+1, resume
+		default:
+			return false
+		}
+	}
+	for p < len(pattern) && pattern[p] == "#" {
+		p++
+	}
+	return p == len(pattern)
+}
+
+// headersMatch tells whether a message's headers match a binding's arguments. An argument without value asks only for
+// the header to be there; "x-" arguments count if x-match ends in "-with-x".
+func headersMatch(args, headers wire.Table) bool {
+	mode, _ := args["x-match"].(string)
+	kind, withX := strings.CutSuffix(mode, "-with-x")
+	anyMatched, allMatched := false, true
+	for key, want := range args {
+		if key == "x-match" || !withX && strings.HasPrefix(key, "x-") {
+			continue
+		}
+		have, ok := headers[key]
+		if ok && (want == nil || fieldClass(have) == fieldClass(want) && sameField(have, want)) {
+			anyMatched = true
+		} else {
+			allMatched = false
+		}
+	}
+	if kind == "any" {
+		return anyMatched
+	}
+	return allMatched
+}

@@ -1,0 +1,113 @@
+package devbroker
+
+import (
+	"cmp"
+	"slices"
+
+	"github.com/asimalizada/pulse-events/pulsectl/devbroker/internal/wire"
+)
+
+// QueueInfo is what a queue is and holds at one moment.
+type QueueInfo struct {
+	Name                           string
+	Type                           string // "classic" or "quorum"
+	Durable, Exclusive, AutoDelete bool
+	// Arguments are those it was declared with. Tables in them are of type map[string]any.
+	Arguments map[string]any
+	// Ready messages can be delivered; Unacked ones were, and await their acknowledgement; Stuck ones are dead letters
+	// of an at-least-once queue that cannot be routed.
+	Ready, Unacked, Stuck int
+	// Bytes of bodies that are ready.
+	Bytes int64
+	// Consumers subscribed.
+	Consumers int
+}
+
+// Queues lists the queues by name.
+func (b *Broker) Queues() []QueueInfo {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	infos := make([]QueueInfo, 0, len(b.queues))
+	for _, q := range b.queues {
+		infos = append(infos, q.info())
+	}
+	slices.SortFunc(infos, func(x, y QueueInfo) int { return cmp.Compare(x.Name, y.Name) })
+	return infos
+}
+
+// Queue returns the queue of this name, and whether there is one.
+func (b *Broker) Queue(name string) (QueueInfo, bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if q := b.queues[name]; q != nil {
+		return q.info(), true
+	}
+	return QueueInfo{}, false
+}
+
+func (q *queue) info() QueueInfo {
+	info := QueueInfo{
+		Name: q.name, Type: "classic", Durable: q.durable, Exclusive: q.exclusive, AutoDelete: q.autoDelete,
+		Arguments: plain(q.arguments).(map[string]any),
+		Ready:     q.ready(), Unacked: q.unacked, Stuck: len(q.stuck), Bytes: q.readySize, Consumers: len(q.consumers),
+	}
+	if q.settings.quorum {
+		info.Type = "quorum"
+	}
+	return info
+}
+
+// plain copies a field's value, tables as maps.
+func plain(v any) any {
+	switch v := v.(type) {
+	case wire.Table:
+		m := make(map[string]any, len(v))
+		for key, value := range v {
+			m[key] = plain(value)
+		}
+		return m
+	case []any:
+		values := make([]any, len(v))
+		for i, value := range v {
+			values[i] = plain(value)
+		}
+		return values
+	}
+	return v
+}
+
+// Stats is the state of a broker at one moment.
+type Stats struct {
+	Connections, Channels, Consumers int
+	Exchanges, Queues                int
+	// Ready and Unacked messages in all queues.
+	Ready, Unacked int
+	// MemoryBytes are held of Config.MemoryLimit, roughly.
+	MemoryBytes int64
+	// JournalBytes are taken on disk.
+	JournalBytes int64
+	// Blocked tells that publishers must wait.
+	Blocked bool
+}
+
+// Stats counts what there is.
+func (b *Broker) Stats() Stats {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	s := Stats{
+		Connections: len(b.conns), Exchanges: len(b.exchanges), Queues: len(b.queues),
+		MemoryBytes: b.memory.Load(), Blocked: b.unblocked != nil,
+	}
+	for c := range b.conns {
+		s.Channels += len(c.channels)
+	}
+	for _, q := range b.queues {
+		s.Ready += q.ready()
+		s.Unacked += q.unacked
+		s.Consumers += len(q.consumers)
+	}
+	if b.store.journal != nil {
+		s.JournalBytes = b.store.journal.Size()
+	}
+	return s
+}

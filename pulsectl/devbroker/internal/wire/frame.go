@@ -1,0 +1,172 @@
+// Package wire reads and writes AMQP 0-9-1: frames, methods, content properties and field tables, with
+// RabbitMQ's extensions. It trusts nothing it reads: every length is checked before it is believed.
+package wire
+
+import (
+	"bufio"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+)
+
+// FrameType is the first octet of a frame.
+type FrameType byte
+
+// The frame types of AMQP 0-9-1.
+const (
+	FrameMethod    FrameType = 1
+	FrameHeader    FrameType = 2
+	FrameBody      FrameType = 3
+	FrameHeartbeat FrameType = 8
+)
+
+const (
+	frameHeaderSize = 7
+	frameEnd        = 0xCE
+
+	// FrameOverhead is what a frame costs beside its payload: header and end octet. A negotiated frame-max counts
+	// the whole frame.
+	FrameOverhead = frameHeaderSize + 1
+	// FrameMinSize is the frame-max that holds before tuning, and the least that a peer may ask for.
+	FrameMinSize = 4096
+)
+
+// ErrMalformed is wrapped by every error that says the peer broke the protocol, as opposed to the network failing.
+var ErrMalformed = errors.New("malformed AMQP")
+
+func malformed(format string, args ...any) error {
+	return fmt.Errorf("%w: %s", ErrMalformed, fmt.Sprintf(format, args...))
+}
+
+// Frame is one frame as read. Payload is only valid until the next call of [Reader.Next].
+type Frame struct {
+	Type    FrameType
+	Channel uint16
+	Payload []byte
+}
+
+// Reader reads frames. It is not safe for concurrent use.
+type Reader struct {
+	br       *bufio.Reader
+	frameMax uint32
+	consumed int    // bytes of br that back the frame handed out last
+	large    []byte // backs frames that do not fit br
+}
+
+// NewReader reads frames from r, refusing any larger than [FrameMinSize] until [Reader.SetFrameMax] says otherwise.
+func NewReader(r io.Reader) *Reader {
+	return &Reader{br: bufio.NewReaderSize(r, 32<<10), frameMax: FrameMinSize}
+}
+
+// SetFrameMax sets the largest frame accepted, in bytes, its header and end octet included.
+func (r *Reader) SetFrameMax(n uint32) { r.frameMax = n }
+
+// ReadProtocolHeader reads the eight octets a client opens with.
+func (r *Reader) ReadProtocolHeader() (header [8]byte, err error) {
+	_, err = io.ReadFull(r.br, header[:])
+	return header, err
+}
+
+// Next reads one frame. Errors that wrap [ErrMalformed] are the peer's fault; others are the network's.
+func (r *Reader) Next() (Frame, error) {
+	if r.consumed > 0 {
+		_, _ = r.br.Discard(r.consumed) // peeked before, so it cannot fail
+		r.consumed = 0
+	}
+	header, err := r.br.Peek(frameHeaderSize)
+	if err != nil {
+		return Frame{}, err
+	}
+	f := Frame{Type: FrameType(header[0]), Channel: binary.BigEndian.Uint16(header[1:3])}
+	size := binary.BigEndian.Uint32(header[3:7])
+	switch f.Type {
+	case FrameMethod, FrameHeader, FrameBody, FrameHeartbeat:
+	default:
+		return Frame{}, malformed("unknown frame type %d", f.Type)
+	}
+	if size > r.frameMax-FrameOverhead {
+		return Frame{}, malformed("frame of %d bytes is larger than the limit of %d", uint64(size)+FrameOverhead, r.frameMax)
+	}
+	whole, err := r.whole(int(size) + FrameOverhead)
+	if err != nil {
+		return Frame{}, err
+	}
+	if end := whole[len(whole)-1]; end != frameEnd {
+		return Frame{}, malformed("frame ends with octet %#x instead of %#x", end, frameEnd)
+	}
+	f.Payload = whole[frameHeaderSize : len(whole)-1]
+	return f, nil
+}
+
+func (r *Reader) whole(n int) ([]byte, error) {
+	if n <= r.br.Size() {
+		b, err := r.br.Peek(n)
+		if err == nil {
+			r.consumed = n
+		}
+		return b, err
+	}
+	if cap(r.large) < n {
+		r.large = make([]byte, n)
+	}
+	b := r.large[:n]
+	_, err := io.ReadFull(r.br, b)
+	return b, err
+}
+
+// AppendMethod appends a method frame to dst.
+func AppendMethod(dst []byte, channel uint16, m Method) []byte {
+	start := len(dst)
+	dst = append(dst, byte(FrameMethod), byte(channel>>8), byte(channel), 0, 0, 0, 0)
+	c := coder{buf: binary.BigEndian.AppendUint32(dst, m.ID())}
+	m.walk(&c)
+	return endFrame(c.buf, start)
+}
+
+// AppendContent appends a content header frame and as many body frames as frameMax asks for. props are the property
+// flags and list as they stand in a header frame.
+func AppendContent(dst []byte, channel uint16, props, body []byte, frameMax uint32) []byte {
+	start := len(dst)
+	dst = append(dst, byte(FrameHeader), byte(channel>>8), byte(channel), 0, 0, 0, 0)
+	dst = append(dst, 0, classBasic, 0, 0)
+	dst = binary.BigEndian.AppendUint64(dst, uint64(len(body)))
+	dst = endFrame(append(dst, props...), start)
+	for len(body) > 0 {
+		n := min(len(body), int(frameMax)-FrameOverhead)
+		start = len(dst)
+		dst = append(dst, byte(FrameBody), byte(channel>>8), byte(channel), 0, 0, 0, 0)
+		dst = endFrame(append(dst, body[:n]...), start)
+		body = body[n:]
+	}
+	return dst
+}
+
+// AppendHeartbeat appends a heartbeat frame to dst.
+func AppendHeartbeat(dst []byte) []byte {
+	return append(dst, byte(FrameHeartbeat), 0, 0, 0, 0, 0, 0, frameEnd)
+}
+
+// endFrame writes the size of the frame that began at start and closes it.
+func endFrame(dst []byte, start int) []byte {
+	binary.BigEndian.PutUint32(dst[start+3:], uint32(len(dst)-start-frameHeaderSize))
+	return append(dst, frameEnd)
+}
+
+// ContentHeader is the payload of a header frame. Properties aliases the frame's payload.
+type ContentHeader struct {
+	BodySize   uint64
+	Properties []byte
+}
+
+// ParseContentHeader takes a header frame's payload apart; [ParseProperties] and [Scan] read what it carries.
+func ParseContentHeader(payload []byte) (ContentHeader, error) {
+	const fixed = 14 // class, weight, body size and the property flags
+	if len(payload) < fixed {
+		return ContentHeader{}, malformed("content header of %d bytes", len(payload))
+	}
+	if class := binary.BigEndian.Uint16(payload); class != classBasic {
+		return ContentHeader{}, malformed("content header for class %d", class)
+	}
+	return ContentHeader{BodySize: binary.BigEndian.Uint64(payload[4:]), Properties: payload[12:]}, nil
+}

@@ -1,0 +1,198 @@
+package devbroker
+
+import (
+	"slices"
+	"time"
+
+	"github.com/asimalizada/pulse-events/pulsectl/devbroker/internal/wire"
+)
+
+// message is what was published, shared by the queues that hold it. Only the counts of its holders ever change.
+type message struct {
+	seq           uint64 // order of publishing over all queues
+	exchange, key string
+	props, body   []byte // property flags and list as in a content header, and the body
+	published     int64  // unix milliseconds
+	expiration    int64  // milliseconds to live, or none
+	refs          int    // entries that hold it
+	durable       int    // entries among them that survive a restart
+}
+
+// memory is what a message counts for against the limit, beside its entries.
+func (m *message) memory() int64 {
+	return int64(len(m.props)+len(m.body)+len(m.exchange)+len(m.key)) + messageOverhead
+}
+
+// stored is what a message takes in a snapshot, about.
+func (m *message) stored() int64 { return m.memory() }
+
+// What things cost beside their content, in bytes, roughly.
+const (
+	messageOverhead  = 192
+	entryOverhead    = 96
+	queueOverhead    = 1024
+	exchangeOverhead = 512
+	bindingOverhead  = 256
+	consumerOverhead = 512
+)
+
+// entry is a message in one queue, ready or delivered and not acknowledged.
+type entry struct {
+	msg        *message
+	expires    int64 // unix milliseconds; 0: never
+	since      int64 // unix milliseconds: when it became ready
+	deliveries uint32
+	durable    bool // it survives a restart, in the journal if there is one
+	copied     bool // a second copy that a fault made
+}
+
+// queue holds messages for consumers. The broker's lock guards it.
+type queue struct {
+	id                             uint64 // names it in the journal
+	name, what                     string // what: as error texts name it
+	durable, exclusive, autoDelete bool
+	arguments                      wire.Table
+	settings                       queueSettings
+	owner                          *conn // of an exclusive queue
+	deleted                        bool
+
+	returned  []*entry // given back, by order of publishing; they go before fresh
+	fresh     fifo
+	readySize int64 // bytes of bodies in both
+	unacked   int
+	stuck     []stuckLetter // dead letters that wait for a way out
+
+	consumers    []*consumer // those to be asked first in front
+	exclusiveUse bool
+	bindings     map[*binding]struct{} // those that lead here
+
+	dirty  bool   // something may be deliverable
+	routed uint64 // the last routing that came here
+	wakeAt int64  // unix milliseconds of the next look at its head; 0: none
+	usedAt int64  // unix milliseconds, for x-expires
+}
+
+// stored tells whether the queue is in the journal. An exclusive queue goes with its connection, durable or not.
+func (q *queue) stored() bool { return q.durable && !q.exclusive }
+
+func (q *queue) ready() int { return len(q.returned) + q.fresh.len() }
+
+// overfull tells whether the queue must drop its head.
+func (q *queue) overfull() bool {
+	drops := q.settings.overflow == dropHead || q.settings.quorum && q.settings.overflow == rejectPublishDLX
+	return drops && q.ready() > 0 && q.exceeds(q.ready(), q.readySize)
+}
+
+// refuses tells whether a message with a body of size is not taken in because the queue is full.
+func (q *queue) refuses(size int) bool {
+	refusing := q.settings.overflow == rejectPublish || !q.settings.quorum && q.settings.overflow == rejectPublishDLX
+	return refusing && q.exceeds(q.ready()+1, q.readySize+int64(size))
+}
+
+func (q *queue) exceeds(length int, size int64) bool {
+	s := &q.settings
+	return s.maxLength != none && int64(length) > s.maxLength || s.maxBytes != none && size > s.maxBytes
+}
+
+// head returns the entry that is next, or nil.
+func (q *queue) head() *entry {
+	if len(q.returned) > 0 {
+		return q.returned[0]
+	}
+	return q.fresh.head()
+}
+
+// pop takes the head.
+func (q *queue) pop() *entry {
+	var e *entry
+	if len(q.returned) > 0 {
+		e = q.returned[0]
+		q.returned[0] = nil
+		if q.returned = q.returned[1:]; len(q.returned) == 0 {
+			q.returned = nil
+		}
+	} else {
+		e = q.fresh.pop()
+	}
+	q.readySize -= int64(len(e.msg.body))
+	return e
+}
+
+// push adds an entry behind all others.
+func (q *queue) push(e *entry) {
+	q.fresh.push(e)
+	q.readySize += int64(len(e.msg.body))
+}
+
+// putBack returns an entry to the place it had: all that was ever delivered was published before what is fresh.
+func (q *queue) putBack(e *entry) {
+	at, _ := slices.BinarySearchFunc(q.returned, e.msg.seq, func(o *entry, seq uint64) int {
+		if o.msg.seq <= seq {
+			return -1
+		}
+		return 1
+	})
+	q.returned = slices.Insert(q.returned, at, e)
+	q.readySize += int64(len(e.msg.body))
+}
+
+// expiry tells when m must leave the queue, in unix milliseconds; 0: never.
+func (q *queue) expiry(m *message) int64 {
+	ttl := m.expiration
+	if q.settings.ttl != none && (ttl == none || q.settings.ttl < ttl) {
+		ttl = q.settings.ttl
+	}
+	if ttl == none {
+		return 0
+	}
+	return m.published + ttl
+}
+
+// all calls f for each entry that is ready, in order.
+func (q *queue) all(f func(*entry)) {
+	for _, e := range q.returned {
+		f(e)
+	}
+	q.fresh.all(f)
+}
+
+// fifo is a queue of entries in a slice that is shifted now and then.
+type fifo struct {
+	entries []*entry
+	first   int
+}
+
+func (f *fifo) len() int { return len(f.entries) - f.first }
+
+func (f *fifo) push(e *entry) { f.entries = append(f.entries, e) }
+
+func (f *fifo) head() *entry {
+	if f.len() == 0 {
+		return nil
+	}
+	return f.entries[f.first]
+}
+
+func (f *fifo) pop() *entry {
+	e := f.entries[f.first]
+	f.entries[f.first] = nil
+	f.first++
+	switch {
+	case f.first == len(f.entries) && cap(f.entries) > 1024:
+		*f = fifo{}
+	case f.first == len(f.entries):
+		f.entries, f.first = f.entries[:0], 0
+	case f.first > 1024 && f.first > len(f.entries)/2:
+		f.entries = append(make([]*entry, 0, f.len()+f.len()/4), f.entries[f.first:]...)
+		f.first = 0
+	}
+	return e
+}
+
+func (f *fifo) all(visit func(*entry)) {
+	for _, e := range f.entries[f.first:] {
+		visit(e)
+	}
+}
+
+func now() int64 { return time.Now().UnixMilli() }

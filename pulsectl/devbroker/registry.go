@@ -1,0 +1,194 @@
+package devbroker
+
+import (
+	"maps"
+	"slices"
+
+	"github.com/asimalizada/pulse-events/pulsectl/devbroker/internal/wire"
+)
+
+// The functions here change what is defined, keep the journal and the books on memory in step, and check nothing. Those
+// who follow the protocol and those who replay the journal use them alike. The caller holds the lock.
+
+func tableSize(t wire.Table) int64 { return int64(len(wire.AppendTable(nil, t))) }
+
+func (x *exchange) memory() int64 {
+	return exchangeOverhead + int64(len(x.name)) + tableSize(x.arguments)
+}
+
+func (q *queue) memory() int64 { return queueOverhead + int64(len(q.name)) + tableSize(q.arguments) }
+
+func (b *binding) memory() int64 {
+	return bindingOverhead + 2*int64(len(b.key)) + tableSize(b.arguments)
+}
+
+// account counts what definitions take, in memory and, about as much, in the journal.
+func (b *Broker) account(size int64) {
+	b.memory.Add(size)
+	b.definedBytes += size
+}
+
+func (b *Broker) addExchange(x *exchange) {
+	x.alternate, _ = x.arguments["alternate-exchange"].(string)
+	b.exchanges[x.name] = x
+	b.account(x.memory())
+	if x.durable {
+		b.store.exchangeAdded(x)
+	}
+}
+
+// removeExchange deletes an exchange and every binding from or to it.
+func (b *Broker) removeExchange(x *exchange) {
+	if b.exchanges[x.name] != x {
+		return
+	}
+	delete(b.exchanges, x.name)
+	b.account(-x.memory())
+	for _, bound := range slices.Clone(x.bindings) {
+		b.removeBinding(bound)
+	}
+	if x.incoming > 0 {
+		for _, source := range slices.Collect(maps.Values(b.exchanges)) {
+			for _, bound := range slices.Clone(source.bindings) {
+				if bound.exchange == x {
+					b.removeBinding(bound)
+				}
+			}
+		}
+	}
+	if x.durable {
+		b.store.exchangeRemoved(x)
+	}
+}
+
+func (b *Broker) addQueue(q *queue) {
+	q.what = b.queueName(q.name)
+	q.bindings = make(map[*binding]struct{})
+	if q.id == 0 {
+		b.lastQueue++
+		q.id = b.lastQueue
+	}
+	b.queues[q.name] = q
+	b.account(q.memory())
+	if q.stored() {
+		b.store.queueAdded(q)
+	}
+	q.usedAt = now()
+	b.watchExpiry(q)
+}
+
+// deleteQueue deletes a queue with what is ready in it and every binding to it. What is not acknowledged ends when its
+// consumers let go of it.
+func (b *Broker) deleteQueue(q *queue) {
+	if q.deleted {
+		return
+	}
+	q.deleted = true
+	delete(b.queues, q.name)
+	b.account(-q.memory())
+	for _, c := range slices.Clone(q.consumers) {
+		delete(c.channel.consumers, c.tag)
+		b.memory.Add(-consumerOverhead)
+		if c.channel.conn.canCancel {
+			c.channel.send(&wire.BasicCancel{ConsumerTag: c.tag, NoWait: true})
+		}
+	}
+	q.consumers = nil
+	q.all(func(e *entry) { b.release(e.msg, e) })
+	for _, letter := range q.stuck {
+		b.release(letter.entry.msg, letter.entry)
+	}
+	q.returned, q.fresh, q.stuck, q.readySize = nil, fifo{}, nil, 0
+	for bound := range q.bindings {
+		b.removeBinding(bound)
+	}
+	if q.stored() {
+		b.store.queueRemoved(q)
+	}
+}
+
+func (b *Broker) addBinding(bound *binding) {
+	bound.source.bind(bound)
+	if bound.queue != nil {
+		bound.queue.bindings[bound] = struct{}{}
+	}
+	b.account(bound.memory())
+	if bound.durable() {
+		b.store.bindingAdded(bound)
+	}
+}
+
+// removeBinding removes a binding and, if it was the last one, the exchange it led from when that is to be deleted
+// automatically.
+func (b *Broker) removeBinding(bound *binding) {
+	bound.source.unbind(bound)
+	if bound.queue != nil {
+		delete(bound.queue.bindings, bound)
+	}
+	b.account(-bound.memory())
+	if bound.durable() {
+		b.store.bindingRemoved(bound)
+	}
+	if source := bound.source; source.autoDelete && len(source.bindings) == 0 {
+		b.removeExchange(source)
+	}
+}
+
+// watchExpiry deletes a queue with x-expires once it has been without use for so long.
+func (b *Broker) watchExpiry(q *queue) {
+	lifetime := q.settings.expires
+	if lifetime == none {
+		return
+	}
+	b.later(q.usedAt+lifetime, func() {
+		switch {
+		case q.deleted:
+		case len(q.consumers) > 0:
+			q.usedAt = now()
+			b.watchExpiry(q)
+		case now() >= q.usedAt+lifetime:
+			b.log.Info("queue expired", "queue", q.name)
+			b.deleteQueue(q)
+		default:
+			b.watchExpiry(q)
+		}
+	})
+}
+
+// endConsumer ends a subscription and, if it was the last one, a queue that is to be deleted automatically.
+func (b *Broker) endConsumer(c *consumer) {
+	delete(c.channel.consumers, c.tag)
+	b.memory.Add(-consumerOverhead)
+	if c.queue.removeConsumer(c) {
+		b.deleteQueue(c.queue)
+	} else {
+		b.touch(c.queue)
+	}
+}
+
+// forgetTransient drops what a restart drops. No client is connected.
+func (b *Broker) forgetTransient() {
+	for _, q := range slices.Collect(maps.Values(b.queues)) {
+		if !q.stored() {
+			b.deleteQueue(q)
+			continue
+		}
+		kept := make([]*entry, 0, q.ready())
+		var size int64
+		q.all(func(e *entry) {
+			if !e.durable {
+				b.release(e.msg, e)
+				return
+			}
+			kept = append(kept, e)
+			size += int64(len(e.msg.body))
+		})
+		q.returned, q.fresh, q.readySize = nil, fifo{entries: kept}, size
+		b.touch(q)
+	}
+	for _, x := range slices.Collect(maps.Values(b.exchanges)) {
+		if !x.durable {
+			b.removeExchange(x)
+		}
+	}
+}
