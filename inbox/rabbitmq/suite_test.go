@@ -11,29 +11,41 @@ import (
 	"github.com/asimalizada/pulse-events/inbox/rabbitmq"
 	"github.com/asimalizada/pulse-events/internal/rabbit"
 	"github.com/asimalizada/pulse-events/internal/rabbit/rabbittest"
+	"github.com/asimalizada/pulse-events/internal/testenv"
 	"github.com/asimalizada/pulse-events/internal/wire"
+	"github.com/asimalizada/pulse-events/pulsectl/devbroker"
 )
 
 func TestSourceSuite(t *testing.T) {
 	t.Parallel()
-	for _, queueType := range []rabbitmq.QueueType{rabbitmq.Quorum, rabbitmq.Classic} {
-		t.Run(queueType.String(), func(t *testing.T) {
-			t.Parallel()
-			inboxtest.RunSourceSuite(t, func(t *testing.T) inboxtest.SourceHarness { return newHarness(t, queueType) })
-		})
+	for _, broker := range []struct {
+		name string
+		url  func(*testing.T) string
+	}{
+		{"RabbitMQ", func(t *testing.T) string { return testenv.RabbitMQ(t) }},
+		{"devbroker", func(t *testing.T) string { return devbroker.NewTest(t).URL() }},
+	} {
+		for _, queueType := range []rabbitmq.QueueType{rabbitmq.Quorum, rabbitmq.Classic} {
+			t.Run(broker.name+" "+queueType.String(), func(t *testing.T) {
+				t.Parallel()
+				inboxtest.RunSourceSuite(t, func(t *testing.T) inboxtest.SourceHarness {
+					return newHarness(t, broker.url(t), queueType)
+				})
+			})
+		}
 	}
 }
 
 // newHarness lets sources reach the broker through a proxy, which can be cut.
-func newHarness(t *testing.T, queueType rabbitmq.QueueType) inboxtest.SourceHarness {
-	r := newRig(t, func(c *rabbitmq.SourceConfig) {
+func newHarness(t *testing.T, url string, queueType rabbitmq.QueueType) inboxtest.SourceHarness {
+	r := newRigAt(t, url, func(c *rabbitmq.SourceConfig) {
 		c.QueueType = queueType
 		c.Topics = []string{"order.created"}
 	})
 	ctx, cancel := context.WithCancel(t.Context())
 	r.consumeUntil(ctx, 1) // sets the queues up
 	r.end(cancel)
-	proxy := rabbittest.NewProxy(t, r.cfg.URL)
+	proxy := rabbittest.NewProxy(t, url)
 	cfg := r.cfg
 	cfg.URL = proxy.URL()
 
