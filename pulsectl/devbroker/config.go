@@ -22,7 +22,7 @@ type Config struct {
 	DataDir string
 	// MemoryLimit is how many bytes of messages and definitions may be held before publishers are blocked; at twice as
 	// many (plus one message), which only very many connections at once can reach, connections are closed with 506.
-	// Defaults to 256 MiB.
+	// Defaults to 512 MiB.
 	MemoryLimit int64
 	// MaxMessageSize is the largest body accepted, in bytes. Defaults to 16 MiB, as RabbitMQ 4.
 	MaxMessageSize int64
@@ -42,7 +42,7 @@ type Config struct {
 
 const (
 	defaultAddr           = "127.0.0.1:5673"
-	defaultMemoryLimit    = 256 << 20
+	defaultMemoryLimit    = 512 << 20
 	defaultMaxMessageSize = 16 << 20
 	defaultMaxConnections = 4096
 	defaultHeartbeat      = 60 * time.Second

@@ -29,7 +29,7 @@ func (m *message) stored() int64 { return m.memory() }
 // What things cost beside their content, in bytes, roughly.
 const (
 	messageOverhead  = 192
-	entryOverhead    = 96
+	entryOverhead    = 64
 	queueOverhead    = 1024
 	exchangeOverhead = 512
 	bindingOverhead  = 256
