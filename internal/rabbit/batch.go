@@ -62,11 +62,6 @@ func (b *batch) write(p *Publishing) error {
 	confirm, err := b.ch.PublishWithDeferredConfirm(p.Exchange, p.Key, mandatory, immediate, p.Publishing)
 	b.inFlight = append(b.inFlight, flight{b.next, confirm})
 	b.next++
-	if err != nil && !b.ch.IsClosed() {
-		// The library keeps the connection after a failed flush, though what
-		// has reached the broker of it is anyone's guess.
-		_ = b.conn.raw.Close()
-	}
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrLost, err)
 	}

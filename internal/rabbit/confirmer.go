@@ -132,21 +132,35 @@ func (f *Confirmer) awaitUnblocked(ctx context.Context) error {
 	return nil
 }
 
-// giveUp makes f spent. Where the channel is gone the broker's reason for it
-// replaces err; where it is not, it is closed behind us, since answers to
-// what nobody waits for any more may still come in.
+// giveUp makes f spent. A channel that still works is closed behind us, since
+// answers to what nobody waits for any more may come in. Where it is gone, or a
+// write has failed, the broker's reason replaces err; it may be among what is
+// still to be read.
 func (f *Confirmer) giveUp(err error) {
 	f.err = err
-	if !f.ch.IsClosed() {
+	if !errors.Is(err, ErrLost) && !f.ch.IsClosed() {
 		f.conn.closeLater(f.ch)
 		return
 	}
-	reason := time.NewTimer(closeTimeout)
-	defer reason.Stop()
+	if !f.takeReason(writeGrace) {
+		// The library keeps a connection whose flush has failed, though what
+		// has reached the broker of it is anyone's guess.
+		_ = f.conn.raw.Close()
+		f.takeReason(closeTimeout)
+	}
+}
+
+func (f *Confirmer) takeReason(within time.Duration) bool {
+	timer := time.NewTimer(within)
+	defer timer.Stop()
 	select {
-	case closed := <-f.closed:
-		f.err = closeReason(closed)
-	case <-reason.C:
+	case reason := <-f.closed:
+		if reason != nil {
+			f.err = closeReason(reason)
+		}
+		return true
+	case <-timer.C:
+		return false
 	}
 }
 

@@ -1,7 +1,6 @@
 package rabbitmq
 
 import (
-	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -93,18 +92,6 @@ func TestEveryLaneIsolatesItsOwn(t *testing.T) {
 	wg.Wait()
 	if firstSession(t, p) != s {
 		t.Error("a closed channel took the connection along")
-	}
-}
-
-// The broker goes away while single messages are sent: no guessing.
-func TestClassesOfBlame(t *testing.T) {
-	p := &Publisher{cfg: PublisherConfig{}.withDefaults()}
-	lost := &amqp.Error{Code: amqp.FrameError, Reason: "EOF"} // by the library
-	forced := &amqp.Error{Code: amqp.ConnectionForced, Reason: "shutdown", Server: true}
-	for _, err := range []error{lost, forced, errors.New("other")} {
-		if got := p.classify(err); !outbox.IsUnavailable(got) {
-			t.Errorf("%v: %v", err, got)
-		}
 	}
 }
 

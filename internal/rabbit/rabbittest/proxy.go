@@ -69,6 +69,9 @@ func (p *Proxy) Cut() {
 	p.hangUp()
 }
 
+// Refuse refuses new connections until Restore.
+func (p *Proxy) Refuse() { p.mu.Lock(); defer p.mu.Unlock(); p.refuse = true }
+
 // Silence drops everything the broker says on all connections from now on, as
 // a half-open network does, until Restore.
 func (p *Proxy) Silence() { p.mu.Lock(); defer p.mu.Unlock(); p.silent = true }
