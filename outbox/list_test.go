@@ -204,3 +204,21 @@ func TestRowsWrittenInPlainSQL(t *testing.T) {
 		t.Errorf("defaults: %+v", r)
 	}
 }
+
+func TestTimesBeyondAllBounds(t *testing.T) {
+	ob, db := newOutbox(t)
+	db.MustExec(`INSERT INTO outbox_messages (topic, type, payload, occurred_at, available_at) VALUES
+		('a', 'T', '', 'infinity', '-infinity'), ('b', 'T', '', '20000-01-01', 'infinity'), ('c', 'T', '', '4000-01-01 BC', '2026-01-01Z')`)
+	page, err := ob.List(t.Context(), ListQuery{OldestFirst: true})
+	if err != nil || len(page.Records) != 3 {
+		t.Fatalf("%+v, %v", page, err)
+	}
+	for i, want := range []struct{ occurred, available int }{{9999, 1}, {9999, 9999}, {1, 2026}} {
+		if r := page.Records[i]; r.OccurredAt.Year() != want.occurred || r.AvailableAt.Year() != want.available {
+			t.Errorf("%s: occurred %v, available %v", r.Topic, r.OccurredAt, r.AvailableAt)
+		}
+	}
+	if _, err := ob.Stats(t.Context()); err != nil {
+		t.Error(err)
+	}
+}

@@ -95,3 +95,38 @@ func TestNewRowsStayOutOfTheIndexOfThoseThatWait(t *testing.T) {
 		t.Errorf("%d rows wait, %v; want the delayed one", n, err)
 	}
 }
+
+// What holds a message back is said in several queries, to the relay and to
+// those who look on: it must be the same everywhere.
+func TestEveryQueryKnowsTheSameHeads(t *testing.T) {
+	const (
+		head    = `head.key = m.key AND head.seq < m.seq AND head.status IN ('pending', 'dead') AND head.attempts > 0 AND head.key <> ''`
+		failed  = `status IN ('pending', 'dead') AND attempts > 0 AND key <> ''`
+		heading = "outbox_messages AS head"
+	)
+	ob, db := newOutbox(t)
+	queries := ob.queries
+	for name, text := range queries {
+		text = strings.Join(strings.Fields(text), " ")
+		if strings.Count(text, heading) != strings.Count(text, head) {
+			t.Errorf("%s.sql looks for heads by another condition than %s", name, head)
+		}
+	}
+	for _, name := range []string{"list", "lane_read"} {
+		if !strings.Contains(queries[name], heading) {
+			t.Errorf("%s.sql does not look for heads", name)
+		}
+	}
+	if !strings.Contains(queries["stats"], failed) {
+		t.Errorf("stats.sql does not count by %s", failed)
+	}
+	var index string
+	if err := db.Get(&index, `SELECT pg_get_expr(indpred, indrelid) FROM pg_index WHERE indexrelid = 'outbox_messages_blocking'::regclass`); err != nil {
+		t.Fatal(err)
+	}
+	for _, part := range []string{"'pending'", "'dead'", "attempts > 0", "key <> ''"} {
+		if !strings.Contains(index, part) {
+			t.Errorf("outbox_messages_blocking is for %s, without %s", index, part)
+		}
+	}
+}

@@ -10,7 +10,11 @@
 SELECT m.seq, m.id, m.topic, m.type, m.key,
        CASE WHEN ? THEN m.payload END AS payload,
        m.content_type, m.headers, m.correlation_id, m.causation_id, m.bucket, m.status, m.attempts,
-       m.occurred_at, m.created_at, m.available_at, m.published_at, m.discarded_at, m.last_error,
+       -- Producers in plain SQL may write times that no program can hold, such as infinity.
+       greatest('0001-01-01Z', least('9999-12-31Z', m.occurred_at)) AS occurred_at,
+       m.created_at,
+       greatest('0001-01-01Z', least('9999-12-31Z', m.available_at)) AS available_at,
+       m.published_at, m.discarded_at, m.last_error,
        -- The same condition under which the relay holds a row back.
        CASE WHEN m.status = 'pending' AND m.key <> '' THEN (
          SELECT head.id FROM outbox_messages AS head

@@ -35,6 +35,7 @@ CREATE TABLE outbox_messages (
   CONSTRAINT outbox_messages_attempts CHECK (attempts >= 0),
   -- A dead row holds back its key, and that is told by its attempts.
   CONSTRAINT outbox_messages_dead CHECK (status <> 'dead' OR attempts > 0),
+  CONSTRAINT outbox_messages_created CHECK (isfinite(created_at)),
   -- What AMQP holds in a short string.
   CONSTRAINT outbox_messages_topic CHECK (octet_length(topic) BETWEEN 1 AND 255),
   CONSTRAINT outbox_messages_type CHECK (octet_length(type) BETWEEN 1 AND 255),
