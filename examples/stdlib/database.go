@@ -50,10 +50,10 @@ func (d *database) own(m *sqldb.Migrator) {
 }
 
 // Time between two attempts to reach a database that does not answer, and the
-// limit of one attempt.
+// limit of one attempt, in which a migration may rebuild a big table.
 const (
 	retryPause   = 500 * time.Millisecond
-	attemptLimit = time.Minute
+	attemptLimit = 10 * time.Minute
 )
 
 // prepare migrates every schema, or checks them. While the database does not
