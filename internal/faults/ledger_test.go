@@ -1,0 +1,201 @@
+package faults_test
+
+import (
+	"slices"
+
+	"github.com/jmoiron/sqlx"
+
+	"github.com/asimalizada/pulse-events/examples/orders"
+	"github.com/asimalizada/pulse-events/inbox/rabbitmq"
+	"github.com/asimalizada/pulse-events/internal/testenv"
+	"github.com/asimalizada/pulse-events/outbox"
+)
+
+// ledger compares, event by event, what was ordered with what came of it.
+type ledger struct {
+	orders  map[string]int           // orders committed, by id; 1 each
+	events  map[string]string        // the order an outbox row tells of, by event
+	status  map[string]outbox.Status // of the row, by event
+	applied map[string]int           // inbox rows, by event
+	effects map[string]int           // notifications, by event
+	aside   map[string]int           // dead letters, by event
+}
+
+// exceptions are the events that are expected to go another way than through
+// one notification.
+type exceptions struct {
+	dead  []string // rows that cannot be published
+	aside []string // messages that are not applied and among the dead letters
+	// Copies that are among the dead letters although their event is applied.
+	conflicts []string
+}
+
+// requireClean waits until nothing moves any more, ends all services so that
+// nothing is in anybody's hands, and compares the books. Services started
+// outside of the system have ended before.
+func (s *system) requireClean(but exceptions) {
+	s.t.Helper()
+	s.awaitSettled()
+	s.stopAll()
+	// What the consumer gave back, copies of what it has applied among it, gets
+	// its chance to do harm.
+	for s.depths().Ready > 0 {
+		s.startNotifications()
+		s.awaitSettled()
+		s.stopAll()
+	}
+	l := s.readLedger()
+	l.compare(s, but)
+	surplus := 0
+	for _, n := range l.effects {
+		surplus += n - 1
+	}
+	s.t.Logf("ledger: %d orders, %d outbox rows, %d applied, %d dead, %d dead letters, %d surplus effects",
+		len(l.orders), len(l.events), len(l.applied), len(but.dead), len(l.aside), surplus)
+}
+
+// awaitSettled waits until every row is published or dead, and every published
+// event applied or set aside.
+func (s *system) awaitSettled() {
+	s.t.Helper()
+	testenv.Eventually(s.t, patience, "every row to be published", func() bool {
+		return s.count(s.ordersDB, `outbox_messages WHERE status = 'pending'`) == 0
+	})
+	testenv.Eventually(s.t, patience, "every queue to be empty", func() bool {
+		d := s.depths()
+		return d.Ready == 0 && d.Retrying == 0
+	})
+	testenv.Eventually(s.t, patience, "every published event to be applied or set aside", func() bool {
+		l := s.readLedger()
+		for event, status := range l.status {
+			if status == outbox.Published && l.applied[event]+l.aside[event] == 0 {
+				return false
+			}
+		}
+		return true
+	})
+}
+
+// depths looks into the queues.
+func (s *system) depths() (d rabbitmq.Depths) {
+	s.t.Helper()
+	s.inspect(func(i *rabbitmq.Inspector) (err error) {
+		d, err = i.Depths(s.t.Context())
+		return err
+	})
+	return d
+}
+
+func (s *system) inspect(look func(*rabbitmq.Inspector) error) {
+	s.t.Helper()
+	inspector, err := rabbitmq.OpenInspector(s.t.Context(), rabbitmq.SourceConfig{
+		URL: s.amqpURL, Exchange: s.exchange, Queue: s.queue, RetryDelays: retryDelays, Logger: logger(s.t)})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer inspector.Close()
+	if err := look(inspector); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+func (s *system) readLedger() ledger {
+	s.t.Helper()
+	l := ledger{events: map[string]string{}, status: map[string]outbox.Status{}, aside: map[string]int{}}
+	l.orders = s.tally(s.ordersDB, `SELECT id::text, 1 FROM orders`)
+	var rows []struct {
+		ID, Key string
+		Status  outbox.Status
+	}
+	if err := s.ordersDB.SelectContext(s.t.Context(), &rows, `SELECT id, key, status FROM outbox_messages WHERE topic = $1`, orders.CreatedTopic); err != nil {
+		s.t.Fatal(err)
+	}
+	for _, row := range rows {
+		l.events[row.ID], l.status[row.ID] = row.Key, row.Status
+	}
+	l.applied = s.tally(s.notificationsDB, `SELECT event_id, count(*) FROM processed_events WHERE consumer = 'notifications' GROUP BY event_id`)
+	l.effects = s.tally(s.notificationsDB, `SELECT event_id::text, count(*) FROM notifications GROUP BY event_id`)
+	s.inspect(func(i *rabbitmq.Inspector) error {
+		ids, err := i.DeadLetterIDs(s.t.Context(), 0)
+		for _, id := range ids {
+			l.aside[id]++
+		}
+		return err
+	})
+	return l
+}
+
+// tally reads ids and their numbers.
+func (s *system) tally(db *sqlx.DB, query string) map[string]int {
+	s.t.Helper()
+	rows, err := db.QueryContext(s.t.Context(), query)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer rows.Close()
+	found := map[string]int{}
+	for rows.Next() {
+		var id string
+		var n int
+		if err := rows.Scan(&id, &n); err != nil {
+			s.t.Fatal(err)
+		}
+		found[id] = n
+	}
+	if err := rows.Err(); err != nil {
+		s.t.Fatal(err)
+	}
+	return found
+}
+
+// compare fails the test over every event that has not gone the way it should.
+func (l ledger) compare(s *system, but exceptions) {
+	s.t.Helper()
+	if len(l.orders) == 0 {
+		s.t.Error("the ledger is empty: nothing was proven")
+	}
+	told := map[string]int{} // outbox rows by order
+	for event, order := range l.events {
+		told[order]++
+		dead, aside := slices.Contains(but.dead, event), slices.Contains(but.aside, event)
+		if dead != (l.status[event] == outbox.Dead) || !dead && l.status[event] != outbox.Published {
+			s.t.Errorf("event %s: its row is %s", event, l.status[event])
+		}
+		want := 1
+		if dead || aside {
+			want = 0
+		}
+		if l.applied[event] != want || l.effects[event] != want {
+			s.t.Errorf("event %s: %d times in the inbox, %d notifications; want %d of each", event, l.applied[event], l.effects[event], want)
+		}
+		if (l.aside[event] > 0) != (aside || slices.Contains(but.conflicts, event)) {
+			s.t.Errorf("event %s: %d dead letters", event, l.aside[event])
+		}
+	}
+	for order := range l.orders {
+		if told[order] != 1 {
+			s.t.Errorf("order %s: %d outbox rows, want 1", order, told[order])
+		}
+	}
+	if len(told) != len(l.orders) {
+		s.t.Errorf("outbox rows of %d orders, but %d orders", len(told), len(l.orders))
+	}
+	for _, found := range []map[string]int{l.applied, l.effects} {
+		for event := range found {
+			if _, known := l.events[event]; !known {
+				s.t.Errorf("event %s was applied and is in no outbox", event)
+			}
+		}
+	}
+}
+
+// requireOrders fails the test unless every answered order is in the database.
+func (s *system) requireOrders(answered []placed) {
+	s.t.Helper()
+	stored := s.tally(s.ordersDB, `SELECT id::text, 1 FROM orders`)
+	for _, p := range answered {
+		if stored[p.OrderID] == 0 {
+			s.t.Errorf("order %s was answered with 201 and is not stored", p.OrderID)
+		}
+	}
+}

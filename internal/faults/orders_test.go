@@ -1,0 +1,165 @@
+package faults_test
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+
+	"github.com/google/uuid"
+
+	"github.com/asimalizada/pulse-events/internal/testenv"
+)
+
+// placed is the answer to an order.
+type placed struct{ OrderID, EventID, CorrelationID string }
+
+func eventIDs(of []placed) []string {
+	ids := make([]string, len(of))
+	for i, p := range of {
+		ids[i] = p.EventID
+	}
+	return ids
+}
+
+// place commits n orders, each with its event, through the API of an orders
+// service whose relay does not run.
+func (s *system) place(n int) []placed {
+	s.t.Helper()
+	return s.placeFor(n, "customer-123")
+}
+
+func (s *system) placeFor(n int, customer string) []placed {
+	s.t.Helper()
+	const workers = 4
+	answers := make([]placed, n)
+	var wg sync.WaitGroup
+	for w := range workers {
+		wg.Go(func() {
+			for i := w; i < n; i += workers {
+				res := httptest.NewRecorder()
+				req := httptest.NewRequestWithContext(s.t.Context(), http.MethodPost, "/orders", orderBody(customer))
+				s.counter.ServeHTTP(res, req)
+				if err := json.Unmarshal(res.Body.Bytes(), &answers[i]); err != nil || res.Code != http.StatusCreated {
+					s.t.Errorf("POST /orders: %d %s", res.Code, res.Body)
+				}
+			}
+		})
+	}
+	if wg.Wait(); s.t.Failed() {
+		s.t.FailNow()
+	}
+	return answers
+}
+
+func orderBody(customer string) *strings.Reader {
+	return strings.NewReader(fmt.Sprintf(`{"customerId":%q,"amount":77.5}`, customer))
+}
+
+func uuidOf(t *testing.T, text string) uuid.UUID {
+	t.Helper()
+	id, err := uuid.Parse(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return id
+}
+
+// load is customers who order one thing after another.
+type load struct {
+	t       *testing.T
+	stop    chan struct{}
+	workers sync.WaitGroup
+
+	mu     sync.Mutex
+	placed []placed
+	// cutOff counts requests whose answer got lost with the service: it may
+	// have committed the order or not.
+	cutOff int
+}
+
+// startLoad lets n customers order at url until end is called. Everything but
+// a 201 fails the test.
+func startLoad(t *testing.T, url string, n int) *load {
+	l := &load{t: t, stop: make(chan struct{})}
+	for range n {
+		l.workers.Go(func() { l.order(url) })
+	}
+	t.Cleanup(func() { l.end() })
+	return l
+}
+
+func (l *load) order(url string) {
+	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: patience}
+	for {
+		select {
+		case <-l.stop:
+			return
+		default:
+		}
+		p, err := post(&client, url)
+		switch {
+		case errors.Is(err, syscall.ECONNREFUSED):
+			return // the service has ended
+		case errors.Is(err, syscall.ECONNRESET), errors.Is(err, io.EOF):
+			l.mu.Lock()
+			l.cutOff++
+			l.mu.Unlock()
+		case err != nil:
+			l.t.Errorf("POST /orders: %v", err)
+			return
+		default:
+			l.mu.Lock()
+			l.placed = append(l.placed, p)
+			l.mu.Unlock()
+		}
+	}
+}
+
+func post(client *http.Client, url string) (p placed, err error) {
+	res, err := client.Post(url+"/orders", "application/json", orderBody("customer-123"))
+	if err != nil {
+		return p, err
+	}
+	defer res.Body.Close()
+	body, err := io.ReadAll(res.Body)
+	if err != nil {
+		return p, err
+	}
+	if res.StatusCode != http.StatusCreated {
+		return p, fmt.Errorf("%s: %s", res.Status, body)
+	}
+	return p, json.Unmarshal(body, &p)
+}
+
+func (l *load) count() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.placed)
+}
+
+// await waits for n more orders than there are now.
+func (l *load) await(n int) {
+	l.t.Helper()
+	n += l.count()
+	testenv.Eventually(l.t, patience, "more orders", func() bool { return l.count() >= n || l.t.Failed() })
+}
+
+// end stops the load and returns the orders that were answered with 201.
+func (l *load) end() []placed {
+	l.mu.Lock()
+	select {
+	case <-l.stop:
+	default:
+		close(l.stop)
+	}
+	l.mu.Unlock()
+	l.workers.Wait()
+	return l.placed
+}
