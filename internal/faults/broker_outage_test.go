@@ -1,0 +1,122 @@
+package faults_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+
+	"github.com/asimalizada/pulse-events/examples/stdlib"
+	"github.com/asimalizada/pulse-events/internal/testenv"
+	"github.com/asimalizada/pulse-events/outbox"
+	"github.com/asimalizada/pulse-events/outbox/rabbitmq"
+)
+
+// F1: the broker is stopped while customers order, and started again.
+func TestF1BrokerStoppedUnderLoad(t *testing.T) {
+	t.Parallel()
+	server := testenv.RabbitMQServer(t)
+	s := newSystem(t, server.URL())
+	consumer := s.startNotifications()
+	orders := s.startOrders()
+	load := startLoad(t, orders.url, 2)
+	s.awaitCount(50, s.notificationsDB, `notifications`)
+
+	server.Stop()
+	s.awaitOutage(orders)
+	load.await(100) // every one of them is answered with 201
+	if n := s.count(s.ordersDB, `outbox_messages WHERE status = 'pending'`); n < 100 {
+		t.Errorf("%d rows are pending, want the 100 or more of the outage", n)
+	}
+	if n := s.count(s.ordersDB, `outbox_messages WHERE attempts <> 0 OR last_error <> ''`); n != 0 {
+		t.Errorf("%d rows are blamed for the outage", n)
+	}
+	if h := orders.health(t); h.Status != "ready" || h.Relay.LastError == "" {
+		t.Errorf("health of orders: %+v, want ready, and the relay's error", h)
+	}
+	if h := consumer.health(t); h.Status != "ready" || h.Consumer.State != "degraded" {
+		t.Errorf("health of notifications: %+v, want ready with a degraded consumer", h)
+	}
+
+	server.Start() // and nothing else
+	testenv.Eventually(t, patience, "the relay to recover", func() bool { return orders.health(t).Relay.State == "running" })
+	load.await(20)
+	answered := load.end()
+	s.awaitSettled()
+	s.requireNoAttempts()
+	s.requireOrders(answered)
+
+	consumer.stop()
+	restarted := s.startNotifications()
+	s.deliverAgain(answered[:10])
+	wantDuplicates(t, restarted, 10)
+	s.requireClean(exceptions{})
+}
+
+// awaitOutage waits until the orders service says that its relay is degraded
+// and without a connection, and checks that it is ready all the same.
+func (s *system) awaitOutage(orders *service) {
+	s.t.Helper()
+	testenv.Eventually(s.t, patience, "the relay to notice", func() bool {
+		h := orders.health(s.t)
+		if h.Status != "ready" {
+			s.t.Fatalf("health %+v, want ready: orders do not need the broker", h)
+		}
+		return h.Relay.State == "degraded" && !h.Relay.Connected
+	})
+}
+
+// deliverAgain publishes a further copy of each event, as a replay does.
+func (s *system) deliverAgain(of []placed) {
+	s.t.Helper()
+	msgs := make([]outbox.Message, len(of))
+	for i, p := range of {
+		msgs[i] = s.record(p.EventID).Message
+	}
+	s.publish(msgs...)
+}
+
+// publish hands messages to the broker past every outbox.
+func (s *system) publish(msgs ...outbox.Message) {
+	s.t.Helper()
+	publisher, err := rabbitmq.NewPublisher(rabbitmq.PublisherConfig{
+		URL: s.amqpURL, Exchange: s.exchange, Producer: "replay", Logger: logger(s.t)})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer publisher.Close()
+	ctx, cancel := context.WithTimeoutCause(s.t.Context(), patience, errors.New("test is out of patience"))
+	defer cancel()
+	if err := errors.Join(publisher.Publish(ctx, msgs)...); err != nil {
+		s.t.Fatalf("publish again: %v", err)
+	}
+}
+
+// F2: the broker is killed while the relay drains a backlog: of what was on
+// its way nobody knows whether the broker has it.
+func TestF2BrokerKilledMidBurst(t *testing.T) {
+	t.Parallel()
+	server := testenv.RabbitMQServer(t)
+	s := newSystem(t, server.URL())
+	s.startNotifications()
+	const backlog = 3000
+	s.place(backlog)
+	orders := s.startOrders(func(c *stdlib.OrdersConfig) { c.Relay.BatchSize, c.Relay.Lanes = 50, 2 })
+	s.awaitCount(200, s.ordersDB, `outbox_messages WHERE status = 'published'`)
+
+	server.Kill()
+	s.awaitOutage(orders)
+	if n := s.count(s.ordersDB, `outbox_messages WHERE status = 'pending'`); n == 0 {
+		t.Fatal("the burst was over before the broker was killed: nothing was tested")
+	}
+	if n := s.count(s.ordersDB, `outbox_messages WHERE status NOT IN ('pending', 'published')`); n != 0 {
+		t.Errorf("%d rows are neither pending nor published", n)
+	}
+	load := startLoad(t, orders.url, 1)
+	load.await(10)
+	s.requireOrders(load.end())
+
+	server.Start()
+	s.awaitSettled()
+	s.requireNoAttempts()
+	s.requireClean(exceptions{})
+}
