@@ -1,0 +1,82 @@
+// Package sqlite opens SQLite in the one way in which the promises of outbox
+// and inbox hold: every write transaction takes its lock at the start, waits
+// for others instead of failing, and is on disk when it has committed. It is
+// the only file that knows the driver.
+package sqlite
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+	"path/filepath"
+	"strings"
+
+	"github.com/jmoiron/sqlx"
+	_ "github.com/ncruces/go-sqlite3/driver" // registers "sqlite3"
+)
+
+// driverName is what the driver is registered under; sqlx knows its
+// placeholders by that name.
+const driverName = "sqlite3"
+
+const scheme = "sqlite:"
+
+// busyTimeout, in milliseconds, is how long a transaction waits for those of
+// other connections and processes.
+const busyTimeout = 10_000
+
+// maxConns is the size of a pool. One connection writes at a time; the others
+// read beside it.
+const maxConns = 8
+
+// URL is how a database file is written where a database URL is expected.
+func URL(path string) string { return scheme + path }
+
+// IsURL reports whether raw names a SQLite file.
+func IsURL(raw string) bool { return strings.HasPrefix(raw, scheme) }
+
+// Open opens the file that raw names (sqlite:/path/to/file.db), and makes it
+// where there is none; its folder has to exist. Several processes may have the
+// same file open.
+//
+// Whoever opens SQLite in another way has to set the same: journal_mode=WAL,
+// synchronous=FULL, busy_timeout, foreign_keys, and transactions that begin
+// immediate. A deferred one that reads and then writes fails with "database is
+// locked" as soon as another writes in between.
+func Open(raw string) (*sqlx.DB, error) {
+	if err := Validate(raw); err != nil {
+		return nil, fmt.Errorf("sqlite: %w", err)
+	}
+	path, err := filepath.Abs(strings.TrimPrefix(raw, scheme))
+	if err != nil {
+		return nil, fmt.Errorf("sqlite: %w", err)
+	}
+	settings := url.Values{
+		"_txlock": {"immediate"},
+		"_pragma": {
+			fmt.Sprintf("busy_timeout(%d)", busyTimeout), // first: the others may have to wait
+			"journal_mode(wal)", "synchronous(full)", "foreign_keys(on)",
+		},
+	}
+	dsn := url.URL{Scheme: "file", Path: path, OmitHost: true, RawQuery: settings.Encode()}
+	db, err := sqlx.Open(driverName, dsn.String())
+	if err != nil {
+		return nil, fmt.Errorf("sqlite: %w", err)
+	}
+	db.SetMaxOpenConns(maxConns)
+	db.SetMaxIdleConns(maxConns)
+	return db, nil
+}
+
+// Validate returns what is wrong with raw, or nil. It does not touch the file.
+func Validate(raw string) error {
+	switch path, found := strings.CutPrefix(raw, scheme); {
+	case !found:
+		return fmt.Errorf("URL: does not begin with %s; expected sqlite:/path/to/file.db", scheme)
+	case path == "":
+		return errors.New("URL: names no file; expected sqlite:/path/to/file.db")
+	case strings.Contains(path, "?"), strings.Contains(path, ":memory:"):
+		return errors.New("URL: parameters and :memory: are not supported; expected sqlite:/path/to/file.db")
+	}
+	return nil
+}
