@@ -9,6 +9,7 @@ import (
 
 	"github.com/jmoiron/sqlx"
 
+	"github.com/asimalizada/pulse-events/internal/database"
 	"github.com/asimalizada/pulse-events/internal/postgres"
 	"github.com/asimalizada/pulse-events/internal/sqldb"
 )
@@ -16,8 +17,8 @@ import (
 //go:embed sql
 var sqlFiles embed.FS
 
-// database is a service's own database.
-type database struct {
+// store is a service's own database.
+type store struct {
 	*sqlx.DB
 	dialect sqldb.Dialect
 	queries sqldb.Queries
@@ -30,19 +31,16 @@ type schema struct {
 	check   func(context.Context) error
 }
 
-func openDatabase(url, service string) (*database, error) {
-	db, err := postgres.Open(postgres.Config{URL: url, Name: service})
+func openDatabase(url, service string) (*store, error) {
+	db, dialect, err := database.Open(url, service)
 	if err != nil {
 		return nil, err
 	}
-	return &database{
-		DB: db, dialect: sqldb.PostgreSQL,
-		queries: sqldb.LoadQueries(sqlFiles, "sql", sqldb.PostgreSQL),
-	}, nil
+	return &store{DB: db, dialect: dialect, queries: sqldb.LoadQueries(sqlFiles, "sql", dialect)}, nil
 }
 
 // own adds a schema of the service itself.
-func (d *database) own(m *sqldb.Migrator) {
+func (d *store) own(m *sqldb.Migrator) {
 	d.schemas = append(d.schemas, schema{
 		migrate: func(ctx context.Context) ([]sqldb.Migration, error) { return m.Up(ctx, d.DB) },
 		check:   func(ctx context.Context) error { return m.Check(ctx, d.DB) },
@@ -59,7 +57,7 @@ const (
 // prepare migrates every schema, or checks them. While the database does not
 // answer it tries again for as long as patience; any other error, such as
 // wrong credentials, is returned at once.
-func (d *database) prepare(ctx context.Context, migrate bool, patience time.Duration, log *slog.Logger) error {
+func (d *store) prepare(ctx context.Context, migrate bool, patience time.Duration, log *slog.Logger) error {
 	deadline := time.Now().Add(patience)
 	for {
 		err := d.prepareOnce(ctx, migrate, log)
@@ -78,7 +76,7 @@ func (d *database) prepare(ctx context.Context, migrate bool, patience time.Dura
 	}
 }
 
-func (d *database) prepareOnce(ctx context.Context, migrate bool, log *slog.Logger) error {
+func (d *store) prepareOnce(ctx context.Context, migrate bool, log *slog.Logger) error {
 	ctx, cancel := context.WithTimeout(ctx, attemptLimit)
 	defer cancel()
 	if !migrate {
@@ -98,7 +96,7 @@ func (d *database) prepareOnce(ctx context.Context, migrate bool, log *slog.Logg
 
 // check returns the database's error or the first schema that is missing or
 // behind.
-func (d *database) check(ctx context.Context) error {
+func (d *store) check(ctx context.Context) error {
 	for _, s := range d.schemas {
 		if err := s.check(ctx); err != nil {
 			return err

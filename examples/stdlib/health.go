@@ -64,7 +64,7 @@ type consumerHealth struct {
 }
 
 // ready answers 200 while the database answers and has its schema, else 503.
-func ready(log *slog.Logger, db *database, report func() readiness) handler {
+func ready(log *slog.Logger, db *store, report func() readiness) handler {
 	return func(w http.ResponseWriter, r *http.Request) error {
 		ctx, cancel := context.WithTimeout(r.Context(), readyTimeout)
 		defer cancel()

@@ -38,7 +38,7 @@ type NotificationsConfig struct {
 type Notifications struct {
 	cfg      NotificationsConfig
 	log      *slog.Logger
-	db       *database
+	db       *store
 	source   *rabbitmq.Source
 	consumer *inbox.Consumer
 	handler  http.Handler

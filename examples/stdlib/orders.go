@@ -32,7 +32,7 @@ type OrdersConfig struct {
 type Orders struct {
 	cfg       OrdersConfig
 	log       *slog.Logger
-	db        *database
+	db        *store
 	outbox    *outbox.Outbox
 	publisher *rabbitmq.Publisher
 	relay     *outbox.Relay

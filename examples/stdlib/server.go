@@ -25,7 +25,7 @@ const (
 
 // run is what both services do: bring the schema, then serve h on ln beside
 // work until ctx ends. ln is closed in every case; nil makes one on s.Addr.
-func run(ctx context.Context, s Settings, log *slog.Logger, db *database, h http.Handler, ln net.Listener, work func(context.Context) error) error {
+func run(ctx context.Context, s Settings, log *slog.Logger, db *store, h http.Handler, ln net.Listener, work func(context.Context) error) error {
 	if ln == nil {
 		var err error
 		if ln, err = net.Listen("tcp", s.Addr); err != nil {

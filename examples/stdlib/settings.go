@@ -10,7 +10,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/asimalizada/pulse-events/internal/postgres"
+	"github.com/asimalizada/pulse-events/internal/database"
 	"github.com/asimalizada/pulse-events/internal/rabbit"
 	"github.com/asimalizada/pulse-events/internal/wire"
 )
@@ -77,7 +77,7 @@ func (s Settings) problems() (problems []problem) {
 	add := func(field, format string, args ...any) {
 		problems = append(problems, problem{field, fmt.Sprintf(format, args...)})
 	}
-	problems = append(problems, problemsOf(postgres.Config{URL: s.DatabaseURL}.Validate(),
+	problems = append(problems, problemsOf(database.Validate(s.DatabaseURL),
 		map[string]string{"URL": "DatabaseURL"})...)
 	problems = append(problems, problemsOf(rabbit.Config{URL: s.AMQPURL, TLS: s.AMQPTLS}.Validate(),
 		map[string]string{"URL": "AMQPURL", "TLS": "AMQPTLS"})...)
