@@ -14,7 +14,7 @@ import (
 
 	"github.com/asimalizada/pulse-events/inbox"
 	inboxrabbit "github.com/asimalizada/pulse-events/inbox/rabbitmq"
-	"github.com/asimalizada/pulse-events/internal/postgres"
+	"github.com/asimalizada/pulse-events/internal/database"
 	"github.com/asimalizada/pulse-events/internal/rabbit"
 	"github.com/asimalizada/pulse-events/outbox"
 	outboxrabbit "github.com/asimalizada/pulse-events/outbox/rabbitmq"
@@ -197,7 +197,7 @@ func (e *Env) Inbox(ctx context.Context) (*inbox.Inbox, *sqlx.DB, error) {
 }
 
 func (e *Env) open(ctx context.Context, what, url string) (*sqlx.DB, error) {
-	db, err := postgres.Open(postgres.Config{URL: url, Name: "pulsectl", MaxConns: 4})
+	db, _, err := database.Open(url, "pulsectl")
 	if err != nil {
 		return nil, fail.Usagef("", "%s: %v", what, err)
 	}

@@ -1,6 +1,7 @@
 package command
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -20,6 +21,8 @@ type upOptions struct {
 	stack                         string
 	ordersAddr, notificationsAddr string
 	stopCmd, startCmd             string
+	brokerAddr, dataDir           string
+	ephemeral                     bool
 	logLevel, logFormat           string
 	detach                        bool
 	timeout                       time.Duration
@@ -29,37 +32,37 @@ func upCommand(env *Env) *cli.Command {
 	return &cli.Command{
 		Name: "up", Usage: "run orders, relay, consumer and notifications in one process",
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "stack", Value: string(stack.External), Usage: "`KIND`: external runs on --outbox-db, --inbox-db and --amqp-url"},
+			&cli.StringFlag{Name: "stack", Value: string(stack.Embedded), Usage: "`KIND`: embedded brings SQLite files and a broker along; external runs on --outbox-db, --inbox-db and --amqp-url"},
+			&cli.StringFlag{Name: "data-dir", Usage: "embedded: `FOLDER` of its files (default: data in the state directory)"},
+			&cli.BoolFlag{Name: "ephemeral", Usage: "embedded: keep the files in a temporary folder that goes with the stack"},
+			&cli.StringFlag{Name: "broker-addr", Value: "127.0.0.1:5673", Usage: "embedded: `HOST:PORT` of the broker"},
 			&cli.StringFlag{Name: "orders-addr", Value: "127.0.0.1:6101", EnvVars: []string{"PULSE_ORDERS_ADDR"}, Usage: "`HOST:PORT` of the orders service"},
 			&cli.StringFlag{Name: "notifications-addr", Value: "127.0.0.1:6102", EnvVars: []string{"PULSE_NOTIFICATIONS_ADDR"}, Usage: "`HOST:PORT` of the notifications service"},
-			&cli.StringFlag{Name: "stop-cmd", Usage: "shell `COMMAND` for chaos broker-down (env PULSE_BROKER_STOP_CMD)"},
-			&cli.StringFlag{Name: "start-cmd", Usage: "shell `COMMAND` for chaos broker-up (env PULSE_BROKER_START_CMD)"},
+			&cli.StringFlag{Name: "stop-cmd", Usage: "external: shell `COMMAND` for chaos broker-down (env PULSE_BROKER_STOP_CMD)"},
+			&cli.StringFlag{Name: "start-cmd", Usage: "external: shell `COMMAND` for chaos broker-up (env PULSE_BROKER_START_CMD)"},
 			&cli.StringFlag{Name: "log-level", Value: "info", EnvVars: []string{"PULSE_LOG_LEVEL"}, Usage: "`LEVEL`: debug, info, warn, error"},
 			&cli.StringFlag{Name: "log-format", Value: "auto", EnvVars: []string{"PULSE_LOG_FORMAT"}, Usage: "`FORMAT`: auto, json, text"},
 			&cli.BoolFlag{Name: "detach", Aliases: []string{"d"}, Usage: "return once all is ready, and leave it running"},
 			timeoutFlag(time.Minute),
 		},
 		Action: func(ctx *cli.Context) error {
-			o := upOptions{
+			return env.up(ctx.Context, upOptions{
 				stack: ctx.String("stack"), ordersAddr: ctx.String("orders-addr"), notificationsAddr: ctx.String("notifications-addr"),
+				dataDir: ctx.String("data-dir"), ephemeral: ctx.Bool("ephemeral"), brokerAddr: ctx.String("broker-addr"),
 				stopCmd: ctx.String("stop-cmd"), startCmd: ctx.String("start-cmd"),
 				logLevel: ctx.String("log-level"), logFormat: ctx.String("log-format"),
 				detach: ctx.Bool("detach"), timeout: ctx.Duration("timeout"),
-			}
-			if o.stack != string(stack.External) {
-				return fail.Usagef("have: external", "--stack: unknown stack %q", o.stack)
-			}
-			return env.up(ctx.Context, o)
+			})
 		},
 	}
 }
 
-func (e *Env) up(ctx context.Context, o upOptions) error {
+func (e *Env) up(ctx context.Context, o upOptions) (err error) {
 	dir, err := e.dir()
 	if err != nil {
 		return fail.Wrap("cannot start", err)
 	}
-	cfg, err := e.externalConfig(o)
+	cfg, err := e.stackConfig(o)
 	if err != nil {
 		return err
 	}
@@ -67,10 +70,19 @@ func (e *Env) up(ctx context.Context, o upOptions) error {
 	if o.detach {
 		return e.upDetached(ctx, dir, o.timeout)
 	}
-	if os.Getenv(detachedEnv) != "" {
+	if e.getenv(detachedEnv) != "" {
 		cfg.LogFile = stack.LogPath(dir)
 	}
-	err = stack.RunExternal(ctx, cfg, e.announce)
+	if cfg.Kind == stack.Embedded {
+		cfg.DataDir = cmp.Or(o.dataDir, stack.DefaultDataDir(dir))
+		if o.ephemeral {
+			if cfg.DataDir, err = os.MkdirTemp("", "pulse-events-"); err != nil {
+				return fail.Wrap("cannot make a temporary folder", err)
+			}
+			defer func() { err = errors.Join(err, os.RemoveAll(cfg.DataDir)) }()
+		}
+	}
+	err = stack.Run(ctx, cfg, e.announce)
 	switch {
 	case errors.Is(err, stack.ErrRunning):
 		return fail.New(fail.General, "stop it first: pulsectl down", "a stack is running already")
@@ -80,17 +92,14 @@ func (e *Env) up(ctx context.Context, o upOptions) error {
 	return fail.Wrap("the stack ended", err)
 }
 
-// externalConfig gathers the settings. They come from flags and environment
+// stackConfig gathers the settings. They come from flags and environment
 // only: what another stack has noted is not ours.
-func (e *Env) externalConfig(o upOptions) (stack.ExternalConfig, error) {
+func (e *Env) stackConfig(o upOptions) (stack.Config, error) {
 	e.stateErr = stack.ErrNotRunning
 	var errs []error
 	read := func(value string, err error) string {
 		errs = append(errs, err)
 		return value
-	}
-	cmd := func(flag, envName string) string {
-		return read(e.setting(flag, envName, nil))
 	}
 	level, err := logging.ParseLevel(o.logLevel)
 	if err != nil {
@@ -100,11 +109,24 @@ func (e *Env) externalConfig(o upOptions) (stack.ExternalConfig, error) {
 	if err != nil {
 		errs = append(errs, fail.Usagef("", "--log-format: %v", err))
 	}
-	cfg := stack.ExternalConfig{
-		OutboxDB: read(e.outboxURL()), InboxDB: read(e.inboxURL()), AMQPURL: read(e.amqpURL()),
-		OrdersAddr: o.ordersAddr, NotificationsAddr: o.notificationsAddr,
-		BrokerStopCmd: cmd(o.stopCmd, "PULSE_BROKER_STOP_CMD"), BrokerStartCmd: cmd(o.startCmd, "PULSE_BROKER_START_CMD"),
-		Logger: logging.New(e.IO.Err, format, level),
+	cfg := stack.Config{
+		Kind: stack.Kind(o.stack), OrdersAddr: o.ordersAddr, NotificationsAddr: o.notificationsAddr,
+		BrokerAddr: o.brokerAddr, Logger: logging.New(e.IO.Err, format, level),
+	}
+	switch cfg.Kind {
+	case stack.Embedded:
+		if o.ephemeral && o.dataDir != "" {
+			errs = append(errs, fail.Usagef("", "give --data-dir or --ephemeral, not both"))
+		}
+	case stack.External:
+		cfg.OutboxDB, cfg.InboxDB, cfg.AMQPURL = read(e.outboxURL()), read(e.inboxURL()), read(e.amqpURL())
+		cfg.BrokerStopCmd = read(e.setting(o.stopCmd, "PULSE_BROKER_STOP_CMD", nil))
+		cfg.BrokerStartCmd = read(e.setting(o.startCmd, "PULSE_BROKER_START_CMD", nil))
+		if o.ephemeral || o.dataDir != "" {
+			errs = append(errs, fail.Usagef("", "--data-dir and --ephemeral are for the embedded stack"))
+		}
+	default:
+		errs = append(errs, fail.Usagef("have: embedded, external", "--stack: unknown stack %q", o.stack))
 	}
 	return cfg, allUsage(errs)
 }
@@ -125,8 +147,7 @@ func allUsage(errs []error) error {
 	if len(messages) == 0 {
 		return nil
 	}
-	return fail.Usagef("give --outbox-db, --inbox-db and --amqp-url, or set PULSE_OUTBOX_DB, PULSE_INBOX_DB and PULSE_AMQP_URL",
-		"%s", strings.Join(messages, "\n"))
+	return fail.Usagef("run: pulsectl up --help", "%s", strings.Join(messages, "\n"))
 }
 
 // announce says where everything is and what to type next.
@@ -136,14 +157,19 @@ func (e *Env) announce(s stack.State) {
 		_ = console.RenderOne(e.IO, stateColumns, s)
 		return
 	}
-	for _, line := range []string{
-		"", e.IO.Paint(console.Good, "ready") + " (external stack, process " + fmt.Sprint(s.PID) + ")",
+	lines := []string{
+		"", fmt.Sprintf("%s (%s stack, process %d)", e.IO.Paint(console.Good, "ready"), s.Stack, s.PID),
 		"  orders         " + s.OrdersURL, "  notifications  " + s.NotificationsURL,
 		"  outbox         " + s.OutboxDB, "  inbox          " + s.InboxDB, "  broker         " + s.AMQPURL,
-		"", "try, in another terminal:",
+	}
+	if s.Stack == stack.Embedded {
+		lines = append(lines, "", e.IO.Paint(console.Warn, "NOT FOR PRODUCTION:")+" one process, SQLite files, a broker for development")
+	}
+	lines = append(lines, "", "try, in another terminal:",
 		"  pulsectl order create --customer customer-123 --amount 77.5",
-		"  pulsectl outbox ls", "  pulsectl verify", "stop with Ctrl-C or: pulsectl down", "",
-	} {
+		"  pulsectl outbox ls", "  pulsectl chaos broker-down", "  pulsectl verify",
+		"stop with Ctrl-C or: pulsectl down", "")
+	for _, line := range lines {
 		e.IO.Println(line)
 	}
 }
@@ -157,6 +183,7 @@ var stateColumns = []console.Column[stack.State]{
 	{Key: "outboxDb", Value: func(s stack.State) any { return s.OutboxDB }},
 	{Key: "inboxDb", Value: func(s stack.State) any { return s.InboxDB }},
 	{Key: "amqpUrl", Value: func(s stack.State) any { return s.AMQPURL }},
+	{Key: "dataDir", Value: func(s stack.State) any { return s.DataDir }},
 	{Key: "logFile", Value: func(s stack.State) any { return s.LogFile }},
 }
 

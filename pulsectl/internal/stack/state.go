@@ -18,8 +18,14 @@ import (
 // Kind names a way to run the example services.
 type Kind string
 
-// External runs on a PostgreSQL and a RabbitMQ given by URL.
-const External Kind = "external"
+// The kinds.
+const (
+	// Embedded brings SQLite files and a broker along, all in one process. For
+	// development.
+	Embedded Kind = "embedded"
+	// External runs on a PostgreSQL and a RabbitMQ given by URL.
+	External Kind = "external"
+)
 
 // State is where a running stack is. It holds passwords, so its file is
 // readable by its owner alone.
@@ -34,6 +40,9 @@ type State struct {
 	NotificationsURL string    `json:"notificationsUrl"`
 	BrokerStopCmd    string    `json:"brokerStopCmd,omitempty"`
 	BrokerStartCmd   string    `json:"brokerStartCmd,omitempty"`
+	DataDir          string    `json:"dataDir,omitempty"`
+	ControlURL       string    `json:"controlUrl,omitempty"`   // of the embedded broker
+	ControlToken     string    `json:"controlToken,omitempty"` // secret
 	LogFile          string    `json:"logFile,omitempty"`
 }
 

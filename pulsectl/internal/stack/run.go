@@ -1,6 +1,7 @@
 package stack
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -16,56 +17,72 @@ import (
 	"github.com/asimalizada/pulse-events/internal/rabbit"
 )
 
-// ExternalConfig says where the databases and the broker of an external
-// stack are, and where its services listen.
-type ExternalConfig struct {
+// Config says what to run a stack on. An embedded one brings databases and
+// broker along, an external one is told where they are.
+type Config struct {
+	Kind Kind
+	// Addresses of the services. Empty: 127.0.0.1:6101 and 127.0.0.1:6102.
+	OrdersAddr, NotificationsAddr string
+	// External: where databases and broker are, and how to stop and start the
+	// broker.
 	OutboxDB, InboxDB, AMQPURL    string
-	OrdersAddr, NotificationsAddr string // empty: 127.0.0.1:6101 and :6102
-	BrokerStopCmd, BrokerStartCmd string // noted for chaos
-	Dir                           string // of the state file
-	LogFile                       string // noted, where there is one
-	Logger                        *slog.Logger
+	BrokerStopCmd, BrokerStartCmd string
+	// Embedded: the folder of its files, and where its broker listens.
+	DataDir, BrokerAddr string
+
+	Dir     string // of the state file
+	LogFile string // noted, where there is one
+	Logger  *slog.Logger
 }
 
-// RunExternal runs both services, with relay and consumer, in this process
-// until ctx ends. ready is called once both answer; the state file stands
-// from then on until RunExternal returns.
-func RunExternal(ctx context.Context, cfg ExternalConfig, ready func(State)) (err error) {
+// Run runs both services, with relay and consumer, in this process until ctx
+// ends. ready is called once both answer; the state file stands from then on
+// until Run returns.
+func Run(ctx context.Context, cfg Config, ready func(State)) (err error) {
 	claimed, err := Claim(cfg.Dir)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, claimed.Release()) }()
 
-	ordersListener, err := listen("orders", cfg.OrdersAddr)
+	state := State{
+		Stack: cfg.Kind, PID: os.Getpid(), StartedAt: time.Now().UTC(),
+		OutboxDB: cfg.OutboxDB, InboxDB: cfg.InboxDB, AMQPURL: cfg.AMQPURL,
+		BrokerStopCmd: cfg.BrokerStopCmd, BrokerStartCmd: cfg.BrokerStartCmd, LogFile: cfg.LogFile,
+	}
+	ordersListener, err := listen("orders", cmp.Or(cfg.OrdersAddr, "127.0.0.1:6101"))
 	if err != nil {
 		return err
 	}
 	defer ordersListener.Close()
-	notificationsListener, err := listen("notifications", cfg.NotificationsAddr)
+	notificationsListener, err := listen("notifications", cmp.Or(cfg.NotificationsAddr, "127.0.0.1:6102"))
 	if err != nil {
 		return err
 	}
 	defer notificationsListener.Close()
+	state.OrdersURL, state.NotificationsURL = baseURL(ordersListener), baseURL(notificationsListener)
 
+	if cfg.Kind != Embedded {
+		return serve(ctx, cfg, state, claimed, ordersListener, notificationsListener, ready)
+	}
+	return embed(ctx, cfg, &state, func(ctx context.Context) error {
+		return serve(ctx, cfg, state, claimed, ordersListener, notificationsListener, ready)
+	})
+}
+
+// serve runs the services on what state names.
+func serve(ctx context.Context, cfg Config, state State, claimed *Claimed, ordersListener, notificationsListener net.Listener, ready func(State)) error {
 	orders, err := stdlib.NewOrders(stdlib.OrdersConfig{Settings: stdlib.Settings{
-		DatabaseURL: cfg.OutboxDB, AMQPURL: cfg.AMQPURL, AutoMigrate: true, Logger: cfg.Logger,
+		DatabaseURL: state.OutboxDB, AMQPURL: state.AMQPURL, AutoMigrate: true, Logger: cfg.Logger,
 	}})
 	if err != nil {
 		return err
 	}
 	notifications, err := stdlib.NewNotifications(stdlib.NotificationsConfig{Settings: stdlib.Settings{
-		DatabaseURL: cfg.InboxDB, AMQPURL: cfg.AMQPURL, AutoMigrate: true, Logger: cfg.Logger,
+		DatabaseURL: state.InboxDB, AMQPURL: state.AMQPURL, AutoMigrate: true, Logger: cfg.Logger,
 	}})
 	if err != nil {
 		return errors.Join(err, orders.Close())
-	}
-
-	state := State{
-		Stack: External, PID: os.Getpid(), StartedAt: time.Now().UTC(),
-		OutboxDB: cfg.OutboxDB, InboxDB: cfg.InboxDB, AMQPURL: cfg.AMQPURL,
-		OrdersURL: baseURL(ordersListener), NotificationsURL: baseURL(notificationsListener),
-		BrokerStopCmd: cfg.BrokerStopCmd, BrokerStartCmd: cfg.BrokerStartCmd, LogFile: cfg.LogFile,
 	}
 	group, running := errgroup.WithContext(ctx)
 	group.Go(func() error { return orders.Run(running, ordersListener) })
