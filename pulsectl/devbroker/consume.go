@@ -47,7 +47,7 @@ func (b *Broker) consume(ch *channel, m *wire.BasicConsume) error {
 	switch {
 	case ch.consumers[m.ConsumerTag] != nil:
 		return notAllowed("attempt to reuse consumer tag '%s'", m.ConsumerTag)
-	case q.exclusiveUse, m.Exclusive && (len(q.consumers) > 0 || q.settings.singleActiveConsumer):
+	case q.exclusiveUse, m.Exclusive && (len(q.consumers) > 0 || q.settings.singleActiveConsumer && !q.settings.quorum):
 		return accessRefused("%s in exclusive use", q.what)
 	case q.settings.quorum && ch.globalPrefetch > 0:
 		return notImplemented("%s does not support global qos", q.what)
