@@ -43,11 +43,10 @@ func (s *system) placeFor(n int, customer string) []placed {
 	for w := range workers {
 		wg.Go(func() {
 			for i := w; i < n; i += workers {
-				res := httptest.NewRecorder()
-				req := httptest.NewRequestWithContext(s.t.Context(), http.MethodPost, "/orders", orderBody(customer))
-				s.counter.ServeHTTP(res, req)
-				if err := json.Unmarshal(res.Body.Bytes(), &answers[i]); err != nil || res.Code != http.StatusCreated {
-					s.t.Errorf("POST /orders: %d %s", res.Code, res.Body)
+				var err error
+				if answers[i], err = s.order(customer); err != nil {
+					s.t.Error(err)
+					return
 				}
 			}
 		})
@@ -56,6 +55,20 @@ func (s *system) placeFor(n int, customer string) []placed {
 		s.t.FailNow()
 	}
 	return answers
+}
+
+// order is one request; headers are names and values in turn.
+func (s *system) order(customer string, headers ...string) (p placed, err error) {
+	req := httptest.NewRequestWithContext(s.t.Context(), http.MethodPost, "/orders", orderBody(customer))
+	for i := 0; i < len(headers); i += 2 {
+		req.Header.Set(headers[i], headers[i+1])
+	}
+	res := httptest.NewRecorder()
+	s.counter.ServeHTTP(res, req)
+	if res.Code != http.StatusCreated {
+		return p, fmt.Errorf("POST /orders: %d %s", res.Code, res.Body)
+	}
+	return p, json.Unmarshal(res.Body.Bytes(), &p)
 }
 
 func orderBody(customer string) *strings.Reader {

@@ -1,6 +1,7 @@
 package faults_test
 
 import (
+	"errors"
 	"strings"
 	"testing"
 
@@ -149,17 +150,20 @@ func (s *system) requireFlow(queue string) {
 // enqueue commits messages that tell of no order.
 func (s *system) enqueue(msgs ...outbox.Message) {
 	s.t.Helper()
+	if err := s.commit(msgs...); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+func (s *system) commit(msgs ...outbox.Message) error {
 	tx, err := s.ordersDB.BeginTxx(s.t.Context(), nil)
 	if err != nil {
-		s.t.Fatal(err)
+		return err
 	}
-	defer func() { _ = tx.Rollback() }() // after the commit it does nothing
 	if err := s.outbox.Enqueue(s.t.Context(), tx, msgs...); err != nil {
-		s.t.Fatal(err)
+		return errors.Join(err, tx.Rollback())
 	}
-	if err := tx.Commit(); err != nil {
-		s.t.Fatal(err)
-	}
+	return tx.Commit()
 }
 
 // deleteQueue deletes the consumer's queue, with whatever is in it.

@@ -240,6 +240,7 @@ type health struct {
 		State     string
 		Connected bool
 		LastError string
+		Published int
 	}
 	Consumer struct {
 		State                                  string

@@ -1,0 +1,57 @@
+package faults_test
+
+import (
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/asimalizada/pulse-events/internal/testenv"
+)
+
+// F25: both services are told to end, with SIGTERM, while a backlog drains and
+// customers order. They finish or give back what they have in hand, so that
+// their successors need not wait for anything and nothing is done twice: not
+// one message goes over the wire a second time.
+func TestF25SIGTERMUnderLoad(t *testing.T) {
+	t.Parallel()
+	s := newSystem(t, testenv.RabbitMQ(t))
+	s.startNotifications().stop() // makes the queue
+	tap := s.startTap()
+	const backlog = 2000
+	all := s.place(backlog)
+
+	// An hour: only leases that are given back can be taken over.
+	orders := s.startChild(assignment{Role: roleOrders, LeaseTTL: time.Hour})
+	notifications := s.startChild(assignment{Role: roleNotifications})
+	url := orders.await("serving")[0]
+	notifications.await("serving")
+	load := startLoad(t, url, 2)
+	load.await(10)
+	s.awaitCount(100, s.notificationsDB, `notifications`)
+	notifications.signal(syscall.SIGTERM)
+	orders.signal(syscall.SIGTERM)
+	notifications.requireExit()
+	orders.requireExit()
+	answered := load.end()
+	t.Logf("%d orders of the load were answered, %d requests cut off", len(answered), load.cutOff)
+	s.requireOrders(answered)
+
+	applied := s.count(s.notificationsDB, `notifications`)
+	committed := s.count(s.ordersDB, `orders`)
+	if applied == committed {
+		t.Fatal("all was done before the services were told to end: nothing was tested")
+	}
+	if n := s.count(s.ordersDB, `outbox_leases WHERE owner <> ''`); n != 0 {
+		t.Errorf("%d leases were not given back", n)
+	}
+
+	consumer := s.startNotifications()
+	s.startOrders()
+	s.awaitSettled()
+	if h := consumer.health(t).Consumer; h.Duplicates != 0 || h.Applied != committed-applied {
+		t.Errorf("the successor has applied %d and met %d duplicates, want %d and none", h.Applied, h.Duplicates, committed-applied)
+	}
+	tap.requireCopies(append(all, answered...), func(string) int { return 1 })
+	s.requireNoAttempts()
+	s.requireClean(exceptions{})
+}
