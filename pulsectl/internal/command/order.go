@@ -120,9 +120,20 @@ func (e *Env) orders() (*api, error) {
 }
 
 func (e *Env) createOrder(ctx context.Context, o createOptions) error {
-	a, err := e.orders()
+	r, err := e.placeOrder(ctx, o)
 	if err != nil {
 		return err
+	}
+	if err := console.RenderOne(e.IO, receiptColumns, r); err != nil {
+		return err
+	}
+	return e.waitForEvent(ctx, r, o.wait, o.timeout)
+}
+
+func (e *Env) placeOrder(ctx context.Context, o createOptions) (r receipt, err error) {
+	a, err := e.orders()
+	if err != nil {
+		return r, err
 	}
 	header := http.Header{}
 	if o.correlationID != "" {
@@ -132,14 +143,8 @@ func (e *Env) createOrder(ctx context.Context, o createOptions) error {
 		CustomerID string          `json:"customerId"`
 		Amount     json.RawMessage `json:"amount"`
 	}{o.customer, json.RawMessage(o.amount)}
-	var r receipt
-	if err := a.call(ctx, http.MethodPost, "/orders", header, body, &r); err != nil {
-		return err
-	}
-	if err := console.RenderOne(e.IO, receiptColumns, r); err != nil {
-		return err
-	}
-	return e.waitForEvent(ctx, r, o.wait, o.timeout)
+	err = a.call(ctx, http.MethodPost, "/orders", header, body, &r)
+	return r, err
 }
 
 // waitForEvent returns once the order's event is published, or its

@@ -3,6 +3,7 @@ package command
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -91,24 +92,9 @@ func (e *Env) replay(ctx context.Context, o replayOptions) error {
 	if o.dryRun || len(copies) == 0 {
 		return console.RenderOne(e.IO, replayedColumns, r)
 	}
-	publisher, err := e.Publisher(ctx)
-	if err != nil {
-		return err
-	}
 	var failures []error
-	r.copies = 0
-	for start := 0; start < len(copies); start += replayWindow {
-		window := copies[start:min(start+replayWindow, len(copies))]
-		for i, err := range publishAll(ctx, publisher, window) {
-			if err == nil {
-				r.copies++
-				continue
-			}
-			failures = append(failures, fmt.Errorf("%s: %w", window[i].ID, err))
-		}
-		if ctx.Err() != nil {
-			break
-		}
+	if r.copies, failures, err = e.publishCopies(ctx, copies); err != nil {
+		return err
 	}
 	r.failed = len(copies) - r.copies
 	if r.copies == 0 {
@@ -121,6 +107,28 @@ func (e *Env) replay(ctx context.Context, o replayOptions) error {
 		return &fail.Error{Kind: fail.Partial, Message: fmt.Sprintf("%d of %d copies were not published", r.failed, len(copies)), Cause: failures[0]}
 	}
 	return nil
+}
+
+// publishCopies publishes msgs window by window and returns how many arrived
+// and why the others did not.
+func (e *Env) publishCopies(ctx context.Context, msgs []outbox.Message) (published int, failures []error, err error) {
+	publisher, err := e.Publisher(ctx)
+	if err != nil {
+		return 0, nil, err
+	}
+	for window := range slices.Chunk(msgs, replayWindow) {
+		for i, err := range publishAll(ctx, publisher, window) {
+			if err == nil {
+				published++
+				continue
+			}
+			failures = append(failures, fmt.Errorf("%s: %w", window[i].ID, err))
+		}
+		if ctx.Err() != nil {
+			return published, failures, ctx.Err()
+		}
+	}
+	return published, failures, nil
 }
 
 // replayable refuses what would do harm: rows the relay is still to publish,

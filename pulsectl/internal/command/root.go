@@ -65,7 +65,7 @@ func newApp(env *Env) *cli.App {
 		},
 		Before: env.readGlobals,
 		Commands: []*cli.Command{
-			upCommand(env), downCommand(env), statusCommand(env),
+			demoCommand(env), upCommand(env), downCommand(env), statusCommand(env),
 			orderCommand(env), notificationCommand(env),
 			outboxCommand(env), inboxCommand(env), replayCommand(env),
 			chaosCommand(env), verifyCommand(env), migrateCommand(env),

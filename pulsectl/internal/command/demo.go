@@ -1,0 +1,147 @@
+package command
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/asimalizada/pulse-events/internal/logging"
+	"github.com/asimalizada/pulse-events/pulsectl/internal/console"
+	"github.com/asimalizada/pulse-events/pulsectl/internal/fail"
+	"github.com/asimalizada/pulse-events/pulsectl/internal/stack"
+)
+
+// told is what the demo has seen. Every number was counted by the services,
+// the databases or the broker.
+type told struct {
+	orders, duringOutage, pendingDuringOutage int
+	published, applied                        int
+	redelivered, duplicatesSkipped            int
+	lost, duplicated                          int
+	verdict                                   string
+}
+
+var toldColumns = []console.Column[told]{
+	{Key: "orders", Value: func(t told) any { return t.orders }},
+	{Key: "duringOutage", Value: func(t told) any { return t.duringOutage }},
+	{Key: "pendingDuringOutage", Value: func(t told) any { return t.pendingDuringOutage }},
+	{Key: "published", Value: func(t told) any { return t.published }},
+	{Key: "applied", Value: func(t told) any { return t.applied }},
+	{Key: "redelivered", Value: func(t told) any { return t.redelivered }},
+	{Key: "duplicatesSkipped", Value: func(t told) any { return t.duplicatesSkipped }},
+	{Key: "lost", Value: func(t told) any { return t.lost }, Tone: func(t told) console.Tone { return goodIf(t.lost == 0) }},
+	{Key: "duplicated", Value: func(t told) any { return t.duplicated }, Tone: func(t told) console.Tone { return goodIf(t.duplicated == 0) }},
+	{Key: "verdict", Value: func(t told) any { return t.verdict }, ID: true, Tone: func(t told) console.Tone { return goodIf(t.verdict == verdictOK) }},
+}
+
+const verdictOK = "ok"
+
+func goodIf(ok bool) console.Tone {
+	if ok {
+		return console.Good
+	}
+	return console.Bad
+}
+
+func demoCommand(env *Env) *cli.Command {
+	return &cli.Command{
+		Name: "demo", Usage: "tell the whole story, for real, in a few seconds; needs nothing installed; exit 1 if the verdict is not ok",
+		Flags: []cli.Flag{
+			&cli.IntFlag{Name: "orders", Value: 25, Usage: "`N` orders before the outage and as many during it"},
+			&cli.StringFlag{Name: "log-level", Value: "error", Usage: "`LEVEL` of the services' own log on stderr: debug, info, warn, error"},
+		},
+		Action: func(ctx *cli.Context) error {
+			n := ctx.Int("orders")
+			if n < 1 || n > 5000 {
+				return fail.Usagef("", "--orders: %d is not between 1 and 5000", n)
+			}
+			level, err := logging.ParseLevel(ctx.String("log-level"))
+			if err != nil {
+				return fail.Usagef("", "--log-level: %v", err)
+			}
+			return env.demo(ctx.Context, n, logging.New(env.IO.Err, logging.Auto, level))
+		},
+	}
+}
+
+// demo runs an embedded stack of its own in a temporary folder, on free
+// ports, and plays the story against it as any client would.
+func (e *Env) demo(ctx context.Context, n int, log *slog.Logger) (err error) {
+	dir, err := os.MkdirTemp("", "pulse-events-demo-")
+	if err != nil {
+		return fail.Wrap("cannot make a temporary folder", err)
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+
+	running, stop := context.WithCancel(ctx)
+	defer stop()
+	ready, ended := make(chan stack.State, 1), make(chan error, 1)
+	go func() {
+		ended <- stack.Run(running, stack.Config{
+			Kind: stack.Embedded, Dir: filepath.Join(dir, "state"), DataDir: filepath.Join(dir, "data"),
+			BrokerAddr: "127.0.0.1:0", OrdersAddr: "127.0.0.1:0", NotificationsAddr: "127.0.0.1:0", Logger: log,
+		}, func(s stack.State) { ready <- s })
+	}()
+	select {
+	case err := <-ended:
+		return fail.Wrap("the demo's services ended", err)
+	case s := <-ready:
+		t, err := e.tell(ctx, s, n)
+		stop()
+		err = errors.Join(err, calledOff(<-ended))
+		if err != nil {
+			return err
+		}
+		return e.conclude(t)
+	}
+}
+
+// calledOff forgives what ends with its context.
+func calledOff(err error) error {
+	if errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
+}
+
+// tell plays the story against the stack s.
+func (e *Env) tell(ctx context.Context, s stack.State, n int) (told, error) {
+	guest := &Env{IO: e.IO, getenv: func(string) string { return "" }, state: &s,
+		flags: settings{queue: "order.created", consumer: "notifications"}}
+	defer func() { _ = guest.Close() }()
+	out := *e.IO
+	if out.Structured() { // nothing but the result
+		out.Out, out.OutTTY = io.Discard, false
+	}
+	st := &story{env: guest, out: &out, n: n, state: s}
+	err := st.play(ctx)
+	return st.told, err
+}
+
+func (e *Env) conclude(t told) error {
+	if err := console.RenderOne(e.IO, toldColumns, t); err != nil {
+		return err
+	}
+	if t.verdict != verdictOK {
+		return fail.New(fail.General, "run it again with --log-level debug", "the verdict is %q", t.verdict)
+	}
+	if !e.IO.Structured() {
+		e.IO.Notef("\nplay with it yourself: pulsectl up")
+	}
+	return nil
+}
+
+// say writes a line of the story.
+func (st *story) say(format string, args ...any) { st.out.Println(fmt.Sprintf(format, args...)) }
+
+// chapter begins a part of the story.
+func (st *story) chapter(title string) {
+	st.chapters++
+	st.say("\n%s  %s", st.out.Paint(console.Strong, fmt.Sprint(st.chapters)), st.out.Paint(console.Strong, title))
+}
