@@ -1,0 +1,86 @@
+package wire_test
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"io"
+	"strings"
+	"testing"
+	"testing/iotest"
+
+	"github.com/asimalizada/pulse-events/pulsectl/devbroker/internal/wire"
+)
+
+func TestFramesComeBackAsWritten(t *testing.T) {
+	props := (&wire.Properties{MessageID: new(string)}).Append(nil)
+	body := bytes.Repeat([]byte("body"), 30000)
+	var stream []byte
+	stream = wire.AppendMethod(stream, 7, &wire.QueueDelete{Queue: "q", IfEmpty: true})
+	stream = wire.AppendHeartbeat(stream)
+	stream = wire.AppendContent(stream, 7, props, body, 100000)
+	// One octet at a time: no frame may depend on how the network cuts the stream.
+	r := wire.NewReader(iotest.OneByteReader(bytes.NewReader(stream)))
+	r.SetFrameMax(100000)
+
+	f := next(t, r)
+	m, err := wire.ParseMethod(f.Payload)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d, ok := m.(*wire.QueueDelete); !ok || f.Channel != 7 || *d != (wire.QueueDelete{Queue: "q", IfEmpty: true}) {
+		t.Fatalf("channel %d: %#v", f.Channel, m)
+	}
+	if f = next(t, r); f.Type != wire.FrameHeartbeat || len(f.Payload) != 0 {
+		t.Fatalf("got %v, want a heartbeat", f)
+	}
+	f = next(t, r)
+	h, err := wire.ParseContentHeader(f.Payload)
+	if err != nil || h.BodySize != uint64(len(body)) || !bytes.Equal(h.Properties, props) {
+		t.Fatalf("header %+v, %v", h, err)
+	}
+	var got []byte
+	for len(got) < len(body) {
+		f = next(t, r)
+		if f.Type != wire.FrameBody || len(f.Payload) > 100000-wire.FrameOverhead {
+			t.Fatalf("type %d of %d bytes", f.Type, len(f.Payload))
+		}
+		got = append(got, f.Payload...)
+	}
+	if !bytes.Equal(got, body) {
+		t.Fatal("the body differs")
+	}
+	if _, err := r.Next(); !errors.Is(err, io.EOF) {
+		t.Fatalf("at the end: %v", err)
+	}
+}
+
+func next(t *testing.T, r *wire.Reader) wire.Frame {
+	t.Helper()
+	f, err := r.Next()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
+func TestMalformedFrames(t *testing.T) {
+	frame := func(kind byte, size uint32, payload string, end byte) string {
+		return string(binary.BigEndian.AppendUint32([]byte{kind, 0, 1}, size)) + payload + string([]byte{end})
+	}
+	for _, c := range []struct{ name, stream, complaint string }{
+		{"unknown type", frame(9, 1, "x", 0xCE), "unknown frame type 9"},
+		{"wrong end", frame(1, 4, "abcd", 0xCD), "octet 0xcd instead of 0xce"},
+		{"too large", frame(3, 4096, "", 0), "larger than the limit of 4096"},
+		{"absurdly large", frame(3, 0xFFFFFFFF, "", 0), "larger than the limit"},
+	} {
+		_, err := wire.NewReader(strings.NewReader(c.stream)).Next()
+		if !errors.Is(err, wire.ErrMalformed) || !strings.Contains(err.Error(), c.complaint) {
+			t.Errorf("%s: %v", c.name, err)
+		}
+	}
+	_, err := wire.NewReader(strings.NewReader(frame(1, 10, "cut", 0xCE))).Next()
+	if err == nil || errors.Is(err, wire.ErrMalformed) {
+		t.Errorf("cut short by the network: %v", err)
+	}
+}
