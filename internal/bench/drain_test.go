@@ -1,0 +1,62 @@
+package bench
+
+import (
+	"testing"
+	"time"
+
+	inboxrabbit "github.com/asimalizada/pulse-events/inbox/rabbitmq"
+	"github.com/asimalizada/pulse-events/internal/testenv"
+	"github.com/asimalizada/pulse-events/outbox"
+)
+
+// BenchmarkDrain lets a relay with default settings drain a backlog, beside
+// the bare client that publishes the same messages to the same queue from
+// memory. One operation is four turns: client, relay that keeps published
+// rows, client, relay that deletes them.
+func BenchmarkDrain(b *testing.B) {
+	const backlog, alone = 50_000, 2_000
+	forQueueTypes(b, func(b *testing.B, queueType inboxrabbit.QueueType) {
+		ob, db := newOutbox(b)
+		r := newBroker(b, queueType)
+		msgs := newMessages(backlog)
+		publishings := r.encode(msgs)
+		p := newPublisher(b, r.url, r.exchange)
+		r.publish(publishings[:window], window) // warm
+		r.take(window)
+
+		var client, naive, kept, deleted rates
+		publish := func() {
+			client.measure(backlog, func() { r.publish(publishings, window) })
+			r.take(backlog)
+		}
+		relay := func(results *rates, retention time.Duration) {
+			mustExec(b, db, `TRUNCATE outbox_messages`)
+			enqueue(b, ob, db, msgs, 500)
+			relay := newRelay(b, ob, p, outbox.RelayConfig{Retention: retention})
+			var stop func()
+			results.measure(backlog, func() {
+				stop = start(b, relay.Run)
+				testenv.Eventually(b, patience, "the backlog to be published", func() bool { return relay.Health().Published == backlog })
+			})
+			stop()
+			r.take(backlog)
+		}
+		for b.Loop() {
+			publish()
+			relay(&kept, 0)
+			wantCount(b, db, backlog, `SELECT count(*) FROM outbox_messages WHERE status = 'published'`)
+			publish()
+			relay(&deleted, outbox.DeleteOnPublish)
+			wantCount(b, db, 0, `SELECT count(*) FROM outbox_messages`)
+			naive.measure(alone, func() { r.publish(publishings[:alone], 1) })
+			r.take(alone)
+		}
+		client.report(b, "client")
+		naive.report(b, "naive")
+		kept.report(b, "kept")
+		deleted.report(b, "deleted")
+		b.ReportMetric(median(kept)/median(client), "kept/client")
+		b.ReportMetric(median(deleted)/median(client), "deleted/client")
+		hideTime(b)
+	})
+}
