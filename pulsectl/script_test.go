@@ -36,6 +36,14 @@ func TestScripts(t *testing.T) {
 	})
 }
 
+// Scripts on the embedded stack: SQLite and the development broker.
+func TestScriptsEmbedded(t *testing.T) {
+	run(t, "testdata/script/embedded", func(env *testscript.Env) error {
+		setAddresses(env)
+		return nil
+	})
+}
+
 // Scripts on PostgreSQL and RabbitMQ, each with databases and a virtual host
 // of its own.
 func TestScriptsOnServices(t *testing.T) {
@@ -63,8 +71,14 @@ func setServices(env *testscript.Env, outboxDB, inboxDB, broker string) {
 	env.Setenv("PULSE_OUTBOX_DB", outboxDB)
 	env.Setenv("PULSE_INBOX_DB", inboxDB)
 	env.Setenv("PULSE_AMQP_URL", broker)
+	setAddresses(env)
+}
+
+// setAddresses makes stacks listen on free ports, and ends them.
+func setAddresses(env *testscript.Env) {
 	env.Setenv("PULSE_ORDERS_ADDR", "127.0.0.1:0")
 	env.Setenv("PULSE_NOTIFICATIONS_ADDR", "127.0.0.1:0")
+	env.Setenv("PULSE_BROKER_ADDR", "127.0.0.1:0")
 	// Whatever the script did, no process outlives it.
 	env.Defer(func() {
 		down := exec.Command("pulsectl", "down")

@@ -35,7 +35,7 @@ func upCommand(env *Env) *cli.Command {
 			&cli.StringFlag{Name: "stack", Value: string(stack.Embedded), Usage: "`KIND`: embedded brings SQLite files and a broker along; external runs on --outbox-db, --inbox-db and --amqp-url"},
 			&cli.StringFlag{Name: "data-dir", Usage: "embedded: `FOLDER` of its files (default: data in the state directory)"},
 			&cli.BoolFlag{Name: "ephemeral", Usage: "embedded: keep the files in a temporary folder that goes with the stack"},
-			&cli.StringFlag{Name: "broker-addr", Value: "127.0.0.1:5673", Usage: "embedded: `HOST:PORT` of the broker"},
+			&cli.StringFlag{Name: "broker-addr", Value: "127.0.0.1:5673", EnvVars: []string{"PULSE_BROKER_ADDR"}, Usage: "embedded: `HOST:PORT` of the broker"},
 			&cli.StringFlag{Name: "orders-addr", Value: "127.0.0.1:6101", EnvVars: []string{"PULSE_ORDERS_ADDR"}, Usage: "`HOST:PORT` of the orders service"},
 			&cli.StringFlag{Name: "notifications-addr", Value: "127.0.0.1:6102", EnvVars: []string{"PULSE_NOTIFICATIONS_ADDR"}, Usage: "`HOST:PORT` of the notifications service"},
 			&cli.StringFlag{Name: "stop-cmd", Usage: "external: shell `COMMAND` for chaos broker-down (env PULSE_BROKER_STOP_CMD)"},
@@ -86,6 +86,8 @@ func (e *Env) up(ctx context.Context, o upOptions) (err error) {
 	switch {
 	case errors.Is(err, stack.ErrRunning):
 		return fail.New(fail.General, "stop it first: pulsectl down", "a stack is running already")
+	case errors.As(err, new(*stack.PortTakenError)):
+		return fail.New(fail.General, "stop it, or choose another address: --orders-addr, --notifications-addr, --broker-addr", "%v", err)
 	case errors.Is(err, context.Canceled) && ctx.Err() != nil, err == nil:
 		return nil // asked to stop, and did
 	}

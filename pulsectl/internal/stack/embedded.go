@@ -29,7 +29,7 @@ func embed(ctx context.Context, cfg Config, state *State, services func(context.
 		Addr: cfg.BrokerAddr, DataDir: filepath.Join(cfg.DataDir, "broker"), Logger: cfg.Logger.With("service", "broker"),
 	})
 	if err != nil {
-		return fmt.Errorf("broker: %w", err)
+		return explainPort("broker", cfg.BrokerAddr, err)
 	}
 	defer func() {
 		limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), brokerStop)

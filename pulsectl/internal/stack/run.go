@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
@@ -105,7 +104,7 @@ func serve(ctx context.Context, cfg Config, state State, claimed *Claimed, order
 func listen(service, addr string) (net.Listener, error) {
 	ln, err := net.Listen("tcp", addr)
 	if err != nil {
-		return nil, fmt.Errorf("%s service: %w", service, err)
+		return nil, explainPort(service+" service", addr, err)
 	}
 	return ln, nil
 }
