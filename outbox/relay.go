@@ -2,6 +2,7 @@ package outbox
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -134,6 +135,23 @@ func join(lanes *sync.WaitGroup, work context.Context) bool {
 	case <-time.After(cutOffWait):
 		return false
 	}
+}
+
+// poolClosed is how many idle connections the pool may close before the relay
+// says that its limits are too low: with database/sql's default of two idle
+// connections, lanes connect anew for most of their statements.
+const poolClosed = 200
+
+// watchPool warns when the pool throws away connections that lanes will want
+// again, and returns whether it has.
+func (r *Relay) watchPool(ctx context.Context, before sql.DBStats) bool {
+	closed := r.outbox.db.Stats().MaxIdleClosed - before.MaxIdleClosed
+	if closed < poolClosed {
+		return false
+	}
+	r.log.WarnContext(ctx, "the database pool keeps closing connections that the relay needs again; raise SetMaxIdleConns",
+		"closed", closed, "wanted_idle", r.cfg.Lanes+4)
+	return true
 }
 
 // leftover returns an error about what the lanes could not settle.

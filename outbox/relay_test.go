@@ -43,23 +43,26 @@ func TestRelayPublishesWhatIsCommitted(t *testing.T) {
 func TestRelayDrainsABacklogInAnyShape(t *testing.T) {
 	for _, c := range []struct {
 		name  string
+		rows  int
 		keys  int
 		lanes int
 		batch int
 	}{
-		{"without keys", 0, 4, 100}, {"one key", 1, 4, 64}, {"few keys", 7, 3, 50}, {"many keys", 900, 2, 500},
-		{"one row at a time", 5, 1, 1}, {"a lane for each bucket", 50, 64, 10},
+		{"without keys", 1500, 0, 4, 100}, {"one key", 1500, 1, 4, 64}, {"few keys", 1500, 7, 3, 50},
+		{"many keys", 1500, 900, 2, 500}, {"one row at a time", 100, 5, 1, 1}, {"a lane for each bucket", 1500, 50, 64, 10},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			const n = 1500
+			n := c.rows
 			ob, db := newOutbox(t)
+			db.SetMaxOpenConns(6) // fewer than lanes: they take turns
+			db.SetMaxIdleConns(6)
 			backlog(t, db, n, c.keys)
 			b := &broker{}
 			cfg := patient()
 			cfg.Lanes, cfg.BatchSize = c.lanes, c.batch
 			relay := newRelay(t, ob, b, cfg)
 			start(t, relay)
-			eventually(t, "the backlog to drain", func() bool { return relay.Health().Published >= n })
+			eventually(t, "the backlog to drain", func() bool { return relay.Health().Published >= int64(n) })
 			if got := b.count(); got != n {
 				t.Errorf("%d messages were sent for %d rows", got, n)
 			}
@@ -233,7 +236,7 @@ func TestRelayRunsAgain(t *testing.T) {
 		}
 		db.SetMaxIdleConns(0) // its goroutines are not ours
 		goleak.VerifyNone(t, running, goleak.IgnoreTopFunction("database/sql.(*DB).connectionOpener"))
-		db.SetMaxIdleConns(2)
+		db.SetMaxIdleConns(6)
 	}
 	if relays, err := ob.Relays(t.Context()); err != nil || len(relays) != 0 {
 		t.Errorf("relays after Run: %v, %v", relays, err)

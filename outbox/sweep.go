@@ -26,6 +26,7 @@ const (
 // its lane begins at the beginning.
 func (r *Relay) sweepLoop(ctx context.Context) {
 	floors := make(map[lease]int64)
+	pool, warned := r.outbox.db.Stats(), false
 	pause := r.cfg.SweepInterval
 	for sleep(ctx, pause); ctx.Err() == nil; sleep(ctx, pause) {
 		start := time.Now()
@@ -34,6 +35,7 @@ func (r *Relay) sweepLoop(ctx context.Context) {
 			return
 		}
 		r.monitor.trouble(ctx, partSweep, sqldb.Schema(err))
+		warned = warned || r.watchPool(ctx, pool)
 		pause = max(r.cfg.SweepInterval, (sweepShare-1)*time.Since(start))
 	}
 }

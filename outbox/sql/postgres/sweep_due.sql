@@ -2,12 +2,15 @@
 -- onwards from the last row of the page before.
 --
 -- Plan: outbox_messages_due (available_at), which holds only rows that wait.
--- bucket + 0 keeps the planner from reading all that is pending in the buckets.
+-- bucket + 0 keeps the planner from reading all that is pending in the buckets,
+-- and the bare comparison of available_at draws it to the index.
+WITH after AS MATERIALIZED (SELECT coalesce(nullif(?::text, '')::timestamptz, '-infinity') AS available_at, ?::bigint AS seq)
 SELECT m.bucket, m.seq, m.available_at::text AS available_at
 FROM outbox_messages AS m
 WHERE m.status = 'pending' AND (m.attempts > 0 OR m.available_at > m.created_at)
   AND m.available_at <= clock_timestamp()
-  AND (m.available_at, m.seq) > (?::text::timestamptz, ?::bigint)
+  AND m.available_at >= (SELECT available_at FROM after)
+  AND (m.available_at > (SELECT available_at FROM after) OR m.seq > (SELECT seq FROM after))
   AND m.bucket + 0 = ANY (ARRAY(SELECT jsonb_array_elements_text(?::text::jsonb)::integer))
   AND NOT EXISTS (
     SELECT FROM outbox_messages AS head

@@ -1,0 +1,78 @@
+package outbox
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/jmoiron/sqlx"
+)
+
+// The relay's hot statements, planned once for whatever comes, as a cached
+// plan is: on an empty table, on one that is small, and on one that has a history. Each
+// finds its rows by the index its file names, in every case.
+func TestPlansOfTheRelay(t *testing.T) {
+	ob, db := newOutbox(t)
+	relay := newRelay(t, ob, &broker{}, RelayConfig{})
+	for _, state := range []struct {
+		name string
+		make func()
+	}{
+		{"empty", func() {}},
+		{"small", func() { backlog(t, db, 10, 3); db.MustExec(`VACUUM ANALYZE outbox_messages`) }},
+		{"grown since the last ANALYZE", func() { backlog(t, db, 20_000, 500) }},
+		{"with a history", func() {
+			db.MustExec(`UPDATE outbox_messages SET status = 'published', published_at = now() WHERE seq % 50 <> 0`)
+			db.MustExec(`UPDATE outbox_messages SET attempts = 1 WHERE status = 'pending' AND seq % 7 = 0`)
+			db.MustExec(`VACUUM ANALYZE outbox_messages`)
+		}},
+	} {
+		t.Run(state.name, func(t *testing.T) {
+			state.make()
+			for _, c := range []struct {
+				query, args string
+				want        []string
+			}{
+				{"lane_read", `'[{"place":0,"bucket":1,"token":1,"cursor":5,"interventions":0}]', '[1,2,3]', 125, 500, 0, 2000000, 1000000`,
+					[]string{"Index Cond: ((bucket = mine_1.bucket) AND (seq > mine_1.cursor))", "outbox_messages_pkey", "outbox_messages_blocking"}},
+				{"lane_settle", `'[{"bucket":1,"token":1}]', '[1,2,3]', '[{"seq":4,"status":"pending","delay":1,"error":"x"}]', false`,
+					[]string{"outbox_messages_pkey"}},
+				{"sweep_due", `'-infinity', 0, '[0,1,2,3]', 500`, []string{"outbox_messages_due"}},
+				{"sweep_page", `'[{"bucket":1,"from":0,"to":100}]', 1000`,
+					[]string{"Index Cond: ((bucket = s.bucket) AND (seq > s.\"from\") AND (seq <= s.\"to\"))"}},
+				{"sweep_oldest", `'[{"bucket":1,"from":0}]'`, []string{"Index Cond: ((bucket = s.bucket) AND (seq > s.\"from\"))"}},
+			} {
+				plan := genericPlan(t, db, relay, c.query, c.args)
+				for _, want := range c.want {
+					if !strings.Contains(plan, want) {
+						t.Errorf("%s: no %s in\n%s", c.query, want, plan)
+					}
+				}
+				for _, bad := range []string{"Seq Scan on outbox_messages", "JIT"} {
+					if strings.Contains(plan, bad) {
+						t.Errorf("%s: %s in\n%s", c.query, bad, plan)
+					}
+				}
+				if c.query == "lane_settle" && strings.Contains(plan, "outbox_messages_pending") {
+					t.Errorf("lane_settle reads all that is pending:\n%s", plan)
+				}
+			}
+		})
+	}
+}
+
+// genericPlan returns the plan of a statement that knows none of its parameters.
+func genericPlan(t *testing.T, db *sqlx.DB, relay *Relay, query, args string) string {
+	t.Helper()
+	tx := db.MustBegin()
+	defer tx.Rollback()
+	tx.MustExec(relay.sql("relay_plan"))
+	tx.MustExec(`SET LOCAL plan_cache_mode = force_generic_plan`)
+	tx.MustExec(fmt.Sprintf(`PREPARE %s AS %s`, query, relay.sql(query)))
+	var lines []string
+	if err := tx.Select(&lines, fmt.Sprintf(`EXPLAIN EXECUTE %s(%s)`, query, args)); err != nil {
+		t.Fatal(err)
+	}
+	tx.MustExec(`DEALLOCATE ` + query)
+	return strings.Join(lines, "\n")
+}
