@@ -110,32 +110,33 @@ func (c *Consumer) blame(ctx context.Context, err error) fault {
 		return interrupted
 	case IsUnavailable(err):
 		return away
-	case at == handling && slow:
-		// A hanging database looks like a slow handler until it is asked.
-		return c.awayOr(ctx, failed)
+	case at == handling && slow && c.reachable(ctx):
+		return failed
+	case at == handling && slow: // a hanging database looks like a slow handler until it is asked
+		return away
 	case endedByDatabase(err):
 		return blameless
 	case at == beginning:
 		return away
-	case lost || sqldb.Outage(err):
-		return c.awayOr(ctx, blameless)
+	case lost: // gone for good, or back by now: running it again tells
+		return blameless
+	case sqldb.Outage(err):
+		return away
 	case at == claiming && !sqldb.DataError(err):
 		return away
 	}
 	return failed
 }
 
-// awayOr returns otherwise when the database answers.
-func (c *Consumer) awayOr(ctx context.Context, otherwise fault) fault {
+// reachable reports whether the database answers; where there is none of ours
+// there is nothing to doubt.
+func (c *Consumer) reachable(ctx context.Context) bool {
 	if c.in == nil {
-		return otherwise
+		return true
 	}
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
-	if c.in.db.PingContext(ctx) != nil {
-		return away
-	}
-	return otherwise
+	return c.in.db.PingContext(ctx) == nil
 }
 
 // HandlerTimeoutError says that a handler took longer than

@@ -1,0 +1,142 @@
+package inbox_test
+
+import (
+	"context"
+	"net"
+	"net/url"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/asimalizada/pulse-events/inbox"
+	"github.com/asimalizada/pulse-events/inbox/inboxtest"
+	"github.com/asimalizada/pulse-events/internal/testenv"
+)
+
+// TestHangingDatabaseIsNoSlowHandler: the connection is open and says nothing
+// any more, as after a lost route.
+func TestHangingDatabaseIsNoSlowHandler(t *testing.T) {
+	url := testenv.Postgres(t)
+	db := openDB(t, url)
+	route := newRoute(t, url)
+	in, err := inbox.New(openDB(t, route.url), "notifications", inbox.WithStatementTimeout(300*time.Millisecond))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := in.Migrate(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	mustExec(t, db, `CREATE TABLE effects (event_id text NOT NULL, key text NOT NULL)`)
+	var once sync.Once
+	handler := func(ctx context.Context, tx inbox.Tx, msg inbox.Message) error {
+		once.Do(route.block)
+		return record(ctx, tx, msg)
+	}
+	q := inboxtest.NewQueue()
+	q.Publish(events(5, 1)...)
+	c := consume(t, in, q, handler, inbox.ConsumerConfig{Workers: 1, MaxAttempts: 1, HandlerTimeout: 300 * time.Millisecond})
+	eventually(t, "the worker to hold", func() bool { return c.Health().Held == 1 })
+	route.unblock()
+	q.WaitUntilEmpty(t)
+	wantOnce(t, db, events(5, 1))
+	if n := len(q.DeadLetters()); n != 0 {
+		t.Errorf("%d dead letters", n)
+	}
+}
+
+// route is the way to a server, which can be blocked: connections stay open
+// and carry nothing.
+type route struct {
+	url string
+
+	mu   sync.Mutex
+	open chan struct{} // closed while the way is clear
+	wg   sync.WaitGroup
+}
+
+// newRoute returns a way to the server of a URL. It ends with the test.
+func newRoute(t *testing.T, server string) *route {
+	t.Helper()
+	u, err := url.Parse(server)
+	if err != nil {
+		t.Fatal(err)
+	}
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &route{open: make(chan struct{})}
+	close(r.open)
+	target := u.Host
+	u.Host = listener.Addr().String()
+	r.url = u.String()
+	done := make(chan struct{})
+	r.wg.Go(func() { r.accept(listener, target, done) })
+	t.Cleanup(func() {
+		close(done)
+		listener.Close()
+		r.wg.Wait()
+	})
+	return r
+}
+
+func (r *route) accept(listener net.Listener, target string, done <-chan struct{}) {
+	for {
+		client, err := listener.Accept()
+		if err != nil {
+			return
+		}
+		server, err := net.Dial("tcp", target)
+		if err != nil {
+			client.Close()
+			continue
+		}
+		r.wg.Go(func() {
+			<-done
+			client.Close()
+			server.Close()
+		})
+		r.wg.Go(func() { r.carry(server, client, done) })
+		r.wg.Go(func() { r.carry(client, server, done) })
+	}
+}
+
+// carry copies one direction while the way is clear.
+func (r *route) carry(to, from net.Conn, done <-chan struct{}) {
+	defer to.Close()
+	buf := make([]byte, 32<<10)
+	for {
+		n, err := from.Read(buf)
+		select {
+		case <-r.clear():
+		case <-done:
+			return
+		}
+		if n > 0 {
+			if _, err := to.Write(buf[:n]); err != nil {
+				return
+			}
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+func (r *route) clear() <-chan struct{} {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.open
+}
+
+func (r *route) block() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.open = make(chan struct{})
+}
+
+func (r *route) unblock() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	close(r.open)
+}
