@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"maps"
 	"strings"
-	"time"
 
 	"github.com/google/uuid"
 
@@ -33,10 +32,11 @@ var (
 	ErrDuplicateID = errors.New("message id is in the outbox already")
 )
 
-// What one INSERT carries at most. PostgreSQL allows 65,535 parameters and a
-// gigabyte in a statement; both limits are far above what is usual.
+// What one INSERT carries at most. SQLite allows 32,766 parameters in a
+// statement, PostgreSQL 65,535 and a gigabyte; the limits are far above what is
+// usual.
 const (
-	maxInsertRows  = 5000
+	maxInsertRows  = 2500
 	maxInsertBytes = 64 << 20
 )
 
@@ -137,7 +137,7 @@ func insertSize(msgs []Message) int {
 }
 
 func (o *Outbox) insert(ctx context.Context, tx Tx, msgs []Message) error {
-	const columns = 11
+	const columns = 12
 	args := make([]any, 0, len(msgs)*columns)
 	for _, m := range msgs {
 		headers, err := headersText(m.Headers)
@@ -145,7 +145,8 @@ func (o *Outbox) insert(ctx context.Context, tx Tx, msgs []Message) error {
 			return err
 		}
 		args = append(args, m.ID.String(), m.Topic, m.Type, m.Key, payloadBytes(m.Payload), m.ContentType,
-			headers, m.CorrelationID, m.CausationID, instant(m.OccurredAt), instant(m.AvailableAt))
+			headers, m.CorrelationID, m.CausationID, o.dialect.Time(m.OccurredAt), o.dialect.Time(m.AvailableAt))
+		args = append(args, o.bucketArgs(m)...)
 	}
 	_, err := tx.ExecContext(ctx, o.insertQuery(len(msgs)), args...)
 	if sqldb.UniqueViolation(err, "outbox_messages_id_key", "outbox_messages.id") {
@@ -167,15 +168,6 @@ func headersText(headers map[string]string) (string, error) {
 	}
 	text, err := json.Marshal(headers)
 	return string(text), err
-}
-
-// instant is t as an argument: NULL, and thus the database's own default,
-// where it is not set.
-func instant(t time.Time) any {
-	if t.IsZero() {
-		return nil
-	}
-	return t.UTC()
 }
 
 // payloadBytes keeps a nil payload from becoming NULL.

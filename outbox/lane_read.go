@@ -114,7 +114,7 @@ func (l *lane) query(ctx context.Context, asks []ask, limit, perBucket int) (*ba
 	b := &batch{asked: make(map[int]span, len(asks))}
 	var f frame
 	bytes := 0
-	err := l.relay.hot(ctx, func(ctx context.Context, tx *sqlx.Tx) error {
+	err := l.relay.hot(ctx, l.relay.outbox.dialect.ReadOnly(), func(ctx context.Context, tx *sqlx.Tx) error {
 		rows, err := tx.QueryContext(ctx, l.relay.sql("lane_read"), args...)
 		if err != nil {
 			return err
@@ -123,7 +123,7 @@ func (l *lane) query(ctx context.Context, asks []ask, limit, perBucket int) (*ba
 		for rows.Next() {
 			row := new(outgoing)
 			var frameText, headers string
-			var occurred *time.Time
+			var occurred *sqldb.Instant
 			err := rows.Scan(&frameText, &row.Seq, &row.ID, &row.bucket, &row.Topic, &row.Type, &row.Key, &row.Payload,
 				&row.ContentType, &headers, &row.CorrelationID, &row.CausationID, &occurred, &row.attempts, &row.old)
 			if err != nil {
@@ -192,12 +192,12 @@ func (l *lane) place(b *batch, asks []ask, f frame, limit, perBucket int, cut bo
 
 // decode fills in what needs a look; what cannot be sent gets an error. Such
 // rows come from producers in plain SQL: Enqueue refuses them.
-func (row *outgoing) decode(headers string, occurred *time.Time) {
+func (row *outgoing) decode(headers string, occurred *sqldb.Instant) {
 	if occurred == nil {
 		row.err = errors.New("occurred_at: is no point in time")
 		return
 	}
-	row.OccurredAt = occurred.UTC()
+	row.OccurredAt = occurred.Time
 	if headers == "{}" {
 		return
 	}

@@ -7,6 +7,8 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/jmoiron/sqlx"
+
 	"github.com/asimalizada/pulse-events/internal/sqldb"
 )
 
@@ -24,7 +26,7 @@ type failure struct {
 	Error  string `json:"error"`
 }
 
-// settle writes every verdict of a batch back in one statement, which the
+// settle writes every verdict of a batch back in one transaction, which the
 // leases fence. While the database does not answer it tries again: sending
 // the messages again would make duplicates. When work ends it tries once more.
 func (l *lane) settle(work context.Context, b *batch) error {
@@ -48,13 +50,12 @@ func (l *lane) settle(work context.Context, b *batch) error {
 	if len(leases) == 0 {
 		return nil
 	}
-	args := []any{jsonText(leases), jsonText(sent), jsonText(failures), l.relay.cfg.Retention == DeleteOnPublish}
 	for tries := 1; ; tries++ {
 		last := work.Err() != nil
-		refused, err := l.writeBack(work, last, args)
+		stored, err := l.writeBack(work, last, leases, sent, failures)
 		switch {
 		case err == nil:
-			b.store(refused)
+			b.store(stored)
 			// A write-back that failed may have been carried out all the same; then
 			// the fence refuses the second one.
 			l.relay.monitor.settled(work, b.settlement(tries == 1))
@@ -72,15 +73,30 @@ func (l *lane) settle(work context.Context, b *batch) error {
 // lastWriteTimeout bounds the write-back after work has ended.
 const lastWriteTimeout = 2 * time.Second
 
-// writeBack returns the seqs whose verdict was refused.
-func (l *lane) writeBack(work context.Context, last bool, args []any) (refused []int64, err error) {
+// writeBack returns the seqs whose verdict is stored; that of others was
+// refused.
+func (l *lane) writeBack(work context.Context, last bool, leases []lease, sent []int64, failures []failure) (stored []int64, err error) {
 	if last {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(work), lastWriteTimeout)
 		defer cancel()
 		work = ctx
 	}
-	err = l.relay.query(work, &refused, "lane_settle", args...)
-	return refused, err
+	err = l.relay.change(work, func(ctx context.Context, tx *sqlx.Tx) error {
+		stored = stored[:0]
+		if l.relay.cfg.Retention == DeleteOnPublish {
+			if err := tx.SelectContext(ctx, &stored, l.relay.sql("lane_delete"), jsonText(leases), jsonText(sent)); err != nil {
+				return err
+			}
+			sent = nil
+		}
+		var settled []int64
+		if err := tx.SelectContext(ctx, &settled, l.relay.sql("lane_settle"), jsonText(leases), jsonText(sent), jsonText(failures)); err != nil {
+			return err
+		}
+		stored = append(stored, settled...)
+		return nil
+	})
+	return stored, err
 }
 
 // failure turns a refusal into what is stored of it.
@@ -99,13 +115,13 @@ func (l *lane) failure(row *outgoing) failure {
 }
 
 // store marks the rows whose verdict is in the database.
-func (b *batch) store(refused []int64) {
-	isRefused := make(map[int64]bool, len(refused))
-	for _, seq := range refused {
-		isRefused[seq] = true
+func (b *batch) store(stored []int64) {
+	isStored := make(map[int64]bool, len(stored))
+	for _, seq := range stored {
+		isStored[seq] = true
 	}
 	for _, row := range b.rows {
-		row.stored = row.verdict != none && !isRefused[row.Seq]
+		row.stored = isStored[row.Seq]
 	}
 }
 

@@ -9,6 +9,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/jmoiron/sqlx"
+
 	"github.com/asimalizada/pulse-events/internal/sqldb"
 )
 
@@ -133,14 +135,23 @@ func share(relays, before int) int {
 	return n
 }
 
-// renew tells that the relay lives and prolongs its leases, in one statement.
+// renew tells that the relay lives, forgets those that have not for long, and
+// prolongs its leases, in one transaction.
 // What the database does not confirm is lost.
 func (k *keeper) renew(ctx context.Context) error {
 	leases := k.leases()
 	sent := time.Now()
+	owner, ttl := k.relay.cfg.Owner, k.ttl.Milliseconds()
 	var confirmed []int
-	err := k.relay.query(ctx, &confirmed, "lease_renew",
-		k.relay.cfg.Owner, hostname(), k.ttl.Milliseconds(), k.relay.cfg.Owner, jsonText(leases), k.ttl.Milliseconds())
+	err := k.relay.change(ctx, func(ctx context.Context, tx *sqlx.Tx) error {
+		if _, err := tx.ExecContext(ctx, k.relay.sql("relay_alive"), owner, hostname(), ttl); err != nil {
+			return err
+		}
+		if _, err := tx.ExecContext(ctx, k.relay.sql("relay_forget"), owner); err != nil {
+			return err
+		}
+		return tx.SelectContext(ctx, &confirmed, k.relay.sql("lease_renew"), jsonText(leases), ttl)
+	})
 	if err != nil {
 		return err
 	}
@@ -175,7 +186,10 @@ func (k *keeper) renew(ctx context.Context) error {
 func (k *keeper) take(ctx context.Context, n int) error {
 	sent := time.Now()
 	var taken []lease
-	if err := k.relay.query(ctx, &taken, "lease_take", n, k.relay.cfg.Owner, k.ttl.Milliseconds()); err != nil {
+	err := k.relay.change(ctx, func(ctx context.Context, tx *sqlx.Tx) error {
+		return tx.SelectContext(ctx, &taken, k.relay.sql("lease_take"), n, k.relay.cfg.Owner, k.ttl.Milliseconds())
+	})
+	if err != nil {
 		return err
 	}
 	k.mu.Lock()

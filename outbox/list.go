@@ -28,7 +28,7 @@ type ListQuery struct {
 	Type          string    // exactly this
 	Key           string    // exactly this
 	CorrelationID string    // exactly this
-	ErrorContains string    // part of the last error, in any case
+	ErrorContains string    // part of the last error, in any case (on SQLite: of ASCII letters)
 	Since         time.Time // enqueued at or after
 	Until         time.Time // enqueued before
 	// After is Page.Next of the page before; 0 starts.
@@ -57,7 +57,7 @@ func (o *Outbox) List(ctx context.Context, q ListQuery) (Page, error) {
 	if limit == 0 {
 		limit = DefaultLimit
 	}
-	where := q.filter()
+	where := q.filter(o.dialect)
 	switch {
 	case q.After != 0 && q.OldestFirst:
 		where.add("seq > ?", q.After)
@@ -98,7 +98,7 @@ func (o *Outbox) Count(ctx context.Context, q ListQuery, limit int) (n int, more
 	if limit <= 0 {
 		return 0, false, fmt.Errorf("outbox: count: limit: %d; must be positive", limit)
 	}
-	where := q.filter()
+	where := q.filter(o.dialect)
 	query := o.dialect.Rebind(strings.Replace(o.queries.Get("count"), "TRUE", where.sql(), 1))
 	if err := o.db.GetContext(ctx, &n, query, append(where.args, limit+1)...); err != nil {
 		return 0, false, fmt.Errorf("outbox: count: %w", sqldb.Schema(err))
@@ -122,14 +122,6 @@ func (o *Outbox) listQuery(where conditions, oldestFirst bool) string {
 		query = strings.ReplaceAll(query, "seq DESC", "seq")
 	}
 	return o.dialect.Rebind(query)
-}
-
-// uuidMark is the mark of a parameter that is compared with an id.
-func (o *Outbox) uuidMark() string {
-	if o.dialect == PostgreSQL {
-		return "?::uuid"
-	}
-	return "?"
 }
 
 // check returns everything that is wrong with q.
@@ -156,7 +148,7 @@ func (q ListQuery) check() error {
 }
 
 // filter turns the filters of q into conditions both dialects understand.
-func (q ListQuery) filter() (where conditions) {
+func (q ListQuery) filter(d Dialect) (where conditions) {
 	if len(q.Statuses) > 0 {
 		// Literals, checked before, and alternatives: partial indexes serve
 		// neither parameters nor IN.
@@ -176,10 +168,10 @@ func (q ListQuery) filter() (where conditions) {
 		where.add(`lower(last_error) LIKE lower(?) ESCAPE '\'`, "%"+likeEscaper.Replace(q.ErrorContains)+"%")
 	}
 	if !q.Since.IsZero() {
-		where.add("created_at >= ?", q.Since.UTC())
+		where.add("created_at >= ?", d.Time(q.Since))
 	}
 	if !q.Until.IsZero() {
-		where.add("created_at < ?", q.Until.UTC())
+		where.add("created_at < ?", d.Time(q.Until))
 	}
 	return where
 }

@@ -17,8 +17,11 @@ var sqlFiles embed.FS
 // Dialect is the SQL a database speaks.
 type Dialect = sqldb.Dialect
 
-// PostgreSQL is the dialect of PostgreSQL 13 and later.
-const PostgreSQL = sqldb.PostgreSQL
+// The dialects there are.
+const (
+	PostgreSQL = sqldb.PostgreSQL // 13 and later
+	SQLite     = sqldb.SQLite     // 3.43 and later, opened as package outbox/sqlite does
+)
 
 // Errors that state what is the case; everything else is the database's own.
 var (

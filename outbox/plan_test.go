@@ -33,7 +33,7 @@ func TestPlans(t *testing.T) {
 	db.MustExec(`VACUUM ANALYZE outbox_messages`)
 
 	list := func(q ListQuery) (string, []any) {
-		where := q.filter()
+		where := q.filter(ob.dialect)
 		return ob.listQuery(where, q.OldestFirst), slices.Concat([]any{true}, where.args, []any{51})
 	}
 	for name, c := range map[string]struct {
@@ -56,7 +56,7 @@ func TestPlans(t *testing.T) {
 			return ob.listQuery(where, false), slices.Concat([]any{true}, where.args, []any{1})
 		}, "outbox_messages_id_key"},
 		"purge": {func() (string, []any) {
-			return ob.dialect.Rebind(ob.queries.Get("purge")), []any{time.Hour.Microseconds(), 0, purgeChunk}
+			return ob.dialect.Rebind(ob.queries.Get("purge")), []any{0, 100, time.Hour.Microseconds()}
 		}, "outbox_messages_pkey"},
 		"retry": {func() (string, []any) { return ob.dialect.Rebind(ob.queries.Get("retry")), []any{"[]"} }, "outbox_messages_id_key"},
 		"stats": {func() (string, []any) { return ob.queries.Get("stats"), []any{100} }, "outbox_messages_pending"},

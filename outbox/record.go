@@ -1,13 +1,14 @@
 package outbox
 
 import (
-	"database/sql"
 	"encoding/json"
 	"fmt"
 	"time"
 
 	"github.com/google/uuid"
 	"github.com/jmoiron/sqlx"
+
+	"github.com/asimalizada/pulse-events/internal/sqldb"
 )
 
 // Record is a row of the outbox: the message and what became of it.
@@ -44,11 +45,11 @@ type row struct {
 	Bucket        int           `db:"bucket"`
 	Status        Status        `db:"status"`
 	Attempts      int           `db:"attempts"`
-	OccurredAt    time.Time     `db:"occurred_at"`
-	CreatedAt     time.Time     `db:"created_at"`
-	AvailableAt   time.Time     `db:"available_at"`
-	PublishedAt   sql.NullTime  `db:"published_at"`
-	DiscardedAt   sql.NullTime  `db:"discarded_at"`
+	OccurredAt    sqldb.Instant `db:"occurred_at"`
+	CreatedAt     sqldb.Instant `db:"created_at"`
+	AvailableAt   sqldb.Instant `db:"available_at"`
+	PublishedAt   sqldb.Instant `db:"published_at"`
+	DiscardedAt   sqldb.Instant `db:"discarded_at"`
 	LastError     string        `db:"last_error"`
 	BlockedBy     uuid.NullUUID `db:"blocked_by"`
 }
@@ -62,10 +63,10 @@ func (r row) record() (Record, error) {
 		Message: Message{
 			ID: r.ID, Topic: r.Topic, Type: r.Type, Key: r.Key, Payload: r.Payload, ContentType: r.ContentType,
 			Headers: headers, CorrelationID: r.CorrelationID, CausationID: r.CausationID,
-			OccurredAt: r.OccurredAt.UTC(), AvailableAt: r.AvailableAt.UTC(), Seq: r.Seq,
+			OccurredAt: r.OccurredAt.Time, AvailableAt: r.AvailableAt.Time, Seq: r.Seq,
 		},
 		Status: r.Status, Attempts: r.Attempts, LastError: r.LastError, Bucket: r.Bucket, BlockedBy: r.BlockedBy.UUID,
-		CreatedAt: r.CreatedAt.UTC(), PublishedAt: utc(r.PublishedAt), DiscardedAt: utc(r.DiscardedAt),
+		CreatedAt: r.CreatedAt.Time, PublishedAt: r.PublishedAt.Time, DiscardedAt: r.DiscardedAt.Time,
 	}, nil
 }
 
@@ -88,13 +89,6 @@ func parseHeaders(text string) (map[string]string, error) {
 		headers[name] = s
 	}
 	return headers, nil
-}
-
-func utc(t sql.NullTime) time.Time {
-	if !t.Valid {
-		return time.Time{}
-	}
-	return t.Time.UTC()
 }
 
 // scanRecords reads rows to their end and closes them.

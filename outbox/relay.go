@@ -191,24 +191,29 @@ func (r *Relay) sql(name string) string {
 	return text
 }
 
-// query selects all rows of a named statement into dest. It sees what others
-// have committed while it waited for them, whatever the database's default.
+// query selects all rows of a named statement, which writes nothing, into dest.
 func (r *Relay) query(ctx context.Context, dest any, name string, args ...any) error {
-	return r.hot(ctx, func(ctx context.Context, tx *sqlx.Tx) error {
+	return r.hot(ctx, r.outbox.dialect.ReadOnly(), func(ctx context.Context, tx *sqlx.Tx) error {
 		return tx.SelectContext(ctx, dest, r.sql(name), args...)
 	})
 }
 
+// change runs do in a transaction that sees what others have committed while
+// it waited for them, whatever the database's default.
+func (r *Relay) change(ctx context.Context, do func(context.Context, *sqlx.Tx) error) error {
+	return r.hot(ctx, r.outbox.dialect.ReadCommitted(), do)
+}
+
 // hot runs do in a transaction for statements that run often, with a deadline.
-func (r *Relay) hot(ctx context.Context, do func(context.Context, *sqlx.Tx) error) error {
+func (r *Relay) hot(ctx context.Context, opts *sql.TxOptions, do func(context.Context, *sqlx.Tx) error) error {
 	ctx, cancel := context.WithTimeout(ctx, statementTimeout)
 	defer cancel()
-	tx, err := r.outbox.db.BeginTxx(ctx, r.outbox.dialect.ReadCommitted())
+	tx, err := r.outbox.db.BeginTxx(ctx, opts)
 	if err != nil {
 		return err
 	}
 	defer tx.Rollback() // after a commit it does nothing
-	if _, err := tx.ExecContext(ctx, r.sql("relay_plan")); err != nil {
+	if err := r.plan(ctx, tx); err != nil {
 		return err
 	}
 	if err := do(ctx, tx); err != nil {

@@ -187,7 +187,7 @@ func TestFenceHoldsAgainstATakeOverMeanwhile(t *testing.T) {
 		defer thief.Rollback()
 		thief.MustExec(steal)
 		call.accept()
-		awaitWaiting(t, db, "delete_sent")
+		awaitWaiting(t, db, "FOR SHARE")
 		if err := thief.Commit(); err != nil {
 			t.Fatal(err)
 		}
@@ -208,7 +208,7 @@ func TestFenceHoldsAgainstATakeOverMeanwhile(t *testing.T) {
 		defer row.Rollback()
 		row.MustExec(`SELECT 1 FROM outbox_messages FOR UPDATE`)
 		call.accept()
-		awaitWaiting(t, db, "delete_sent")
+		awaitWaiting(t, db, "FOR SHARE")
 		stolen := make(chan error, 1)
 		go func() {
 			_, err := db.Exec(steal)

@@ -23,12 +23,12 @@ type RelayStatus struct {
 // day and were not shut down in order, by name. The error may be an ErrSchema.
 func (o *Outbox) Relays(ctx context.Context) ([]RelayStatus, error) {
 	var rows []struct {
-		Owner     string    `db:"owner"`
-		Host      string    `db:"host"`
-		Buckets   string    `db:"buckets"`
-		StartedAt time.Time `db:"started_at"`
-		ExpiresAt time.Time `db:"expires_at"`
-		Live      bool      `db:"live"`
+		Owner     string        `db:"owner"`
+		Host      string        `db:"host"`
+		Buckets   string        `db:"buckets"`
+		StartedAt sqldb.Instant `db:"started_at"`
+		ExpiresAt sqldb.Instant `db:"expires_at"`
+		Live      bool          `db:"live"`
 	}
 	if err := o.db.SelectContext(ctx, &rows, o.dialect.Rebind(o.queries.Get("relay_list"))); err != nil {
 		return nil, fmt.Errorf("outbox: relays: %w", sqldb.Schema(err))
@@ -37,7 +37,7 @@ func (o *Outbox) Relays(ctx context.Context) ([]RelayStatus, error) {
 	for i, row := range rows {
 		relays[i] = RelayStatus{
 			Owner: row.Owner, Host: row.Host, Live: row.Live,
-			StartedAt: row.StartedAt.UTC(), ExpiresAt: row.ExpiresAt.UTC(),
+			StartedAt: row.StartedAt.Time, ExpiresAt: row.ExpiresAt.Time,
 		}
 		if err := json.Unmarshal([]byte(row.Buckets), &relays[i].Buckets); err != nil {
 			return nil, fmt.Errorf("outbox: relays: buckets of %s: %w", row.Owner, err)

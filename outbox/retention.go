@@ -8,8 +8,8 @@ import (
 	"github.com/asimalizada/pulse-events/internal/sqldb"
 )
 
-// purgeChunk is how many rows one statement of Purge looks at: short enough
-// that nobody waits for its locks.
+// purgeChunk is how many rows one round of Purge looks at: short enough that
+// nobody waits for its locks.
 const purgeChunk = 2000
 
 // Purge deletes what was published or discarded longer than olderThan ago, by
@@ -20,20 +20,27 @@ func (o *Outbox) Purge(ctx context.Context, olderThan time.Duration) (n int64, e
 	if olderThan < 0 {
 		return 0, fmt.Errorf("outbox: purge: olderThan: %v; must not be negative", olderThan)
 	}
-	query := o.dialect.Rebind(o.queries.Get("purge"))
-	var chunk struct {
-		Deleted int64 `db:"deleted"`
-		Last    int64 `db:"last"`
-		More    bool  `db:"more"`
-	}
+	age, from := olderThan.Microseconds(), int64(0)
 	for {
-		err := o.db.GetContext(ctx, &chunk, query, olderThan.Microseconds(), chunk.Last, purgeChunk)
+		var chunk struct {
+			Last int64 `db:"last"`
+			Old  bool  `db:"old"`
+		}
+		err := o.db.GetContext(ctx, &chunk, o.dialect.Rebind(o.queries.Get("purge_chunk")), age, from, purgeChunk)
 		if err != nil {
 			return n, fmt.Errorf("outbox: purge: %w", sqldb.Schema(err))
 		}
-		n += chunk.Deleted
-		if !chunk.More {
+		if !chunk.Old {
 			return n, nil
 		}
+		result, err := o.db.ExecContext(ctx, o.dialect.Rebind(o.queries.Get("purge")), from, chunk.Last, age)
+		if err != nil {
+			return n, fmt.Errorf("outbox: purge: %w", err)
+		}
+		deleted, err := result.RowsAffected()
+		if err != nil {
+			return n, fmt.Errorf("outbox: purge: %w", err)
+		}
+		n, from = n+deleted, chunk.Last
 	}
 }

@@ -53,8 +53,8 @@ func (o *Outbox) Stats(ctx context.Context) (Stats, error) {
 		Published        int64         `db:"published"`
 		PublishedExact   bool          `db:"published_exact"`
 		EstimatedRows    float64       `db:"estimated_rows"`
-		OldestPending    sql.NullTime  `db:"oldest_pending"`
-		Now              time.Time     `db:"now"`
+		OldestPending    sqldb.Instant `db:"oldest_pending"`
+		Now              sqldb.Instant `db:"now"`
 	}
 	if err := o.db.GetContext(ctx, &found, o.queries.Get("stats"), exactUpTo+1); err != nil {
 		return Stats{}, fmt.Errorf("outbox: stats: %w", sqldb.Schema(err))
@@ -75,7 +75,7 @@ func (o *Outbox) Stats(ctx context.Context) (Stats, error) {
 	if !s.Published.Exact {
 		s.Published.N = max(found.Published, int64(found.EstimatedRows)-s.Pending.N-s.Dead.N-s.Discarded.N)
 	}
-	if s.OldestPending = utc(found.OldestPending); !s.OldestPending.IsZero() {
+	if s.OldestPending = found.OldestPending.Time; !s.OldestPending.IsZero() {
 		s.OldestPendingAge = max(0, found.Now.Sub(s.OldestPending))
 	}
 	return s, nil

@@ -154,14 +154,14 @@ func (r *Relay) dueLoop(ctx context.Context) {
 type dueRow struct {
 	Bucket      int    `db:"bucket"`
 	Seq         int64  `db:"seq"`
-	AvailableAt string `db:"available_at"` // as the database writes it
+	AvailableAt string `db:"available_at"` // as the database writes it; empty: before all
 }
 
 // due goes once through everything that is due, page by page, as far as the
 // lanes take it.
 func (r *Relay) due(ctx context.Context) (found bool, err error) {
 	limit := r.cfg.BatchSize
-	last := dueRow{AvailableAt: "-infinity"}
+	var last dueRow
 	for {
 		var rows []dueRow
 		err := r.query(ctx, &rows, "sweep_due", last.AvailableAt, last.Seq, jsonText(r.keeper.buckets()), limit)

@@ -112,14 +112,14 @@ func (m *Migrator) Up(ctx context.Context, db *sqlx.DB) (applied []Migration, er
 }
 
 func (m *Migrator) versionTable() string {
-	instant := "timestamptz"
+	instant := "timestamptz NOT NULL DEFAULT CURRENT_TIMESTAMP"
 	if m.dialect == SQLite {
-		instant = "timestamp"
+		instant = "timestamp NOT NULL DEFAULT (strftime('%Y-%m-%d %H:%M:%f000', 'now'))"
 	}
 	return `CREATE TABLE IF NOT EXISTS ` + m.table + ` (
   version    integer PRIMARY KEY,
   name       text NOT NULL,
-  applied_at ` + instant + ` NOT NULL DEFAULT CURRENT_TIMESTAMP
+  applied_at ` + instant + `
 )`
 }
 
@@ -154,12 +154,12 @@ func (m *Migrator) Status(ctx context.Context, db *sqlx.DB) ([]Migration, error)
 	defer rows.Close()
 	for rows.Next() {
 		var version int
-		var at time.Time
+		var at Instant
 		if err := rows.Scan(&version, &at); err != nil {
 			return nil, fmt.Errorf("migration status of %s: %w", m.table, err)
 		}
 		if version <= len(steps) {
-			steps[version-1].AppliedAt = at.UTC()
+			steps[version-1].AppliedAt = at.Time
 		}
 	}
 	return steps, rows.Err()

@@ -67,6 +67,15 @@ func (d Dialect) ReadCommitted() *sql.TxOptions {
 	return nil
 }
 
+// ReadOnly is ReadCommitted for transactions that write nothing, which on
+// SQLite wait for nobody.
+func (d Dialect) ReadOnly() *sql.TxOptions {
+	if d == PostgreSQL {
+		return &sql.TxOptions{Isolation: sql.LevelReadCommitted, ReadOnly: true}
+	}
+	return &sql.TxOptions{ReadOnly: true}
+}
+
 // Queries are the SQL files of one package in one dialect, by file name
 // without its ending.
 type Queries map[string]string

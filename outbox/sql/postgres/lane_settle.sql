@@ -1,4 +1,5 @@
--- Writes the verdicts of a batch back and returns the seqs that were refused.
+-- Writes the verdicts of a batch back and returns the seqs for which it did;
+-- it refuses the others.
 --
 -- The fence: the lease rows are locked before any message is touched, and in
 -- one order. Whoever takes a bucket over waits for that lock, or has had it
@@ -16,38 +17,22 @@ WITH held AS MATERIALIZED (
   ORDER BY l.bucket
   FOR SHARE OF l
 ),
-sent AS MATERIALIZED (
-  SELECT jsonb_array_elements_text(?::text::jsonb)::bigint AS seq
-),
-failures AS MATERIALIZED (
-  SELECT seq, status, delay, error
-  FROM jsonb_to_recordset(?::text::jsonb) AS f(seq bigint, status text, delay bigint, error text)
-),
 open AS MATERIALIZED (
-  SELECT array_agg(bucket) AS buckets, 'pending' AS status, ?::boolean AS delete_sent FROM held
+  SELECT array_agg(bucket) AS buckets, 'pending' AS status FROM held
 ),
-kept AS (
+sent AS (
   UPDATE outbox_messages AS m SET status = 'published', published_at = clock_timestamp()
-  WHERE m.seq = ANY (ARRAY(SELECT seq FROM sent))
+  WHERE m.seq = ANY (ARRAY(SELECT jsonb_array_elements_text(?::text::jsonb)::bigint))
     AND m.bucket = ANY ((SELECT buckets FROM open)::smallint[]) AND m.status = (SELECT status FROM open)
-    AND NOT (SELECT delete_sent FROM open)
-  RETURNING m.seq
-),
-deleted AS (
-  DELETE FROM outbox_messages AS m
-  WHERE m.seq = ANY (ARRAY(SELECT seq FROM sent))
-    AND m.bucket = ANY ((SELECT buckets FROM open)::smallint[]) AND m.status = (SELECT status FROM open)
-    AND (SELECT delete_sent FROM open)
   RETURNING m.seq
 ),
 failed AS (
   UPDATE outbox_messages AS m
   SET status = f.status, attempts = m.attempts + 1, last_error = f.error,
       available_at = clock_timestamp() + f.delay * interval '1 microsecond'
-  FROM failures AS f
+  FROM jsonb_to_recordset(?::text::jsonb) AS f(seq bigint, status text, delay bigint, error text)
   WHERE m.seq = f.seq
     AND m.bucket = ANY ((SELECT buckets FROM open)::smallint[]) AND m.status = (SELECT status FROM open)
   RETURNING m.seq
 )
-SELECT seq FROM (SELECT seq FROM sent UNION ALL SELECT seq FROM failures) AS verdicts
-WHERE seq NOT IN (SELECT seq FROM kept UNION ALL SELECT seq FROM deleted UNION ALL SELECT seq FROM failed)
+SELECT seq FROM sent UNION ALL SELECT seq FROM failed
