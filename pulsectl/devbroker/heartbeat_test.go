@@ -1,0 +1,57 @@
+package devbroker_test
+
+import (
+	"net"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	amqp "github.com/rabbitmq/amqp091-go"
+)
+
+func TestHeartbeatsKeepAnIdleConnection(t *testing.T) {
+	onBrokers(t, func(s *session) {
+		conn := s.dial(amqp.Config{Heartbeat: time.Second})
+		closed := conn.NotifyClose(make(chan *amqp.Error, 1))
+		s.letPass(4000)
+		select {
+		case e := <-closed:
+			s.Fatalf("closed with %v", e)
+		default:
+		}
+		_, err := conn.Channel()
+		s.must(err)
+	})
+}
+
+// muted is a connection that swallows what the client sends once it is told to.
+type muted struct {
+	net.Conn
+	mute atomic.Bool
+}
+
+func (m *muted) Write(b []byte) (int, error) {
+	if m.mute.Load() {
+		return len(b), nil
+	}
+	return m.Conn.Write(b)
+}
+
+func TestSilentClientIsGivenUp(t *testing.T) {
+	onBrokers(t, func(s *session) {
+		q := s.queue(nil)
+		s.send(q, "x")
+		m := &muted{}
+		conn := s.dial(amqp.Config{Heartbeat: time.Second, Dial: func(network, addr string) (nc net.Conn, err error) {
+			m.Conn, err = net.Dial(network, addr)
+			return m, err
+		}})
+		ch, err := conn.Channel()
+		s.must(err)
+		deliveries, err := ch.Consume(q, "", false, false, false, false, nil)
+		s.must(err)
+		s.next(deliveries)
+		m.mute.Store(true)
+		s.nextBody(s.consume(q, 1), "x")
+	})
+}

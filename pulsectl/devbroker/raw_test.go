@@ -1,0 +1,127 @@
+package devbroker_test
+
+import (
+	"errors"
+	"io"
+	"net"
+	"testing"
+	"time"
+
+	"github.com/asimalizada/pulse-events/pulsectl/devbroker"
+	"github.com/asimalizada/pulse-events/pulsectl/devbroker/internal/wire"
+)
+
+// raw is a client that says what it likes.
+type raw struct {
+	*testing.T
+	nc net.Conn
+	in *wire.Reader
+}
+
+func dialRaw(t *testing.T, b *devbroker.Broker) *raw {
+	t.Helper()
+	nc, err := net.Dial("tcp", b.Addr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = nc.Close() })
+	if err := nc.SetDeadline(time.Now().Add(patience)); err != nil {
+		t.Fatal(err)
+	}
+	return &raw{T: t, nc: nc, in: wire.NewReader(nc)}
+}
+
+// write sends octets. That the broker has hung up already is no error: the answer tells.
+func (r *raw) write(b []byte) { _, _ = r.nc.Write(b) }
+
+func (r *raw) send(channel uint16, methods ...wire.Method) {
+	var b []byte
+	for _, m := range methods {
+		b = wire.AppendMethod(b, channel, m)
+	}
+	r.write(b)
+}
+
+// receive returns the next method, passing over heartbeats.
+func (r *raw) receive() (wire.Method, error) {
+	for {
+		f, err := r.in.Next()
+		if err != nil {
+			return nil, err
+		}
+		if f.Type == wire.FrameMethod {
+			return wire.ParseMethod(f.Payload)
+		}
+	}
+}
+
+// want receives a method of the type of M.
+func want[M wire.Method](r *raw) M {
+	r.Helper()
+	m, err := r.receive()
+	if err != nil {
+		r.Fatal(err)
+	}
+	wanted, ok := m.(M)
+	if !ok {
+		r.Fatalf("received %s %+v, want %s", wire.Name(m.ID()), m, wire.Name(wanted.ID()))
+	}
+	return wanted
+}
+
+const protocolHeader = "AMQP\x00\x00\x09\x01"
+
+func startOk() *wire.ConnectionStartOk {
+	return &wire.ConnectionStartOk{
+		ClientProperties: wire.Table{"capabilities": wire.Table{
+			"connection.blocked": true, "consumer_cancel_notify": true, "authentication_failure_close": true,
+		}},
+		Mechanism: "PLAIN", Response: "\x00guest\x00guest", Locale: "en_US",
+	}
+}
+
+func tuneOk() *wire.ConnectionTuneOk {
+	return &wire.ConnectionTuneOk{ChannelMax: 2047, FrameMax: 131072}
+}
+
+// open goes through the handshake and opens channel 1.
+func (r *raw) open() {
+	r.Helper()
+	r.write([]byte(protocolHeader))
+	want[*wire.ConnectionStart](r)
+	r.send(0, startOk())
+	want[*wire.ConnectionTune](r)
+	r.in.SetFrameMax(131072)
+	r.send(0, tuneOk(), &wire.ConnectionOpen{VirtualHost: "/"})
+	want[*wire.ConnectionOpenOk](r)
+	r.send(1, &wire.ChannelOpen{})
+	want[*wire.ChannelOpenOk](r)
+}
+
+// ended reads until the broker ends the connection, and returns the code that it gave, 0 if none. It fails the test if
+// the broker does not.
+func (r *raw) ended() (code uint16) {
+	r.Helper()
+	for {
+		m, err := r.receive()
+		var timeout net.Error
+		switch {
+		case errors.As(err, &timeout) && timeout.Timeout():
+			r.Fatal("the broker keeps the connection")
+		case errors.Is(err, wire.ErrMalformed):
+			r.Fatal(err)
+		case err != nil: // end of stream, or a reset because the broker did not read everything
+			return code
+		}
+		if closing, ok := m.(*wire.ConnectionClose); ok {
+			code = closing.ReplyCode
+			r.send(0, &wire.ConnectionCloseOk{})
+		}
+	}
+}
+
+// silent tells whether the connection was ended without a word.
+func (r *raw) silent() bool {
+	_, err := r.nc.Read(make([]byte, 1))
+	return errors.Is(err, io.EOF)
+}
