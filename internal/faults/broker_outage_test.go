@@ -3,9 +3,11 @@ package faults_test
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 
 	"github.com/asimalizada/pulse-events/examples/stdlib"
+	"github.com/asimalizada/pulse-events/internal/rabbit/rabbittest"
 	"github.com/asimalizada/pulse-events/internal/testenv"
 	"github.com/asimalizada/pulse-events/outbox"
 	"github.com/asimalizada/pulse-events/outbox/rabbitmq"
@@ -98,8 +100,7 @@ func TestF2BrokerKilledMidBurst(t *testing.T) {
 	server := testenv.RabbitMQServer(t)
 	s := newSystem(t, server.URL())
 	s.startNotifications()
-	const backlog = 3000
-	s.place(backlog)
+	s.place(2000)
 	orders := s.startOrders(func(c *stdlib.OrdersConfig) { c.Relay.BatchSize, c.Relay.Lanes = 50, 2 })
 	s.awaitCount(200, s.ordersDB, `outbox_messages WHERE status = 'published'`)
 
@@ -116,6 +117,70 @@ func TestF2BrokerKilledMidBurst(t *testing.T) {
 	s.requireOrders(load.end())
 
 	server.Start()
+	s.awaitSettled()
+	s.requireNoAttempts()
+	s.requireClean(exceptions{})
+}
+
+// F3: what the broker says no longer arrives, its confirms among it; then the
+// connection breaks.
+func TestF3ConfirmsLost(t *testing.T) {
+	t.Parallel()
+	s := newSystem(t, testenv.RabbitMQ(t))
+	consumer := s.startNotifications()
+	tap := s.startTap()
+	proxy := rabbittest.NewProxy(t, s.amqpURL)
+	s.startOrders(func(c *stdlib.OrdersConfig) { c.AMQPURL = proxy.URL() })
+	s.place(20) // opens what needs the broker's answers
+	s.awaitCount(20, s.ordersDB, `outbox_messages WHERE status = 'published'`)
+
+	proxy.Silence()
+	orders := s.place(20)
+	tap.await(21) // the broker has at least one of them
+	if n := s.count(s.ordersDB, `outbox_messages WHERE status = 'pending' AND attempts = 0`); n != len(orders) {
+		t.Errorf("%d rows are pending without an attempt, want %d", n, len(orders))
+	}
+	proxy.Restore() // breaks what was silent
+	s.awaitSettled()
+	for _, p := range orders {
+		if n := len(tap.copies(p.EventID)); n < 1 || n > 2 {
+			t.Errorf("event %s: %d copies on the wire, want 1 or 2", p.EventID, n)
+		}
+	}
+	copies := len(tap.all()) - 20 - len(orders)
+	if copies == 0 {
+		t.Error("nothing was published again: no confirm was lost")
+	}
+	wantDuplicates(t, consumer, copies)
+	s.requireNoAttempts()
+	s.requireClean(exceptions{})
+}
+
+// F4: the broker is short of memory or disk and takes nothing from publishers.
+func TestF4BrokerAlarm(t *testing.T) {
+	t.Parallel()
+	s := newSystem(t, testenv.RabbitMQ(t))
+	s.startNotifications()
+	proxy := rabbittest.NewProxy(t, s.amqpURL)
+	orders := s.startOrders(func(c *stdlib.OrdersConfig) { c.AMQPURL = proxy.URL() })
+	s.place(20)
+	s.awaitCount(20, s.notificationsDB, `notifications`)
+
+	proxy.Block("low on memory")
+	load := startLoad(t, orders.url, 1)
+	load.await(20)
+	testenv.Eventually(t, patience, "health to tell the broker's reason", func() bool {
+		h := orders.health(t)
+		return h.Status == "ready" && h.Relay.State == "degraded" && strings.Contains(h.Relay.LastError, "low on memory")
+	})
+	if n := s.count(s.ordersDB, `outbox_messages WHERE status = 'pending'`); n < 20 {
+		t.Errorf("%d rows are pending, want the 20 or more of the alarm", n)
+	}
+	if n := proxy.Connections(); n > 1 {
+		t.Errorf("%d connections to a broker that blocks, want 1", n)
+	}
+	proxy.Restore()
+	s.requireOrders(load.end())
 	s.awaitSettled()
 	s.requireNoAttempts()
 	s.requireClean(exceptions{})

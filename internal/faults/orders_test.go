@@ -95,16 +95,27 @@ type load struct {
 	// cutOff counts requests whose answer got lost with the service: it may
 	// have committed the order or not.
 	cutOff int
+	// failed counts answers of 5xx, where they are expected.
+	failed int
+	expect bool
 }
 
 // startLoad lets n customers order at url until end is called. Everything but
 // a 201 fails the test.
 func startLoad(t *testing.T, url string, n int) *load {
-	l := &load{t: t, stop: make(chan struct{})}
+	return (&load{t: t, stop: make(chan struct{})}).start(url, n)
+}
+
+// startFailingLoad is startLoad where answers of 5xx are part of the fault.
+func startFailingLoad(t *testing.T, url string, n int) *load {
+	return (&load{t: t, stop: make(chan struct{}), expect: true}).start(url, n)
+}
+
+func (l *load) start(url string, n int) *load {
 	for range n {
 		l.workers.Go(func() { l.order(url) })
 	}
-	t.Cleanup(func() { l.end() })
+	l.t.Cleanup(func() { l.end() })
 	return l
 }
 
@@ -124,6 +135,10 @@ func (l *load) order(url string) {
 			l.mu.Lock()
 			l.cutOff++
 			l.mu.Unlock()
+		case l.expect && errors.Is(err, errServer):
+			l.mu.Lock()
+			l.failed++
+			l.mu.Unlock()
 		case err != nil:
 			l.t.Errorf("POST /orders: %v", err)
 			return
@@ -135,6 +150,8 @@ func (l *load) order(url string) {
 	}
 }
 
+var errServer = errors.New("the service cannot take orders")
+
 func post(client *http.Client, url string) (p placed, err error) {
 	res, err := client.Post(url+"/orders", "application/json", orderBody("customer-123"))
 	if err != nil {
@@ -145,7 +162,10 @@ func post(client *http.Client, url string) (p placed, err error) {
 	if err != nil {
 		return p, err
 	}
-	if res.StatusCode != http.StatusCreated {
+	switch {
+	case res.StatusCode >= 500:
+		return p, fmt.Errorf("%w: %s: %s", errServer, res.Status, body)
+	case res.StatusCode != http.StatusCreated:
 		return p, fmt.Errorf("%s: %s", res.Status, body)
 	}
 	return p, json.Unmarshal(body, &p)
@@ -155,6 +175,16 @@ func (l *load) count() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return len(l.placed)
+}
+
+// awaitFailures waits until n orders in all could not be taken.
+func (l *load) awaitFailures(n int) {
+	l.t.Helper()
+	testenv.Eventually(l.t, patience, "orders to be refused", func() bool {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		return l.failed >= n
+	})
 }
 
 // await waits for n more orders than there are now.

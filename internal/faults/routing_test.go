@@ -81,6 +81,38 @@ func TestF5ExchangeDeleted(t *testing.T) {
 	s.requireClean(exceptions{})
 }
 
+// F6: the queue is full and refuses what comes.
+func TestF6QueueRefuses(t *testing.T) {
+	t.Parallel()
+	s := newSystem(t, testenv.RabbitMQ(t))
+	ch := s.channel()
+	if err := ch.ExchangeDeclare(s.exchange, amqp.ExchangeTopic, true, false, false, false, nil); err != nil {
+		t.Fatal(err)
+	}
+	full := amqp.Table{"x-max-length": 1, "x-overflow": "reject-publish"}
+	q, err := ch.QueueDeclare(testenv.UniqueName(t, "full"), true, false, false, false, full)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := ch.QueueBind(q.Name, "order.created", s.exchange, false, nil); err != nil {
+		t.Fatal(err)
+	}
+	s.startNotifications()
+	orders := s.startOrders()
+	s.place(10)
+	s.awaitCount(9, s.ordersDB, `outbox_messages WHERE status = 'pending' AND attempts > 0`)
+	if h := orders.health(t); h.Relay.State != "running" {
+		t.Errorf("relay %+v: a queue that is full is no outage", h.Relay)
+	}
+
+	if err := ch.QueueUnbind(q.Name, "order.created", s.exchange, nil); err != nil {
+		t.Fatal(err)
+	}
+	s.awaitSettled()
+	s.requireAttemptsSay("nacked")
+	s.requireClean(exceptions{})
+}
+
 // requireUnroutable waits until every one of the events has been returned by
 // the broker, and checks that it is kept.
 func (s *system) requireUnroutable(orders []placed) {

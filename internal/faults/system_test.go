@@ -55,8 +55,13 @@ type system struct {
 // broker is not touched.
 func newSystem(t *testing.T, amqpURL string) *system {
 	t.Helper()
+	return newSystemOn(t, testenv.Postgres(t), testenv.Postgres(t), amqpURL)
+}
+
+func newSystemOn(t *testing.T, ordersURL, notificationsURL, amqpURL string) *system {
+	t.Helper()
 	s := &system{
-		t: t, ordersURL: testenv.Postgres(t), notificationsURL: testenv.Postgres(t),
+		t: t, ordersURL: ordersURL, notificationsURL: notificationsURL,
 		amqpURL: amqpURL, exchange: testenv.UniqueName(t, "pulse.events"), queue: testenv.UniqueName(t, "order.created"),
 	}
 	s.ordersDB, s.notificationsDB = openDB(t, s.ordersURL), openDB(t, s.notificationsURL)
