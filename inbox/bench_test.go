@@ -30,7 +30,7 @@ func BenchmarkConsumer(b *testing.B) {
 		{"one by one", inbox.ConsumerConfig{Workers: 8, BatchSize: 1, Prefetch: 64}},
 	} {
 		b.Run(way.name, func(b *testing.B) {
-			in, db := newInbox(b)
+			in, db := newInbox(b, testenv.Postgres(b))
 			db.SetMaxIdleConns(16)
 			cfg := rabbitmq.SourceConfig{URL: testenv.RabbitMQ(b), Queue: testenv.UniqueName(b, "bench"),
 				Exchange: testenv.UniqueName(b, "events"), Logger: slog.New(slog.DiscardHandler)}

@@ -81,7 +81,7 @@ type claimRow struct {
 	Topic         string `json:"topic"`
 	PayloadHash   string `json:"payload_hash"`
 	CorrelationID string `json:"correlation_id"`
-	OccurredAt    string `json:"occurred_at,omitempty"`
+	OccurredAt    any    `json:"occurred_at"` // null: not known
 }
 
 // claim claims valid messages in one statement, and looks up in one more what
@@ -99,7 +99,7 @@ func (in *Inbox) claim(ctx context.Context, tx ClaimTx, msgs []Message) ([]claim
 		first[m.ID] = i
 		rows = append(rows, claimRow{
 			EventID: m.ID, Topic: storable(m.Topic), PayloadHash: hex.EncodeToString(hashes[i][:]),
-			CorrelationID: storable(m.CorrelationID), OccurredAt: instant(m.OccurredAt),
+			CorrelationID: storable(m.CorrelationID), OccurredAt: in.dialect.Time(storableTime(m.OccurredAt)),
 		})
 	}
 	document, err := json.Marshal(rows)
@@ -202,10 +202,10 @@ func storable(s string) string {
 	return strings.ReplaceAll(strings.ToValidUTF8(s, "\uFFFD"), "\x00", "\uFFFD")
 }
 
-// instant writes t for the database, or "" where it has no such time.
-func instant(t time.Time) string {
-	if t = t.UTC(); t.IsZero() || t.Year() < 1 || t.Year() > 9999 {
-		return ""
+// storableTime is t, or zero where the database has no such time.
+func storableTime(t time.Time) time.Time {
+	if year := t.UTC().Year(); year < 1 || year > 9999 {
+		return time.Time{}
 	}
-	return t.Format(time.RFC3339Nano)
+	return t
 }

@@ -2,6 +2,7 @@ package inbox_test
 
 import (
 	"context"
+	"crypto/sha256"
 	"fmt"
 	"math/rand/v2"
 	"sync"
@@ -12,65 +13,87 @@ import (
 
 	"github.com/asimalizada/pulse-events/inbox"
 	"github.com/asimalizada/pulse-events/inbox/inboxtest"
+	"github.com/asimalizada/pulse-events/internal/testenv"
 )
 
 // TestManyCopiesOneEffect: every message comes four times, to three instances,
 // and the connection is lost in the middle.
 func TestManyCopiesOneEffect(t *testing.T) {
-	in, db := newInbox(t)
-	msgs := events(400, 40)
-	var copies []inbox.Message
-	for range 4 {
-		copies = append(copies, msgs...)
-	}
-	rand.Shuffle(len(copies), func(i, j int) { copies[i], copies[j] = copies[j], copies[i] })
-	q := inboxtest.NewQueue()
-	q.Publish(copies...)
-	for range 3 {
-		consume(t, in, q, record, inbox.ConsumerConfig{Workers: 3, BatchSize: 20})
-	}
-	q.WaitFor(t, "a quarter of the copies to be settled", func() bool { return len(q.Settled()) > len(copies)/4 })
-	q.Disconnect()
-	q.WaitUntilEmpty(t)
-	wantOnce(t, db, msgs)
-	if dead := q.DeadLetters(); len(dead) != 0 {
-		t.Errorf("%d dead letters, the first %+v", len(dead), dead[0])
-	}
-	inboxtest.RequireCount(t, db, 0, `SELECT count(*) FROM inbox_attempts`)
+	eachDatabase(t, func(t *testing.T, url string) {
+		in, db := newInbox(t, url)
+		msgs := events(400, 40)
+		var copies []inbox.Message
+		for range 4 {
+			copies = append(copies, msgs...)
+		}
+		rand.Shuffle(len(copies), func(i, j int) { copies[i], copies[j] = copies[j], copies[i] })
+		q := inboxtest.NewQueue()
+		q.Publish(copies...)
+		for range 3 {
+			consume(t, in, q, record, inbox.ConsumerConfig{Workers: 3, BatchSize: 20})
+		}
+		q.WaitFor(t, "a quarter of the copies to be settled", func() bool { return len(q.Settled()) > len(copies)/4 })
+		q.Disconnect()
+		q.WaitUntilEmpty(t)
+		wantOnce(t, db, msgs)
+		if dead := q.DeadLetters(); len(dead) != 0 {
+			t.Errorf("%d dead letters, the first %+v", len(dead), dead[0])
+		}
+		inboxtest.RequireCount(t, db, 0, `SELECT count(*) FROM inbox_attempts`)
+	})
 }
 
 func TestBatchSharesATransaction(t *testing.T) {
-	in, db := newInbox(t)
-	q := inboxtest.NewQueue()
-	q.Publish(events(100, 100)...)
-	consume(t, in, q, record, inbox.ConsumerConfig{Workers: 1, BatchSize: 50, Linger: patience})
-	q.WaitUntilEmpty(t)
-	inboxtest.RequireCount(t, db, 2, `SELECT count(DISTINCT xmin::text) FROM effects`)
-	inboxtest.RequireCount(t, db, 2, `SELECT count(DISTINCT xmin::text) FROM processed_events`)
+	eachDatabase(t, func(t *testing.T, url string) {
+		in, db := newInbox(t, url)
+		q := inboxtest.NewQueue()
+		msgs := events(100, 100)
+		q.Publish(msgs...)
+		transactions := map[inbox.Tx]int{}
+		handler := func(ctx context.Context, tx inbox.Tx, msg inbox.Message) error {
+			transactions[tx]++
+			return record(ctx, tx, msg)
+		}
+		c := consume(t, in, q, handler, inbox.ConsumerConfig{Workers: 1, BatchSize: 50, Linger: patience})
+		q.WaitUntilEmpty(t)
+		c.stop()
+		if len(transactions) != 2 {
+			t.Errorf("%d transactions, want 2", len(transactions))
+		}
+		wantOnce(t, db, msgs)
+		if dialect(db) == inbox.PostgreSQL {
+			inboxtest.RequireCount(t, db, 2, `SELECT count(DISTINCT xmin::text) FROM effects`)
+			inboxtest.RequireCount(t, db, 2, `SELECT count(DISTINCT xmin::text) FROM processed_events`)
+		}
+	})
 }
 
 func TestCopiesAndConflictsWithinABatch(t *testing.T) {
-	in, db := newInbox(t)
-	inboxtest.DeliverTwice(t, in, record, event(0)) // applied long before
-	forged := func(i int) inbox.Message {
-		m := event(i)
-		m.Payload = []byte(`{"order":666}`)
-		return m
-	}
-	q := inboxtest.NewQueue()
-	q.Publish(event(0), event(1), event(1), forged(0), event(2), forged(1), event(1), event(2))
-	consume(t, in, q, record, inbox.ConsumerConfig{Workers: 1, BatchSize: 8, Linger: patience})
-	q.WaitUntilEmpty(t)
-	wantOnce(t, db, events(3, 3))
-	inboxtest.RequireCount(t, db, 1, `SELECT count(DISTINCT xmin::text) FROM effects WHERE event_id <> 'event-00000'`)
-	var dead []string
-	for _, s := range q.DeadLetters() {
-		dead = append(dead, fmt.Sprint(s.Delivery.Message.ID, " ", string(s.Delivery.Message.Payload), " ", s.Reason))
-	}
-	want := []string{`event-00000 {"order":666} conflict`, `event-00001 {"order":666} conflict`}
-	if fmt.Sprint(dead) != fmt.Sprint(want) {
-		t.Errorf("dead letters %v, want %v", dead, want)
-	}
+	eachDatabase(t, func(t *testing.T, url string) {
+		in, db := newInbox(t, url)
+		inboxtest.DeliverTwice(t, in, record, event(0)) // applied long before
+		forged := func(i int) inbox.Message {
+			m := event(i)
+			m.Payload = []byte(`{"order":666}`)
+			return m
+		}
+		q := inboxtest.NewQueue()
+		q.Publish(event(0), event(1), event(1), forged(0), event(2), forged(1), event(1), event(2))
+		consume(t, in, q, record, inbox.ConsumerConfig{Workers: 1, BatchSize: 8, Linger: patience})
+		q.WaitUntilEmpty(t)
+		wantOnce(t, db, events(3, 3))
+		if dialect(db) == inbox.PostgreSQL {
+			inboxtest.RequireCount(t, db, 1, `SELECT count(DISTINCT xmin::text) FROM effects WHERE event_id <> 'event-00000'`)
+		}
+		var dead []string
+		for _, s := range q.DeadLetters() {
+			dead = append(dead, fmt.Sprint(s.Delivery.Message.ID, " ", string(s.Delivery.Message.Payload), " ", s.Reason))
+		}
+		want := []string{`event-00000 {"order":666} conflict`, `event-00001 {"order":666} conflict`}
+		if fmt.Sprint(dead) != fmt.Sprint(want) {
+			t.Errorf("dead letters %v, want %v", dead, want)
+		}
+	})
 }
 
 // spy looks at settlements before the queue carries them out.
@@ -87,34 +110,36 @@ func (s spy) Settle(ctx context.Context, settlements []inbox.Settlement) []error
 }
 
 func TestAcknowledgesOnlyWhatIsCommitted(t *testing.T) {
-	in, db := newInbox(t)
-	q := inboxtest.NewQueue()
-	msgs := events(200, 50)
-	q.Publish(msgs...)
-	q.Publish(msgs[:50]...)
-	early := make(map[string]bool)
-	var mu sync.Mutex
-	watched := spy{q, func(s inbox.Settlement) {
-		var effects int
-		err := db.GetContext(t.Context(), &effects, `SELECT count(*) FROM effects WHERE event_id = $1`, s.Delivery.Message.ID)
+	eachDatabase(t, func(t *testing.T, url string) {
+		in, db := newInbox(t, url)
+		q := inboxtest.NewQueue()
+		msgs := events(200, 50)
+		q.Publish(msgs...)
+		q.Publish(msgs[:50]...)
+		early := make(map[string]bool)
+		var mu sync.Mutex
+		watched := spy{q, func(s inbox.Settlement) {
+			var effects int
+			err := db.GetContext(t.Context(), &effects, `SELECT count(*) FROM effects WHERE event_id = $1`, s.Delivery.Message.ID)
+			mu.Lock()
+			defer mu.Unlock()
+			if err != nil || s.Action == inbox.Ack && effects != 1 {
+				early[s.Delivery.Message.ID] = true
+			}
+		}}
+		consume(t, in, watched, record, inbox.ConsumerConfig{Workers: 4, BatchSize: 10})
+		q.WaitUntilEmpty(t)
 		mu.Lock()
 		defer mu.Unlock()
-		if err != nil || s.Action == inbox.Ack && effects != 1 {
-			early[s.Delivery.Message.ID] = true
+		if len(early) > 0 {
+			t.Errorf("%d messages were acknowledged before their effect was there", len(early))
 		}
-	}}
-	consume(t, in, watched, record, inbox.ConsumerConfig{Workers: 4, BatchSize: 10})
-	q.WaitUntilEmpty(t)
-	mu.Lock()
-	defer mu.Unlock()
-	if len(early) > 0 {
-		t.Errorf("%d messages were acknowledged before their effect was there", len(early))
-	}
-	wantOnce(t, db, msgs)
+		wantOnce(t, db, msgs)
+	})
 }
 
 func TestOneKeyInOrderManyKeysInParallel(t *testing.T) {
-	in, db := newInbox(t)
+	in, db := newInbox(t, testenv.Postgres(t))
 	q := inboxtest.NewQueue()
 	// The first message of all holds up its worker until other keys are done.
 	first := event(99999)
@@ -151,7 +176,7 @@ func wantKeyOrder(t *testing.T, db *sqlx.DB) {
 // opposite orders, row by row and slowly, which only sorting keeps from
 // deadlocks.
 func TestUnsortedBatchesDoNotDeadlock(t *testing.T) {
-	in, db := newInbox(t)
+	in, db := newInbox(t, testenv.Postgres(t))
 	mustExec(t, db, `CREATE FUNCTION dawdle() RETURNS trigger LANGUAGE plpgsql AS
 		$$ BEGIN PERFORM pg_sleep(0.005); RETURN NEW; END $$;
 		CREATE TRIGGER dawdle BEFORE INSERT ON processed_events FOR EACH ROW EXECUTE FUNCTION dawdle()`)
@@ -176,59 +201,65 @@ func TestUnsortedBatchesDoNotDeadlock(t *testing.T) {
 }
 
 func TestHandlersThatClaimForThemselves(t *testing.T) {
-	in, db := newInbox(t)
-	msgs := events(100, 10)
-	q := inboxtest.NewQueue()
-	q.Publish(msgs...)
-	q.Publish(msgs...)
-	forged := msgs[0]
-	forged.Payload = nil
-	q.Publish(forged)
-	cfg := inbox.ConsumerConfig{}
-	quiet(t, &cfg)
-	c, err := inbox.NewConsumerFunc(q, func(ctx context.Context, msg inbox.Message) error {
-		tx, err := db.BeginTxx(ctx, nil)
+	eachDatabase(t, func(t *testing.T, url string) {
+		in, db := newInbox(t, url)
+		msgs := events(100, 10)
+		q := inboxtest.NewQueue()
+		q.Publish(msgs...)
+		q.Publish(msgs...)
+		forged := msgs[0]
+		forged.Payload = nil
+		q.Publish(forged)
+		cfg := inbox.ConsumerConfig{}
+		quiet(t, &cfg)
+		c, err := inbox.NewConsumerFunc(q, func(ctx context.Context, msg inbox.Message) error {
+			tx, err := db.BeginTxx(ctx, nil)
+			if err != nil {
+				return inbox.Unavailable(err)
+			}
+			defer tx.Rollback()
+			fresh, err := in.Claim(ctx, tx, msg)
+			if err != nil || !fresh {
+				return err
+			}
+			if err := record(ctx, tx, msg); err != nil {
+				return err
+			}
+			return tx.Commit()
+		}, cfg)
 		if err != nil {
-			return inbox.Unavailable(err)
+			t.Fatal(err)
 		}
-		defer tx.Rollback()
-		fresh, err := in.Claim(ctx, tx, msg)
-		if err != nil || !fresh {
-			return err
+		start(t, c)
+		q.WaitUntilEmpty(t)
+		wantOnce(t, db, msgs)
+		wantKeyOrder(t, db)
+		if dead := q.DeadLetters(); len(dead) != 1 || dead[0].Reason != inbox.ReasonConflict {
+			t.Errorf("dead letters %+v, want the conflict alone", dead)
 		}
-		if err := record(ctx, tx, msg); err != nil {
-			return err
-		}
-		return tx.Commit()
-	}, cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	start(t, c)
-	q.WaitUntilEmpty(t)
-	wantOnce(t, db, msgs)
-	wantKeyOrder(t, db)
-	if dead := q.DeadLetters(); len(dead) != 1 || dead[0].Reason != inbox.ReasonConflict {
-		t.Errorf("dead letters %+v, want the conflict alone", dead)
-	}
+	})
 }
 
 func TestConsumerPurges(t *testing.T) {
-	in, db := newInbox(t)
-	mustExec(t, db, `INSERT INTO processed_events (consumer, event_id, payload_hash, processed_at)
-		VALUES ('notifications', 'old', sha256(''), now() - interval '31 days'), ('notifications', 'new', sha256(''), now())`)
-	keep := consume(t, in, inboxtest.NewQueue(), record, inbox.ConsumerConfig{Retention: inbox.KeepForever, PurgeInterval: time.Millisecond})
-	keep.stop()
-	inboxtest.RequireCount(t, db, 2, `SELECT count(*) FROM processed_events`)
-	consume(t, in, inboxtest.NewQueue(), record, inbox.ConsumerConfig{PurgeInterval: time.Millisecond})
-	for _, age := range []string{"31 days", "32 days"} { // the second time it is the ticker's doing
-		mustExec(t, db, `UPDATE processed_events SET processed_at = now() - $1::interval WHERE event_id = 'old'`, age)
-		eventually(t, "the old event to be forgotten", func() bool {
-			var n int
-			err := db.GetContext(t.Context(), &n, `SELECT count(*) FROM processed_events WHERE event_id = 'old'`)
-			return err == nil && n == 0
-		})
-		mustExec(t, db, `INSERT INTO processed_events (consumer, event_id, payload_hash) VALUES ('notifications', 'old', sha256(''))`)
-	}
-	inboxtest.RequireCount(t, db, 1, `SELECT count(*) FROM processed_events WHERE event_id = 'new'`)
+	eachDatabase(t, func(t *testing.T, url string) {
+		in, db := newInbox(t, url)
+		const day = 24 * time.Hour
+		hash := make([]byte, sha256.Size)
+		mustExec(t, db, `INSERT INTO processed_events (consumer, event_id, payload_hash, processed_at)
+			VALUES ('notifications', 'old', $1, $2), ('notifications', 'new', $1, $3)`, hash, ago(db, 31*day), ago(db, 0))
+		keep := consume(t, in, inboxtest.NewQueue(), record, inbox.ConsumerConfig{Retention: inbox.KeepForever, PurgeInterval: time.Millisecond})
+		keep.stop()
+		inboxtest.RequireCount(t, db, 2, `SELECT count(*) FROM processed_events`)
+		consume(t, in, inboxtest.NewQueue(), record, inbox.ConsumerConfig{PurgeInterval: time.Millisecond})
+		for range 2 { // the second time it is the ticker's doing
+			eventually(t, "the old event to be forgotten", func() bool {
+				var n int
+				err := db.GetContext(t.Context(), &n, `SELECT count(*) FROM processed_events WHERE event_id = 'old'`)
+				return err == nil && n == 0
+			})
+			mustExec(t, db, `INSERT INTO processed_events (consumer, event_id, payload_hash, processed_at)
+				VALUES ('notifications', 'old', $1, $2)`, hash, ago(db, 32*day))
+		}
+		inboxtest.RequireCount(t, db, 1, `SELECT count(*) FROM processed_events WHERE event_id = 'new'`)
+	})
 }

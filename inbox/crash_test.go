@@ -21,7 +21,7 @@ import (
 
 	"github.com/asimalizada/pulse-events/inbox"
 	"github.com/asimalizada/pulse-events/inbox/inboxtest"
-	"github.com/asimalizada/pulse-events/internal/testenv"
+	"github.com/asimalizada/pulse-events/internal/database"
 )
 
 // crashVariable tells the test's program, started once more, to be a consumer
@@ -62,7 +62,10 @@ func runCrashingChild() {
 	if err := json.NewDecoder(os.Stdin).Decode(&orders); err != nil {
 		panic(err)
 	}
-	db := sqlx.MustOpen("pgx", orders.Database)
+	db, _, err := database.Open(orders.Database, "child")
+	if err != nil {
+		panic(err)
+	}
 	in, err := inbox.New(db, "notifications")
 	if err != nil {
 		panic(err)
@@ -155,9 +158,8 @@ func (b *broker) read(stdout io.Reader) {
 	}
 }
 
-func newBroker(t *testing.T, msgs []inbox.Message) (*broker, *sqlx.DB) {
-	url := testenv.Postgres(t)
-	_, db := newInboxAt(t, url)
+func newBroker(t *testing.T, url string, msgs []inbox.Message) (*broker, *sqlx.DB) {
+	_, db := newInbox(t, url)
 	b := &broker{t: t, database: url, settled: map[string][]childReport{}}
 	for _, m := range msgs {
 		b.queue = append(b.queue, inbox.Delivery{Message: m})
@@ -169,91 +171,97 @@ func newBroker(t *testing.T, msgs []inbox.Message) (*broker, *sqlx.DB) {
 // After a few restarts it is among the dead letters, and its neighbours are
 // applied.
 func TestMessageThatKillsTheProcess(t *testing.T) {
-	msgs := events(40, 40)
-	culprit := msgs[17].ID
-	b, db := newBroker(t, msgs)
-	crashes := 0
-	for b.child(inHandler, culprit) {
-		if crashes++; crashes > 10 {
-			t.Fatal("it is still killing the process")
+	eachDatabase(t, func(t *testing.T, url string) {
+		msgs := events(40, 40)
+		culprit := msgs[17].ID
+		b, db := newBroker(t, url, msgs)
+		crashes := 0
+		for b.child(inHandler, culprit) {
+			if crashes++; crashes > 10 {
+				t.Fatal("it is still killing the process")
+			}
 		}
-	}
-	// The first delivery leaves no trace; three noted starts then make the limit.
-	if crashes != 4 {
-		t.Errorf("%d crashes, want 4", crashes)
-	}
-	if got := b.settled[culprit]; len(got) != 1 || got[0].Action != inbox.SetAside || got[0].Reason != inbox.ReasonCrashLoop {
-		t.Errorf("the culprit was settled %+v, want set aside as a crash loop", got)
-	}
-	for _, id := range slices.Sorted(maps.Keys(b.settled)) {
-		if id != culprit && b.settled[id][0].Action != inbox.Ack {
-			t.Errorf("the neighbour %s was settled %+v", id, b.settled[id])
+		// The first delivery leaves no trace; three noted starts then make the limit.
+		if crashes != 4 {
+			t.Errorf("%d crashes, want 4", crashes)
 		}
-	}
-	wantOnce(t, db, append(msgs[:17:17], msgs[18:]...))
-	inboxtest.RequireCount(t, db, 0, `SELECT count(*) FROM inbox_attempts`)
+		if got := b.settled[culprit]; len(got) != 1 || got[0].Action != inbox.SetAside || got[0].Reason != inbox.ReasonCrashLoop {
+			t.Errorf("the culprit was settled %+v, want set aside as a crash loop", got)
+		}
+		for _, id := range slices.Sorted(maps.Keys(b.settled)) {
+			if id != culprit && b.settled[id][0].Action != inbox.Ack {
+				t.Errorf("the neighbour %s was settled %+v", id, b.settled[id])
+			}
+		}
+		wantOnce(t, db, append(msgs[:17:17], msgs[18:]...))
+		inboxtest.RequireCount(t, db, 0, `SELECT count(*) FROM inbox_attempts`)
+	})
 }
 
 // TestProcessKilled: the process dies once, at the worst of moments, and the
 // next one makes up for it.
 func TestProcessKilled(t *testing.T) {
-	for _, place := range []string{inHandler, beforeAck} {
-		t.Run(place, func(t *testing.T) {
-			msgs := events(20, 4)
-			b, db := newBroker(t, msgs)
-			if !b.child(place, msgs[7].ID) {
-				t.Fatal("the child did not die")
-			}
-			if b.child(everywhere, "") {
-				t.Fatal("the second child died as well")
-			}
-			wantOnce(t, db, msgs)
-			for id, reports := range b.settled {
-				if last := reports[len(reports)-1]; last.Action != inbox.Ack {
-					t.Errorf("%s was settled %s", id, fmt.Sprint(reports))
+	eachDatabase(t, func(t *testing.T, url string) {
+		for _, place := range []string{inHandler, beforeAck} {
+			t.Run(place, func(t *testing.T) {
+				msgs := events(20, 4)
+				b, db := newBroker(t, url, msgs)
+				if !b.child(place, msgs[7].ID) {
+					t.Fatal("the child did not die")
 				}
-			}
-			if len(b.queue) != 0 || len(b.settled) != len(msgs) {
-				t.Errorf("%d left in the queue, %d settled; want 0, %d", len(b.queue), len(b.settled), len(msgs))
-			}
-			inboxtest.RequireCount(t, db, 0, `SELECT count(*) FROM inbox_attempts`)
-		})
-	}
+				if b.child(everywhere, "") {
+					t.Fatal("the second child died as well")
+				}
+				wantOnce(t, db, msgs)
+				for id, reports := range b.settled {
+					if last := reports[len(reports)-1]; last.Action != inbox.Ack {
+						t.Errorf("%s was settled %s", id, fmt.Sprint(reports))
+					}
+				}
+				if len(b.queue) != 0 || len(b.settled) != len(msgs) {
+					t.Errorf("%d left in the queue, %d settled; want 0, %d", len(b.queue), len(b.settled), len(msgs))
+				}
+				inboxtest.RequireCount(t, db, 0, `SELECT count(*) FROM inbox_attempts`)
+			})
+		}
+	})
 }
 
 // TestSuspectsRunWithNothingBesideThem: a message with an unfinished start may
 // be what kills the process, and what ran beside it would be blamed as well.
 func TestSuspectsRunWithNothingBesideThem(t *testing.T) {
-	in, db := newInbox(t)
-	msgs := events(60, 60)
-	suspect := map[string]bool{}
-	q := inboxtest.NewQueue()
-	for i, m := range msgs {
-		suspect[m.ID] = i%3 == 0
-		if suspect[m.ID] {
-			mustExec(t, db, `INSERT INTO inbox_attempts (consumer, event_id, started) VALUES ('notifications', $1, 1)`, m.ID)
-		}
-		q.Deliver(inbox.Delivery{Message: m, Redelivered: i%3 != 1})
-	}
-	var mu sync.Mutex
-	inside := map[string]bool{}
-	handler := func(ctx context.Context, tx inbox.Tx, msg inbox.Message) error {
-		mu.Lock()
-		inside[msg.ID] = true
-		for id := range inside {
-			if id != msg.ID && (suspect[id] || suspect[msg.ID]) {
-				t.Errorf("%s and %s ran side by side", id, msg.ID)
+	eachDatabase(t, func(t *testing.T, url string) {
+		in, db := newInbox(t, url)
+		msgs := events(60, 60)
+		suspect := map[string]bool{}
+		q := inboxtest.NewQueue()
+		for i, m := range msgs {
+			suspect[m.ID] = i%3 == 0
+			if suspect[m.ID] {
+				mustExec(t, db, `INSERT INTO inbox_attempts (consumer, event_id, started) VALUES ('notifications', $1, 1)`, m.ID)
 			}
+			q.Deliver(inbox.Delivery{Message: m, Redelivered: i%3 != 1})
 		}
-		mu.Unlock()
-		err := record(ctx, tx, msg)
-		mu.Lock()
-		delete(inside, msg.ID)
-		mu.Unlock()
-		return err
-	}
-	consume(t, in, q, handler, inbox.ConsumerConfig{Workers: 6, BatchSize: 3})
-	q.WaitUntilEmpty(t)
-	wantOnce(t, db, msgs)
-	inboxtest.RequireCount(t, db, 0, `SELECT count(*) FROM inbox_attempts`)
+		var mu sync.Mutex
+		inside := map[string]bool{}
+		handler := func(ctx context.Context, tx inbox.Tx, msg inbox.Message) error {
+			mu.Lock()
+			inside[msg.ID] = true
+			for id := range inside {
+				if id != msg.ID && (suspect[id] || suspect[msg.ID]) {
+					t.Errorf("%s and %s ran side by side", id, msg.ID)
+				}
+			}
+			mu.Unlock()
+			err := record(ctx, tx, msg)
+			mu.Lock()
+			delete(inside, msg.ID)
+			mu.Unlock()
+			return err
+		}
+		consume(t, in, q, handler, inbox.ConsumerConfig{Workers: 6, BatchSize: 3})
+		q.WaitUntilEmpty(t)
+		wantOnce(t, db, msgs)
+		inboxtest.RequireCount(t, db, 0, `SELECT count(*) FROM inbox_attempts`)
+	})
 }

@@ -17,12 +17,6 @@ import (
 //go:embed sql
 var sqlFiles embed.FS
 
-// Dialect is the SQL a database speaks.
-type Dialect = sqldb.Dialect
-
-// PostgreSQL is the dialect of PostgreSQL 13 and later.
-const PostgreSQL = sqldb.PostgreSQL
-
 // Errors that state what is the case; everything else is the database's own.
 var (
 	// ErrSchema: the tables are missing or older than this library. Migrate.

@@ -4,15 +4,18 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"path/filepath"
 	"testing"
 	"time"
 
-	_ "github.com/jackc/pgx/v5/stdlib"
 	"github.com/jmoiron/sqlx"
 	"go.uber.org/goleak"
 
 	"github.com/asimalizada/pulse-events/inbox"
 	"github.com/asimalizada/pulse-events/inbox/inboxtest"
+	"github.com/asimalizada/pulse-events/internal/database"
+	"github.com/asimalizada/pulse-events/internal/sqldb"
+	"github.com/asimalizada/pulse-events/internal/sqlite"
 	"github.com/asimalizada/pulse-events/internal/testenv"
 )
 
@@ -25,14 +28,19 @@ func TestMain(m *testing.M) {
 // patience is how long tests wait for what has to happen.
 const patience = 30 * time.Second
 
-// newInbox returns an empty inbox of the consumer "notifications" in a
-// database of the test's own, beside a table effects without any unique key.
-func newInbox(t testing.TB, opts ...inbox.Option) (*inbox.Inbox, *sqlx.DB) {
-	t.Helper()
-	return newInboxAt(t, testenv.Postgres(t), opts...)
+// eachDatabase runs test once on each kind of database: an empty one of the
+// test's own.
+func eachDatabase(t *testing.T, test func(t *testing.T, url string)) {
+	t.Run("PostgreSQL", func(t *testing.T) { test(t, testenv.Postgres(t)) })
+	t.Run("SQLite", func(t *testing.T) { test(t, sqliteFile(t)) })
 }
 
-func newInboxAt(t testing.TB, url string, opts ...inbox.Option) (*inbox.Inbox, *sqlx.DB) {
+// sqliteFile returns the URL of a file that is not there yet.
+func sqliteFile(t testing.TB) string { return sqlite.URL(filepath.Join(t.TempDir(), "inbox.db")) }
+
+// newInbox returns an empty inbox of the consumer "notifications" in the
+// database at url, beside a table effects without any unique key.
+func newInbox(t testing.TB, url string, opts ...inbox.Option) (*inbox.Inbox, *sqlx.DB) {
 	t.Helper()
 	db := openDB(t, url)
 	in, err := inbox.New(db, "notifications", opts...)
@@ -42,19 +50,34 @@ func newInboxAt(t testing.TB, url string, opts ...inbox.Option) (*inbox.Inbox, *
 	if _, err := in.Migrate(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	mustExec(t, db, `CREATE TABLE IF NOT EXISTS effects (n bigserial PRIMARY KEY, event_id text NOT NULL, key text NOT NULL)`)
+	counter := "bigserial PRIMARY KEY"
+	if dialect(db) == inbox.SQLite {
+		counter = "integer PRIMARY KEY AUTOINCREMENT"
+	}
+	mustExec(t, db, `CREATE TABLE IF NOT EXISTS effects (n `+counter+`, event_id text NOT NULL, key text NOT NULL)`)
 	return in, db
 }
 
 func openDB(t testing.TB, url string) *sqlx.DB {
 	t.Helper()
-	db, err := sqlx.Open("pgx", url)
+	db, _, err := database.Open(url, t.Name())
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { db.Close() })
 	return db
 }
+
+func dialect(db *sqlx.DB) inbox.Dialect {
+	d, err := sqldb.Detect(db.DriverName())
+	if err != nil {
+		panic(err)
+	}
+	return d
+}
+
+// ago returns a time of the past as an argument for the database.
+func ago(db *sqlx.DB, d time.Duration) any { return dialect(db).Time(time.Now().Add(-d)) }
 
 func mustExec(t testing.TB, db sqlx.ExecerContext, query string, args ...any) {
 	t.Helper()

@@ -91,8 +91,12 @@ func (in *Inbox) Once(ctx context.Context, msg Message, apply func(ctx context.C
 	}
 }
 
-// endedByDatabase reports whether a transaction may simply be run again.
+// endedByDatabase reports whether a transaction may simply be run again. One
+// that could not even begin has done its waiting.
 func endedByDatabase(err error) bool {
+	if tx, ok := errors.AsType[*txError](err); ok && tx.phase == beginning {
+		return false
+	}
 	return sqldb.Retryable(err) || errors.Is(err, errVanished)
 }
 

@@ -15,7 +15,7 @@ import (
 // TestDatabaseOutage: the database is killed under load and comes back.
 func TestDatabaseOutage(t *testing.T) {
 	server := testenv.PostgresServer(t)
-	in, db := newInboxAt(t, server.URL())
+	in, db := newInbox(t, server.URL())
 	msgs := events(600, 20)
 	q := inboxtest.NewQueue()
 	q.Publish(msgs[:300]...)
@@ -40,7 +40,7 @@ func TestDatabaseOutage(t *testing.T) {
 // gives everything back.
 func TestStartsWhileTheDatabaseIsAway(t *testing.T) {
 	server := testenv.PostgresServer(t)
-	in, db := newInboxAt(t, server.URL())
+	in, db := newInbox(t, server.URL())
 	server.StopImmediate()
 	msgs := events(10, 10)
 	q := inboxtest.NewQueue()
@@ -66,7 +66,7 @@ func TestStartsWhileTheDatabaseIsAway(t *testing.T) {
 // TestLostConnectionIsNoFailure: the handler's connection is cut, the database
 // is there: the message is run again, and no attempt is counted.
 func TestLostConnectionIsNoFailure(t *testing.T) {
-	in, db := newInbox(t)
+	in, db := newInbox(t, testenv.Postgres(t))
 	q := inboxtest.NewQueue()
 	msgs := events(10, 1)
 	q.Publish(msgs...)
@@ -120,7 +120,7 @@ func TestHandlersToBlame(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			in, db := newInbox(t)
+			in, db := newInbox(t, testenv.Postgres(t))
 			mustExec(t, db, `CREATE TABLE effect_details (n bigint REFERENCES effects (n) DEFERRABLE INITIALLY DEFERRED)`)
 			q := inboxtest.NewQueue()
 			msgs := events(7, 1)
@@ -145,84 +145,92 @@ func TestHandlersToBlame(t *testing.T) {
 // TestClaimHeldElsewhere: a copy is being applied by somebody who takes longer
 // than the statement timeout.
 func TestClaimHeldElsewhere(t *testing.T) {
-	in, db := newInbox(t, inbox.WithStatementTimeout(200*time.Millisecond))
-	elsewhere := db.MustBegin()
-	if _, err := in.Claim(t.Context(), elsewhere, event(0)); err != nil {
-		t.Fatal(err)
-	}
-	q := inboxtest.NewQueue()
-	q.Publish(event(0), event(1))
-	c := consume(t, in, q, record, inbox.ConsumerConfig{Workers: 1, MaxAttempts: 1})
-	eventually(t, "the worker to hold", func() bool { return c.Health().Held == 1 })
-	if err := c.Health().LastError; err == nil {
-		t.Error("health does not say why")
-	}
-	if err := elsewhere.Rollback(); err != nil {
-		t.Fatal(err)
-	}
-	q.WaitUntilEmpty(t)
-	wantOnce(t, db, events(2, 1))
+	eachDatabase(t, func(t *testing.T, url string) {
+		in, db := newInbox(t, url, inbox.WithStatementTimeout(200*time.Millisecond))
+		elsewhere := db.MustBegin()
+		if _, err := in.Claim(t.Context(), elsewhere, event(0)); err != nil {
+			t.Fatal(err)
+		}
+		q := inboxtest.NewQueue()
+		q.Publish(event(0), event(1))
+		c := consume(t, in, q, record, inbox.ConsumerConfig{Workers: 1, MaxAttempts: 1})
+		eventually(t, "the worker to hold", func() bool { return c.Health().Held == 1 })
+		if err := c.Health().LastError; err == nil {
+			t.Error("health does not say why")
+		}
+		if err := elsewhere.Rollback(); err != nil {
+			t.Fatal(err)
+		}
+		q.WaitUntilEmpty(t)
+		wantOnce(t, db, events(2, 1))
+	})
 }
 
 func TestUnavailableHoldsAndCountsNothing(t *testing.T) {
-	in, db := newInbox(t)
-	var away atomic.Bool
-	away.Store(true)
-	handler := func(ctx context.Context, tx inbox.Tx, msg inbox.Message) error {
-		if away.Load() {
-			return inbox.Unavailable(errSMTP)
+	eachDatabase(t, func(t *testing.T, url string) {
+		in, db := newInbox(t, url)
+		var away atomic.Bool
+		away.Store(true)
+		handler := func(ctx context.Context, tx inbox.Tx, msg inbox.Message) error {
+			if away.Load() {
+				return inbox.Unavailable(errSMTP)
+			}
+			return record(ctx, tx, msg)
 		}
-		return record(ctx, tx, msg)
-	}
-	q := inboxtest.NewQueue()
-	q.Publish(events(5, 1)...)
-	c := consume(t, in, q, handler, inbox.ConsumerConfig{Workers: 1, MaxAttempts: 1})
-	eventually(t, "the worker to hold", func() bool { return c.Health().Held == 1 })
-	if h := c.Health(); h.State != inbox.Degraded || !errors.Is(h.LastError, errSMTP) {
-		t.Errorf("health %+v, want degraded because of %v", h, errSMTP)
-	}
-	away.Store(false)
-	q.WaitUntilEmpty(t)
-	wantOnce(t, db, events(5, 1))
+		q := inboxtest.NewQueue()
+		q.Publish(events(5, 1)...)
+		c := consume(t, in, q, handler, inbox.ConsumerConfig{Workers: 1, MaxAttempts: 1})
+		eventually(t, "the worker to hold", func() bool { return c.Health().Held == 1 })
+		if h := c.Health(); h.State != inbox.Degraded || !errors.Is(h.LastError, errSMTP) {
+			t.Errorf("health %+v, want degraded because of %v", h, errSMTP)
+		}
+		away.Store(false)
+		q.WaitUntilEmpty(t)
+		wantOnce(t, db, events(5, 1))
+	})
 }
 
 // TestRefusedSettlements: what the source does not take is repeated, and the
 // messages behind it go on.
 func TestRefusedSettlements(t *testing.T) {
-	in, db := newInbox(t)
-	unroutable := errors.New("no queue for the retry")
-	q := inboxtest.NewQueue()
-	q.RefuseSettlements(unroutable, unroutable, unroutable)
-	msgs := events(20, 1)
-	q.Publish(msgs...)
-	c := consume(t, in, q, record, inbox.ConsumerConfig{Workers: 1, BatchSize: 1})
-	q.WaitFor(t, "the others to be settled", func() bool { return len(q.Acked()) >= 17 })
-	q.WaitUntilEmpty(t)
-	wantOnce(t, db, msgs)
-	eventually(t, "the consumer to be well", func() bool { return c.Health().State == inbox.Running })
-	if h := c.Health(); !errors.Is(h.LastError, unroutable) || h.Applied != 20 {
-		t.Errorf("health %+v", h)
-	}
+	eachDatabase(t, func(t *testing.T, url string) {
+		in, db := newInbox(t, url)
+		unroutable := errors.New("no queue for the retry")
+		q := inboxtest.NewQueue()
+		q.RefuseSettlements(unroutable, unroutable, unroutable)
+		msgs := events(20, 1)
+		q.Publish(msgs...)
+		c := consume(t, in, q, record, inbox.ConsumerConfig{Workers: 1, BatchSize: 1})
+		q.WaitFor(t, "the others to be settled", func() bool { return len(q.Acked()) >= 17 })
+		q.WaitUntilEmpty(t)
+		wantOnce(t, db, msgs)
+		eventually(t, "the consumer to be well", func() bool { return c.Health().State == inbox.Running })
+		if h := c.Health(); !errors.Is(h.LastError, unroutable) || h.Applied != 20 {
+			t.Errorf("health %+v", h)
+		}
+	})
 }
 
 // TestLostBeforeTheAck: the effect is committed and the connection is lost
 // before the ack: the copy that comes is known.
 func TestLostBeforeTheAck(t *testing.T) {
-	in, db := newInbox(t)
-	q := inboxtest.NewQueue()
-	msgs := events(50, 5)
-	q.Publish(msgs...)
-	var lost atomic.Bool
-	flaky := spy{q, func(inbox.Settlement) {
-		if lost.CompareAndSwap(false, true) {
-			q.Disconnect()
+	eachDatabase(t, func(t *testing.T, url string) {
+		in, db := newInbox(t, url)
+		q := inboxtest.NewQueue()
+		msgs := events(50, 5)
+		q.Publish(msgs...)
+		var lost atomic.Bool
+		flaky := spy{q, func(inbox.Settlement) {
+			if lost.CompareAndSwap(false, true) {
+				q.Disconnect()
+			}
+		}}
+		c := consume(t, in, flaky, record, inbox.ConsumerConfig{Workers: 2, BatchSize: 10})
+		q.WaitUntilEmpty(t)
+		wantOnce(t, db, msgs)
+		if h := c.Health(); h.Stale == 0 || h.Duplicates == 0 {
+			t.Errorf("health %+v, want stale settlements and the duplicates that followed", h)
 		}
-	}}
-	c := consume(t, in, flaky, record, inbox.ConsumerConfig{Workers: 2, BatchSize: 10})
-	q.WaitUntilEmpty(t)
-	wantOnce(t, db, msgs)
-	if h := c.Health(); h.Stale == 0 || h.Duplicates == 0 {
-		t.Errorf("health %+v, want stale settlements and the duplicates that followed", h)
-	}
-	inboxtest.RequireCount(t, db, 0, `SELECT count(*) FROM inbox_attempts`)
+		inboxtest.RequireCount(t, db, 0, `SELECT count(*) FROM inbox_attempts`)
+	})
 }

@@ -64,7 +64,7 @@ func (in *Inbox) List(ctx context.Context, q ListQuery) (Page, error) {
 	}
 	var rows []recordRow
 	err = in.db.SelectContext(ctx, &rows, in.queries.Get("list"), in.consumer, q.EventID, q.Topic, q.CorrelationID,
-		nullable(q.Since), nullable(q.Until), nullable(at), id, limit+1)
+		in.dialect.Time(q.Since), in.dialect.Time(q.Until), in.dialect.Time(at), id, limit+1)
 	if err != nil {
 		return Page{}, fmt.Errorf("inbox: list: %w", sqldb.Schema(err))
 	}
@@ -103,20 +103,18 @@ func (in *Inbox) Consumers(ctx context.Context) ([]string, error) {
 }
 
 type recordRow struct {
-	EventID       string       `db:"event_id"`
-	Topic         string       `db:"topic"`
-	PayloadHash   []byte       `db:"payload_hash"`
-	CorrelationID string       `db:"correlation_id"`
-	OccurredAt    sql.NullTime `db:"occurred_at"`
-	ProcessedAt   time.Time    `db:"processed_at"`
+	EventID       string        `db:"event_id"`
+	Topic         string        `db:"topic"`
+	PayloadHash   []byte        `db:"payload_hash"`
+	CorrelationID string        `db:"correlation_id"`
+	OccurredAt    sqldb.Instant `db:"occurred_at"`
+	ProcessedAt   sqldb.Instant `db:"processed_at"`
 }
 
 func (r recordRow) record() Record {
-	record := Record{EventID: r.EventID, Topic: r.Topic, CorrelationID: r.CorrelationID, ProcessedAt: r.ProcessedAt.UTC()}
+	record := Record{EventID: r.EventID, Topic: r.Topic, CorrelationID: r.CorrelationID,
+		OccurredAt: r.OccurredAt.Time, ProcessedAt: r.ProcessedAt.Time}
 	copy(record.PayloadHash[:], r.PayloadHash)
-	if r.OccurredAt.Valid {
-		record.OccurredAt = r.OccurredAt.Time.UTC()
-	}
 	return record
 }
 
@@ -136,7 +134,7 @@ func (q ListQuery) check() (at time.Time, id string, err error) {
 
 // A cursor is the time and event id of the last row seen, opaque to callers.
 func cursor(r recordRow) string {
-	return base64.RawURLEncoding.EncodeToString([]byte(r.ProcessedAt.UTC().Format(time.RFC3339Nano) + " " + r.EventID))
+	return base64.RawURLEncoding.EncodeToString([]byte(r.ProcessedAt.Format(time.RFC3339Nano) + " " + r.EventID))
 }
 
 func parseCursor(s string) (at time.Time, id string, err error) {
@@ -148,5 +146,3 @@ func parseCursor(s string) (at time.Time, id string, err error) {
 	at, err = time.Parse(time.RFC3339Nano, instant)
 	return at, id, err
 }
-
-func nullable(t time.Time) sql.NullTime { return sql.NullTime{Time: t, Valid: !t.IsZero()} }

@@ -24,137 +24,154 @@ func fill(t *testing.T, in *inbox.Inbox, db *sqlx.DB, n int) {
 			t.Fatal(err)
 		}
 	}
-	mustExec(t, db, `UPDATE processed_events
-		SET processed_at = date_trunc('second', now()) - make_interval(hours => 1 + right(event_id, 5)::int / 2)`)
+	newest := time.Now().Truncate(time.Second).Add(-time.Hour)
+	for i := range n {
+		mustExec(t, db, `UPDATE processed_events SET processed_at = $1 WHERE event_id = $2`,
+			dialect(db).Time(newest.Add(-time.Duration(i/2)*time.Hour)), event(i).ID)
+	}
 }
 
 func TestListPages(t *testing.T) {
-	in, db := newInbox(t)
-	const n = 9
-	fill(t, in, db, n)
-	var all []inbox.Record
-	pages := 0
-	for q := (inbox.ListQuery{Limit: 2}); ; pages++ {
-		page, err := in.List(t.Context(), q)
-		if err != nil {
-			t.Fatal(err)
+	eachDatabase(t, func(t *testing.T, url string) {
+		in, db := newInbox(t, url)
+		const n = 9
+		fill(t, in, db, n)
+		var all []inbox.Record
+		pages := 0
+		for q := (inbox.ListQuery{Limit: 2}); ; pages++ {
+			page, err := in.List(t.Context(), q)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(page.Records) > 2 {
+				t.Fatalf("%d records on a page of 2", len(page.Records))
+			}
+			all = append(all, page.Records...)
+			if page.Next == "" {
+				break
+			}
+			q.After = page.Next
 		}
-		if len(page.Records) > 2 {
-			t.Fatalf("%d records on a page of 2", len(page.Records))
+		if len(all) != n || pages != 4 {
+			t.Fatalf("%d records on %d full pages; want %d on 4", len(all), pages, n)
 		}
-		all = append(all, page.Records...)
-		if page.Next == "" {
-			break
+		seen := map[string]bool{}
+		for i, r := range all {
+			seen[r.EventID] = true
+			if i > 0 && r.ProcessedAt.After(all[i-1].ProcessedAt) {
+				t.Errorf("record %d is newer than the one before it", i)
+			}
 		}
-		q.After = page.Next
-	}
-	if len(all) != n || pages != 4 {
-		t.Fatalf("%d records on %d full pages; want %d on 4", len(all), pages, n)
-	}
-	seen := map[string]bool{}
-	for i, r := range all {
-		seen[r.EventID] = true
-		if i > 0 && r.ProcessedAt.After(all[i-1].ProcessedAt) {
-			t.Errorf("record %d is newer than the one before it", i)
+		if len(seen) != n {
+			t.Errorf("%d different records, want %d", len(seen), n)
 		}
-	}
-	if len(seen) != n {
-		t.Errorf("%d different records, want %d", len(seen), n)
-	}
-	r, want := all[slices.IndexFunc(all, func(r inbox.Record) bool { return r.EventID == event(3).ID })], event(3)
-	if r.Topic != want.Topic || r.CorrelationID != want.CorrelationID || !r.OccurredAt.Equal(want.OccurredAt) ||
-		r.PayloadHash != sha256.Sum256(want.Payload) {
-		t.Errorf("record %+v of event %+v", r, want)
-	}
+		r, want := all[slices.IndexFunc(all, func(r inbox.Record) bool { return r.EventID == event(3).ID })], event(3)
+		if r.Topic != want.Topic || r.CorrelationID != want.CorrelationID || !r.OccurredAt.Equal(want.OccurredAt) ||
+			r.PayloadHash != sha256.Sum256(want.Payload) {
+			t.Errorf("record %+v of event %+v", r, want)
+		}
+	})
 }
 
 func TestListFilters(t *testing.T) {
-	in, db := newInbox(t)
-	fill(t, in, db, 8)
-	other, err := inbox.New(db, "invoices")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := other.Once(t.Context(), event(100), func(context.Context, inbox.Tx) error { return nil }); err != nil {
-		t.Fatal(err)
-	}
-	for _, c := range []struct {
-		q    inbox.ListQuery
-		want int
-	}{
-		{inbox.ListQuery{}, 8},
-		{inbox.ListQuery{EventID: event(2).ID}, 1},
-		{inbox.ListQuery{EventID: event(100).ID}, 0}, // another consumer's
-		{inbox.ListQuery{Topic: "order.created"}, 8},
-		{inbox.ListQuery{Topic: "order.cancelled"}, 0},
-		{inbox.ListQuery{CorrelationID: "correlation-5"}, 1},
-		{inbox.ListQuery{Since: time.Now().Add(-150 * time.Minute)}, 4},
-		{inbox.ListQuery{Until: time.Now().Add(-150 * time.Minute)}, 4},
-		{inbox.ListQuery{Since: time.Now().Add(-150 * time.Minute), CorrelationID: "correlation-5"}, 0},
-	} {
-		page, err := in.List(t.Context(), c.q)
-		if err != nil || len(page.Records) != c.want {
-			t.Errorf("%+v: %d records, %v; want %d", c.q, len(page.Records), err, c.want)
-		}
-	}
-	_, err = in.List(t.Context(), inbox.ListQuery{Limit: 1001, After: "?"})
-	if err == nil || !strings.Contains(err.Error(), "Limit: 1001") || !strings.Contains(err.Error(), `After: "?"`) {
-		t.Errorf("%v; want both problems", err)
-	}
-}
-
-func TestGetStatsConsumers(t *testing.T) {
-	in, db := newInbox(t)
-	if s, err := in.Stats(t.Context()); err != nil || s != (inbox.Stats{Applied: inbox.Count{Exact: true}, Suspects: inbox.Count{Exact: true}}) {
-		t.Errorf("stats of an empty inbox: %+v, %v", s, err)
-	}
-	fill(t, in, db, 4)
-	if r, err := in.Get(t.Context(), event(1).ID); err != nil || r.EventID != event(1).ID {
-		t.Errorf("get: %+v, %v", r, err)
-	}
-	if _, err := in.Get(t.Context(), "nobody"); !errors.Is(err, inbox.ErrNotFound) || !strings.Contains(err.Error(), "nobody") {
-		t.Errorf("get: %v, want ErrNotFound that names the event", err)
-	}
-	s, err := in.Stats(t.Context())
-	if err != nil || s.Applied != (inbox.Count{N: 4, Exact: true}) || s.Newest.Sub(s.Oldest) != time.Hour {
-		t.Errorf("stats %+v, %v", s, err)
-	}
-	for i := range 3 {
-		other, err := inbox.New(db, fmt.Sprint("consumer-", i))
+	eachDatabase(t, func(t *testing.T, url string) {
+		in, db := newInbox(t, url)
+		fill(t, in, db, 8)
+		other, err := inbox.New(db, "invoices")
 		if err != nil {
 			t.Fatal(err)
 		}
-		fill(t, other, db, 2)
-	}
-	names, err := in.Consumers(t.Context())
-	if err != nil || !slices.Equal(names, []string{"consumer-0", "consumer-1", "consumer-2", "notifications"}) {
-		t.Errorf("consumers %v, %v", names, err)
-	}
+		if _, err := other.Once(t.Context(), event(100), func(context.Context, inbox.Tx) error { return nil }); err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range []struct {
+			q    inbox.ListQuery
+			want int
+		}{
+			{inbox.ListQuery{}, 8},
+			{inbox.ListQuery{EventID: event(2).ID}, 1},
+			{inbox.ListQuery{EventID: event(100).ID}, 0}, // another consumer's
+			{inbox.ListQuery{Topic: "order.created"}, 8},
+			{inbox.ListQuery{Topic: "order.cancelled"}, 0},
+			{inbox.ListQuery{CorrelationID: "correlation-5"}, 1},
+			{inbox.ListQuery{Since: time.Now().Add(-150 * time.Minute)}, 4},
+			{inbox.ListQuery{Until: time.Now().Add(-150 * time.Minute)}, 4},
+			{inbox.ListQuery{Since: time.Now().Add(-150 * time.Minute), CorrelationID: "correlation-5"}, 0},
+		} {
+			page, err := in.List(t.Context(), c.q)
+			if err != nil || len(page.Records) != c.want {
+				t.Errorf("%+v: %d records, %v; want %d", c.q, len(page.Records), err, c.want)
+			}
+		}
+		_, err = in.List(t.Context(), inbox.ListQuery{Limit: 1001, After: "?"})
+		if err == nil || !strings.Contains(err.Error(), "Limit: 1001") || !strings.Contains(err.Error(), `After: "?"`) {
+			t.Errorf("%v; want both problems", err)
+		}
+	})
+}
+
+func TestGetStatsConsumers(t *testing.T) {
+	eachDatabase(t, func(t *testing.T, url string) {
+		in, db := newInbox(t, url)
+		if s, err := in.Stats(t.Context()); err != nil || s != (inbox.Stats{Applied: inbox.Count{Exact: true}, Suspects: inbox.Count{Exact: true}}) {
+			t.Errorf("stats of an empty inbox: %+v, %v", s, err)
+		}
+		fill(t, in, db, 4)
+		if r, err := in.Get(t.Context(), event(1).ID); err != nil || r.EventID != event(1).ID {
+			t.Errorf("get: %+v, %v", r, err)
+		}
+		if _, err := in.Get(t.Context(), "nobody"); !errors.Is(err, inbox.ErrNotFound) || !strings.Contains(err.Error(), "nobody") {
+			t.Errorf("get: %v, want ErrNotFound that names the event", err)
+		}
+		s, err := in.Stats(t.Context())
+		if err != nil || s.Applied != (inbox.Count{N: 4, Exact: true}) || s.Newest.Sub(s.Oldest) != time.Hour {
+			t.Errorf("stats %+v, %v", s, err)
+		}
+		for i := range 3 {
+			other, err := inbox.New(db, fmt.Sprint("consumer-", i))
+			if err != nil {
+				t.Fatal(err)
+			}
+			fill(t, other, db, 2)
+		}
+		names, err := in.Consumers(t.Context())
+		if err != nil || !slices.Equal(names, []string{"consumer-0", "consumer-1", "consumer-2", "notifications"}) {
+			t.Errorf("consumers %v, %v", names, err)
+		}
+	})
 }
 
 func TestPurge(t *testing.T) {
-	in, db := newInbox(t)
-	mustExec(t, db, `INSERT INTO processed_events (consumer, event_id, payload_hash, processed_at)
-		SELECT c, n::text, sha256(''), now() - make_interval(days => CASE WHEN n <= 12000 THEN 31 ELSE 29 END)
-		FROM generate_series(1, 12010) AS n, unnest(ARRAY['notifications', 'invoices']) AS c`)
-	mustExec(t, db, `INSERT INTO inbox_attempts (consumer, event_id, started, started_at)
-		VALUES ('notifications', 'old', 1, now() - interval '31 days'), ('notifications', 'new', 1, now())`)
-	n, err := in.Purge(t.Context(), 30*24*time.Hour)
-	if err != nil || n != 12000 {
-		t.Fatalf("purged %d, %v; want 12000", n, err)
-	}
-	for query, want := range map[string]int{
-		`SELECT count(*) FROM processed_events WHERE consumer = 'notifications'`: 10,
-		`SELECT count(*) FROM processed_events WHERE consumer = 'invoices'`:      12010,
-		`SELECT count(*) FROM inbox_attempts WHERE event_id = 'new'`:             1,
-		`SELECT count(*) FROM inbox_attempts`:                                    1,
-	} {
-		var got int
-		if err := db.GetContext(t.Context(), &got, query); err != nil || got != want {
-			t.Errorf("%s: %d, %v; want %d", query, got, err, want)
+	eachDatabase(t, func(t *testing.T, url string) {
+		in, db := newInbox(t, url)
+		const day = 24 * time.Hour
+		for name, n := range map[string]int{"old": 12000, "new": 10} {
+			age := map[string]time.Duration{"old": 31 * day, "new": 29 * day}[name]
+			for _, consumer := range []string{"notifications", "invoices"} {
+				mustExec(t, db, `INSERT INTO processed_events (consumer, event_id, payload_hash, processed_at)
+					WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < `+fmt.Sprint(n)+`)
+					SELECT $1, '`+name+`-' || CAST(n AS text), $2, $3 FROM numbers`, consumer, make([]byte, sha256.Size), ago(db, age))
+			}
+			mustExec(t, db, `INSERT INTO inbox_attempts (consumer, event_id, started, started_at) VALUES ('notifications', $1, 1, $2)`,
+				name, ago(db, age))
 		}
-	}
-	if _, err := in.Purge(t.Context(), -time.Second); err == nil {
-		t.Error("a negative age was accepted")
-	}
+		n, err := in.Purge(t.Context(), 30*day)
+		if err != nil || n != 12000 {
+			t.Fatalf("purged %d, %v; want 12000", n, err)
+		}
+		for query, want := range map[string]int{
+			`SELECT count(*) FROM processed_events WHERE consumer = 'notifications'`: 10,
+			`SELECT count(*) FROM processed_events WHERE consumer = 'invoices'`:      12010,
+			`SELECT count(*) FROM inbox_attempts WHERE event_id = 'new'`:             1,
+			`SELECT count(*) FROM inbox_attempts`:                                    1,
+		} {
+			var got int
+			if err := db.GetContext(t.Context(), &got, query); err != nil || got != want {
+				t.Errorf("%s: %d, %v; want %d", query, got, err, want)
+			}
+		}
+		if _, err := in.Purge(t.Context(), -time.Second); err == nil {
+			t.Error("a negative age was accepted")
+		}
+	})
 }

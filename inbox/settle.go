@@ -74,7 +74,7 @@ func (l *lane) finish(ctx context.Context, r *run) {
 	if !r.started {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), probeTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), l.c.in.noteTimeout())
 	defer cancel()
 	if err := l.c.in.finish(ctx, l.c.in.db, r.messages()); err != nil {
 		l.log(ctx, slog.LevelWarn, "inbox: could not note that a redelivered message was finished", r.deliveries[0], err)

@@ -14,87 +14,93 @@ import (
 // TestStopUnderLoad: consumers come and go while messages flow; nothing is
 // lost, doubled or left hanging.
 func TestStopUnderLoad(t *testing.T) {
-	in, db := newInbox(t)
-	msgs := events(2000, 50)
-	q := inboxtest.NewQueue()
-	q.Publish(msgs...)
-	for round := 1; round <= 5; round++ {
-		c := consume(t, in, q, record, inbox.ConsumerConfig{Workers: 3, BatchSize: 10})
-		q.WaitFor(t, "some progress", func() bool { return len(q.Acked()) > 100*round })
-		c.stop()
-		if q.Unsettled() != 0 {
-			t.Fatalf("%d deliveries are unsettled after Run has returned", q.Unsettled())
+	eachDatabase(t, func(t *testing.T, url string) {
+		in, db := newInbox(t, url)
+		msgs := events(2000, 50)
+		q := inboxtest.NewQueue()
+		q.Publish(msgs...)
+		for round := 1; round <= 5; round++ {
+			c := consume(t, in, q, record, inbox.ConsumerConfig{Workers: 3, BatchSize: 10})
+			q.WaitFor(t, "some progress", func() bool { return len(q.Acked()) > 100*round })
+			c.stop()
+			if q.Unsettled() != 0 {
+				t.Fatalf("%d deliveries are unsettled after Run has returned", q.Unsettled())
+			}
 		}
-	}
-	if h := q.Settled(inbox.GiveBack); len(h) == 0 {
-		t.Error("nothing was given back: the consumers were not stopped under load")
-	}
-	consume(t, in, q, record, inbox.ConsumerConfig{Workers: 3})
-	q.WaitUntilEmpty(t)
-	wantOnce(t, db, msgs)
-	inboxtest.RequireCount(t, db, 0, `SELECT count(*) FROM inbox_attempts`)
+		if h := q.Settled(inbox.GiveBack); len(h) == 0 {
+			t.Error("nothing was given back: the consumers were not stopped under load")
+		}
+		consume(t, in, q, record, inbox.ConsumerConfig{Workers: 3})
+		q.WaitUntilEmpty(t)
+		wantOnce(t, db, msgs)
+		inboxtest.RequireCount(t, db, 0, `SELECT count(*) FROM inbox_attempts`)
+	})
 }
 
 // TestStopFinishesWhatIsInFlight: a handler that runs when the stop comes is
 // let finish, and its message acknowledged; what waits behind is given back.
 func TestStopFinishesWhatIsInFlight(t *testing.T) {
-	in, db := newInbox(t)
-	q := inboxtest.NewQueue()
-	q.Publish(event(0), event(1))
-	entered, leave := make(chan struct{}), make(chan struct{})
-	handler := func(ctx context.Context, tx inbox.Tx, msg inbox.Message) error {
-		close(entered)
-		<-leave
-		if err := ctx.Err(); err != nil {
-			t.Errorf("the context has ended: %v", err)
+	eachDatabase(t, func(t *testing.T, url string) {
+		in, db := newInbox(t, url)
+		q := inboxtest.NewQueue()
+		q.Publish(event(0), event(1))
+		entered, leave := make(chan struct{}), make(chan struct{})
+		handler := func(ctx context.Context, tx inbox.Tx, msg inbox.Message) error {
+			close(entered)
+			<-leave
+			if err := ctx.Err(); err != nil {
+				t.Errorf("the context has ended: %v", err)
+			}
+			return record(ctx, tx, msg)
 		}
-		return record(ctx, tx, msg)
-	}
-	c := consume(t, in, q, handler, inbox.ConsumerConfig{Workers: 1, BatchSize: 1})
-	<-entered
-	q.WaitFor(t, "the second message to be handed out", func() bool { return q.Unsettled() == 2 })
-	c.end()
-	close(leave)
-	c.wait()
-	wantOnce(t, db, events(1, 1))
-	if q.Ready() != 1 || len(q.Acked()) != 1 {
-		t.Errorf("ready %d, acknowledged %v; want the second given back", q.Ready(), q.Acked())
-	}
+		c := consume(t, in, q, handler, inbox.ConsumerConfig{Workers: 1, BatchSize: 1})
+		<-entered
+		q.WaitFor(t, "the second message to be handed out", func() bool { return q.Unsettled() == 2 })
+		c.end()
+		close(leave)
+		c.wait()
+		wantOnce(t, db, events(1, 1))
+		if q.Ready() != 1 || len(q.Acked()) != 1 {
+			t.Errorf("ready %d, acknowledged %v; want the second given back", q.Ready(), q.Acked())
+		}
+	})
 }
 
 // TestStopCutsAtTheLimit: a handler that does not come to an end has its
 // context ended; its message is given back, not counted as a failure.
 func TestStopCutsAtTheLimit(t *testing.T) {
 	for _, redelivered := range []bool{false, true} {
-		in, db := newInbox(t)
-		q := inboxtest.NewQueue()
-		q.Deliver(inbox.Delivery{Message: event(0), Redelivered: redelivered})
-		entered := make(chan struct{})
-		var cause atomic.Value
-		handler := func(ctx context.Context, tx inbox.Tx, msg inbox.Message) error {
-			if err := record(ctx, tx, msg); err != nil {
-				return err
+		eachDatabase(t, func(t *testing.T, url string) {
+			in, db := newInbox(t, url)
+			q := inboxtest.NewQueue()
+			q.Deliver(inbox.Delivery{Message: event(0), Redelivered: redelivered})
+			entered := make(chan struct{})
+			var cause atomic.Value
+			handler := func(ctx context.Context, tx inbox.Tx, msg inbox.Message) error {
+				if err := record(ctx, tx, msg); err != nil {
+					return err
+				}
+				close(entered)
+				<-ctx.Done()
+				cause.Store(context.Cause(ctx))
+				return ctx.Err()
 			}
-			close(entered)
-			<-ctx.Done()
-			cause.Store(context.Cause(ctx))
-			return ctx.Err()
-		}
-		c := consume(t, in, q, handler, inbox.ConsumerConfig{MaxAttempts: 1, ShutdownTimeout: 50 * time.Millisecond})
-		<-entered
-		c.stop()
-		if err, _ := cause.Load().(error); err == nil || !strings.Contains(err.Error(), "ShutdownTimeout") {
-			t.Errorf("cause %v, want the one that names ShutdownTimeout", err)
-		}
-		back := q.Settled()
-		if len(back) != 1 || back[0].Action != inbox.GiveBack {
-			t.Errorf("settled %+v, want one given back", back)
-		}
-		inboxtest.RequireCount(t, db, 0, `SELECT count(*) FROM effects`)
-		inboxtest.RequireCount(t, db, 0, `SELECT count(*) FROM inbox_attempts`)
-		consume(t, in, q, record, inbox.ConsumerConfig{})
-		q.WaitUntilEmpty(t)
-		wantOnce(t, db, events(1, 1))
+			c := consume(t, in, q, handler, inbox.ConsumerConfig{MaxAttempts: 1, ShutdownTimeout: 50 * time.Millisecond})
+			<-entered
+			c.stop()
+			if err, _ := cause.Load().(error); err == nil || !strings.Contains(err.Error(), "ShutdownTimeout") {
+				t.Errorf("cause %v, want the one that names ShutdownTimeout", err)
+			}
+			back := q.Settled()
+			if len(back) != 1 || back[0].Action != inbox.GiveBack {
+				t.Errorf("settled %+v, want one given back", back)
+			}
+			inboxtest.RequireCount(t, db, 0, `SELECT count(*) FROM effects`)
+			inboxtest.RequireCount(t, db, 0, `SELECT count(*) FROM inbox_attempts`)
+			consume(t, in, q, record, inbox.ConsumerConfig{})
+			q.WaitUntilEmpty(t)
+			wantOnce(t, db, events(1, 1))
+		})
 	}
 }
 
@@ -108,22 +114,24 @@ func (d dying) Consume(ctx context.Context, prefetch int) (<-chan inbox.Delivery
 }
 
 func TestRunTellsWhyItReturned(t *testing.T) {
-	in, _ := newInbox(t)
-	cfg := inbox.ConsumerConfig{}
-	quiet(t, &cfg)
-	c, err := inbox.NewConsumer(in, dying{inboxtest.NewQueue()}, record, cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := c.Run(t.Context()); err == nil || !strings.Contains(err.Error(), "stopped delivering") {
-		t.Errorf("Run: %v, want that the source has stopped delivering", err)
-	}
-	if h := c.Health(); h.State != inbox.Stopped || h.LastError == nil {
-		t.Errorf("health %+v", h)
-	}
-	if err := c.Run(t.Context()); err == nil || !strings.Contains(err.Error(), "make a new one") {
-		t.Errorf("second Run: %v", err)
-	}
+	eachDatabase(t, func(t *testing.T, url string) {
+		in, _ := newInbox(t, url)
+		cfg := inbox.ConsumerConfig{}
+		quiet(t, &cfg)
+		c, err := inbox.NewConsumer(in, dying{inboxtest.NewQueue()}, record, cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := c.Run(t.Context()); err == nil || !strings.Contains(err.Error(), "stopped delivering") {
+			t.Errorf("Run: %v, want that the source has stopped delivering", err)
+		}
+		if h := c.Health(); h.State != inbox.Stopped || h.LastError == nil {
+			t.Errorf("health %+v", h)
+		}
+		if err := c.Run(t.Context()); err == nil || !strings.Contains(err.Error(), "make a new one") {
+			t.Errorf("second Run: %v", err)
+		}
+	})
 }
 
 func TestConsumerSettingsNameEveryProblem(t *testing.T) {

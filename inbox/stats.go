@@ -2,7 +2,6 @@ package inbox
 
 import (
 	"context"
-	"database/sql"
 	"fmt"
 	"time"
 
@@ -30,19 +29,17 @@ type Stats struct {
 // Stats counts, cheaply on a table of any size.
 func (in *Inbox) Stats(ctx context.Context) (Stats, error) {
 	var found struct {
-		Applied  int64        `db:"applied"`
-		Oldest   sql.NullTime `db:"oldest"`
-		Newest   sql.NullTime `db:"newest"`
-		Suspects int64        `db:"suspects"`
+		Applied  int64         `db:"applied"`
+		Oldest   sqldb.Instant `db:"oldest"`
+		Newest   sqldb.Instant `db:"newest"`
+		Suspects int64         `db:"suspects"`
 	}
 	if err := in.db.GetContext(ctx, &found, in.queries.Get("stats"), in.consumer, countBound+1); err != nil {
 		return Stats{}, fmt.Errorf("inbox: stats: %w", sqldb.Schema(err))
 	}
-	s := Stats{Applied: bounded(found.Applied), Suspects: bounded(found.Suspects)}
-	if found.Oldest.Valid {
-		s.Oldest, s.Newest = found.Oldest.Time.UTC(), found.Newest.Time.UTC()
-	}
-	return s, nil
+	return Stats{
+		Applied: bounded(found.Applied), Oldest: found.Oldest.Time, Newest: found.Newest.Time, Suspects: bounded(found.Suspects),
+	}, nil
 }
 
 func bounded(n int64) Count {

@@ -51,101 +51,107 @@ func TestVerdicts(t *testing.T) {
 			[]time.Duration{1 * time.Microsecond, 2 * time.Microsecond}, inbox.ReasonHandler, "handler panicked: nil pointer"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			in, db := newInbox(t)
-			msgs := events(9, 1)
-			culprit := msgs[4].ID
-			var mu sync.Mutex
-			runs := map[string]int{}
-			handler := func(ctx context.Context, tx inbox.Tx, msg inbox.Message) error {
-				if err := record(ctx, tx, msg); err != nil {
-					return err
+			eachDatabase(t, func(t *testing.T, url string) {
+				in, db := newInbox(t, url)
+				msgs := events(9, 1)
+				culprit := msgs[4].ID
+				var mu sync.Mutex
+				runs := map[string]int{}
+				handler := func(ctx context.Context, tx inbox.Tx, msg inbox.Message) error {
+					if err := record(ctx, tx, msg); err != nil {
+						return err
+					}
+					mu.Lock()
+					defer mu.Unlock()
+					runs[msg.ID]++
+					if msg.ID == culprit {
+						return c.verdict(msg.Attempt)
+					}
+					return nil
+				}
+				q := inboxtest.NewQueue()
+				q.Publish(msgs...)
+				consumer := consume(t, in, q, handler, inbox.ConsumerConfig{Workers: 1, BatchSize: 9, Linger: 50 * time.Millisecond, MaxAttempts: 3,
+					Backoff: func(failures int) time.Duration { return time.Duration(failures) * time.Microsecond }})
+				q.WaitUntilEmpty(t)
+
+				var parked []time.Duration
+				for _, s := range q.Settled(inbox.Park) {
+					parked = append(parked, s.Delay)
+					if s.Delivery.Message.ID != culprit || s.Reason != inbox.ReasonHandler || s.Err == nil {
+						t.Errorf("parked %+v", s)
+					}
+				}
+				if fmt.Sprint(parked) != fmt.Sprint(c.parked) {
+					t.Errorf("parked for %v, want %v", parked, c.parked)
+				}
+				dead := q.DeadLetters()
+				if c.dead == "" {
+					wantOnce(t, db, msgs)
+				} else {
+					wantOnce(t, db, append(msgs[:4:4], msgs[5:]...))
+					if len(dead) != 1 || dead[0].Delivery.Message.ID != culprit || dead[0].Reason != c.dead ||
+						!strings.Contains(dead[0].Err.Error(), c.lastErr) {
+						t.Errorf("dead letters %+v, want %s for %s: %s", dead, culprit, c.dead, c.lastErr)
+					}
 				}
 				mu.Lock()
 				defer mu.Unlock()
-				runs[msg.ID]++
-				if msg.ID == culprit {
-					return c.verdict(msg.Attempt)
+				for id, n := range runs {
+					if id != culprit && n > 2 {
+						t.Errorf("the neighbour %s ran %d times, want at most once in the batch and once alone", id, n)
+					}
 				}
-				return nil
-			}
-			q := inboxtest.NewQueue()
-			q.Publish(msgs...)
-			consumer := consume(t, in, q, handler, inbox.ConsumerConfig{Workers: 1, BatchSize: 9, Linger: 50 * time.Millisecond, MaxAttempts: 3,
-				Backoff: func(failures int) time.Duration { return time.Duration(failures) * time.Microsecond }})
-			q.WaitUntilEmpty(t)
-
-			var parked []time.Duration
-			for _, s := range q.Settled(inbox.Park) {
-				parked = append(parked, s.Delay)
-				if s.Delivery.Message.ID != culprit || s.Reason != inbox.ReasonHandler || s.Err == nil {
-					t.Errorf("parked %+v", s)
+				if h := consumer.Health(); h.Retried != int64(len(c.parked)) || h.SetAside != int64(len(dead)) {
+					t.Errorf("health %+v", h)
 				}
-			}
-			if fmt.Sprint(parked) != fmt.Sprint(c.parked) {
-				t.Errorf("parked for %v, want %v", parked, c.parked)
-			}
-			dead := q.DeadLetters()
-			if c.dead == "" {
-				wantOnce(t, db, msgs)
-			} else {
-				wantOnce(t, db, append(msgs[:4:4], msgs[5:]...))
-				if len(dead) != 1 || dead[0].Delivery.Message.ID != culprit || dead[0].Reason != c.dead ||
-					!strings.Contains(dead[0].Err.Error(), c.lastErr) {
-					t.Errorf("dead letters %+v, want %s for %s: %s", dead, culprit, c.dead, c.lastErr)
-				}
-			}
-			mu.Lock()
-			defer mu.Unlock()
-			for id, n := range runs {
-				if id != culprit && n > 2 {
-					t.Errorf("the neighbour %s ran %d times, want at most once in the batch and once alone", id, n)
-				}
-			}
-			if h := consumer.Health(); h.Retried != int64(len(c.parked)) || h.SetAside != int64(len(dead)) {
-				t.Errorf("health %+v", h)
-			}
+			})
 		})
 	}
 }
 
 func TestWhatIsNoMessageIsSetAside(t *testing.T) {
-	in, db := newInbox(t)
-	good := events(3, 3)
-	q := inboxtest.NewQueue()
-	q.Publish(good[0])
-	q.Deliver(inbox.Delivery{Message: inbox.Message{Payload: []byte{0xff}}, Err: errors.New("property message_id is empty")})
-	q.Publish(good[1])
-	q.Publish(inbox.Message{ID: strings.Repeat("x", 256)}, inbox.Message{ID: "a\x00b"}, good[2])
-	consume(t, in, q, record, inbox.ConsumerConfig{Workers: 1})
-	q.WaitUntilEmpty(t)
-	wantOnce(t, db, good)
-	dead := q.DeadLetters()
-	if len(dead) != 3 {
-		t.Fatalf("%d dead letters, want 3", len(dead))
-	}
-	for i, want := range []string{"message_id is empty", "256 bytes", "NUL"} {
-		if dead[i].Reason != inbox.ReasonUndecodable || !strings.Contains(dead[i].Err.Error(), want) {
-			t.Errorf("dead letter %d: %s, %v; want undecodable, %q", i, dead[i].Reason, dead[i].Err, want)
+	eachDatabase(t, func(t *testing.T, url string) {
+		in, db := newInbox(t, url)
+		good := events(3, 3)
+		q := inboxtest.NewQueue()
+		q.Publish(good[0])
+		q.Deliver(inbox.Delivery{Message: inbox.Message{Payload: []byte{0xff}}, Err: errors.New("property message_id is empty")})
+		q.Publish(good[1])
+		q.Publish(inbox.Message{ID: strings.Repeat("x", 256)}, inbox.Message{ID: "a\x00b"}, good[2])
+		consume(t, in, q, record, inbox.ConsumerConfig{Workers: 1})
+		q.WaitUntilEmpty(t)
+		wantOnce(t, db, good)
+		dead := q.DeadLetters()
+		if len(dead) != 3 {
+			t.Fatalf("%d dead letters, want 3", len(dead))
 		}
-	}
+		for i, want := range []string{"message_id is empty", "256 bytes", "NUL"} {
+			if dead[i].Reason != inbox.ReasonUndecodable || !strings.Contains(dead[i].Err.Error(), want) {
+				t.Errorf("dead letter %d: %s, %v; want undecodable, %q", i, dead[i].Reason, dead[i].Err, want)
+			}
+		}
+	})
 }
 
 func TestUnlimitedAttempts(t *testing.T) {
-	in, db := newInbox(t)
-	q := inboxtest.NewQueue()
-	q.Publish(event(0))
-	handler := func(ctx context.Context, tx inbox.Tx, msg inbox.Message) error {
-		if msg.Attempt <= 25 {
-			return errSMTP
+	eachDatabase(t, func(t *testing.T, url string) {
+		in, db := newInbox(t, url)
+		q := inboxtest.NewQueue()
+		q.Publish(event(0))
+		handler := func(ctx context.Context, tx inbox.Tx, msg inbox.Message) error {
+			if msg.Attempt <= 25 {
+				return errSMTP
+			}
+			return record(ctx, tx, msg)
 		}
-		return record(ctx, tx, msg)
-	}
-	consume(t, in, q, handler, inbox.ConsumerConfig{MaxAttempts: inbox.Unlimited})
-	q.WaitUntilEmpty(t)
-	wantOnce(t, db, events(1, 1))
-	if parked := len(q.Settled(inbox.Park)); parked != 25 {
-		t.Errorf("parked %d times, want 25", parked)
-	}
+		consume(t, in, q, handler, inbox.ConsumerConfig{MaxAttempts: inbox.Unlimited})
+		q.WaitUntilEmpty(t)
+		wantOnce(t, db, events(1, 1))
+		if parked := len(q.Settled(inbox.Park)); parked != 25 {
+			t.Errorf("parked %d times, want 25", parked)
+		}
+	})
 }
 
 func TestVerdictsCanBeRead(t *testing.T) {
