@@ -213,6 +213,13 @@ func (b *Broker) connected() []*conn {
 	return conns
 }
 
+// silence ends deliveries to a connection that is to end.
+func (b *Broker) silence(c *conn) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	c.silenced = true
+}
+
 // forget ends all that a connection has. Further calls do nothing.
 func (b *Broker) forget(c *conn) {
 	b.mu.Lock()
@@ -221,6 +228,7 @@ func (b *Broker) forget(c *conn) {
 		return
 	}
 	c.gone = true
+	b.unschedule(c.heart)
 	for _, ch := range c.channels {
 		if ch.content != nil {
 			b.memory.Add(-int64(len(ch.content.body)))
@@ -272,12 +280,10 @@ func (b *Broker) beat(c *conn, interval time.Duration) {
 	defer b.mu.Unlock()
 	var next func()
 	next = func() {
-		if !c.gone {
-			c.out.heartbeat()
-			b.later(now()+interval.Milliseconds(), next)
-		}
+		c.out.heartbeat()
+		c.heart = b.later(now()+interval.Milliseconds(), next)
 	}
-	b.later(now()+interval.Milliseconds(), next)
+	c.heart = b.later(now()+interval.Milliseconds(), next)
 }
 
 // vhosted names things as RabbitMQ's error texts do.

@@ -62,7 +62,7 @@ func (c *consumer) hasRoom() bool {
 			return false
 		}
 	}
-	return !ch.conn.out.full()
+	return !ch.conn.silenced && !ch.conn.out.full()
 }
 
 // track notes a delivery that must be acknowledged and returns it.

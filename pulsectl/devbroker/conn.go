@@ -45,7 +45,9 @@ type conn struct {
 	// ---
 
 	channels    map[uint16]*channel // the reader changes it, under the lock
+	heart       *task               // sends the next heartbeat
 	toldBlocked bool
+	silenced    bool // it gets no further deliveries
 	gone        bool
 }
 
@@ -67,8 +69,14 @@ func (c *conn) serve() {
 	if err == nil {
 		err = c.read()
 	}
+	orderly := c.isForced(err)
+	if orderly {
+		c.b.silence(c) // what the client still acknowledges shall count
+	} else {
+		c.b.forget(c)
+	}
+	c.end(err, orderly)
 	c.b.forget(c)
-	c.end(err)
 	c.out.close()
 	writer.Wait()
 	_ = c.nc.Close()
@@ -88,8 +96,9 @@ func (c *conn) read() error {
 	}
 }
 
-// end tells the client why its connection ends, if there is somebody to tell, and waits until it has read that.
-func (c *conn) end(err error) {
+// end tells the client why its connection ends, if there is somebody to tell, and waits until it has read that. If the
+// broker ends in order, the acknowledgements that are under way are taken in meanwhile.
+func (c *conn) end(err error, orderly bool) {
 	if errors.Is(err, errClientClosed) {
 		return
 	}
@@ -117,6 +126,10 @@ func (c *conn) end(err error) {
 			continue
 		}
 		switch m, _ := wire.ParseMethod(f.Payload); m.(type) {
+		case *wire.BasicAck, *wire.BasicNack, *wire.BasicReject:
+			if ch := c.channels[f.Channel]; orderly && ch != nil && ch.content == nil {
+				_ = ch.handle(m) // of a mistake nobody needs to hear any more
+			}
 		case *wire.ConnectionCloseOk:
 			return
 		case *wire.ConnectionClose:
@@ -164,6 +177,13 @@ func (c *conn) force(err error) {
 	c.forced = err
 	close(c.quit)
 	_ = c.nc.SetReadDeadline(time.Now())
+}
+
+// isForced tells whether err is an exception that came from outside the connection.
+func (c *conn) isForced(err error) bool {
+	c.interrupt.Lock()
+	defer c.interrupt.Unlock()
+	return err != nil && err == c.forced && asException(err) != nil
 }
 
 // cut ends the connection as a broken network does.

@@ -37,7 +37,7 @@ func (b *Broker) deadLetter(q *queue, e *entry, cause death) {
 	case b.republish(q, e, cause):
 	case q.settings.keepDeadLetters:
 		if q.stuck = append(q.stuck, stuckLetter{entry: e, cause: cause}); len(q.stuck) == 1 {
-			b.later(now()+stuckRetry, func() { b.retryStuck(q) })
+			q.retry = b.later(now()+stuckRetry, func() { b.retryStuck(q) })
 		}
 	default:
 		b.discard(q, e)
@@ -46,12 +46,9 @@ func (b *Broker) deadLetter(q *queue, e *entry, cause death) {
 
 // retryStuck tries again what had no way out.
 func (b *Broker) retryStuck(q *queue) {
-	if q.deleted || len(q.stuck) == 0 {
-		return
-	}
 	q.stuck = slices.DeleteFunc(q.stuck, func(l stuckLetter) bool { return b.republish(q, l.entry, l.cause) })
 	if len(q.stuck) > 0 {
-		b.later(now()+stuckRetry, func() { b.retryStuck(q) })
+		q.retry = b.later(now()+stuckRetry, func() { b.retryStuck(q) })
 	}
 }
 

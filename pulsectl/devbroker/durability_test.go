@@ -159,6 +159,32 @@ func TestDeadLettersSurviveARestartOnce(t *testing.T) {
 	})
 }
 
+// TestAcknowledgedIsGoneAfterAnOrderlyStop closes the broker right behind the acknowledgements, some of which it has not
+// read by then.
+func TestAcknowledgedIsGoneAfterAnOrderlyStop(t *testing.T) {
+	dir := t.TempDir()
+	b, s := start(t, dir)
+	q := s.queue(nil)
+	s.must(s.ch.Confirm(false))
+	const messages = 2000
+	for _, d := range s.publishN(q, messages) {
+		await(t, "confirm", d.Done())
+	}
+	deliveries := s.consume(q, 0)
+	var all []amqp.Delivery
+	for range messages {
+		all = append(all, s.next(deliveries))
+	}
+	for _, d := range all {
+		s.must(d.Ack(false))
+	}
+	stop(t, b)
+	_, s = start(t, dir)
+	if n := s.ready(q); n != 0 {
+		t.Fatalf("%d of %d came back", n, messages)
+	}
+}
+
 func TestJournalStaysInProportion(t *testing.T) {
 	dir := t.TempDir()
 	b, s := start(t, dir)

@@ -196,7 +196,7 @@ func TestDelayedConfirms(t *testing.T) {
 }
 
 func TestDroppedConfirms(t *testing.T) {
-	b, s := faulty(t)
+	b, s := start(t, t.TempDir()) // where confirms come in batches
 	q := s.queue(nil)
 	s.must(s.ch.Confirm(false))
 	s.confirmed("", q, persistent("before"))

@@ -131,7 +131,7 @@ func (b *Broker) enqueue(m *message, targets []*queue, persistent bool, from *or
 	out.taken, out.refused = len(taking), len(full) > 0
 	durable := 0
 	for _, q := range taking {
-		e := &entry{msg: m, expires: q.expiry(m), since: m.published}
+		e := &entry{msg: m, expires: q.deadline(m), since: m.published}
 		e.durable = q.stored() && (persistent || q.settings.quorum)
 		b.retain(m)
 		if e.durable {

@@ -68,8 +68,10 @@ type queue struct {
 
 	dirty  bool   // something may be deliverable
 	routed uint64 // the last routing that came here
-	wakeAt int64  // unix milliseconds of the next look at its head; 0: none
 	usedAt int64  // unix milliseconds, for x-expires
+	wake   *task  // the next look at its head
+	expiry *task  // the next look at whether it is used
+	retry  *task  // the next look at stuck
 }
 
 // stored tells whether the queue is in the journal. An exclusive queue goes with its connection, durable or not.
@@ -136,8 +138,8 @@ func (q *queue) putBack(e *entry) {
 	q.readySize += int64(len(e.msg.body))
 }
 
-// expiry tells when m must leave the queue, in unix milliseconds; 0: never.
-func (q *queue) expiry(m *message) int64 {
+// deadline tells when m must leave the queue, in unix milliseconds; 0: never.
+func (q *queue) deadline(m *message) int64 {
 	ttl := m.expiration
 	if q.settings.ttl != none && (ttl == none || q.settings.ttl < ttl) {
 		ttl = q.settings.ttl

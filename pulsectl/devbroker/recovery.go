@@ -121,7 +121,7 @@ func (r *recovery) message(in *recordReader) {
 		id, deliveries := in.number(), in.number()
 		if q := r.queues[id]; in.ok && q != nil {
 			r.entries[id][m.seq] = &entry{
-				msg: m, expires: q.expiry(m), deliveries: uint32(deliveries), durable: true,
+				msg: m, expires: q.deadline(m), deliveries: uint32(deliveries), durable: true,
 			}
 		}
 		if !in.ok {

@@ -84,6 +84,9 @@ func (b *Broker) deleteQueue(q *queue) {
 		return
 	}
 	q.deleted = true
+	b.unschedule(q.wake)
+	b.unschedule(q.expiry)
+	b.unschedule(q.retry)
 	delete(b.queues, q.name)
 	b.account(-q.memory())
 	for _, c := range slices.Clone(q.consumers) {
@@ -140,9 +143,8 @@ func (b *Broker) watchExpiry(q *queue) {
 	if lifetime == none {
 		return
 	}
-	b.later(q.usedAt+lifetime, func() {
+	q.expiry = b.later(q.usedAt+lifetime, func() {
 		switch {
-		case q.deleted:
 		case len(q.consumers) > 0:
 			q.usedAt = now()
 			b.watchExpiry(q)

@@ -5,50 +5,65 @@ import (
 	"time"
 )
 
-// schedule is what is to be done later, soonest first.
-type schedule []task
-
+// task is something to be done later.
 type task struct {
-	at int64 // unix milliseconds
-	do func()
+	at    int64 // unix milliseconds
+	do    func()
+	index int // in the schedule; -1: no longer there
 }
+
+// schedule holds the tasks, soonest first.
+type schedule []*task
 
 func (s schedule) Len() int           { return len(s) }
 func (s schedule) Less(i, j int) bool { return s[i].at < s[j].at }
-func (s schedule) Swap(i, j int)      { s[i], s[j] = s[j], s[i] }
-func (s *schedule) Push(t any)        { *s = append(*s, t.(task)) }
+
+func (s schedule) Swap(i, j int) {
+	s[i], s[j] = s[j], s[i]
+	s[i].index, s[j].index = i, j
+}
+
+func (s *schedule) Push(t any) {
+	t.(*task).index = len(*s)
+	*s = append(*s, t.(*task))
+}
 
 func (s *schedule) Pop() any {
 	last := len(*s) - 1
 	t := (*s)[last]
-	(*s)[last] = task{}
+	(*s)[last] = nil
 	*s = (*s)[:last]
+	t.index = -1
 	return t
 }
 
 // later has do called under the broker's lock, once the time has come. The caller holds the lock.
-func (b *Broker) later(at int64, do func()) {
-	heap.Push(&b.schedule, task{at: at, do: do})
-	if b.schedule[0].at == at {
+func (b *Broker) later(at int64, do func()) *task {
+	t := &task{at: at, do: do}
+	heap.Push(&b.schedule, t)
+	if t.index == 0 {
 		select {
 		case b.rescheduled <- struct{}{}:
 		default:
 		}
 	}
+	return t
+}
+
+// unschedule takes a task off the schedule, if there is one and it is still there: what it refers to may go.
+func (b *Broker) unschedule(t *task) {
+	if t != nil && t.index >= 0 {
+		heap.Remove(&b.schedule, t.index)
+	}
 }
 
 // wakeQueue has q looked at again, at the latest at the given time.
 func (b *Broker) wakeQueue(q *queue, at int64) {
-	if q.wakeAt != 0 && q.wakeAt <= at {
+	if q.wake != nil && q.wake.index >= 0 && q.wake.at <= at {
 		return
 	}
-	q.wakeAt = at
-	b.later(at, func() {
-		if q.wakeAt == at {
-			q.wakeAt = 0
-			b.touch(q)
-		}
-	})
+	b.unschedule(q.wake)
+	q.wake = b.later(at, func() { b.touch(q) })
 }
 
 // keepTime is the goroutine that does what is scheduled.
@@ -75,7 +90,7 @@ func (b *Broker) doDue() time.Duration {
 		if wait := b.schedule[0].at - now(); wait > 0 {
 			return time.Duration(wait) * time.Millisecond
 		}
-		heap.Pop(&b.schedule).(task).do()
+		heap.Pop(&b.schedule).(*task).do()
 		b.settleQueues()
 	}
 	return 1<<63 - 1

@@ -52,6 +52,7 @@ type Reader struct {
 	frameMax uint32
 	consumed int    // bytes of br that back the frame handed out last
 	large    []byte // backs frames that do not fit br
+	filled   int    // bytes of large that a read which failed left there
 }
 
 // NewReader reads frames from r, refusing any larger than [FrameMinSize] until [Reader.SetFrameMax] says otherwise.
@@ -68,15 +69,19 @@ func (r *Reader) ReadProtocolHeader() (header [8]byte, err error) {
 	return header, err
 }
 
-// Next reads one frame. Errors that wrap [ErrMalformed] are the peer's fault; others are the network's.
+// Next reads one frame. Errors that wrap [ErrMalformed] are the peer's fault; others are the network's. After a timeout
+// of the network Next may be called again: it goes on where it was.
 func (r *Reader) Next() (Frame, error) {
 	if r.consumed > 0 {
 		_, _ = r.br.Discard(r.consumed) // peeked before, so it cannot fail
 		r.consumed = 0
 	}
-	header, err := r.br.Peek(frameHeaderSize)
-	if err != nil {
-		return Frame{}, err
+	header := r.large[:min(r.filled, frameHeaderSize)]
+	if len(header) < frameHeaderSize {
+		var err error
+		if header, err = r.br.Peek(frameHeaderSize); err != nil {
+			return Frame{}, err
+		}
 	}
 	f := Frame{Type: FrameType(header[0]), Channel: binary.BigEndian.Uint16(header[1:3])}
 	size := binary.BigEndian.Uint32(header[3:7])
@@ -99,6 +104,7 @@ func (r *Reader) Next() (Frame, error) {
 	return f, nil
 }
 
+// whole returns the n bytes of a frame.
 func (r *Reader) whole(n int) ([]byte, error) {
 	if n <= r.br.Size() {
 		b, err := r.br.Peek(n)
@@ -111,7 +117,13 @@ func (r *Reader) whole(n int) ([]byte, error) {
 		r.large = make([]byte, n)
 	}
 	b := r.large[:n]
-	_, err := io.ReadFull(r.br, b)
+	if r.filled == 0 { // the header was peeked, so that at least that much comes at once
+		r.filled, _ = io.ReadFull(r.br, b[:frameHeaderSize])
+	}
+	n, err := io.ReadFull(r.br, b[r.filled:])
+	if r.filled += n; err == nil {
+		r.filled = 0
+	}
 	return b, err
 }
 

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
+	"os"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -52,6 +53,42 @@ func TestFramesComeBackAsWritten(t *testing.T) {
 	}
 	if _, err := r.Next(); !errors.Is(err, io.EOF) {
 		t.Fatalf("at the end: %v", err)
+	}
+}
+
+// slowly yields a few octets at a time, and a timeout in between.
+type slowly struct {
+	r     io.Reader
+	tired bool
+}
+
+func (s *slowly) Read(p []byte) (int, error) {
+	if s.tired = !s.tired; s.tired {
+		return 0, os.ErrDeadlineExceeded
+	}
+	return s.r.Read(p[:min(len(p), 1000)])
+}
+
+func TestReadingGoesOnAfterATimeout(t *testing.T) {
+	body := bytes.Repeat([]byte("0123456789"), 20000)
+	stream := wire.AppendContent(wire.AppendHeartbeat(nil), 1, []byte{0, 0}, body, 120000)
+	r := wire.NewReader(&slowly{r: bytes.NewReader(stream)})
+	r.SetFrameMax(120000)
+	var got []byte
+	for len(got) < len(body) {
+		f, err := r.Next()
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if f.Type == wire.FrameBody {
+			got = append(got, f.Payload...)
+		}
+	}
+	if !bytes.Equal(got, body) {
+		t.Error("the body differs")
 	}
 }
 
