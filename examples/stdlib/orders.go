@@ -118,7 +118,7 @@ func (s *Orders) place(ctx context.Context, draft orders.Draft) (orders.Order, e
 	// After the commit it does nothing; before it, the error on its way says more.
 	defer func() { _ = tx.Rollback() }()
 	_, err = tx.ExecContext(ctx, s.db.queries.Get("insert_order"),
-		order.ID, order.EventID, order.CustomerID, order.Amount, order.CorrelationID, order.CreatedAt)
+		order.ID, order.EventID, order.CustomerID, order.Amount, order.CorrelationID, s.db.dialect.Time(order.CreatedAt))
 	if err != nil {
 		return orders.Order{}, fmt.Errorf("insert the order: %w", err)
 	}

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/urfave/cli/v2"
 
@@ -125,6 +126,9 @@ func (e *Env) tell(ctx context.Context, s stack.State, n int) (told, error) {
 }
 
 func (e *Env) conclude(t told) error {
+	if !e.IO.Structured() {
+		e.IO.Println("")
+	}
 	if err := console.RenderOne(e.IO, toldColumns, t); err != nil {
 		return err
 	}
@@ -132,7 +136,7 @@ func (e *Env) conclude(t told) error {
 		return fail.New(fail.General, "run it again with --log-level debug", "the verdict is %q", t.verdict)
 	}
 	if !e.IO.Structured() {
-		e.IO.Notef("\nplay with it yourself: pulsectl up")
+		e.IO.Notef("play with it yourself: pulsectl up")
 	}
 	return nil
 }
@@ -140,8 +144,16 @@ func (e *Env) conclude(t told) error {
 // say writes a line of the story.
 func (st *story) say(format string, args ...any) { st.out.Println(fmt.Sprintf(format, args...)) }
 
+// pace lets a person on a terminal read one part of the story before the next.
+const pace = 1500 * time.Millisecond
+
 // chapter begins a part of the story.
-func (st *story) chapter(title string) {
-	st.chapters++
+func (st *story) chapter(ctx context.Context, title string) {
+	if st.chapters++; st.out.OutTTY && st.chapters > 1 {
+		select {
+		case <-time.After(pace):
+		case <-ctx.Done():
+		}
+	}
 	st.say("\n%s  %s", st.out.Paint(console.Strong, fmt.Sprint(st.chapters)), st.out.Paint(console.Strong, title))
 }

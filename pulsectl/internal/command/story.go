@@ -39,10 +39,10 @@ func (st *story) play(ctx context.Context) error {
 	return nil
 }
 
-func (st *story) open(context.Context) error {
+func (st *story) open(ctx context.Context) error {
 	st.say("A message is published if and only if its transaction commits,")
 	st.say("and its effect is applied once even when it arrives twice. Watch:")
-	st.chapter("Everything is real, and runs in this process.")
+	st.chapter(ctx, "Everything is real, and runs in this process.")
 	st.say("   orders service         %s   SQLite", st.state.OrdersURL)
 	st.say("   notifications service  %s   SQLite", st.state.NotificationsURL)
 	st.say("   broker                 %s   AMQP 0-9-1, on disk", st.state.Redacted().AMQPURL)
@@ -50,7 +50,7 @@ func (st *story) open(context.Context) error {
 }
 
 func (st *story) calm(ctx context.Context) error {
-	st.chapter("Customers place orders.")
+	st.chapter(ctx, "Customers place orders.")
 	if err := st.placeOrders(ctx); err != nil {
 		return err
 	}
@@ -58,7 +58,7 @@ func (st *story) calm(ctx context.Context) error {
 }
 
 func (st *story) outage(ctx context.Context) error {
-	st.chapter("The broker goes down. Orders do not care.")
+	st.chapter(ctx, "The broker goes down. Orders do not care.")
 	if err := st.broker().Inject(ctx, control.Fault{Kind: devbroker.FaultDown}); err != nil {
 		return fail.Wrap("cannot take the broker down", err)
 	}
@@ -84,7 +84,7 @@ func (st *story) outage(ctx context.Context) error {
 }
 
 func (st *story) recovery(ctx context.Context) error {
-	st.chapter("The broker is back. Nobody restarts anything.")
+	st.chapter(ctx, "The broker is back. Nobody restarts anything.")
 	if err := st.broker().Clear(ctx, devbroker.FaultDown); err != nil {
 		return fail.Wrap("cannot bring the broker up", err)
 	}
@@ -93,7 +93,7 @@ func (st *story) recovery(ctx context.Context) error {
 
 // echo sends every event again, and has the broker deliver every copy twice.
 func (st *story) echo(ctx context.Context) error {
-	st.chapter("Every event is replayed, and the broker delivers each copy twice.")
+	st.chapter(ctx, "Every event is replayed, and the broker delivers each copy twice.")
 	events, err := st.events(ctx)
 	if err != nil {
 		return err
@@ -145,7 +145,7 @@ func (st *story) repeated(ctx context.Context, wanted int) int {
 }
 
 func (st *story) books(ctx context.Context) error {
-	st.chapter("The books: orders, outbox, broker and inbox, event by event.")
+	st.chapter(ctx, "The books: orders, outbox, broker and inbox, event by event.")
 	l, err := st.env.ledger(ctx, "order.created")
 	if err != nil {
 		return err
