@@ -3,26 +3,56 @@ package sqldb
 import (
 	"database/sql/driver"
 	"errors"
+	"fmt"
+	"strings"
 )
 
-// Outage reports whether err says that the server as a whole does not serve:
-// it shuts down or starts, takes no connection, has no disk left, or went away
-// in the middle. A false answer proves nothing about connections that broke
-// without a word.
+// Outage reports whether err says that the database as a whole does not serve:
+// the server shuts down or starts, takes no connection, or went away in the
+// middle; there is no disk left; a SQLite file cannot be read or written. A
+// false answer proves nothing about connections that broke without a word.
 func Outage(err error) bool {
 	switch state := SQLState(err); state {
 	case "53100", "53300", "57P01", "57P02", "57P03", "57P04", "58030":
 		return true
 	case "":
-		return errors.Is(err, driver.ErrBadConn)
+		return errors.Is(err, driver.ErrBadConn) || mentions(sqliteError(err),
+			"database or disk is full", "disk I/O error", "unable to open database file", "readonly database",
+			"database disk image is malformed", "file is not a database")
 	default:
-		return state[:2] == "08"
+		return strings.HasPrefix(state, "08")
 	}
 }
 
 // DataError reports whether err blames the values of a statement (SQLSTATE
-// classes 22 and 23), so that the same values will fail again.
+// classes 22 and 23, broken constraints of SQLite), so that the same values
+// will fail again.
 func DataError(err error) bool {
-	state := SQLState(err)
-	return len(state) == 5 && (state[:2] == "22" || state[:2] == "23")
+	if state := SQLState(err); state != "" {
+		return strings.HasPrefix(state, "22") || strings.HasPrefix(state, "23")
+	}
+	return mentions(sqliteError(err), "constraint failed", "datatype mismatch", "string or blob too big")
+}
+
+// sqliteError returns the error inside err that a SQLite driver raised, or nil.
+// Drivers share no method to know them by, but their packages' name: a handler's
+// own error that speaks of a full disk is none.
+func sqliteError(err error) error {
+	if err == nil {
+		return nil
+	}
+	if strings.HasPrefix(strings.TrimLeft(fmt.Sprintf("%T", err), "*"), "sqlite") {
+		return err
+	}
+	switch e := err.(type) {
+	case interface{ Unwrap() error }:
+		return sqliteError(e.Unwrap())
+	case interface{ Unwrap() []error }:
+		for _, inner := range e.Unwrap() {
+			if found := sqliteError(inner); found != nil {
+				return found
+			}
+		}
+	}
+	return nil
 }
