@@ -89,6 +89,9 @@ func (l *lane) writeBack(work context.Context, last bool, leases []lease, sent [
 			}
 			sent = nil
 		}
+		if len(sent)+len(failures) == 0 {
+			return nil
+		}
 		var settled []int64
 		if err := tx.SelectContext(ctx, &settled, l.relay.sql("lane_settle"), jsonText(leases), jsonText(sent), jsonText(failures)); err != nil {
 			return err

@@ -170,8 +170,13 @@ type suspect struct {
 	notBefore time.Time // when it may be tried again
 }
 
-// maxSuspects bounds what an outage, where everything ends so, leaves behind.
-const maxSuspects = 32
+const (
+	// maxSuspects bounds what an outage, where everything ends so, leaves behind.
+	maxSuspects = 32
+	// proofs is how often a suspect must have failed alone, while others got
+	// verdicts, to count as refused.
+	proofs = 3
+)
 
 // chunk returns how many of rows are sent in one call. After a batch that
 // ended unavailable it begins with one and grows with each success, and a
@@ -193,8 +198,9 @@ func (l *lane) chunk(rows []*outgoing) int {
 
 // isCulprit reports whether an unavailable verdict is about one message rather
 // than the broker: the message went alone, more than once, and others were
-// given verdicts in between. It then waits, longer each time, without an
-// attempt being counted: nobody has said that it was refused.
+// given verdicts in between. It then waits for a moment, and in the end counts
+// as refused: otherwise what follows in its bucket would be read, and left
+// where it is, for ever.
 func (l *lane) isCulprit(ctx context.Context, rows []*outgoing, err error) bool {
 	if len(rows) != 1 {
 		return false
@@ -202,15 +208,19 @@ func (l *lane) isCulprit(ctx context.Context, rows []*outgoing, err error) bool 
 	row, now := rows[0], time.Now()
 	s, known := l.suspects[row.Seq]
 	culprit := known && l.relay.outage.answeredSince(s.failedAt)
-	if culprit {
+	switch {
+	case culprit:
 		s.failures++
-		s.notBefore = now.Add(max(0, l.relay.cfg.Backoff(s.failures)))
-		if s.failures == 1 {
-			l.relay.log.WarnContext(ctx, "broker gives no verdict on one message, while it does on others",
-				"id", row.ID, "topic", row.Topic, "error", err)
-		}
-	} else if len(l.suspects) >= maxSuspects {
+		s.notBefore = now.Add(retryPause(s.failures))
+	case len(l.suspects) >= maxSuspects:
 		clear(l.suspects)
+	}
+	if s.failures >= proofs {
+		l.relay.log.WarnContext(ctx, "broker gives no verdict on one message, while it does on others",
+			"id", row.ID, "topic", row.Topic, "error", err)
+		row.verdict, row.err = failed, fmt.Errorf("no verdict on this message alone, %d times: %w", proofs, err)
+		delete(l.suspects, row.Seq)
+		return true
 	}
 	s.failedAt = now
 	l.suspects[row.Seq] = s
