@@ -34,7 +34,7 @@ func TestHangingDatabaseIsNoSlowHandler(t *testing.T) {
 	}
 	q := inboxtest.NewQueue()
 	q.Publish(events(5, 1)...)
-	c := consume(t, in, q, handler, inbox.ConsumerConfig{Workers: 1, MaxAttempts: 1, HandlerTimeout: 300 * time.Millisecond})
+	c := consume(t, in, q, handler, inbox.ConsumerConfig{Workers: 1, BatchSize: 1, MaxAttempts: 1, HandlerTimeout: 300 * time.Millisecond})
 	eventually(t, "the worker to hold", func() bool { return c.Health().Held == 1 })
 	route.unblock()
 	q.WaitUntilEmpty(t)

@@ -181,3 +181,13 @@ func eventually(t testing.TB, what string, cond func() bool) {
 	t.Helper()
 	testenv.Eventually(t, patience, what, cond)
 }
+
+// await returns once the channel is closed.
+func await(t testing.TB, what string, closed <-chan struct{}) {
+	t.Helper()
+	select {
+	case <-closed:
+	case <-time.After(patience):
+		t.Fatalf("timed out after %v waiting for %s", patience, what)
+	}
+}

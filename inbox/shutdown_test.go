@@ -54,7 +54,7 @@ func TestStopFinishesWhatIsInFlight(t *testing.T) {
 			return record(ctx, tx, msg)
 		}
 		c := consume(t, in, q, handler, inbox.ConsumerConfig{Workers: 1, BatchSize: 1})
-		<-entered
+		await(t, "the handler to be entered", entered)
 		q.WaitFor(t, "the second message to be handed out", func() bool { return q.Unsettled() == 2 })
 		c.end()
 		close(leave)
@@ -86,7 +86,7 @@ func TestStopCutsAtTheLimit(t *testing.T) {
 				return ctx.Err()
 			}
 			c := consume(t, in, q, handler, inbox.ConsumerConfig{MaxAttempts: 1, ShutdownTimeout: 50 * time.Millisecond})
-			<-entered
+			await(t, "the handler to be entered", entered)
 			c.stop()
 			if err, _ := cause.Load().(error); err == nil || !strings.Contains(err.Error(), "ShutdownTimeout") {
 				t.Errorf("cause %v, want the one that names ShutdownTimeout", err)
