@@ -156,6 +156,12 @@ func (e *Env) faultCommand(f fault) *cli.Command {
 		c.Flags = append(c.Flags, &cli.IntFlag{Name: "count", Usage: "`N` times (default: until cleared)"})
 	}
 	c.Action = func(ctx *cli.Context) error {
+		if f.delay > 0 && ctx.Duration("delay") < time.Millisecond {
+			return fail.Usagef("for example: --delay 500ms", "--delay: %s is less than a millisecond", ctx.Duration("delay"))
+		}
+		if ctx.Int("count") < 0 {
+			return fail.Usagef("", "--count: %d is negative", ctx.Int("count"))
+		}
 		broker, err := e.mustEmbedded()
 		if err != nil {
 			return err
