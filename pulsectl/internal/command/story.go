@@ -79,7 +79,7 @@ func (st *story) outage(ctx context.Context) error {
 		return fail.Wrap("cannot count the outbox", err)
 	}
 	st.told.pendingDuringOutage = pending
-	st.say("   outbox                 %s wait in the outbox, %d attempts burnt", st.out.Paint(console.Warn, fmt.Sprint(pending)), retrying)
+	st.say("   outbox                 %s wait, %d attempts burnt", st.out.Paint(console.Warn, fmt.Sprint(pending)), retrying)
 	return nil
 }
 
