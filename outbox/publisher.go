@@ -14,6 +14,12 @@ type Publisher interface {
 	// one of the classes below. It is called by several lanes at once and must
 	// not keep msgs after it has returned.
 	//
+	// A message over which the broker hangs up takes the verdicts of others with
+	// it. The publisher should find it, by sending what has no verdict one by
+	// one, and answer ErrPermanent. Where it does not, the relay sends fewer at a
+	// time, and counts a message as rejected that alone never gets a verdict while
+	// others do.
+	//
 	// An error of no class counts as Rejected.
 	Publish(ctx context.Context, msgs []Message) []error
 }
