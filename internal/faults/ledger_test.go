@@ -1,6 +1,7 @@
 package faults_test
 
 import (
+	"fmt"
 	"slices"
 
 	"github.com/jmoiron/sqlx"
@@ -45,7 +46,14 @@ func (s *system) requireClean(but exceptions) {
 		s.stopAll()
 	}
 	l := s.readLedger()
-	l.compare(s, but)
+	const shown = 10
+	for i, problem := range l.problems(but) {
+		if i == shown {
+			s.t.Error("and more of the like")
+			break
+		}
+		s.t.Error(problem)
+	}
 	surplus := 0
 	for _, n := range l.effects {
 		surplus += n - 1
@@ -156,43 +164,44 @@ func (s *system) tally(db *sqlx.DB, query string) map[string]int {
 	return found
 }
 
-// compare fails the test over every event that has not gone the way it should.
-func (l ledger) compare(s *system, but exceptions) {
-	s.t.Helper()
+// problems returns a line for everything that has not gone the way it should.
+func (l ledger) problems(but exceptions) (problems []string) {
+	report := func(format string, args ...any) { problems = append(problems, fmt.Sprintf(format, args...)) }
 	if len(l.orders) == 0 {
-		s.t.Error("the ledger is empty: nothing was proven")
+		report("the ledger is empty: nothing was proven")
 	}
 	for order, event := range l.orders {
 		if l.events[event] != order {
-			s.t.Errorf("order %s: its event %s is not in the outbox", order, event)
+			report("order %s: its event %s is not in the outbox", order, event)
 		}
 	}
 	if len(l.events) != len(l.orders) {
-		s.t.Errorf("%d events in the outbox of %d orders", len(l.events), len(l.orders))
+		report("%d events in the outbox of %d orders", len(l.events), len(l.orders))
 	}
 	for event := range l.events {
 		dead, aside := slices.Contains(but.dead, event), slices.Contains(but.aside, event)
 		if dead != (l.status[event] == outbox.Dead) || !dead && l.status[event] != outbox.Published {
-			s.t.Errorf("event %s: its row is %s", event, l.status[event])
+			report("event %s: its row is %s", event, l.status[event])
 		}
 		want := 1
 		if dead || aside {
 			want = 0
 		}
 		if l.applied[event] != want || l.effects[event] != want {
-			s.t.Errorf("event %s: %d times in the inbox, %d notifications; want %d of each", event, l.applied[event], l.effects[event], want)
+			report("event %s: %d times in the inbox, %d notifications; want %d of each", event, l.applied[event], l.effects[event], want)
 		}
 		if (l.aside[event] > 0) != (aside || slices.Contains(but.conflicts, event)) {
-			s.t.Errorf("event %s: %d dead letters", event, l.aside[event])
+			report("event %s: %d dead letters", event, l.aside[event])
 		}
 	}
 	for _, found := range []map[string]int{l.applied, l.effects} {
 		for event := range found {
 			if _, known := l.events[event]; !known {
-				s.t.Errorf("event %s was applied and is in no outbox", event)
+				report("event %s was applied and is in no outbox", event)
 			}
 		}
 	}
+	return problems
 }
 
 // requireOrders fails the test unless every answered order is in the database.

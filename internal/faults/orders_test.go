@@ -11,6 +11,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -19,14 +20,6 @@ import (
 
 // placed is the answer to an order.
 type placed struct{ OrderID, EventID, CorrelationID string }
-
-func eventIDs(of []placed) []string {
-	ids := make([]string, len(of))
-	for i, p := range of {
-		ids[i] = p.EventID
-	}
-	return ids
-}
 
 // place commits n orders, each with its event, through the API of an orders
 // service whose relay does not run.
@@ -121,11 +114,13 @@ func (l *load) start(url string, n int) *load {
 
 func (l *load) order(url string) {
 	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: patience}
+	pace := time.NewTicker(5 * time.Millisecond) // leaves the machine to those under test
+	defer pace.Stop()
 	for {
 		select {
 		case <-l.stop:
 			return
-		default:
+		case <-pace.C:
 		}
 		p, err := post(&client, url)
 		switch {

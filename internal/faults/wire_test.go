@@ -109,10 +109,8 @@ func (tap *tap) requireCopies(of []placed, want func(eventID string) int) {
 		total += want(p.EventID)
 	}
 	tap.await(total)
-	tap.mu.Lock()
-	defer tap.mu.Unlock()
 	for _, p := range of {
-		copies := tap.deliveries[p.EventID]
+		copies := tap.copies(p.EventID)
 		if len(copies) != want(p.EventID) {
 			tap.t.Errorf("event %s: %d copies on the wire, want %d", p.EventID, len(copies), want(p.EventID))
 		}
@@ -122,6 +120,16 @@ func (tap *tap) requireCopies(of []placed, want func(eventID string) int) {
 			}
 		}
 	}
+}
+
+// requireKnown waits until every further copy of an event that went through
+// the exchange is known to the consumer as a duplicate; there is at least one.
+func (tap *tap) requireKnown(consumer *service) {
+	tap.t.Helper()
+	testenv.Eventually(tap.t, patience, "the copies to be known as such", func() bool {
+		known := consumer.health(tap.t).Consumer.Duplicates
+		return known > 0 && known == len(tap.all())-len(tap.seen())
+	})
 }
 
 // deadLetters returns the messages in the dead-letter queue by event id. They
