@@ -77,7 +77,11 @@ func (l Ledger) Read(ctx context.Context) (Report, error) {
 	var r Report
 	// Against the direction of travel, so that what moves meanwhile is seen
 	// twice rather than not at all.
-	expected, err := openIDs(ctx, l.OutboxDB, l.expectedIDs(ctx), l.Topic, l.Since.UTC())
+	since := l.Since
+	if since.IsZero() {
+		since = time.Unix(0, 0)
+	}
+	expected, err := openIDs(ctx, l.OutboxDB, l.expectedIDs(ctx), l.Topic, dialect(l.OutboxDB).Time(since))
 	if err != nil {
 		return r, fmt.Errorf("read the outbox: %w", err)
 	}
@@ -193,6 +197,15 @@ func (l Ledger) expectedIDs(ctx context.Context) string {
 	return publishedIDs
 }
 
+// dialect is that of a database which outbox or inbox has accepted already.
+func dialect(db *sqlx.DB) sqldb.Dialect {
+	d, err := sqldb.Detect(db.DriverName())
+	if err != nil {
+		return sqldb.PostgreSQL
+	}
+	return d
+}
+
 // ids is a cursor over event ids in byte order.
 type ids struct {
 	rows *sql.Rows
@@ -203,7 +216,7 @@ type ids struct {
 
 func openIDs(ctx context.Context, db *sqlx.DB, query string, args ...any) (*ids, error) {
 	collate := ` COLLATE "C"`
-	if d, err := sqldb.Detect(db.DriverName()); err == nil && d == sqldb.SQLite {
+	if dialect(db) == sqldb.SQLite {
 		collate = "" // byte order already
 	}
 	rows, err := db.QueryContext(ctx, `SELECT id FROM (`+query+`) AS ids ORDER BY id`+collate, args...)
