@@ -83,29 +83,31 @@ func runCase(t *testing.T, ob *Outbox, tx *sqlx.Tx, rnd *rand.Rand) (steps []str
 // Whatever a transaction did before it ended: the outbox tells of exactly the
 // changes that are there.
 func TestOutboxFollowsTheTransaction(t *testing.T) {
-	ob, db := newOutbox(t)
-	db.MustExec(`CREATE TABLE things (id uuid PRIMARY KEY)`)
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
-	rnd := rand.New(rand.NewPCG(seed, 0))
-	want := make(map[uuid.UUID]bool)
-	for range 300 {
-		tx := db.MustBegin()
-		steps, left := runCase(t, ob, tx, rnd)
-		if rnd.IntN(3) == 0 {
-			if err := tx.Rollback(); err != nil {
-				t.Fatal(err)
+	eachDatabase(t, func(t *testing.T, d database) {
+		ob, db := d.newOutbox(t)
+		db.MustExec(`CREATE TABLE things (id uuid PRIMARY KEY)`)
+		seed := rand.Uint64()
+		t.Logf("seed %d", seed)
+		rnd := rand.New(rand.NewPCG(seed, 0))
+		want := make(map[uuid.UUID]bool)
+		for range 300 {
+			tx := db.MustBegin()
+			steps, left := runCase(t, ob, tx, rnd)
+			if rnd.IntN(3) == 0 {
+				if err := tx.Rollback(); err != nil {
+					t.Fatal(err)
+				}
+				continue
 			}
-			continue
+			if err := tx.Commit(); err != nil {
+				t.Fatalf("commit: %v, after %v", err, steps)
+			}
+			for _, c := range left {
+				want[c.ID] = true
+			}
 		}
-		if err := tx.Commit(); err != nil {
-			t.Fatalf("commit: %v, after %v", err, steps)
-		}
-		for _, c := range left {
-			want[c.ID] = true
-		}
-	}
-	requireSameIDs(t, db, want)
+		requireSameIDs(t, db, want)
+	})
 }
 
 // requireSameIDs compares outbox, changes and model; nil stands for no model.
@@ -134,7 +136,7 @@ func requireSameIDs(t *testing.T, db *sqlx.DB, want map[uuid.UUID]bool) {
 func TestSerializationRetriesLeaveNoGhostAndNoDouble(t *testing.T) {
 	for _, level := range []sql.IsolationLevel{sql.LevelRepeatableRead, sql.LevelSerializable} {
 		t.Run(level.String(), func(t *testing.T) {
-			ob, db := newOutbox(t)
+			ob, db := postgres.newOutbox(t)
 			db.MustExec(`CREATE TABLE things (id uuid PRIMARY KEY)`)
 			db.MustExec(`CREATE TABLE account (id int PRIMARY KEY, balance int NOT NULL)`)
 			db.MustExec(`INSERT INTO account SELECT i, 0 FROM generate_series(0, 1) AS i`)

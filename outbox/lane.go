@@ -212,8 +212,8 @@ func (l *lane) isRunning() bool {
 	return l.running
 }
 
-// offer asks the lane to look at a row behind its cursor; false: it has enough
-// to look at for now.
+// offer asks the lane to look at a row behind its cursor; false: its list is
+// full.
 func (l *lane) offer(seq int64) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()

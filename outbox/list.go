@@ -1,6 +1,7 @@
 package outbox
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -169,12 +170,17 @@ func (q ListQuery) filter(d Dialect) (where conditions) {
 	}
 	if !q.Since.IsZero() {
 		where.add("created_at >= ?", d.Time(q.Since))
+		// With an end to it, SQLite's planner believes that the span is short.
+		q.Until = cmp.Or(q.Until, endOfTime)
 	}
 	if !q.Until.IsZero() {
 		where.add("created_at < ?", d.Time(q.Until))
 	}
 	return where
 }
+
+// endOfTime is the last moment that all parties can write.
+var endOfTime = time.Date(9999, 12, 31, 0, 0, 0, 0, time.UTC)
 
 var likeEscaper = strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`)
 

@@ -2,11 +2,15 @@ package outbox
 
 import (
 	"os"
+	"path/filepath"
 	"testing"
+	"time"
 
 	_ "github.com/jackc/pgx/v5/stdlib"
 	"github.com/jmoiron/sqlx"
 
+	"github.com/asimalizada/pulse-events/internal/sqldb"
+	"github.com/asimalizada/pulse-events/internal/sqlite"
 	"github.com/asimalizada/pulse-events/internal/testenv"
 )
 
@@ -17,10 +21,30 @@ func TestMain(m *testing.M) {
 	testenv.Main(m)
 }
 
+// database is a kind of database that tests run on.
+type database struct {
+	dialect Dialect
+	// create makes an empty database that the test has for itself, and returns its URL.
+	create func(t testing.TB) string
+	open   func(url string) (*sqlx.DB, error)
+}
+
+var (
+	postgres = database{PostgreSQL, testenv.Postgres, func(url string) (*sqlx.DB, error) { return sqlx.Open("pgx", url) }}
+	file     = database{SQLite, func(t testing.TB) string { return sqlite.URL(filepath.Join(t.TempDir(), "outbox.db")) }, sqlite.Open}
+)
+
+// eachDatabase runs test over every dialect.
+func eachDatabase(t *testing.T, test func(t *testing.T, d database)) {
+	for _, d := range []database{postgres, file} {
+		t.Run(string(d.dialect), func(t *testing.T) { test(t, d) })
+	}
+}
+
 // newOutbox returns an empty, migrated outbox in a database of the test's own.
-func newOutbox(t testing.TB) (*Outbox, *sqlx.DB) {
+func (d database) newOutbox(t testing.TB) (*Outbox, *sqlx.DB) {
 	t.Helper()
-	ob, db := unmigrated(t)
+	ob, db := d.unmigrated(t)
 	if _, err := ob.Migrate(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -28,9 +52,9 @@ func newOutbox(t testing.TB) (*Outbox, *sqlx.DB) {
 }
 
 // unmigrated returns an outbox in a database without tables.
-func unmigrated(t testing.TB) (*Outbox, *sqlx.DB) {
+func (d database) unmigrated(t testing.TB) (*Outbox, *sqlx.DB) {
 	t.Helper()
-	db := openDB(t, testenv.Postgres(t))
+	db := d.connect(t, d.create(t))
 	ob, err := New(db)
 	if err != nil {
 		t.Fatal(err)
@@ -38,14 +62,45 @@ func unmigrated(t testing.TB) (*Outbox, *sqlx.DB) {
 	return ob, db
 }
 
-func openDB(t testing.TB, url string) *sqlx.DB {
+func (d database) connect(t testing.TB, url string) *sqlx.DB {
 	t.Helper()
-	db, err := sqlx.Open("pgx", url)
+	db, err := d.open(url)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { db.Close() })
 	return db
+}
+
+func dialectOf(db *sqlx.DB) Dialect {
+	d, err := sqldb.Detect(db.DriverName())
+	if err != nil {
+		panic(err)
+	}
+	return d
+}
+
+// clock is the SQL of the database's clock, moved by a shift such as "-8 days", or "".
+func clock(db *sqlx.DB, shift string) string {
+	switch {
+	case dialectOf(db) == PostgreSQL && shift == "":
+		return `clock_timestamp()`
+	case dialectOf(db) == PostgreSQL:
+		return `(clock_timestamp() + interval '` + shift + `')`
+	case shift == "":
+		return `strftime('%Y-%m-%d %H:%M:%f000', 'now')`
+	}
+	return `strftime('%Y-%m-%d %H:%M:%f000', 'now', '` + shift + `')`
+}
+
+// databaseClock reads the clock of an outbox's database.
+func databaseClock(t testing.TB, ob *Outbox) time.Time {
+	t.Helper()
+	var now sqldb.Instant
+	if err := ob.db.Get(&now, `SELECT `+clock(ob.db, "")); err != nil {
+		t.Fatal(err)
+	}
+	return now.Time
 }
 
 // inTx runs do in a transaction that is rolled back.

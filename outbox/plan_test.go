@@ -24,7 +24,7 @@ func explain(t *testing.T, db *sqlx.DB, query string, args ...any) string {
 // The queries that run often, on a table that has a history: each finds its
 // rows by the index its file names, and none reads the table.
 func TestPlans(t *testing.T) {
-	ob, db := newOutbox(t)
+	ob, db := postgres.newOutbox(t)
 	fill(t, db, 40_000, "published")
 	fill(t, db, 300, "pending")
 	fill(t, db, 30, "dead")
@@ -80,7 +80,7 @@ var tableStart = regexp.MustCompile(`(?s)CTE table_start.*?CTE firsts`)
 // A row due at once is in the two full indexes, in that of the pending and
 // nowhere else: what it is found by later costs it nothing now.
 func TestNewRowsStayOutOfTheIndexOfThoseThatWait(t *testing.T) {
-	ob, db := newOutbox(t)
+	ob, db := postgres.newOutbox(t)
 	for i := range 50 {
 		enqueue(t, ob, Message{Topic: "t", Key: fmt.Sprint(i)})
 	}
@@ -104,7 +104,7 @@ func TestEveryQueryKnowsTheSameHeads(t *testing.T) {
 		failed  = `status IN ('pending', 'dead') AND attempts > 0 AND key <> ''`
 		heading = "outbox_messages AS head"
 	)
-	ob, db := newOutbox(t)
+	ob, db := postgres.newOutbox(t)
 	queries := ob.queries
 	for name, text := range queries {
 		text = strings.Join(strings.Fields(text), " ")

@@ -1,6 +1,7 @@
 package outbox
 
 import (
+	"bytes"
 	"context"
 	"database/sql"
 	"fmt"
@@ -45,7 +46,7 @@ func BenchmarkRelay(b *testing.B) {
 }
 
 func benchmarkDrain(b *testing.B, cfg RelayConfig, keys int, prepare ...func(*sqlx.DB)) {
-	ob, db := newOutbox(b)
+	ob, db := postgres.newOutbox(b)
 	db.SetMaxIdleConns(16)
 	backlog(b, db, b.N, keys)
 	for _, do := range prepare {
@@ -70,10 +71,16 @@ func benchmarkDrain(b *testing.B, cfg RelayConfig, keys int, prepare ...func(*sq
 // that many keys in turn.
 func backlog(t testing.TB, db *sqlx.DB, n, keys int) {
 	t.Helper()
-	_, err := db.Exec(`INSERT INTO outbox_messages (topic, type, key, payload, created_at, available_at)
-		SELECT 'order.created', 'OrderCreated', CASE WHEN $2 = 0 THEN '' ELSE 'key-' || i % greatest($2, 1) END,
-		       convert_to(repeat('x', 512), 'UTF8'), now() - interval '1 minute', now() - interval '1 minute'
-		FROM generate_series(1, $1) AS i`, n, keys)
+	column, bucket, before := ``, ``, clock(db, "-1 minute")
+	if dialectOf(db) == SQLite {
+		column, bucket = `, bucket`, `, i % CASE WHEN $2 = 0 THEN 64 ELSE $2 END % 64`
+	}
+	_, err := db.Exec(`
+		WITH RECURSIVE numbers(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM numbers WHERE i < CAST($1 AS integer))
+		INSERT INTO outbox_messages (topic, type, key, payload, created_at, available_at`+column+`)
+		SELECT 'order.created', 'OrderCreated', CASE WHEN $2 = 0 THEN '' ELSE 'key-' || (i % CASE WHEN $2 = 0 THEN 1 ELSE $2 END) END, $3,
+		       `+before+`, `+before+bucket+`
+		FROM numbers`, n, keys, bytes.Repeat([]byte("x"), 512))
 	if err != nil {
 		t.Fatal(err)
 	}

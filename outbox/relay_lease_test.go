@@ -14,7 +14,9 @@ import (
 
 // steal takes every lease as another relay would whose clock says that they
 // have run out.
-const steal = `UPDATE outbox_leases SET owner = 'thief', token = token + 1, expires_at = clock_timestamp() + interval '1 hour'`
+func steal(db *sqlx.DB) string {
+	return `UPDATE outbox_leases SET owner = 'thief', token = token + 1, expires_at = ` + clock(db, "1 hour")
+}
 
 // sharing are settings under which relays that come and go are noticed soon.
 func sharing(owner string) RelayConfig {
@@ -38,80 +40,84 @@ func awaitLeases(t *testing.T, want map[*Relay]int) {
 // Relays join and leave under load: shares are fair each time, nothing is
 // published twice, and keys keep their order.
 func TestRelaysShareTheWork(t *testing.T) {
-	ob, db := newOutbox(t)
-	b := &broker{}
-	sent := 0
-	load := func() {
-		backlog(t, db, 600, 40)
-		sent += 600
-	}
-	a, second, c := newRelay(t, ob, b, sharing("a")), newRelay(t, ob, b, sharing("b")), newRelay(t, ob, b, sharing("c"))
-	load()
-	start(t, a)
-	awaitLeases(t, map[*Relay]int{a: 64})
-	load()
-	stopSecond := start(t, second)
-	load()
-	awaitLeases(t, map[*Relay]int{a: 32, second: 32})
-	start(t, c)
-	load()
-	awaitLeases(t, map[*Relay]int{a: 22, second: 21, c: 21})
-	relays, err := ob.Relays(t.Context())
-	if err != nil || len(relays) != 3 {
-		t.Fatalf("%d relays, %v", len(relays), err)
-	}
-	var held []int
-	for i, r := range relays {
-		held = append(held, r.Buckets...)
-		if r.Owner != string("abc"[i]) || r.Host != hostname() || !r.Live || r.StartedAt.IsZero() || !r.ExpiresAt.After(r.StartedAt) {
-			t.Errorf("relay %+v", r)
+	eachDatabase(t, func(t *testing.T, d database) {
+		ob, db := d.newOutbox(t)
+		b := &broker{}
+		sent := 0
+		load := func() {
+			backlog(t, db, 600, 40)
+			sent += 600
 		}
-	}
-	slices.Sort(held)
-	if len(held) != buckets || len(slices.Compact(held)) != buckets {
-		t.Errorf("leases held: %v", held)
-	}
-	load()
-	stopSecond()
-	load()
-	awaitLeases(t, map[*Relay]int{a: 32, c: 32})
-	eventually(t, "everything to be published", func() bool {
-		return number(t, db, `SELECT count(*) FROM outbox_messages WHERE status = 'published'`) == sent
+		a, second, c := newRelay(t, ob, b, sharing("a")), newRelay(t, ob, b, sharing("b")), newRelay(t, ob, b, sharing("c"))
+		load()
+		start(t, a)
+		awaitLeases(t, map[*Relay]int{a: 64})
+		load()
+		stopSecond := start(t, second)
+		load()
+		awaitLeases(t, map[*Relay]int{a: 32, second: 32})
+		start(t, c)
+		load()
+		awaitLeases(t, map[*Relay]int{a: 22, second: 21, c: 21})
+		relays, err := ob.Relays(t.Context())
+		if err != nil || len(relays) != 3 {
+			t.Fatalf("%d relays, %v", len(relays), err)
+		}
+		var held []int
+		for i, r := range relays {
+			held = append(held, r.Buckets...)
+			if r.Owner != string("abc"[i]) || r.Host != hostname() || !r.Live || r.StartedAt.IsZero() || !r.ExpiresAt.After(r.StartedAt) {
+				t.Errorf("relay %+v", r)
+			}
+		}
+		slices.Sort(held)
+		if len(held) != buckets || len(slices.Compact(held)) != buckets {
+			t.Errorf("leases held: %v", held)
+		}
+		load()
+		stopSecond()
+		load()
+		awaitLeases(t, map[*Relay]int{a: 32, c: 32})
+		eventually(t, "everything to be published", func() bool {
+			return number(t, db, `SELECT count(*) FROM outbox_messages WHERE status = 'published'`) == sent
+		})
+		if got := b.count(); got != sent {
+			t.Errorf("%d messages were sent for %d rows", got, sent)
+		}
+		inOrder(t, b.taken)
+		if a.Health().Published == 0 || second.Health().Published == 0 || c.Health().Published == 0 {
+			t.Error("a relay did nothing")
+		}
+		if fenced := a.Health().Fenced + second.Health().Fenced + c.Health().Fenced; fenced != 0 {
+			t.Errorf("%d verdicts were refused", fenced)
+		}
 	})
-	if got := b.count(); got != sent {
-		t.Errorf("%d messages were sent for %d rows", got, sent)
-	}
-	inOrder(t, b.taken)
-	if a.Health().Published == 0 || second.Health().Published == 0 || c.Health().Published == 0 {
-		t.Error("a relay did nothing")
-	}
-	if fenced := a.Health().Fenced + second.Health().Fenced + c.Health().Fenced; fenced != 0 {
-		t.Errorf("%d verdicts were refused", fenced)
-	}
 }
 
 // A relay that died keeps its share until its leases have run out, and no longer.
 func TestTheLeasesOfADeadRelayRunOut(t *testing.T) {
-	ob, db := newOutbox(t)
-	db.MustExec(`INSERT INTO outbox_relays (owner, host, expires_at) VALUES ('dead', 'h', clock_timestamp() + interval '1 hour')`)
-	db.MustExec(`UPDATE outbox_leases SET owner = 'dead', token = 7, expires_at = clock_timestamp() + interval '1 hour'`)
-	m := NewMessage("m", nil)
-	enqueue(t, ob, m)
-	relay := newRelay(t, ob, &broker{}, sharing("z"))
-	start(t, relay)
-	db.MustExec(`UPDATE outbox_leases SET expires_at = clock_timestamp() WHERE bucket < 40`)
-	awaitLeases(t, map[*Relay]int{relay: 32})
-	db.MustExec(`UPDATE outbox_leases SET expires_at = clock_timestamp() WHERE owner = 'dead'`)
-	db.MustExec(`UPDATE outbox_relays SET expires_at = clock_timestamp() WHERE owner = 'dead'`)
-	awaitLeases(t, map[*Relay]int{relay: 64})
-	awaitStatus(t, ob, Published, m)
-	if n := number(t, db, `SELECT count(*) FROM outbox_leases WHERE token <> 8`); n != 0 {
-		t.Errorf("%d leases have no new token", n)
-	}
-	relays, err := ob.Relays(t.Context())
-	if err != nil || len(relays) != 2 || relays[0].Live || len(relays[0].Buckets) != 0 || !relays[1].Live {
-		t.Errorf("relays %+v, %v", relays, err)
-	}
+	eachDatabase(t, func(t *testing.T, d database) {
+		ob, db := d.newOutbox(t)
+		db.MustExec(`INSERT INTO outbox_relays (owner, host, expires_at) VALUES ('dead', 'h', ` + clock(db, "1 hour") + `)`)
+		db.MustExec(`UPDATE outbox_leases SET owner = 'dead', token = 7, expires_at = ` + clock(db, "1 hour"))
+		m := NewMessage("m", nil)
+		enqueue(t, ob, m)
+		relay := newRelay(t, ob, &broker{}, sharing("z"))
+		start(t, relay)
+		db.MustExec(`UPDATE outbox_leases SET expires_at = ` + clock(db, "") + ` WHERE bucket < 40`)
+		awaitLeases(t, map[*Relay]int{relay: 32})
+		db.MustExec(`UPDATE outbox_leases SET expires_at = ` + clock(db, "") + ` WHERE owner = 'dead'`)
+		db.MustExec(`UPDATE outbox_relays SET expires_at = ` + clock(db, "") + ` WHERE owner = 'dead'`)
+		awaitLeases(t, map[*Relay]int{relay: 64})
+		awaitStatus(t, ob, Published, m)
+		if n := number(t, db, `SELECT count(*) FROM outbox_leases WHERE token <> 8`); n != 0 {
+			t.Errorf("%d leases have no new token", n)
+		}
+		relays, err := ob.Relays(t.Context())
+		if err != nil || len(relays) != 2 || relays[0].Live || len(relays[0].Buckets) != 0 || !relays[1].Live {
+			t.Errorf("relays %+v, %v", relays, err)
+		}
+	})
 }
 
 func TestShareAddsUp(t *testing.T) {
@@ -133,42 +139,44 @@ func TestShareAddsUp(t *testing.T) {
 // A relay whose leases went away while it published stores nothing, and
 // publishes nothing more from those buckets.
 func TestFenceRefusesAZombie(t *testing.T) {
-	for _, c := range []struct {
-		name   string
-		answer func(*call)
-		keep   time.Duration
-	}{
-		{"that published", (*call).accept, 0},
-		{"that was refused", func(c *call) { c.refuse(Rejected(nil)) }, 0},
-		{"that deletes", (*call).accept, DeleteOnPublish},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			ob, db := newOutbox(t)
-			m := NewMessage("m", nil)
-			enqueue(t, ob, m)
-			s := newStage()
-			cfg := sharing("zombie")
-			cfg.Retention = c.keep
-			relay := newRelay(t, ob, s, cfg)
-			start(t, relay)
-			call := s.next(t)
-			db.MustExec(steal)
-			c.answer(call)
-			eventually(t, "the verdict to be refused", func() bool { return relay.Health().Fenced == 1 })
-			awaitLeases(t, map[*Relay]int{relay: 0})
-			if r := record(t, ob, m); r.Status != Pending || r.Attempts != 0 {
-				t.Errorf("stored as %+v", r)
-			}
-			select {
-			case <-s.calls:
-				t.Error("something was published after the leases were lost")
-			default:
-			}
-			db.MustExec(`UPDATE outbox_leases SET expires_at = clock_timestamp()`)
-			s.next(t).accept()
-			eventually(t, "it to be published once the leases are back", func() bool { return relay.Health().Published == 1 })
-		})
-	}
+	eachDatabase(t, func(t *testing.T, d database) {
+		for _, c := range []struct {
+			name   string
+			answer func(*call)
+			keep   time.Duration
+		}{
+			{"that published", (*call).accept, 0},
+			{"that was refused", func(c *call) { c.refuse(Rejected(nil)) }, 0},
+			{"that deletes", (*call).accept, DeleteOnPublish},
+		} {
+			t.Run(c.name, func(t *testing.T) {
+				ob, db := d.newOutbox(t)
+				m := NewMessage("m", nil)
+				enqueue(t, ob, m)
+				s := newStage()
+				cfg := sharing("zombie")
+				cfg.Retention = c.keep
+				relay := newRelay(t, ob, s, cfg)
+				start(t, relay)
+				call := s.next(t)
+				db.MustExec(steal(db))
+				c.answer(call)
+				eventually(t, "the verdict to be refused", func() bool { return relay.Health().Fenced == 1 })
+				awaitLeases(t, map[*Relay]int{relay: 0})
+				if r := record(t, ob, m); r.Status != Pending || r.Attempts != 0 {
+					t.Errorf("stored as %+v", r)
+				}
+				select {
+				case <-s.calls:
+					t.Error("something was published after the leases were lost")
+				default:
+				}
+				db.MustExec(`UPDATE outbox_leases SET expires_at = ` + clock(db, ""))
+				s.next(t).accept()
+				eventually(t, "it to be published once the leases are back", func() bool { return relay.Health().Published == 1 })
+			})
+		}
+	})
 }
 
 // The take-over and the write-back meet: whichever has the lease's lock first
@@ -176,7 +184,7 @@ func TestFenceRefusesAZombie(t *testing.T) {
 // alone, the write-back would go on after waiting for a row.
 func TestFenceHoldsAgainstATakeOverMeanwhile(t *testing.T) {
 	t.Run("take-over first", func(t *testing.T) {
-		ob, db := newOutbox(t)
+		ob, db := postgres.newOutbox(t)
 		m := keyed("k", 1)[0]
 		enqueue(t, ob, m)
 		s := newStage()
@@ -185,7 +193,7 @@ func TestFenceHoldsAgainstATakeOverMeanwhile(t *testing.T) {
 		call := s.next(t)
 		thief := db.MustBegin()
 		defer thief.Rollback()
-		thief.MustExec(steal)
+		thief.MustExec(steal(db))
 		call.accept()
 		awaitWaiting(t, db, "FOR SHARE")
 		if err := thief.Commit(); err != nil {
@@ -197,7 +205,7 @@ func TestFenceHoldsAgainstATakeOverMeanwhile(t *testing.T) {
 		}
 	})
 	t.Run("write-back first", func(t *testing.T) {
-		ob, db := newOutbox(t)
+		ob, db := postgres.newOutbox(t)
 		m := keyed("k", 1)[0]
 		enqueue(t, ob, m)
 		s := newStage()
@@ -211,7 +219,7 @@ func TestFenceHoldsAgainstATakeOverMeanwhile(t *testing.T) {
 		awaitWaiting(t, db, "FOR SHARE")
 		stolen := make(chan error, 1)
 		go func() {
-			_, err := db.Exec(steal)
+			_, err := db.Exec(steal(db))
 			stolen <- err
 		}()
 		awaitWaiting(t, db, "thief")
@@ -239,62 +247,66 @@ func awaitWaiting(t *testing.T, db *sqlx.DB, text string) {
 // Another relay joins while the only lane publishes: not one bucket moves
 // before the verdicts are stored.
 func TestABucketIsGivenUpWithNothingInFlight(t *testing.T) {
-	ob, db := newOutbox(t)
-	m := NewMessage("m", nil)
-	enqueue(t, ob, m)
-	s := newStage()
-	cfg := sharing("a")
-	cfg.Lanes = 1
-	busy := newRelay(t, ob, s, cfg)
-	start(t, busy)
-	call := s.next(t)
-	b := &broker{}
-	joining := newRelay(t, ob, b, sharing("b"))
-	start(t, joining)
-	leaving := func() (n int) {
-		for _, b := range busy.lanes[0].reaches() {
-			if b.leaving {
-				n++
+	eachDatabase(t, func(t *testing.T, d database) {
+		ob, db := d.newOutbox(t)
+		m := NewMessage("m", nil)
+		enqueue(t, ob, m)
+		s := newStage()
+		cfg := sharing("a")
+		cfg.Lanes = 1
+		busy := newRelay(t, ob, s, cfg)
+		start(t, busy)
+		call := s.next(t)
+		b := &broker{}
+		joining := newRelay(t, ob, b, sharing("b"))
+		start(t, joining)
+		leaving := func() (n int) {
+			for _, b := range busy.lanes[0].reaches() {
+				if b.leaving {
+					n++
+				}
 			}
+			return n
 		}
-		return n
-	}
-	eventually(t, "half of the buckets to be wanted back", func() bool { return leaving() == 32 })
-	if n := joining.Health().Leases; n != 0 {
-		t.Errorf("%d buckets moved while a message was in flight", n)
-	}
-	if n := number(t, db, `SELECT count(*) FROM outbox_leases WHERE owner = 'a' AND expires_at > clock_timestamp()`); n != buckets {
-		t.Errorf("%d leases are held while a message is in flight", n)
-	}
-	call.accept()
-	awaitLeases(t, map[*Relay]int{busy: 32, joining: 32})
-	awaitStatus(t, ob, Published, m)
-	if b.count() != 0 {
-		t.Error("published twice")
-	}
+		eventually(t, "half of the buckets to be wanted back", func() bool { return leaving() == 32 })
+		if n := joining.Health().Leases; n != 0 {
+			t.Errorf("%d buckets moved while a message was in flight", n)
+		}
+		if n := number(t, db, `SELECT count(*) FROM outbox_leases WHERE owner = 'a' AND expires_at > `+clock(db, "")); n != buckets {
+			t.Errorf("%d leases are held while a message is in flight", n)
+		}
+		call.accept()
+		awaitLeases(t, map[*Relay]int{busy: 32, joining: 32})
+		awaitStatus(t, ob, Published, m)
+		if b.count() != 0 {
+			t.Error("published twice")
+		}
+	})
 }
 
 // What a relay was to publish when its process was stopped for longer than its
 // leases lasted is left alone when it goes on.
 func TestALeaseThatRanOutHereIsNotUsed(t *testing.T) {
-	ob, _ := newOutbox(t)
-	relay := newRelay(t, ob, &broker{}, patient())
-	l := lease{Bucket: 3, Token: 1}
-	relay.keeper.held[3] = &holding{lease: l, lane: relay.lanes[0], until: time.Now().Add(time.Hour)}
-	relay.lanes[0].add(l)
-	if !relay.keeper.valid(l) || relay.keeper.valid(lease{Bucket: 3, Token: 2}) || relay.keeper.valid(lease{Bucket: 4, Token: 1}) {
-		t.Error("valid is not what is held")
-	}
-	if n := len(relay.lanes[0].asks()); n != 1 {
-		t.Errorf("%d buckets are read", n)
-	}
-	relay.keeper.held[3].until = time.Now()
-	if n := len(relay.lanes[0].asks()); n != 0 {
-		t.Errorf("%d buckets are read after the lease ran out", n)
-	}
-	b := &batch{rows: []*outgoing{{bucket: 3}}, asked: map[int]span{3: {lease: l}}}
-	relay.lanes[0].send(context.Background(), context.Background(), b)
-	if b.rows[0].handed {
-		t.Error("a message was sent after the lease ran out")
-	}
+	eachDatabase(t, func(t *testing.T, d database) {
+		ob, _ := d.newOutbox(t)
+		relay := newRelay(t, ob, &broker{}, patient())
+		l := lease{Bucket: 3, Token: 1}
+		relay.keeper.held[3] = &holding{lease: l, lane: relay.lanes[0], until: time.Now().Add(time.Hour)}
+		relay.lanes[0].add(l)
+		if !relay.keeper.valid(l) || relay.keeper.valid(lease{Bucket: 3, Token: 2}) || relay.keeper.valid(lease{Bucket: 4, Token: 1}) {
+			t.Error("valid is not what is held")
+		}
+		if n := len(relay.lanes[0].asks()); n != 1 {
+			t.Errorf("%d buckets are read", n)
+		}
+		relay.keeper.held[3].until = time.Now()
+		if n := len(relay.lanes[0].asks()); n != 0 {
+			t.Errorf("%d buckets are read after the lease ran out", n)
+		}
+		b := &batch{rows: []*outgoing{{bucket: 3}}, asked: map[int]span{3: {lease: l}}}
+		relay.lanes[0].send(context.Background(), context.Background(), b)
+		if b.rows[0].handed {
+			t.Error("a message was sent after the lease ran out")
+		}
+	})
 }

@@ -12,7 +12,7 @@ import (
 // plan is: on an empty table, on one that is small, and on one that has a history. Each
 // finds its rows by the index its file names, in every case.
 func TestPlansOfTheRelay(t *testing.T) {
-	ob, db := newOutbox(t)
+	ob, db := postgres.newOutbox(t)
 	relay := newRelay(t, ob, &broker{}, RelayConfig{})
 	for _, state := range []struct {
 		name string

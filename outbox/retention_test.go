@@ -15,75 +15,86 @@ import (
 // fill stores n messages in plain SQL, one a second up to now, each settled when it was made.
 func fill(t testing.TB, db *sqlx.DB, n int, status Status) {
 	t.Helper()
+	column, bucket, at := ``, ``, `clock_timestamp() - ($1 - i) * interval '1 second'`
+	if dialectOf(db) == SQLite {
+		column, bucket, at = `, bucket`, `, i % 1000 % 64`, `strftime('%Y-%m-%d %H:%M:%f000', 'now', format('-%d seconds', $1 - i))`
+	}
 	_, err := db.ExecContext(t.Context(), `
-		INSERT INTO outbox_messages (topic, type, key, payload, status, attempts, created_at, available_at, published_at, discarded_at)
-		SELECT 't', 'T', 'k' || i % 1000, 'x', $2::text, CASE WHEN $2 = 'dead' THEN 1 ELSE 0 END, at, at,
-		       CASE WHEN $2 = 'published' THEN at END, CASE WHEN $2 = 'discarded' THEN at END
-		FROM (SELECT i, clock_timestamp() - ($1 - i) * interval '1 second' AS at FROM generate_series(1, $1) AS i) AS s`, n, status)
+		WITH RECURSIVE numbers(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM numbers WHERE i < CAST($1 AS integer))
+		INSERT INTO outbox_messages (topic, type, key, payload, status, attempts, created_at, available_at, published_at, discarded_at`+column+`)
+		SELECT 't', 'T', 'k' || (i % 1000), 'x', CAST($2 AS text), CASE WHEN $2 = 'dead' THEN 1 ELSE 0 END, at, at,
+		       CASE WHEN $2 = 'published' THEN at END, CASE WHEN $2 = 'discarded' THEN at END`+bucket+`
+		FROM (SELECT i, `+at+` AS at FROM numbers) AS s`, n, status)
 	if err != nil {
 		t.Fatal(err)
 	}
 }
 
 func TestPurgeDeletesOnlyWhatIsSettledAndOld(t *testing.T) {
-	ob, db := newOutbox(t)
-	for _, s := range Statuses() {
-		put(t, ob, Message{Topic: "old " + string(s)}, s, 1)
-		put(t, ob, Message{Topic: "late " + string(s)}, s, 1)
-	}
-	// All were enqueued eight days ago; some were settled a moment ago.
-	db.MustExec(`UPDATE outbox_messages SET created_at = clock_timestamp() - interval '8 days'`)
-	db.MustExec(`UPDATE outbox_messages SET published_at = created_at WHERE topic = 'old published'`)
-	db.MustExec(`UPDATE outbox_messages SET discarded_at = created_at WHERE topic = 'old discarded'`)
+	eachDatabase(t, func(t *testing.T, d database) {
+		ob, db := d.newOutbox(t)
+		for _, s := range Statuses() {
+			put(t, ob, Message{Topic: "old " + string(s)}, s, 1)
+			put(t, ob, Message{Topic: "late " + string(s)}, s, 1)
+		}
+		// All were enqueued eight days ago; some were settled a moment ago.
+		db.MustExec(`UPDATE outbox_messages SET created_at = ` + clock(db, "-8 days"))
+		db.MustExec(`UPDATE outbox_messages SET published_at = created_at WHERE topic = 'old published'`)
+		db.MustExec(`UPDATE outbox_messages SET discarded_at = created_at WHERE topic = 'old discarded'`)
 
-	n, err := ob.Purge(t.Context(), 7*24*time.Hour)
-	page, listErr := ob.List(t.Context(), ListQuery{OldestFirst: true})
-	if n != 2 || err != nil || listErr != nil {
-		t.Fatalf("%d deleted, %v, %v", n, err, listErr)
-	}
-	want := []string{"old pending", "late pending", "late published", "old dead", "late dead", "late discarded"}
-	if got := topics(page.Records); !slices.Equal(got, want) {
-		t.Errorf("left %q, want %q", got, want)
-	}
-	if _, err := ob.Purge(t.Context(), -time.Second); err == nil || !strings.Contains(err.Error(), "olderThan: -1s") {
-		t.Errorf("negative age: %v", err)
-	}
+		n, err := ob.Purge(t.Context(), 7*24*time.Hour)
+		page, listErr := ob.List(t.Context(), ListQuery{OldestFirst: true})
+		if n != 2 || err != nil || listErr != nil {
+			t.Fatalf("%d deleted, %v, %v", n, err, listErr)
+		}
+		want := []string{"old pending", "late pending", "late published", "old dead", "late dead", "late discarded"}
+		if got := topics(page.Records); !slices.Equal(got, want) {
+			t.Errorf("left %q, want %q", got, want)
+		}
+		if _, err := ob.Purge(t.Context(), -time.Second); err == nil || !strings.Contains(err.Error(), "olderThan: -1s") {
+			t.Errorf("negative age: %v", err)
+		}
+	})
 }
 
 // Purges of several relays at once delete every old row, each of them once,
 // and go past rows that stay.
 func TestPurgesAtOnce(t *testing.T) {
-	ob, db := newOutbox(t)
-	fill(t, db, 2*purgeChunk, "pending")
-	fill(t, db, 3*purgeChunk+1, "published")
-	fill(t, db, 10, "discarded")
-	var wg sync.WaitGroup
-	deleted := make([]int64, 3)
-	for i := range deleted {
-		wg.Go(func() {
-			n, err := ob.Purge(t.Context(), 0)
-			if err != nil {
-				t.Error(err)
-			}
-			deleted[i] = n
-		})
-	}
-	wg.Wait()
-	// What one has locked the others skip, so that together they leave nothing.
-	if sum := deleted[0] + deleted[1] + deleted[2]; sum != 3*purgeChunk+11 {
-		t.Errorf("%v deleted, want %d together", deleted, 3*purgeChunk+11)
-	}
-	if n, more, err := ob.Count(t.Context(), ListQuery{}, 2*purgeChunk); n != 2*purgeChunk || more || err != nil {
-		t.Errorf("%d left, more %v, %v; want the pending ones", n, more, err)
-	}
+	eachDatabase(t, func(t *testing.T, d database) {
+		ob, db := d.newOutbox(t)
+		fill(t, db, 2*purgeChunk, "pending")
+		fill(t, db, 3*purgeChunk+1, "published")
+		fill(t, db, 10, "discarded")
+		var wg sync.WaitGroup
+		deleted := make([]int64, 3)
+		for i := range deleted {
+			wg.Go(func() {
+				n, err := ob.Purge(t.Context(), 0)
+				if err != nil {
+					t.Error(err)
+				}
+				deleted[i] = n
+			})
+		}
+		wg.Wait()
+		// What one has locked the others skip, so that together they leave nothing.
+		if sum := deleted[0] + deleted[1] + deleted[2]; sum != 3*purgeChunk+11 {
+			t.Errorf("%v deleted, want %d together", deleted, 3*purgeChunk+11)
+		}
+		if n, more, err := ob.Count(t.Context(), ListQuery{}, 2*purgeChunk); n != 2*purgeChunk || more || err != nil {
+			t.Errorf("%d left, more %v, %v; want the pending ones", n, more, err)
+		}
+	})
 }
 
 func TestPurgeKeepsWhatItHasDoneWhenItsContextEnds(t *testing.T) {
-	ob, db := newOutbox(t)
-	fill(t, db, 10, "published")
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	if n, err := ob.Purge(ctx, 0); n != 0 || !errors.Is(err, context.Canceled) {
-		t.Errorf("%d, %v; want context.Canceled", n, err)
-	}
+	eachDatabase(t, func(t *testing.T, d database) {
+		ob, db := d.newOutbox(t)
+		fill(t, db, 10, "published")
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if n, err := ob.Purge(ctx, 0); n != 0 || !errors.Is(err, context.Canceled) {
+			t.Errorf("%d, %v; want context.Canceled", n, err)
+		}
+	})
 }

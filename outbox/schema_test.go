@@ -20,83 +20,89 @@ import (
 // A database without the tables is told from one that fails, by everything
 // that touches it.
 func TestWithoutSchema(t *testing.T) {
-	ob, db := unmigrated(t)
-	ctx, id := t.Context(), uuid.New()
-	for name, err := range map[string]error{
-		"CheckSchema": ob.CheckSchema(ctx),
-		"Enqueue":     inTx(t, ob, func(tx *sqlx.Tx) error { return ob.Enqueue(ctx, tx, Message{Topic: "t"}) }),
-		"List":        second(ob.List(ctx, ListQuery{})),
-		"Get":         second(ob.Get(ctx, id)),
-		"Count":       func() error { _, _, err := ob.Count(ctx, ListQuery{}, 1); return err }(),
-		"Stats":       second(ob.Stats(ctx)),
-		"Retry":       second(ob.Retry(ctx, id)),
-		"Discard":     second(ob.Discard(ctx, "test", id)),
-		"Purge":       second(ob.Purge(ctx, 0)),
-	} {
-		if !errors.Is(err, ErrSchema) {
-			t.Errorf("%s: %v, want ErrSchema", name, err)
+	eachDatabase(t, func(t *testing.T, d database) {
+		ob, db := d.unmigrated(t)
+		ctx, id := t.Context(), uuid.New()
+		for name, err := range map[string]error{
+			"CheckSchema": ob.CheckSchema(ctx),
+			"Enqueue":     inTx(t, ob, func(tx *sqlx.Tx) error { return ob.Enqueue(ctx, tx, Message{Topic: "t"}) }),
+			"List":        second(ob.List(ctx, ListQuery{})),
+			"Get":         second(ob.Get(ctx, id)),
+			"Count":       func() error { _, _, err := ob.Count(ctx, ListQuery{}, 1); return err }(),
+			"Stats":       second(ob.Stats(ctx)),
+			"Retry":       second(ob.Retry(ctx, id)),
+			"Discard":     second(ob.Discard(ctx, "test", id)),
+			"Purge":       second(ob.Purge(ctx, 0)),
+		} {
+			if !errors.Is(err, ErrSchema) {
+				t.Errorf("%s: %v, want ErrSchema", name, err)
+			}
 		}
-	}
-	steps, err := ob.Migrations(ctx)
-	if err != nil || len(steps) == 0 || !steps[0].AppliedAt.IsZero() {
-		t.Errorf("Migrations: %+v, %v; want none applied", steps, err)
-	}
-	// An older schema lacks columns rather than tables.
-	if _, err := ob.Migrate(ctx); err != nil {
-		t.Fatal(err)
-	}
-	db.MustExec(`ALTER TABLE outbox_messages DROP COLUMN discarded_at CASCADE`)
-	if _, err := ob.List(ctx, ListQuery{}); !errors.Is(err, ErrSchema) {
-		t.Errorf("a column is missing: %v, want ErrSchema", err)
-	}
-	db.MustExec(`DELETE FROM outbox_schema`)
-	if err := ob.CheckSchema(ctx); !errors.Is(err, ErrSchema) || !strings.Contains(err.Error(), "is at version 0") {
-		t.Errorf("CheckSchema behind: %v", err)
-	}
+		steps, err := ob.Migrations(ctx)
+		if err != nil || len(steps) == 0 || !steps[0].AppliedAt.IsZero() {
+			t.Errorf("Migrations: %+v, %v; want none applied", steps, err)
+		}
+		// An older schema lacks columns rather than tables.
+		if _, err := ob.Migrate(ctx); err != nil {
+			t.Fatal(err)
+		}
+		db.MustExec(`ALTER TABLE outbox_messages RENAME COLUMN discarded_at TO gone`)
+		if _, err := ob.List(ctx, ListQuery{}); !errors.Is(err, ErrSchema) {
+			t.Errorf("a column is missing: %v, want ErrSchema", err)
+		}
+		db.MustExec(`DELETE FROM outbox_schema`)
+		if err := ob.CheckSchema(ctx); !errors.Is(err, ErrSchema) || !strings.Contains(err.Error(), "is at version 0") {
+			t.Errorf("CheckSchema behind: %v", err)
+		}
+	})
 }
 
 func second[T any](_ T, err error) error { return err }
 
 func TestDatabaseErrorsAreNotSchemaErrors(t *testing.T) {
-	ob, db := newOutbox(t)
-	db.Close()
-	if _, err := ob.List(t.Context(), ListQuery{}); err == nil || errors.Is(err, ErrSchema) {
-		t.Errorf("%v, want an error that is no ErrSchema", err)
-	}
+	eachDatabase(t, func(t *testing.T, d database) {
+		ob, db := d.newOutbox(t)
+		db.Close()
+		if _, err := ob.List(t.Context(), ListQuery{}); err == nil || errors.Is(err, ErrSchema) {
+			t.Errorf("%v, want an error that is no ErrSchema", err)
+		}
+	})
 }
 
 func TestMigrateTwice(t *testing.T) {
-	ob, _ := unmigrated(t)
-	want, err := Schema(PostgreSQL)
-	if err != nil {
-		t.Fatal(err)
-	}
-	applied, err := ob.Migrate(t.Context())
-	if err != nil || len(applied) != len(want) {
-		t.Fatalf("%d steps applied, %v; want %d", len(applied), err, len(want))
-	}
-	enqueue(t, ob, Message{Topic: "t"})
-	if applied, err = ob.Migrate(t.Context()); err != nil || len(applied) != 0 {
-		t.Errorf("second time: %d steps applied, %v; want none", len(applied), err)
-	}
-	steps, err := ob.Migrations(t.Context())
-	if err != nil || len(steps) != len(want) || time.Since(steps[0].AppliedAt) > time.Hour {
-		t.Errorf("%+v, %v", steps, err)
-	}
-	if err := ob.CheckSchema(t.Context()); err != nil {
-		t.Error(err)
-	}
-	if n, _, _ := ob.Count(t.Context(), ListQuery{}, 10); n != 1 {
-		t.Errorf("%d rows after the second migration, want the one from before", n)
-	}
-	if _, err := Schema("oracle"); !errors.Is(err, ErrUnsupported) {
-		t.Errorf("%v, want ErrUnsupported", err)
-	}
+	eachDatabase(t, func(t *testing.T, d database) {
+		ob, _ := d.unmigrated(t)
+		want, err := Schema(d.dialect)
+		if err != nil {
+			t.Fatal(err)
+		}
+		applied, err := ob.Migrate(t.Context())
+		if err != nil || len(applied) != len(want) {
+			t.Fatalf("%d steps applied, %v; want %d", len(applied), err, len(want))
+		}
+		enqueue(t, ob, Message{Topic: "t"})
+		if applied, err = ob.Migrate(t.Context()); err != nil || len(applied) != 0 {
+			t.Errorf("second time: %d steps applied, %v; want none", len(applied), err)
+		}
+		steps, err := ob.Migrations(t.Context())
+		if err != nil || len(steps) != len(want) || time.Since(steps[0].AppliedAt) > time.Hour {
+			t.Errorf("%+v, %v", steps, err)
+		}
+		if err := ob.CheckSchema(t.Context()); err != nil {
+			t.Error(err)
+		}
+		if n, _, _ := ob.Count(t.Context(), ListQuery{}, 10); n != 1 {
+			t.Errorf("%d rows after the second migration, want the one from before", n)
+		}
+		if _, err := Schema("oracle"); !errors.Is(err, ErrUnsupported) {
+			t.Errorf("%v, want ErrUnsupported", err)
+		}
+	})
 }
 
 // Two schemas share a database: tables of the search path count.
 func TestMigrateInASchemaOfItsOwn(t *testing.T) {
-	ob, db := newOutbox(t)
+	ob, db := postgres.newOutbox(t)
 	db.SetMaxOpenConns(1)
 	db.MustExec(`CREATE SCHEMA own`)
 	db.MustExec(`SET search_path = own`)
@@ -138,7 +144,7 @@ func TestMigrateAtOnce(t *testing.T) {
 	for _, isolation := range []string{"read committed", "serializable"} {
 		t.Run(isolation, func(t *testing.T) {
 			url := testenv.Postgres(t)
-			db := openDB(t, url)
+			db := postgres.connect(t, url)
 			var name string
 			if err := db.Get(&name, `SELECT quote_ident(current_database())`); err != nil {
 				t.Fatal(err)

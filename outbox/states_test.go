@@ -6,6 +6,7 @@ import (
 	"os"
 	"regexp"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/uuid"
@@ -34,7 +35,7 @@ func set(words []string) []string {
 
 // The states are written three times; none may know another than the others.
 func TestStatesAgree(t *testing.T) {
-	_, db := newOutbox(t)
+	_, db := postgres.newOutbox(t)
 	var check string
 	if err := db.Get(&check, `SELECT pg_get_constraintdef(oid) FROM pg_constraint
 		WHERE conrelid = 'outbox_messages'::regclass AND conname = 'outbox_messages_status'`); err != nil {
@@ -72,75 +73,81 @@ func put(t testing.TB, ob *Outbox, m Message, s Status, attempts int) uuid.UUID 
 		m.ID = uuid.New()
 	}
 	enqueue(t, ob, m)
-	ob.db.MustExec(`UPDATE outbox_messages SET status = $2, attempts = $3,
-		last_error = CASE WHEN $3 > 0 THEN 'broker said no' ELSE '' END,
-		published_at = CASE WHEN $2 = 'published' THEN clock_timestamp() END,
-		discarded_at = CASE WHEN $2 = 'discarded' THEN clock_timestamp() END
-		WHERE id = $1`, m.ID, s, attempts)
+	now := clock(ob.db, "")
+	ob.db.MustExec(`UPDATE outbox_messages SET status = $1, attempts = $2,
+		last_error = CASE WHEN $2 > 0 THEN 'broker said no' ELSE '' END,
+		published_at = CASE WHEN $1 = 'published' THEN `+now+` END,
+		discarded_at = CASE WHEN $1 = 'discarded' THEN `+now+` END
+		WHERE id = $3`, s, attempts, m.ID)
 	return m.ID
 }
 
 // Retry, Discard and Purge move what the drawing says, and nothing else.
 func TestMovesAreAsDrawn(t *testing.T) {
-	ob, db := newOutbox(t)
-	moves, _ := drawing(t)
-	for label, move := range map[string]func(id uuid.UUID) (int, error){
-		"Retry":   func(id uuid.UUID) (int, error) { return ob.Retry(t.Context(), id) },
-		"Discard": func(id uuid.UUID) (int, error) { return ob.Discard(t.Context(), "test", id) },
-		"Purge": func(uuid.UUID) (int, error) {
-			n, err := ob.Purge(t.Context(), 0)
-			return int(n), err
-		},
-	} {
-		for _, from := range Statuses() {
-			t.Run(fmt.Sprint(label, " ", from), func(t *testing.T) {
-				db.MustExec(`TRUNCATE outbox_messages`)
-				id := put(t, ob, Message{Topic: "t"}, from, 3)
-				n, err := move(id)
-				to := "[*]"
-				r, getErr := ob.Get(t.Context(), id)
-				if getErr == nil {
-					to = string(r.Status)
-				} else if !errors.Is(getErr, ErrNotFound) {
-					t.Fatal(getErr)
-				}
-				if drawn := slices.Contains(moves[string(from)+" "+to], label); drawn != (n == 1) {
-					t.Errorf("moved %d to %s; drawn: %v", n, to, drawn)
-				}
-				if n == 0 && to != string(from) {
-					t.Errorf("moved to %s, but none is reported", to)
-				}
-				wantErr := n == 0 && label != "Purge" && !(label == "Discard" && from == Discarded)
-				if errors.Is(err, ErrStatus) != wantErr {
-					t.Errorf("error %v, want ErrStatus: %v", err, wantErr)
-				}
-			})
+	eachDatabase(t, func(t *testing.T, d database) {
+		ob, db := d.newOutbox(t)
+		moves, _ := drawing(t)
+		for label, move := range map[string]func(id uuid.UUID) (int, error){
+			"Retry":   func(id uuid.UUID) (int, error) { return ob.Retry(t.Context(), id) },
+			"Discard": func(id uuid.UUID) (int, error) { return ob.Discard(t.Context(), "test", id) },
+			"Purge": func(uuid.UUID) (int, error) {
+				n, err := ob.Purge(t.Context(), 0)
+				return int(n), err
+			},
+		} {
+			for _, from := range Statuses() {
+				t.Run(fmt.Sprint(label, " ", from), func(t *testing.T) {
+					db.MustExec(`DELETE FROM outbox_messages`)
+					id := put(t, ob, Message{Topic: "t"}, from, 3)
+					n, err := move(id)
+					to := "[*]"
+					r, getErr := ob.Get(t.Context(), id)
+					if getErr == nil {
+						to = string(r.Status)
+					} else if !errors.Is(getErr, ErrNotFound) {
+						t.Fatal(getErr)
+					}
+					if drawn := slices.Contains(moves[string(from)+" "+to], label); drawn != (n == 1) {
+						t.Errorf("moved %d to %s; drawn: %v", n, to, drawn)
+					}
+					if n == 0 && to != string(from) {
+						t.Errorf("moved to %s, but none is reported", to)
+					}
+					wantErr := n == 0 && label != "Purge" && !(label == "Discard" && from == Discarded)
+					if errors.Is(err, ErrStatus) != wantErr {
+						t.Errorf("error %v, want ErrStatus: %v", err, wantErr)
+					}
+				})
+			}
 		}
-	}
+	})
 }
 
 // The database itself keeps the columns of a state together.
 func TestDatabaseRefusesHalfStates(t *testing.T) {
-	ob, _ := newOutbox(t)
-	id := put(t, ob, Message{Topic: "t"}, Pending, 0)
-	for _, set := range []string{
-		`status = 'sent'`,
-		`status = 'published'`,
-		`status = 'discarded'`,
-		`status = 'dead', attempts = 0`,
-		`published_at = now()`,
-		`attempts = -1`,
-		`bucket = 1`,
-		`topic = ''`,
-		`headers = '[]'`,
-		`key = repeat('k', 256)`,
-	} {
-		err := inTx(t, ob, func(tx *sqlx.Tx) error {
-			_, err := tx.Exec(`UPDATE outbox_messages SET `+set+` WHERE id = $1`, id)
-			return err
-		})
-		if err == nil {
-			t.Errorf("%s: no error", set)
+	eachDatabase(t, func(t *testing.T, d database) {
+		ob, _ := d.newOutbox(t)
+		id := put(t, ob, Message{Topic: "t"}, Pending, 0)
+		for _, set := range []string{
+			`status = 'sent'`,
+			`status = 'published'`,
+			`status = 'discarded'`,
+			`status = 'dead', attempts = 0`,
+			`published_at = created_at`,
+			`attempts = -1`,
+			`bucket = 64`,
+			`created_at = NULL`,
+			`topic = ''`,
+			`headers = '[]'`,
+			`key = '` + strings.Repeat("k", 256) + `'`,
+		} {
+			err := inTx(t, ob, func(tx *sqlx.Tx) error {
+				_, err := tx.Exec(`UPDATE outbox_messages SET `+set+` WHERE id = $1`, id)
+				return err
+			})
+			if err == nil {
+				t.Errorf("%s: no error", set)
+			}
 		}
-	}
+	})
 }

@@ -1,0 +1,4 @@
+-- Where the messages stand. Nobody writes beside this transaction.
+SELECT id, status FROM outbox_messages
+WHERE id IN (SELECT value FROM json_each(?))
+ORDER BY seq
