@@ -126,7 +126,7 @@ func (l *load) order(url string) {
 		switch {
 		case errors.Is(err, syscall.ECONNREFUSED):
 			return // the service has ended
-		case errors.Is(err, syscall.ECONNRESET), errors.Is(err, io.EOF):
+		case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE), errors.Is(err, io.EOF):
 			l.mu.Lock()
 			l.cutOff++
 			l.mu.Unlock()
