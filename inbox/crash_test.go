@@ -120,6 +120,12 @@ type broker struct {
 // died comes again, marked redelivered.
 func (b *broker) child(place, culprit string) (died bool) {
 	b.t.Helper()
+	return b.start(place, culprit)()
+}
+
+// start starts a child; the function returned waits for its end.
+func (b *broker) start(place, culprit string) (wait func() (died bool)) {
+	b.t.Helper()
 	orders, err := json.Marshal(childOrders{b.database, place, culprit, b.queue})
 	if err != nil {
 		b.t.Fatal(err)
@@ -135,16 +141,19 @@ func (b *broker) child(place, culprit string) (died bool) {
 	if err := cmd.Start(); err != nil {
 		b.t.Fatal(err)
 	}
-	b.read(stdout)
-	err = cmd.Wait()
-	exit, failed := errors.AsType[*exec.ExitError](err)
-	if err != nil && (!failed || exit.ExitCode() != crashExit) {
-		b.t.Fatalf("child: %v", err)
+	return func() bool {
+		b.t.Helper()
+		b.read(stdout)
+		err := cmd.Wait()
+		exit, failed := errors.AsType[*exec.ExitError](err)
+		if err != nil && (!failed || exit.ExitCode() != crashExit) {
+			b.t.Fatalf("child: %v", err)
+		}
+		for i := range b.queue {
+			b.queue[i].Redelivered = true
+		}
+		return failed
 	}
-	for i := range b.queue {
-		b.queue[i].Redelivered = true
-	}
-	return failed
 }
 
 func (b *broker) read(stdout io.Reader) {
@@ -224,6 +233,33 @@ func TestProcessKilled(t *testing.T) {
 				inboxtest.RequireCount(t, db, 0, `SELECT count(*) FROM inbox_attempts`)
 			})
 		}
+	})
+}
+
+// TestProcessesShareADatabase: several processes get a copy of each message at
+// the same time.
+func TestProcessesShareADatabase(t *testing.T) {
+	eachDatabase(t, func(t *testing.T, url string) {
+		msgs := events(200, 20)
+		var brokers [3]*broker
+		var waits [3]func() bool
+		for i := range brokers {
+			brokers[i], _ = newBroker(t, url, msgs)
+		}
+		for i, b := range brokers {
+			waits[i] = b.start(everywhere, "")
+		}
+		for i, b := range brokers {
+			if died := waits[i](); died || len(b.queue) != 0 {
+				t.Errorf("process %d: died %t, %d messages not settled", i, died, len(b.queue))
+			}
+			for id, reports := range b.settled {
+				if len(reports) != 1 || reports[0].Action != inbox.Ack {
+					t.Errorf("process %d: %s was settled %v", i, id, reports)
+				}
+			}
+		}
+		wantOnce(t, openDB(t, url), msgs)
 	})
 }
 

@@ -1,7 +1,12 @@
 package inbox
 
 import (
+	"context"
+	"database/sql"
+	"errors"
 	"time"
+
+	"github.com/jmoiron/sqlx"
 
 	"github.com/asimalizada/pulse-events/internal/sqldb"
 )
@@ -26,4 +31,28 @@ func (in *Inbox) noteTimeout() time.Duration {
 		return max(probeTimeout, in.statementTimeout)
 	}
 	return probeTimeout
+}
+
+// connected reports whether there is a connection that can be lost. SQLite has
+// none; after some errors it has rolled back by itself, and refuses to do so
+// again.
+func (in *Inbox) connected() bool { return in.dialect != SQLite }
+
+// errEnded blames a handler that went on after an error which ended its
+// transaction. PostgreSQL refuses all that follows; on SQLite it would be
+// committed by itself.
+var errEnded = errors.New("a statement has ended the transaction, and its error was not returned")
+
+// requireOpen returns errEnded where the transaction is gone that held the
+// claim of an event.
+func (in *Inbox) requireOpen(ctx context.Context, tx *sqlx.Tx, id string) error {
+	if in.dialect != SQLite {
+		return nil
+	}
+	var row recordRow
+	err := tx.GetContext(ctx, &row, in.queries.Get("get"), in.consumer, id)
+	if errors.Is(err, sql.ErrNoRows) {
+		return errEnded
+	}
+	return err
 }

@@ -86,62 +86,6 @@ func TestLostConnectionIsNoFailure(t *testing.T) {
 	}
 }
 
-// TestHandlersToBlame: what looks like the database's fault and is not must
-// not hold up a worker for ever, and must not cost the neighbours anything.
-func TestHandlersToBlame(t *testing.T) {
-	for name, mishandle := range map[string]inbox.Handler{
-		"always loses the connection": func(ctx context.Context, tx inbox.Tx, _ inbox.Message) error {
-			_, err := tx.ExecContext(ctx, `SELECT pg_terminate_backend(pg_backend_pid())`)
-			return err
-		},
-		"swallows an error that aborted the transaction": func(ctx context.Context, tx inbox.Tx, _ inbox.Message) error {
-			_, _ = tx.ExecContext(ctx, `SELECT 1/0`)
-			return nil
-		},
-		"leaves a constraint broken at commit": func(ctx context.Context, tx inbox.Tx, _ inbox.Message) error {
-			_, err := tx.ExecContext(ctx, `INSERT INTO effect_details VALUES (-1)`)
-			return err
-		},
-		"takes too long": func(ctx context.Context, tx inbox.Tx, _ inbox.Message) error {
-			_, err := tx.ExecContext(ctx, `SELECT pg_sleep(3600)`)
-			return err
-		},
-		"takes too long elsewhere": func(ctx context.Context, _ inbox.Tx, _ inbox.Message) error {
-			<-ctx.Done()
-			return ctx.Err()
-		},
-		"always deadlocks": func(ctx context.Context, tx inbox.Tx, _ inbox.Message) error {
-			_, err := tx.ExecContext(ctx, `DO $$ BEGIN RAISE EXCEPTION 'deadlock detected' USING ERRCODE = '40P01'; END $$`)
-			return err
-		},
-		"violates a constraint": func(ctx context.Context, tx inbox.Tx, _ inbox.Message) error {
-			_, err := tx.ExecContext(ctx, `INSERT INTO effects (event_id) VALUES (NULL)`)
-			return err
-		},
-	} {
-		t.Run(name, func(t *testing.T) {
-			in, db := newInbox(t, testenv.Postgres(t))
-			mustExec(t, db, `CREATE TABLE effect_details (n bigint REFERENCES effects (n) DEFERRABLE INITIALLY DEFERRED)`)
-			q := inboxtest.NewQueue()
-			msgs := events(7, 1)
-			q.Publish(msgs...)
-			handler := func(ctx context.Context, tx inbox.Tx, msg inbox.Message) error {
-				if msg.ID == msgs[3].ID {
-					return mishandle(ctx, tx, msg)
-				}
-				return record(ctx, tx, msg)
-			}
-			consume(t, in, q, handler, inbox.ConsumerConfig{Workers: 1, MaxAttempts: 1, HandlerTimeout: 500 * time.Millisecond})
-			q.WaitUntilEmpty(t)
-			wantOnce(t, db, append(msgs[:3:3], msgs[4:]...))
-			dead := q.DeadLetters()
-			if len(dead) != 1 || dead[0].Delivery.Message.ID != msgs[3].ID || dead[0].Reason != inbox.ReasonHandler {
-				t.Errorf("dead letters %+v, want %s alone", dead, msgs[3].ID)
-			}
-		})
-	}
-}
-
 // TestClaimHeldElsewhere: a copy is being applied by somebody who takes longer
 // than the statement timeout.
 func TestClaimHeldElsewhere(t *testing.T) {

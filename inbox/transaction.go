@@ -73,15 +73,19 @@ func (in *Inbox) transact(ctx context.Context, msgs []Message, handler Handler, 
 		err = in.finish(ctx, tx, msgs)
 	}
 	if err != nil {
-		return nil, rolledBack(tx, claiming, withCause(ctx, err))
+		return nil, in.rolledBack(tx, claiming, withCause(ctx, err))
 	}
 	watchdog.Stop()
 	for i, msg := range msgs {
 		if claims[i] != unseen {
 			continue
 		}
-		if err := handler.safely(ctx, tx, msg); err != nil {
-			return nil, rolledBack(tx, handling, err)
+		err := handler.safely(ctx, tx, msg)
+		if err == nil {
+			err = in.requireOpen(ctx, tx, msg.ID)
+		}
+		if err != nil {
+			return nil, in.rolledBack(tx, handling, err)
 		}
 	}
 	watchdog.Reset(in.statementTimeout)
@@ -107,9 +111,10 @@ func (in *Inbox) begin(ctx context.Context) (*sqlx.Conn, *sqlx.Tx, error) {
 
 // rolledBack ends tx after err. A rollback that cannot be said means that the
 // connection is lost, whatever err looks like.
-func rolledBack(tx *sqlx.Tx, at phase, err error) error {
+func (in *Inbox) rolledBack(tx *sqlx.Tx, at phase, err error) error {
 	rollback := tx.Rollback()
-	return &txError{phase: at, lost: rollback != nil && !errors.Is(rollback, sql.ErrTxDone), err: err}
+	lost := rollback != nil && !errors.Is(rollback, sql.ErrTxDone) && in.connected()
+	return &txError{phase: at, lost: lost, err: err}
 }
 
 // probeTimeout bounds the question whether the database is there.
