@@ -10,6 +10,7 @@ import (
 
 	"github.com/asimalizada/pulse-events/inbox"
 	"github.com/asimalizada/pulse-events/inbox/inboxtest"
+	"github.com/asimalizada/pulse-events/internal/sqldb"
 )
 
 // statement is a handler that does nothing else.
@@ -110,4 +111,28 @@ func TestFullDisk(t *testing.T) {
 	mustExec(t, db, `PRAGMA max_page_count = 1000000`)
 	q.WaitUntilEmpty(t)
 	wantOnce(t, db, events(3, 1))
+}
+
+// The schema on SQLite keeps out what the types of PostgreSQL do.
+func TestSQLiteRefusesOddValues(t *testing.T) {
+	_, db := newInbox(t, sqliteFile(t))
+	insert := func(id any, hash, occurredAt any) error {
+		_, err := db.ExecContext(t.Context(), `INSERT INTO processed_events (consumer, event_id, payload_hash, occurred_at)
+			VALUES ('notifications', $1, $2, $3)`, id, hash, occurredAt)
+		return err
+	}
+	hash := make([]byte, 32)
+	for _, odd := range []struct{ id, hash, occurredAt any }{
+		{nil, hash, nil}, {"", hash, nil}, {strings.Repeat("ü", 128), hash, nil},
+		{"a", nil, nil}, {"a", hash[:31], nil}, {"a", strings.Repeat("x", 32), nil},
+		{"a", hash, "soon"}, {"a", hash, "2026-02-03T04:05:06.000000"}, {"a", hash, "2026-02-03 04:05:06"},
+		{"a", hash, "2026-02-03 04:05:06.000"}, {"a", hash, "2026-13-03 04:05:06.000000"}, {"a", hash, 1767225600},
+	} {
+		if err := insert(odd.id, odd.hash, odd.occurredAt); !sqldb.DataError(err) {
+			t.Errorf("%v: %v, want a broken constraint", odd, err)
+		}
+	}
+	if err := insert("a", hash, "2026-02-03 04:05:06.000000"); err != nil {
+		t.Error(err)
+	}
 }

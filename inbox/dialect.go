@@ -14,15 +14,13 @@ import (
 // Dialect is the SQL a database speaks.
 type Dialect = sqldb.Dialect
 
-// The dialects. What sets them apart is in the files of the folder sql, and
-// else in this one.
+// The dialects there are.
 const (
-	// PostgreSQL is the dialect of PostgreSQL 13 and later.
-	PostgreSQL = sqldb.PostgreSQL
-	// SQLite is the dialect of SQLite 3.41 and later. Package inbox/sqlite
-	// opens files as the inbox needs them.
-	SQLite = sqldb.SQLite
+	PostgreSQL = sqldb.PostgreSQL // 13 and later
+	SQLite     = sqldb.SQLite     // 3.43 and later, opened as package inbox/sqlite does
 )
+
+// What of the databases' differences the SQL files cannot hold.
 
 // noteTimeout bounds a short write beside the transactions of messages. On
 // SQLite it waits for them, handlers included.

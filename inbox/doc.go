@@ -75,4 +75,9 @@
 //     although it is innocent.
 //   - A handler that ignores its context can outlast HandlerTimeout and
 //     ShutdownTimeout; Run waits for it.
+//   - On SQLite one transaction writes at a time, handlers included, whatever
+//     ConsumerConfig.Workers says: keep them short, and let none of them write
+//     to the same file beside its Tx. A statement that fails may end the
+//     transaction there (a full disk, an ended context), and what a handler
+//     does after that is committed by itself: return the error.
 package inbox

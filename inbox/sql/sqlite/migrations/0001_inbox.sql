@@ -1,5 +1,6 @@
 -- The inbox of one service: what it has applied, so that a second copy changes nothing.
--- Times are text in UTC with six digits of a second, so that they sort as they are.
+--
+-- Times are UTC text with six digits of a second, which sorts as it should: 2006-01-02 15:04:05.000000.
 
 CREATE TABLE processed_events (
   consumer     text      NOT NULL,
@@ -13,11 +14,14 @@ CREATE TABLE processed_events (
 
   -- The consumer is part of the key: two consumers of one table must not starve one another.
   PRIMARY KEY (consumer, event_id),
-  CONSTRAINT processed_events_consumer CHECK (length(CAST(consumer AS blob)) BETWEEN 1 AND 255),
-  CONSTRAINT processed_events_event_id CHECK (length(CAST(event_id AS blob)) BETWEEN 1 AND 255),
+  CONSTRAINT processed_events_consumer CHECK (octet_length(consumer) BETWEEN 1 AND 255),
+  CONSTRAINT processed_events_event_id CHECK (octet_length(event_id) BETWEEN 1 AND 255),
   CONSTRAINT processed_events_payload_hash CHECK (typeof(payload_hash) = 'blob' AND length(payload_hash) = 32),
-  CONSTRAINT processed_events_occurred_at CHECK (occurred_at GLOB '????-??-?? ??:??:??.??????'),
-  CONSTRAINT processed_events_processed_at CHECK (processed_at GLOB '????-??-?? ??:??:??.??????')
+  -- What is no time, or one in another form, would neither compare nor be read.
+  CONSTRAINT processed_events_occurred_at CHECK (datetime(substr(occurred_at, 1, 19)) IS substr(occurred_at, 1, 19)
+    AND substr(occurred_at, 20) GLOB '.[0-9][0-9][0-9][0-9][0-9][0-9]'),
+  CONSTRAINT processed_events_processed_at CHECK (datetime(substr(processed_at, 1, 19)) IS substr(processed_at, 1, 19)
+    AND substr(processed_at, 20) GLOB '.[0-9][0-9][0-9][0-9][0-9][0-9]')
 ) WITHOUT ROWID; -- rows are small and found by their key: one tree instead of two
 
 -- The purge, and the newest first for those who look. It ends with the key, and so sorts by event id as well.
@@ -30,5 +34,6 @@ CREATE TABLE inbox_attempts (
   started    integer   NOT NULL DEFAULT 0,
   started_at timestamp NOT NULL DEFAULT (strftime('%Y-%m-%d %H:%M:%f000', 'now')),
   PRIMARY KEY (consumer, event_id),
-  CONSTRAINT inbox_attempts_started_at CHECK (started_at GLOB '????-??-?? ??:??:??.??????')
+  CONSTRAINT inbox_attempts_started_at CHECK (datetime(substr(started_at, 1, 19)) IS substr(started_at, 1, 19)
+    AND substr(started_at, 20) GLOB '.[0-9][0-9][0-9][0-9][0-9][0-9]')
 ) WITHOUT ROWID;
