@@ -50,6 +50,9 @@ func TestDrivers(t *testing.T) {
 	}
 }
 
+// The driver of package sqlite; what others need is said there.
+func TestSQLiteDriver(t *testing.T) { driverRound(t, file.connect(t, file.create(t))) }
+
 // driverRound goes through everything that sends or reads a value.
 func driverRound(t *testing.T, db *sqlx.DB) {
 	ob, err := New(db)

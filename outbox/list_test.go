@@ -202,10 +202,7 @@ func TestBlockedByIsTheFailedHeadOfTheKey(t *testing.T) {
 func TestRowsWrittenInPlainSQL(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, d database) {
 		ob, db := d.newOutbox(t)
-		column, bucket := ``, ``
-		if d.dialect == SQLite {
-			column, bucket = `, bucket`, `, 63`
-		}
+		column, bucket := d.bucketColumn()
 		db.MustExec(`INSERT INTO outbox_messages (topic, type, payload, headers` + column + `)
 			VALUES ('t', 'T', 'x', '{"n": 1, "s": "text", "b": true, "o": {"a": [1]}}'` + bucket + `)`)
 		page, err := ob.List(t.Context(), ListQuery{})

@@ -1,7 +1,6 @@
 package outbox
 
 import (
-	"os"
 	"path/filepath"
 	"testing"
 	"time"
@@ -15,9 +14,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	if url := os.Getenv(migrateVariable); url != "" {
-		migrateAndExit(url)
-	}
+	runChild()
 	testenv.Main(m)
 }
 
@@ -72,12 +69,29 @@ func (d database) connect(t testing.TB, url string) *sqlx.DB {
 	return db
 }
 
+// databaseAt returns the kind of database that url is of.
+func databaseAt(url string) database {
+	if sqlite.IsURL(url) {
+		return file
+	}
+	return postgres
+}
+
 func dialectOf(db *sqlx.DB) Dialect {
 	d, err := sqldb.Detect(db.DriverName())
 	if err != nil {
 		panic(err)
 	}
 	return d
+}
+
+// bucketColumn is what producers in plain SQL add to a message without a key:
+// a column and its value, each after a comma, or nothing.
+func (d database) bucketColumn() (column, value string) {
+	if d.dialect == SQLite {
+		return `, bucket`, `, 63`
+	}
+	return ``, ``
 }
 
 // clock is the SQL of the database's clock, moved by a shift such as "-8 days", or "".

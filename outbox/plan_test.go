@@ -80,20 +80,22 @@ var tableStart = regexp.MustCompile(`(?s)CTE table_start.*?CTE firsts`)
 // A row due at once is in the two full indexes, in that of the pending and
 // nowhere else: what it is found by later costs it nothing now.
 func TestNewRowsStayOutOfTheIndexOfThoseThatWait(t *testing.T) {
-	ob, db := postgres.newOutbox(t)
-	for i := range 50 {
-		enqueue(t, ob, Message{Topic: "t", Key: fmt.Sprint(i)})
-	}
-	db.MustExec(`INSERT INTO outbox_messages (topic, type, payload) SELECT 't', 't', '' FROM generate_series(1, 50)`)
-	const waiting = `SELECT count(*) FROM outbox_messages WHERE status = 'pending' AND (attempts > 0 OR available_at > created_at)`
-	var n int
-	if err := db.Get(&n, waiting); n != 0 || err != nil {
-		t.Errorf("%d of 100 rows wait, %v; want none", n, err)
-	}
-	enqueue(t, ob, Message{Topic: "t", AvailableAt: time.Now().Add(time.Hour)})
-	if err := db.Get(&n, waiting); n != 1 || err != nil {
-		t.Errorf("%d rows wait, %v; want the delayed one", n, err)
-	}
+	eachDatabase(t, func(t *testing.T, d database) {
+		ob, db := d.newOutbox(t)
+		column, bucket := d.bucketColumn()
+		for i := range 50 {
+			enqueue(t, ob, Message{Topic: "t", Key: fmt.Sprint(i)})
+			db.MustExec(`INSERT INTO outbox_messages (topic, type, payload` + column + `) VALUES ('t', 't', ''` + bucket + `)`)
+		}
+		const waiting = `SELECT count(*) FROM outbox_messages WHERE status = 'pending' AND (attempts > 0 OR available_at > created_at)`
+		if n := number(t, db, waiting); n != 0 {
+			t.Errorf("%d of 100 rows wait; want none", n)
+		}
+		enqueue(t, ob, Message{Topic: "t", AvailableAt: time.Now().Add(time.Hour)})
+		if n := number(t, db, waiting); n != 1 {
+			t.Errorf("%d rows wait; want the delayed one", n)
+		}
+	})
 }
 
 // What holds a message back is said in several queries, to the relay and to
@@ -104,29 +106,35 @@ func TestEveryQueryKnowsTheSameHeads(t *testing.T) {
 		failed  = `status IN ('pending', 'dead') AND attempts > 0 AND key <> ''`
 		heading = "outbox_messages AS head"
 	)
-	ob, db := postgres.newOutbox(t)
-	queries := ob.queries
-	for name, text := range queries {
-		text = strings.Join(strings.Fields(text), " ")
-		if strings.Count(text, heading) != strings.Count(text, head) {
-			t.Errorf("%s.sql looks for heads by another condition than %s", name, head)
+	eachDatabase(t, func(t *testing.T, d database) {
+		ob, db := d.newOutbox(t)
+		queries := ob.queries
+		for name, text := range queries {
+			text = strings.Join(strings.Fields(text), " ")
+			if strings.Count(text, heading) != strings.Count(text, head) {
+				t.Errorf("%s.sql looks for heads by another condition than %s", name, head)
+			}
 		}
-	}
-	for _, name := range []string{"list", "lane_read"} {
-		if !strings.Contains(queries[name], heading) {
-			t.Errorf("%s.sql does not look for heads", name)
+		for _, name := range []string{"list", "lane_read"} {
+			if !strings.Contains(queries[name], heading) {
+				t.Errorf("%s.sql does not look for heads", name)
+			}
 		}
-	}
-	if !strings.Contains(queries["stats"], failed) {
-		t.Errorf("stats.sql does not count by %s", failed)
-	}
-	var index string
-	if err := db.Get(&index, `SELECT pg_get_expr(indpred, indrelid) FROM pg_index WHERE indexrelid = 'outbox_messages_blocking'::regclass`); err != nil {
-		t.Fatal(err)
-	}
-	for _, part := range []string{"'pending'", "'dead'", "attempts > 0", "key <> ''"} {
-		if !strings.Contains(index, part) {
-			t.Errorf("outbox_messages_blocking is for %s, without %s", index, part)
+		if !strings.Contains(queries["stats"], failed) {
+			t.Errorf("stats.sql does not count by %s", failed)
 		}
-	}
+		definition := `SELECT pg_get_indexdef('outbox_messages_blocking'::regclass)`
+		if d.dialect == SQLite {
+			definition = `SELECT sql FROM sqlite_schema WHERE name = 'outbox_messages_blocking'`
+		}
+		var index string
+		if err := db.Get(&index, definition); err != nil {
+			t.Fatal(err)
+		}
+		for _, part := range []string{"'pending'", "'dead'", "attempts > 0", "key <> ''"} {
+			if !strings.Contains(index, part) {
+				t.Errorf("outbox_messages_blocking is for %s, without %s", index, part)
+			}
+		}
+	})
 }

@@ -1,11 +1,8 @@
 package outbox
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"os"
-	"os/exec"
 	"strings"
 	"sync"
 	"testing"
@@ -13,8 +10,6 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jmoiron/sqlx"
-
-	"github.com/asimalizada/pulse-events/internal/testenv"
 )
 
 // A database without the tables is told from one that fails, by everything
@@ -118,84 +113,72 @@ func TestMigrateInASchemaOfItsOwn(t *testing.T) {
 	}
 }
 
-// migrateVariable makes a test program migrate the database it names and end.
-const migrateVariable = "OUTBOX_TEST_MIGRATE"
-
-func migrateAndExit(url string) {
-	db, err := sqlx.Open("pgx", url)
-	if err == nil {
-		var ob *Outbox
-		if ob, err = New(db); err == nil {
-			var applied []Migration
-			applied, err = ob.Migrate(context.Background())
-			fmt.Println("applied", len(applied))
-		}
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
-	os.Exit(0)
-}
-
 // Services start at once, in one process and in several: one of them migrates,
 // and all find the schema.
 func TestMigrateAtOnce(t *testing.T) {
-	for _, isolation := range []string{"read committed", "serializable"} {
-		t.Run(isolation, func(t *testing.T) {
-			url := testenv.Postgres(t)
-			db := postgres.connect(t, url)
-			var name string
-			if err := db.Get(&name, `SELECT quote_ident(current_database())`); err != nil {
-				t.Fatal(err)
-			}
-			db.MustExec(`ALTER DATABASE ` + name + ` SET default_transaction_isolation = '` + isolation + `'`)
-			db.SetMaxIdleConns(0)
+	eachDatabase(t, func(t *testing.T, d database) {
+		if d.dialect == SQLite {
+			migrateAtOnce(t, d, d.create(t))
+			return
+		}
+		for _, isolation := range []string{"read committed", "serializable"} {
+			t.Run(isolation, func(t *testing.T) {
+				url := d.create(t)
+				db := d.connect(t, url)
+				var name string
+				if err := db.Get(&name, `SELECT quote_ident(current_database())`); err != nil {
+					t.Fatal(err)
+				}
+				db.MustExec(`ALTER DATABASE ` + name + ` SET default_transaction_isolation = '` + isolation + `'`)
+				migrateAtOnce(t, d, url)
+			})
+		}
+	})
+}
 
-			var wg sync.WaitGroup
-			const processes, connections = 3, 4
-			applied := make(chan int, processes+connections)
-			for range processes {
-				wg.Go(func() {
-					program := exec.CommandContext(t.Context(), os.Args[0])
-					program.Env = append(os.Environ(), migrateVariable+"="+url)
-					out, err := program.CombinedOutput()
-					var n int
-					if _, scanErr := fmt.Sscanf(string(out), "applied %d", &n); err != nil || scanErr != nil {
-						t.Errorf("%v, %v: %s", err, scanErr, out)
-					}
-					applied <- n
-				})
+func migrateAtOnce(t *testing.T, d database, url string) {
+	t.Helper()
+	db := d.connect(t, url)
+	var wg sync.WaitGroup
+	const processes, connections = 3, 4
+	applied := make(chan int, processes+connections)
+	for range processes {
+		wg.Go(func() {
+			var n int
+			out := child(t, childMigrates, url)
+			if _, err := fmt.Sscanf(out, "applied %d", &n); err != nil {
+				t.Errorf("%v: %s", err, out)
 			}
-			for range connections {
-				wg.Go(func() {
-					ob, err := New(db)
-					if err != nil {
-						t.Error(err)
-						return
-					}
-					steps, err := ob.Migrate(t.Context())
-					if err != nil {
-						t.Error(err)
-					}
-					applied <- len(steps)
-				})
-			}
-			wg.Wait()
-			close(applied)
-			sum, want := 0, 0
-			for n := range applied {
-				sum += n
-			}
-			if steps, err := Schema(PostgreSQL); err == nil {
-				want = len(steps)
-			}
-			if sum != want {
-				t.Errorf("%d steps applied by all together, want %d", sum, want)
-			}
-			if ob, err := New(db); err != nil || ob.CheckSchema(t.Context()) != nil {
-				t.Errorf("%v, %v", err, ob.CheckSchema(t.Context()))
-			}
+			applied <- n
 		})
+	}
+	for range connections {
+		wg.Go(func() {
+			ob, err := New(db)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			steps, err := ob.Migrate(t.Context())
+			if err != nil {
+				t.Error(err)
+			}
+			applied <- len(steps)
+		})
+	}
+	wg.Wait()
+	close(applied)
+	sum, want := 0, 0
+	for n := range applied {
+		sum += n
+	}
+	if steps, err := Schema(d.dialect); err == nil {
+		want = len(steps)
+	}
+	if sum != want {
+		t.Errorf("%d steps applied by all together, want %d", sum, want)
+	}
+	if ob, err := New(db); err != nil || ob.CheckSchema(t.Context()) != nil {
+		t.Errorf("%v, %v", err, ob.CheckSchema(t.Context()))
 	}
 }
