@@ -19,7 +19,7 @@ import (
 // consume is the role of a process that consumes as the notifications service
 // does.
 func (a assignment) consume(ctx context.Context) error {
-	db, err := postgres.Open(postgres.Config{URL: a.NotificationsURL})
+	db, err := postgres.Open(postgres.Config{URL: a.NotificationsURL, Name: "child"})
 	if err != nil {
 		return err
 	}
@@ -102,6 +102,10 @@ func TestF16ConsumerKilledBetweenCommitAndAck(t *testing.T) {
 	orders := s.place(20)
 	settling := child.await(string(beforeAck))
 	child.kill()
+	// A commit that was on its way is carried out all the same.
+	testenv.Eventually(t, patience, "the database to notice", func() bool {
+		return s.count(s.notificationsDB, `pg_stat_activity WHERE datname = current_database() AND application_name = 'child'`) == 0
+	})
 	committed := s.tally(s.notificationsDB, `SELECT event_id, 1 FROM processed_events`)
 	for _, id := range settling {
 		if committed[id] == 0 || s.count(s.notificationsDB, `notifications WHERE event_id = $1`, id) != 1 {
