@@ -10,7 +10,6 @@ import (
 	"github.com/jmoiron/sqlx"
 
 	"github.com/asimalizada/pulse-events/internal/database"
-	"github.com/asimalizada/pulse-events/internal/postgres"
 	"github.com/asimalizada/pulse-events/internal/sqldb"
 )
 
@@ -61,7 +60,7 @@ func (d *store) prepare(ctx context.Context, migrate bool, patience time.Duratio
 	deadline := time.Now().Add(patience)
 	for {
 		err := d.prepareOnce(ctx, migrate, log)
-		if err == nil || ctx.Err() != nil || !postgres.Unreachable(err) {
+		if err == nil || ctx.Err() != nil || !database.Unreachable(err) {
 			return err
 		}
 		if !time.Now().Before(deadline) {

@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/asimalizada/pulse-events/inbox"
-	"github.com/asimalizada/pulse-events/internal/postgres"
+	"github.com/asimalizada/pulse-events/internal/database"
 	"github.com/asimalizada/pulse-events/internal/sqldb"
 	"github.com/asimalizada/pulse-events/outbox"
 )
@@ -86,7 +86,7 @@ func diagnose(err error) databaseHealth {
 	switch {
 	case errors.Is(err, sqldb.ErrSchema):
 		return databaseHealth{"schema", "the schema is missing or behind; run the migrations"}
-	case postgres.Unreachable(err):
+	case database.Unreachable(err):
 		return databaseHealth{"unreachable", "the database does not answer"}
 	}
 	return databaseHealth{"failing", "the database refuses to answer; see the logs"}

@@ -17,8 +17,9 @@ import (
 
 // Settings are what both services need to know.
 type Settings struct {
-	// DatabaseURL of the service's own database, such as
-	// postgres://user:password@host:5432/orders. Required.
+	// DatabaseURL of the service's own database: PostgreSQL, such as
+	// postgres://user:password@host:5432/orders, or a SQLite file, such as
+	// sqlite:/var/lib/orders.db, whose folder has to exist. Required.
 	DatabaseURL string
 	// AMQPURL of the broker, such as amqp://user:password@host:5672/. The
 	// broker may be away; the URL is required.

@@ -14,7 +14,7 @@ import (
 
 	"github.com/google/uuid"
 
-	"github.com/asimalizada/pulse-events/internal/postgres"
+	"github.com/asimalizada/pulse-events/internal/database"
 )
 
 // handler answers a request, or returns why it cannot: an *apiError where it
@@ -102,10 +102,10 @@ func explain(ctx context.Context, log *slog.Logger, err error) *apiError {
 		return e
 	}
 	switch {
-	case errors.Is(err, context.Canceled):
+	case errors.Is(err, context.Canceled), errors.Is(ctx.Err(), context.Canceled): // SQLite says interrupted, not why
 		log.InfoContext(ctx, "request given up", "error", err)
 		return unavailable("the request was given up")
-	case postgres.Unreachable(err):
+	case ctx.Err() != nil || database.Unreachable(err):
 		log.ErrorContext(ctx, "database unreachable", "error", err)
 		return unavailable("the database does not answer; try again later")
 	}

@@ -3,6 +3,9 @@
 package database
 
 import (
+	"errors"
+	"strings"
+
 	"github.com/jmoiron/sqlx"
 
 	"github.com/asimalizada/pulse-events/internal/postgres"
@@ -21,11 +24,29 @@ func Open(url, name string) (*sqlx.DB, sqldb.Dialect, error) {
 	return db, sqldb.PostgreSQL, err
 }
 
+// Unreachable reports whether err says that the database did not answer, so that
+// the same may succeed later: no working connection to PostgreSQL, or a SQLite
+// file that others have kept locked for as long as a transaction waits. A
+// context whose time was up says the same.
+func Unreachable(err error) bool {
+	if e := sqldb.SQLiteError(err); e != nil {
+		return sqldb.Retryable(e) || strings.Contains(e.Error(), "interrupted")
+	}
+	return postgres.Unreachable(err)
+}
+
 // Validate returns every problem of url at once, beginning with URL, or nil.
 // No text holds a password.
 func Validate(url string) error {
-	if sqlite.IsURL(url) {
+	switch {
+	case sqlite.IsURL(url):
 		return sqlite.Validate(url)
+	case url == "":
+		return errors.New("URL: is empty; " + hint)
+	case !strings.HasPrefix(url, "postgres"):
+		return errors.New("URL: names no database we know; " + hint)
 	}
 	return postgres.Config{URL: url}.Validate()
 }
+
+const hint = "expected postgres://user:password@host:5432/database or sqlite:/path/to/file.db"

@@ -16,7 +16,7 @@ func Outage(err error) bool {
 	case "53100", "53300", "57P01", "57P02", "57P03", "57P04", "58030":
 		return true
 	case "":
-		return errors.Is(err, driver.ErrBadConn) || mentions(sqliteError(err),
+		return errors.Is(err, driver.ErrBadConn) || mentions(SQLiteError(err),
 			"database or disk is full", "disk I/O error", "unable to open database file", "readonly database",
 			"database disk image is malformed", "file is not a database")
 	default:
@@ -31,13 +31,13 @@ func DataError(err error) bool {
 	if state := SQLState(err); state != "" {
 		return strings.HasPrefix(state, "22") || strings.HasPrefix(state, "23")
 	}
-	return mentions(sqliteError(err), "constraint failed", "datatype mismatch", "string or blob too big")
+	return mentions(SQLiteError(err), "constraint failed", "datatype mismatch", "string or blob too big")
 }
 
-// sqliteError returns the error inside err that a SQLite driver raised, or nil.
+// SQLiteError returns the error inside err that a SQLite driver raised, or nil.
 // Drivers share no method to know them by, but their packages' name: a handler's
 // own error that speaks of a full disk is none.
-func sqliteError(err error) error {
+func SQLiteError(err error) error {
 	if err == nil {
 		return nil
 	}
@@ -46,10 +46,10 @@ func sqliteError(err error) error {
 	}
 	switch e := err.(type) {
 	case interface{ Unwrap() error }:
-		return sqliteError(e.Unwrap())
+		return SQLiteError(e.Unwrap())
 	case interface{ Unwrap() []error }:
 		for _, inner := range e.Unwrap() {
-			if found := sqliteError(inner); found != nil {
+			if found := SQLiteError(inner); found != nil {
 				return found
 			}
 		}

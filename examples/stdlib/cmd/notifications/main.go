@@ -1,5 +1,5 @@
 // Command notifications runs the example notifications service on PostgreSQL
-// and RabbitMQ. Its settings come from the environment; see
+// or SQLite and on RabbitMQ. Its settings come from the environment; see
 // stdlib.NotificationsFromEnv. It exits with 0 after an interrupt, 1 when it
 // fails, and 2 when settings are wrong.
 package main

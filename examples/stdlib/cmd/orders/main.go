@@ -1,6 +1,7 @@
-// Command orders runs the example orders service on PostgreSQL and RabbitMQ.
-// Its settings come from the environment; see stdlib.OrdersFromEnv. It exits
-// with 0 after an interrupt, 1 when it fails, and 2 when settings are wrong.
+// Command orders runs the example orders service on PostgreSQL or SQLite and
+// on RabbitMQ. Its settings come from the environment; see
+// stdlib.OrdersFromEnv. It exits with 0 after an interrupt, 1 when it fails,
+// and 2 when settings are wrong.
 package main
 
 import (

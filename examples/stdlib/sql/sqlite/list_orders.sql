@@ -2,4 +2,4 @@
 SELECT id, event_id, customer_id, amount_cents, correlation_id, created_at
 FROM orders
 ORDER BY created_at DESC, id DESC
-LIMIT $1
+LIMIT ?1

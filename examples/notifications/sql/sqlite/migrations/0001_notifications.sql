@@ -2,7 +2,9 @@
 --
 -- No key on event or order is unique: only the inbox keeps a notification
 -- single, so that a broken inbox would show.
--- Times are text in UTC with six digits of a second, so that they sort as they are.
+--
+-- Ids are text in lower case. Times are UTC text with six digits of a second, which sorts as it should:
+-- 2006-01-02 15:04:05.000000.
 
 CREATE TABLE notifications (
   id             text      PRIMARY KEY,
@@ -15,7 +17,8 @@ CREATE TABLE notifications (
   created_at     timestamp NOT NULL DEFAULT (strftime('%Y-%m-%d %H:%M:%f000', 'now')),
 
   CONSTRAINT notifications_amount_cents CHECK (typeof(amount_cents) = 'integer'),
-  CONSTRAINT notifications_created_at CHECK (created_at GLOB '????-??-?? ??:??:??.??????')
+  CONSTRAINT notifications_created_at CHECK (datetime(substr(created_at, 1, 19)) IS substr(created_at, 1, 19)
+    AND substr(created_at, 20) GLOB '.[0-9][0-9][0-9][0-9][0-9][0-9]')
 ) WITHOUT ROWID;
 
 -- The notifications of one order, in the order they were made.

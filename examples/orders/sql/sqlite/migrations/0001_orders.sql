@@ -1,5 +1,7 @@
 -- The orders of the orders service.
--- Times are text in UTC with six digits of a second, so that they sort as they are.
+--
+-- Ids are text in lower case. Times are UTC text with six digits of a second, which sorts as it should:
+-- 2006-01-02 15:04:05.000000.
 
 CREATE TABLE orders (
   id             text      PRIMARY KEY,
@@ -13,7 +15,8 @@ CREATE TABLE orders (
 
   CONSTRAINT orders_customer_id CHECK (trim(customer_id) <> ''),
   CONSTRAINT orders_amount_cents CHECK (typeof(amount_cents) = 'integer' AND amount_cents BETWEEN 1 AND 100000000000),
-  CONSTRAINT orders_created_at CHECK (created_at GLOB '????-??-?? ??:??:??.??????')
+  CONSTRAINT orders_created_at CHECK (datetime(substr(created_at, 1, 19)) IS substr(created_at, 1, 19)
+    AND substr(created_at, 20) GLOB '.[0-9][0-9][0-9][0-9][0-9][0-9]')
 ) WITHOUT ROWID;
 
 -- The newest first.
