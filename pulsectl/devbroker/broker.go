@@ -45,7 +45,6 @@ type Broker struct {
 	queues    map[string]*queue
 	lastSeq   uint64 // of messages
 	lastQueue uint64 // id
-	lastName  uint64 // of names that the broker gave
 	// What a snapshot would take, about: messages, and definitions.
 	storedBytes, definedBytes int64
 	router                    router

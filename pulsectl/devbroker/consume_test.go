@@ -132,6 +132,7 @@ func TestRecoverRedelivers(t *testing.T) {
 		s.must(s.nextBody(deliveries, "0").Ack(false))
 		s.nextBody(deliveries, "1")
 		s.nextBody(deliveries, "2")
+		//lint:ignore SA1019 deprecated, and still a part of the protocol
 		s.must(s.ch.Recover(true))
 		for _, body := range []string{"1", "2"} {
 			d := s.nextBody(deliveries, body)

@@ -14,6 +14,7 @@ import (
 
 	"github.com/asimalizada/pulse-events/pulsectl/devbroker"
 	"github.com/asimalizada/pulse-events/pulsectl/devbroker/internal/journal"
+	"github.com/asimalizada/pulse-events/pulsectl/devbroker/internal/wire"
 )
 
 // start runs a broker on a data directory and returns a session with it.
@@ -159,26 +160,31 @@ func TestDeadLettersSurviveARestartOnce(t *testing.T) {
 	})
 }
 
-// TestAcknowledgedIsGoneAfterAnOrderlyStop closes the broker right behind the acknowledgements, some of which it has not
-// read by then.
+// TestAcknowledgedIsGoneAfterAnOrderlyStop closes the broker while acknowledgements are on their way to it.
 func TestAcknowledgedIsGoneAfterAnOrderlyStop(t *testing.T) {
 	dir := t.TempDir()
 	b, s := start(t, dir)
 	q := s.queue(nil)
 	s.must(s.ch.Confirm(false))
-	const messages = 2000
+	const messages = 20000
 	for _, d := range s.publishN(q, messages) {
 		await(t, "confirm", d.Done())
 	}
-	deliveries := s.consume(q, 0)
-	var all []amqp.Delivery
+	r := dialRaw(t, b)
+	r.open()
+	r.send(1, &wire.BasicConsume{Queue: q})
+	want[*wire.BasicConsumeOk](r)
+	var acks []byte
 	for range messages {
-		all = append(all, s.next(deliveries))
+		acks = wire.AppendMethod(acks, 1, &wire.BasicAck{DeliveryTag: want[*wire.BasicDeliver](r).DeliveryTag})
 	}
-	for _, d := range all {
-		s.must(d.Ack(false))
+	closing := make(chan error)
+	go func() { closing <- b.Close() }()
+	r.write(acks)
+	if code := r.ended(); code != amqp.ConnectionForced {
+		t.Errorf("ended with %d", code)
 	}
-	stop(t, b)
+	s.must(await(t, "the broker to close", closing))
 	_, s = start(t, dir)
 	if n := s.ready(q); n != 0 {
 		t.Fatalf("%d of %d came back", n, messages)

@@ -147,6 +147,7 @@ var refusals = []refusal{
 
 	{"stop the flow", func(s *session, _ string) error { return s.ch.Flow(false) }, 540, "NOT_IMPLEMENTED - active=false", true},
 	{"let it flow", func(s *session, _ string) error { return s.ch.Flow(true) }, 0, "", false},
+	//lint:ignore SA1019 deprecated, and still a part of the protocol
 	{"recover without requeueing", func(s *session, _ string) error { return s.ch.Recover(false) }, 540, "NOT_IMPLEMENTED - requeue=false", true},
 	{"prefetch by size", func(s *session, _ string) error { return s.ch.Qos(1, 100, false) }, 540, "NOT_IMPLEMENTED - prefetch_size!=0 (100)", true},
 	{"ack what was not delivered", func(s *session, _ string) error { return s.ch.Ack(5, false) }, 406, "PRECONDITION_FAILED - unknown delivery tag 5", false},

@@ -30,7 +30,6 @@ func (j *Journal) recover(replay func([]byte) error) error {
 	logs = slices.DeleteFunc(logs, func(g uint64) bool { return g < first })
 	slices.Sort(logs)
 	if len(logs) == 0 && len(snapshots) == 0 {
-		logs = []uint64{first}
 		if j.file, err = createLog(j.dir, first); err != nil {
 			return err
 		}
