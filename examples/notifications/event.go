@@ -38,10 +38,10 @@ type OrderCreated struct {
 func DecodeOrderCreated(msg inbox.Message) (OrderCreated, error) {
 	var e OrderCreated
 	if err := json.Unmarshal(msg.Payload, &e); err != nil {
-		return OrderCreated{}, inbox.DeadLetter(fmt.Errorf("decode %s: %w", OrderCreatedType, err))
+		return OrderCreated{}, inbox.DeadLetterFor(inbox.ReasonUndecodable, fmt.Errorf("decode %s: %w", OrderCreatedType, err))
 	}
 	if problems := e.problems(msg.ID); len(problems) > 0 {
-		return OrderCreated{}, inbox.DeadLetter(fmt.Errorf("decode %s: %w", OrderCreatedType, errors.New(strings.Join(problems, "; "))))
+		return OrderCreated{}, inbox.DeadLetterFor(inbox.ReasonContract, fmt.Errorf("decode %s: %w", OrderCreatedType, errors.New(strings.Join(problems, "; "))))
 	}
 	return e, nil
 }

@@ -73,6 +73,12 @@ func TestDecodeOrderCreatedRefusesWhatBreaksTheContract(t *testing.T) {
 	other := inbox.Message{ID: "0198c0de-0000-7c3e-9d02-5b1f0a6e4d21", Payload: vector(t)}
 	if _, err := notifications.DecodeOrderCreated(other); !inbox.IsDeadLetter(err) || !strings.Contains(err.Error(), "eventId") {
 		t.Errorf("body of another message: %v", err)
+	} else if reason, _ := inbox.DeadLetterReason(err); reason != inbox.ReasonContract {
+		t.Errorf("body of another message: reason %q, want %q", reason, inbox.ReasonContract)
+	}
+	_, err := notifications.DecodeOrderCreated(inbox.Message{ID: vectorID, Payload: []byte("not JSON")})
+	if reason, _ := inbox.DeadLetterReason(err); reason != inbox.ReasonUndecodable {
+		t.Errorf("no JSON: reason %q, want %q", reason, inbox.ReasonUndecodable)
 	}
 }
 
