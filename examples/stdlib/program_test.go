@@ -58,9 +58,8 @@ func TestPrograms(t *testing.T) {
 		"orders":        {"PULSE_OUTBOX_DB", "PULSE_ORDERS_ADDR"},
 		"notifications": {"PULSE_INBOX_DB", "PULSE_NOTIFICATIONS_ADDR"},
 	} {
-		t.Run(name, func(t *testing.T) {
-			path := build(t, name)
-
+		path := build(t, name)
+		onEachPlatform(t, func(t *testing.T, on platform) {
 			var stderr journal
 			err := runProgram(t, path, &stderr, "PULSE_AMQP_URL=http://app:hunter2@x/").Wait()
 			if got := exitCode(t, err); got != 2 {
@@ -73,7 +72,7 @@ func TestPrograms(t *testing.T) {
 			}
 
 			secret := filepath.Join(t.TempDir(), "db")
-			if err := os.WriteFile(secret, []byte(testenv.Postgres(t)+"\n"), 0o600); err != nil {
+			if err := os.WriteFile(secret, []byte(on.database(t)+"\n"), 0o600); err != nil {
 				t.Fatal(err)
 			}
 			addr := freeAddr(t)

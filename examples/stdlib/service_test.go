@@ -17,8 +17,8 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/asimalizada/pulse-events/examples/stdlib"
+	"github.com/asimalizada/pulse-events/internal/database"
 	"github.com/asimalizada/pulse-events/internal/logging"
-	"github.com/asimalizada/pulse-events/internal/postgres"
 	"github.com/asimalizada/pulse-events/internal/testenv"
 )
 
@@ -71,7 +71,7 @@ records:
 }
 
 // settings of a service on a database of its own, without a broker.
-func settings(t *testing.T) (stdlib.Settings, *journal) {
+func settings(t *testing.T, on platform) (stdlib.Settings, *journal) {
 	t.Helper()
 	logs := new(journal)
 	t.Cleanup(func() {
@@ -80,7 +80,7 @@ func settings(t *testing.T) (stdlib.Settings, *journal) {
 		}
 	})
 	return stdlib.Settings{
-		DatabaseURL:  testenv.Postgres(t),
+		DatabaseURL:  on.database(t),
 		AMQPURL:      nobody,
 		AutoMigrate:  true,
 		StartTimeout: patience,
@@ -166,7 +166,7 @@ func decode[T any](t *testing.T, text []byte) (v T) {
 
 func open(t *testing.T, url string) *sqlx.DB {
 	t.Helper()
-	db, err := postgres.Open(postgres.Config{URL: url, MaxConns: 2})
+	db, _, err := database.Open(url, "test")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -44,7 +44,7 @@ func TestFromEnv(t *testing.T) {
 		t.Errorf("logs %s", &logs)
 	}
 	notifications, err := stdlib.NotificationsFromEnv(environment(map[string]string{
-		"PULSE_INBOX_DB":     "postgres://db/notifications",
+		"PULSE_INBOX_DB":     "sqlite:/var/lib/notifications.db",
 		"PULSE_AMQP_URL":     "amqp://broker/",
 		"PULSE_AUTO_MIGRATE": "false",
 	}), &logs)

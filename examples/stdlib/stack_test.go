@@ -17,7 +17,7 @@ import (
 	"github.com/asimalizada/pulse-events/outbox/rabbitmq"
 )
 
-// stack is both services on PostgreSQL and RabbitMQ.
+// stack is both services on one platform.
 type stack struct {
 	orders, notifications     string // URLs
 	ordersDB, notificationsDB *sqlx.DB
@@ -29,19 +29,19 @@ type stack struct {
 
 // startStack starts the consumer first, so that the queue exists before
 // anything is published.
-func startStack(t *testing.T) *stack {
+func startStack(t *testing.T, on platform) *stack {
 	t.Helper()
 	s := &stack{
-		amqpURL:  testenv.RabbitMQ(t),
+		amqpURL:  on.broker(t),
 		exchange: testenv.UniqueName(t, "pulse.events"),
 		queue:    testenv.UniqueName(t, "order.created"),
 	}
-	s.cfg.Settings, s.notificationsLogs = settings(t)
+	s.cfg.Settings, s.notificationsLogs = settings(t, on)
 	s.cfg.AMQPURL, s.cfg.Exchange, s.cfg.Queue = s.amqpURL, s.exchange, s.queue
 	s.startNotifications(t)
 
 	var cfg stdlib.OrdersConfig
-	cfg.Settings, s.logs = settings(t)
+	cfg.Settings, s.logs = settings(t, on)
 	cfg.AMQPURL, cfg.Exchange = s.amqpURL, s.exchange
 	service, err := stdlib.NewOrders(cfg)
 	if err != nil {
