@@ -4,13 +4,16 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
 
+	"github.com/creack/pty"
 	_ "github.com/jackc/pgx/v5/stdlib"
 	"github.com/jmoiron/sqlx"
 	"github.com/rogpeppe/go-internal/testscript"
@@ -97,7 +100,7 @@ func run(t *testing.T, dir string, setup func(*testscript.Env) error) {
 			return setup(env)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"code": code, "field": field, "let": let, "sql": sqlCommand,
+			"code": code, "field": field, "let": let, "let-lines": letLines, "sql": sqlCommand, "tty": tty,
 		},
 	})
 }
@@ -122,6 +125,30 @@ func code(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
+// tty FILE command...: the command runs on a terminal where FILE is typed; what
+// the terminal shows goes into the file screen. With ! the command has to fail.
+func tty(ts *testscript.TestScript, neg bool, args []string) {
+	if len(args) < 2 {
+		ts.Fatalf("usage: [!] tty FILE command [argument...]")
+	}
+	cmd := exec.Command(args[1], args[2:]...)
+	cmd.Dir, cmd.Env = ts.Getenv("WORK"), nil
+	for _, name := range []string{"PATH", "HOME", "PULSE_STATE_DIR", "TERM", "NO_COLOR"} {
+		cmd.Env = append(cmd.Env, name+"="+ts.Getenv(name))
+	}
+	terminal, err := pty.StartWithSize(cmd, &pty.Winsize{Rows: 40, Cols: 160})
+	ts.Check(err)
+	defer terminal.Close()
+	_, err = terminal.WriteString(ts.ReadFile(args[0]))
+	ts.Check(err)
+	screen, _ := io.ReadAll(terminal) // ends with an error when the command has ended
+	err = cmd.Wait()
+	ts.Check(os.WriteFile(ts.MkAbs("screen"), screen, 0o600))
+	if (err != nil) != neg {
+		ts.Fatalf("command ended with %v; the terminal shows\n%s", err, screen)
+	}
+}
+
 // field PATH VALUE: the JSON on stdout has that value at the path, such as
 // items.0.status; with ! it has not.
 func field(ts *testscript.TestScript, neg bool, args []string) {
@@ -140,6 +167,17 @@ func let(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("usage: let NAME PATH")
 	}
 	ts.Setenv(args[0], lookUp(ts, args[1]))
+}
+
+// let-lines NAME...: the lines of stdout go into environment variables.
+func letLines(ts *testscript.TestScript, neg bool, args []string) {
+	lines := strings.Fields(ts.ReadFile("stdout"))
+	if neg || len(lines) != len(args) {
+		ts.Fatalf("let-lines: %d names for %d lines", len(args), len(lines))
+	}
+	for i, name := range args {
+		ts.Setenv(name, lines[i])
+	}
 }
 
 func lookUp(ts *testscript.TestScript, path string) string {
