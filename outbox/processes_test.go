@@ -151,7 +151,7 @@ func TestProcessesShareTheOutbox(t *testing.T) {
 		}
 		eventually(t, "both relays to have their share", func() bool {
 			found, err := ob.Relays(t.Context())
-			return err == nil && len(found) == relays && len(found[0].Buckets) == len(found[1].Buckets)
+			return err == nil && len(found) == relays && len(found[0].Buckets) == buckets/2 && len(found[1].Buckets) == buckets/2
 		})
 		for range producers {
 			producing.Go(func() { child(t, childEnqueues, url) })
