@@ -33,6 +33,7 @@ func stop(t *testing.T, b *devbroker.Broker) {
 
 // aroundARestart runs before, restarts the broker in each way there is, and runs after.
 func aroundARestart(t *testing.T, before, after func(s *session)) {
+	t.Parallel()
 	t.Run("closed and started", func(t *testing.T) {
 		dir := t.TempDir()
 		b, s := start(t, dir)

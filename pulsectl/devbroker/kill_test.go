@@ -68,6 +68,7 @@ func (c *child) kill() {
 // large that the journal is compacted meanwhile. What was confirmed and not acknowledged must be there in the end, in
 // order.
 func TestKilledDuringABurst(t *testing.T) {
+	t.Parallel()
 	for _, kind := range []string{"classic", "quorum"} {
 		t.Run(kind, func(t *testing.T) {
 			dir := t.TempDir()

@@ -35,6 +35,7 @@ func realURL() string { return os.Getenv(realBroker) }
 
 // onBrokers runs a test against the dev broker and, if there is one, against RabbitMQ: both must pass.
 func onBrokers(t *testing.T, test func(s *session)) {
+	t.Parallel()
 	t.Run("devbroker", func(t *testing.T) {
 		t.Parallel()
 		test(newSession(t, devbroker.NewTest(t).URL()))

@@ -25,12 +25,6 @@ const (
 // Name returns a method's name as the standard writes it, such as "queue.declare", or "" for one it does not know.
 func Name(id uint32) string { return methods[id].name }
 
-// IsContent tells whether header and body frames follow the method.
-func IsContent(m Method) bool {
-	_, publish := m.(*BasicPublish)
-	return publish
-}
-
 // ErrUnknownMethod is the error of [ParseMethod] for a method that the standard does not have.
 type ErrUnknownMethod struct{ ID uint32 }
 

@@ -9,6 +9,20 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 )
 
+func TestCapabilities(t *testing.T) {
+	onBrokers(t, func(s *session) {
+		announced, _ := s.conn.Properties["capabilities"].(amqp.Table)
+		for _, capability := range []string{
+			"publisher_confirms", "exchange_exchange_bindings", "basic.nack", "consumer_cancel_notify", "connection.blocked",
+			"consumer_priorities", "authentication_failure_close", "per_consumer_qos",
+		} {
+			if announced[capability] != true {
+				s.Errorf("%s is not announced in %v", capability, announced)
+			}
+		}
+	})
+}
+
 func TestHeartbeatsKeepAnIdleConnection(t *testing.T) {
 	onBrokers(t, func(s *session) {
 		conn := s.dial(amqp.Config{Heartbeat: time.Second})
