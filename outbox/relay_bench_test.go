@@ -27,26 +27,29 @@ func BenchmarkRelay(b *testing.B) {
 	for _, lanes := range []int{1, 2, 4, 8} {
 		for _, size := range []int{200, 500, 1000} {
 			b.Run(fmt.Sprintf("lanes=%d/batch=%d", lanes, size), func(b *testing.B) {
-				benchmarkDrain(b, RelayConfig{Lanes: lanes, BatchSize: size}, 0)
+				benchmarkDrain(b, postgres, RelayConfig{Lanes: lanes, BatchSize: size}, 0)
 			})
 		}
 	}
 	for _, keys := range []int{1, 10, 1000} {
-		b.Run(fmt.Sprintf("keys=%d", keys), func(b *testing.B) { benchmarkDrain(b, RelayConfig{}, keys) })
+		b.Run(fmt.Sprintf("keys=%d", keys), func(b *testing.B) { benchmarkDrain(b, postgres, RelayConfig{}, keys) })
 	}
 	// Somebody's report keeps every row that is published in the index, as dead.
 	b.Run("old snapshot", func(b *testing.B) {
-		benchmarkDrain(b, RelayConfig{}, 0, func(db *sqlx.DB) {
+		benchmarkDrain(b, postgres, RelayConfig{}, 0, func(db *sqlx.DB) {
 			tx := db.MustBeginTx(b.Context(), &sql.TxOptions{Isolation: sql.LevelRepeatableRead})
 			tx.MustExec(`SELECT count(*) FROM outbox_messages`)
 			b.Cleanup(func() { tx.Rollback() })
 		})
 	})
-	b.Run("delete", func(b *testing.B) { benchmarkDrain(b, RelayConfig{Retention: DeleteOnPublish}, 0) })
+	b.Run("delete", func(b *testing.B) { benchmarkDrain(b, postgres, RelayConfig{Retention: DeleteOnPublish}, 0) })
+	for _, lanes := range []int{1, 4} {
+		b.Run(fmt.Sprintf("sqlite/lanes=%d", lanes), func(b *testing.B) { benchmarkDrain(b, file, RelayConfig{Lanes: lanes}, 1000) })
+	}
 }
 
-func benchmarkDrain(b *testing.B, cfg RelayConfig, keys int, prepare ...func(*sqlx.DB)) {
-	ob, db := postgres.newOutbox(b)
+func benchmarkDrain(b *testing.B, d database, cfg RelayConfig, keys int, prepare ...func(*sqlx.DB)) {
+	ob, db := d.newOutbox(b)
 	db.SetMaxIdleConns(16)
 	backlog(b, db, b.N, keys)
 	for _, do := range prepare {

@@ -261,8 +261,9 @@ func TestShutdownSaysWhatIsLeft(t *testing.T) {
 // A publisher that ignores its context: Run leaves it behind, says so, and
 // lets the leases of that lane run out rather than give them to another.
 func TestShutdownLeavesAStuckPublisher(t *testing.T) {
+	t.Parallel() // it waits
 	eachDatabase(t, func(t *testing.T, d database) {
-		t.Parallel() // it waits
+		t.Parallel()
 		ob, db := d.newOutbox(t)
 		enqueue(t, ob, NewMessage("m", nil))
 		entered, release := make(chan struct{}), make(chan struct{})
