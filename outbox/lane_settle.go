@@ -81,25 +81,23 @@ func (l *lane) writeBack(work context.Context, last bool, leases []lease, sent [
 		defer cancel()
 		work = ctx
 	}
+	publish := "lane_publish"
+	if l.relay.cfg.Retention == DeleteOnPublish {
+		publish = "lane_delete"
+	}
+	var done, marked []int64
 	err = l.relay.change(work, func(ctx context.Context, tx *sqlx.Tx) error {
-		stored = stored[:0]
-		if l.relay.cfg.Retention == DeleteOnPublish {
-			if err := tx.SelectContext(ctx, &stored, l.relay.sql("lane_delete"), jsonText(leases), jsonText(sent)); err != nil {
+		if len(sent) > 0 {
+			if err := tx.SelectContext(ctx, &done, l.relay.sql(publish), jsonText(leases), jsonText(sent)); err != nil {
 				return err
 			}
-			sent = nil
 		}
-		if len(sent)+len(failures) == 0 {
-			return nil
+		if len(failures) > 0 {
+			return tx.SelectContext(ctx, &marked, l.relay.sql("lane_fail"), jsonText(leases), jsonText(failures))
 		}
-		var settled []int64
-		if err := tx.SelectContext(ctx, &settled, l.relay.sql("lane_settle"), jsonText(leases), jsonText(sent), jsonText(failures)); err != nil {
-			return err
-		}
-		stored = append(stored, settled...)
 		return nil
 	})
-	return stored, err
+	return append(done, marked...), err
 }
 
 // failure turns a refusal into what is stored of it.

@@ -1,5 +1,5 @@
--- Deletes published messages, where lane_settle would keep them, and returns
--- their seqs. Fence and plan are those of lane_settle.
+-- Deletes what the broker has taken, where lane_publish would keep it, and
+-- returns the seqs. Fence and plan are those of lane_publish.
 WITH held AS MATERIALIZED (
   SELECT l.bucket
   FROM outbox_leases AS l

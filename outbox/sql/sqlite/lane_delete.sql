@@ -1,6 +1,5 @@
--- Deletes published messages, where lane_settle would keep them, and returns
--- their seqs. Fence and plan are those of lane_settle; +status keeps the planner
--- from the index of states.
+-- Deletes what the broker has taken, where lane_publish would keep it, and
+-- returns the seqs. Fence and plan are those of lane_publish.
 DELETE FROM outbox_messages
 WHERE seq IN (SELECT value FROM json_each(?2))
   AND +status = 'pending'

@@ -1,5 +1,5 @@
--- Writes the verdicts of a batch back and returns the seqs for which it did;
--- it refuses the others.
+-- Marks what the broker has taken as published, and returns the seqs it did so
+-- for; it refuses the others.
 --
 -- The fence: the lease rows are locked before any message is touched, and in
 -- one order. Whoever takes a bucket over waits for that lock, or has had it
@@ -19,20 +19,8 @@ WITH held AS MATERIALIZED (
 ),
 open AS MATERIALIZED (
   SELECT array_agg(bucket) AS buckets, 'pending' AS status FROM held
-),
-sent AS (
-  UPDATE outbox_messages AS m SET status = 'published', published_at = clock_timestamp()
-  WHERE m.seq = ANY (ARRAY(SELECT jsonb_array_elements_text(?::text::jsonb)::bigint))
-    AND m.bucket = ANY ((SELECT buckets FROM open)::smallint[]) AND m.status = (SELECT status FROM open)
-  RETURNING m.seq
-),
-failed AS (
-  UPDATE outbox_messages AS m
-  SET status = f.status, attempts = m.attempts + 1, last_error = f.error,
-      available_at = clock_timestamp() + f.delay * interval '1 microsecond'
-  FROM jsonb_to_recordset(?::text::jsonb) AS f(seq bigint, status text, delay bigint, error text)
-  WHERE m.seq = f.seq
-    AND m.bucket = ANY ((SELECT buckets FROM open)::smallint[]) AND m.status = (SELECT status FROM open)
-  RETURNING m.seq
 )
-SELECT seq FROM sent UNION ALL SELECT seq FROM failed
+UPDATE outbox_messages AS m SET status = 'published', published_at = clock_timestamp()
+WHERE m.seq = ANY (ARRAY(SELECT jsonb_array_elements_text(?::text::jsonb)::bigint))
+  AND m.bucket = ANY ((SELECT buckets FROM open)::smallint[]) AND m.status = (SELECT status FROM open)
+RETURNING m.seq
