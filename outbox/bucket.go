@@ -13,7 +13,8 @@ const buckets = 64
 // bucketOf returns the bucket of a message: the first byte of the MD5 of its
 // key, or of its id's text where there is no key, modulo the number of buckets.
 // PostgreSQL computes the same in a generated column, so that producers in plain
-// SQL need not know it; testdata/buckets.json holds the two together.
+// SQL need not know it; testdata/buckets.json holds the two together. SQLite
+// cannot.
 func bucketOf(key string, id uuid.UUID) int {
 	if key == "" {
 		key = id.String()

@@ -14,7 +14,8 @@
 //	err = relay.Run(ctx)                                  // until ctx ends
 //
 // [Outbox.Migrate] makes the tables. outbox/rabbitmq has a publisher, package
-// inbox the other side, and outboxtest helps to test services.
+// inbox the other side, and outboxtest helps to test services. The database is
+// PostgreSQL or SQLite; outbox/sqlite opens the latter as it has to be.
 //
 // # Words
 //
@@ -65,5 +66,7 @@
 // A program in any language may insert into outbox_messages: topic, type and
 // payload are enough, and the columns' checks hold it to the same bounds as
 // Enqueue but for headers and payload. What cannot be sent for those is dead at
-// once.
+// once. On SQLite, which has no MD5, the column bucket has to be given as well:
+// the first byte of the MD5 of the key, modulo 64; without a key any of 0 to 63.
+// Times there are text such as 2006-01-02 15:04:05.000000, in UTC.
 package outbox
