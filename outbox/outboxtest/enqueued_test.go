@@ -2,6 +2,7 @@ package outboxtest_test
 
 import (
 	"fmt"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"testing"
@@ -12,6 +13,7 @@ import (
 	"github.com/asimalizada/pulse-events/internal/testenv"
 	"github.com/asimalizada/pulse-events/outbox"
 	"github.com/asimalizada/pulse-events/outbox/outboxtest"
+	"github.com/asimalizada/pulse-events/outbox/sqlite"
 )
 
 func TestMain(m *testing.M) { testenv.Main(m) }
@@ -41,10 +43,17 @@ func failureOf(t *testing.T, check func(t testing.TB)) string {
 }
 
 func TestRequireEnqueued(t *testing.T) {
-	db, err := sqlx.Open("pgx", testenv.Postgres(t))
-	if err != nil {
-		t.Fatal(err)
-	}
+	t.Run("postgres", func(t *testing.T) { requireEnqueued(t, sqlx.MustOpen("pgx", testenv.Postgres(t))) })
+	t.Run("sqlite", func(t *testing.T) {
+		db, err := sqlite.Open(filepath.Join(t.TempDir(), "outbox.db"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		requireEnqueued(t, db)
+	})
+}
+
+func requireEnqueued(t *testing.T, db *sqlx.DB) {
 	defer db.Close()
 	ob, err := outbox.New(db)
 	if err != nil {
