@@ -148,8 +148,11 @@ func TestRefusedSettlements(t *testing.T) {
 		q.WaitFor(t, "the others to be settled", func() bool { return len(q.Acked()) >= 17 })
 		q.WaitUntilEmpty(t)
 		wantOnce(t, db, msgs)
-		eventually(t, "the consumer to be well", func() bool { return c.Health().State == inbox.Running })
-		if h := c.Health(); !errors.Is(h.LastError, unroutable) || h.Applied != 20 {
+		eventually(t, "the consumer to be well, and all to be counted", func() bool {
+			h := c.Health()
+			return h.State == inbox.Running && h.Applied == 20
+		})
+		if h := c.Health(); !errors.Is(h.LastError, unroutable) {
 			t.Errorf("health %+v", h)
 		}
 	})
@@ -172,9 +175,10 @@ func TestLostBeforeTheAck(t *testing.T) {
 		c := consume(t, in, flaky, record, inbox.ConsumerConfig{Workers: 2, BatchSize: 10})
 		q.WaitUntilEmpty(t)
 		wantOnce(t, db, msgs)
-		if h := c.Health(); h.Stale == 0 || h.Duplicates == 0 {
-			t.Errorf("health %+v, want stale settlements and the duplicates that followed", h)
-		}
+		eventually(t, "stale settlements, and the duplicates that followed, to be counted", func() bool {
+			h := c.Health()
+			return h.Stale > 0 && h.Duplicates > 0
+		})
 		inboxtest.RequireCount(t, db, 0, `SELECT count(*) FROM inbox_attempts`)
 	})
 }
