@@ -4,6 +4,7 @@ package command
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"log/slog"
 	"os"
@@ -225,8 +226,12 @@ func (e *Env) Publisher(ctx context.Context) (*outboxrabbit.Publisher, error) {
 	if err != nil {
 		return nil, err
 	}
+	secure, err := e.amqpTLS()
+	if err != nil {
+		return nil, err
+	}
 	p, err := outboxrabbit.NewPublisher(outboxrabbit.PublisherConfig{
-		URL: url, Producer: "pulsectl", Logger: slog.New(slog.DiscardHandler), // its errors come back as verdicts
+		URL: url, TLS: secure, Producer: "pulsectl", Logger: slog.New(slog.DiscardHandler), // its errors come back as verdicts
 	})
 	if err != nil {
 		return nil, fail.Usagef("", "--amqp-url: %v", err)
@@ -241,8 +246,22 @@ func (e *Env) queues() (queues, error) {
 	if err != nil {
 		return queues{}, err
 	}
-	if err := (rabbit.Config{URL: url}).Validate(); err != nil {
+	secure, err := e.amqpTLS()
+	if err != nil {
+		return queues{}, err
+	}
+	if err := (rabbit.Config{URL: url, TLS: secure}).Validate(); err != nil {
 		return queues{}, fail.Usagef("", "--amqp-url: %v", err)
 	}
-	return queues{inboxrabbit.SourceConfig{URL: url, Queue: e.flags.queue}}, nil
+	return queues{inboxrabbit.SourceConfig{URL: url, TLS: secure, Queue: e.flags.queue}}, nil
+}
+
+// amqpTLS is what amqps:// needs beside the URL: an authority of one's own, a
+// client's certificate. Nil: the system's authorities.
+func (e *Env) amqpTLS() (*tls.Config, error) {
+	secure, err := rabbit.TLSFromFiles(e.getenv("PULSE_AMQP_CA_FILE"), e.getenv("PULSE_AMQP_CERT_FILE"), e.getenv("PULSE_AMQP_KEY_FILE"), "")
+	if err != nil {
+		return nil, fail.Usagef("", "PULSE_AMQP_CA_FILE, PULSE_AMQP_CERT_FILE, PULSE_AMQP_KEY_FILE: %v", err)
+	}
+	return secure, nil
 }

@@ -122,6 +122,9 @@ func (e *Env) stackConfig(o upOptions) (stack.Config, error) {
 		}
 	case stack.External:
 		cfg.OutboxDB, cfg.InboxDB, cfg.AMQPURL = read(e.outboxURL()), read(e.inboxURL()), read(e.amqpURL())
+		if cfg.AMQPTLS, err = e.amqpTLS(); err != nil {
+			errs = append(errs, err)
+		}
 		cfg.BrokerStopCmd = read(e.setting(o.stopCmd, "PULSE_BROKER_STOP_CMD", nil))
 		cfg.BrokerStartCmd = read(e.setting(o.startCmd, "PULSE_BROKER_START_CMD", nil))
 		if o.ephemeral || o.dataDir != "" {

@@ -3,6 +3,7 @@ package stack
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
 	"errors"
 	"log/slog"
 	"net"
@@ -25,6 +26,7 @@ type Config struct {
 	// External: where databases and broker are, and how to stop and start the
 	// broker.
 	OutboxDB, InboxDB, AMQPURL    string
+	AMQPTLS                       *tls.Config // nil: the system's authorities
 	BrokerStopCmd, BrokerStartCmd string
 	// Embedded: the folder of its files, and where its broker listens.
 	DataDir, BrokerAddr string
@@ -72,13 +74,13 @@ func Run(ctx context.Context, cfg Config, ready func(State)) (err error) {
 // serve runs the services on what state names.
 func serve(ctx context.Context, cfg Config, state State, claimed *Claimed, ordersListener, notificationsListener net.Listener, ready func(State)) error {
 	orders, err := stdlib.NewOrders(stdlib.OrdersConfig{Settings: stdlib.Settings{
-		DatabaseURL: state.OutboxDB, AMQPURL: state.AMQPURL, AutoMigrate: true, Logger: cfg.Logger,
+		DatabaseURL: state.OutboxDB, AMQPURL: state.AMQPURL, AMQPTLS: cfg.AMQPTLS, AutoMigrate: true, Logger: cfg.Logger,
 	}})
 	if err != nil {
 		return err
 	}
 	notifications, err := stdlib.NewNotifications(stdlib.NotificationsConfig{Settings: stdlib.Settings{
-		DatabaseURL: state.InboxDB, AMQPURL: state.AMQPURL, AutoMigrate: true, Logger: cfg.Logger,
+		DatabaseURL: state.InboxDB, AMQPURL: state.AMQPURL, AMQPTLS: cfg.AMQPTLS, AutoMigrate: true, Logger: cfg.Logger,
 	}})
 	if err != nil {
 		return errors.Join(err, orders.Close())
