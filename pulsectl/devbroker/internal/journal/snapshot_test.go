@@ -54,7 +54,10 @@ func TestSnapshotReplacesWhatCameBefore(t *testing.T) {
 	j, _ := open(t, dir)
 	appendAll(j, numbered(0, 1000))
 	s := begin(t, j)
-	appendAll(j, numbered(1000, 1002)) // while the snapshot is written
+	// While the snapshot is written. What is not on disk has no size yet.
+	if err := j.Sync(appendAll(j, numbered(1000, 1002))); err != nil {
+		t.Fatal(err)
+	}
 	fill(t, s, "sum of 0 to 999")
 	before := j.Size()
 	commit(t, s)
