@@ -2,6 +2,7 @@ package inbox
 
 import (
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -13,7 +14,7 @@ import (
 )
 
 // fillForPlans makes a table of some size. The rows are a second apart.
-func fillForPlans(t *testing.T, url string) (*Inbox, *sqlx.DB) {
+func fillForPlans(t *testing.T, url string, rows int) (*Inbox, *sqlx.DB) {
 	t.Helper()
 	db, d, err := database.Open(url, "plans")
 	if err != nil {
@@ -33,7 +34,7 @@ func fillForPlans(t *testing.T, url string) (*Inbox, *sqlx.DB) {
 		SQLite:     `strftime('%Y-%m-%d %H:%M:%f000', 'now', format('-%d seconds', n))`,
 	}[d]
 	mustRun(t, db, `INSERT INTO processed_events (consumer, event_id, payload_hash, processed_at)
-		WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < 100000)
+		WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < `+strconv.Itoa(rows)+`)
 		SELECT 'notifications', 'event-' || CAST(n AS text), $1, `+earlier+` FROM numbers`, make([]byte, 32))
 	mustRun(t, db, `ANALYZE processed_events`)
 	return in, db
@@ -49,7 +50,7 @@ func mustRun(t *testing.T, db *sqlx.DB, statement string, args ...any) {
 // TestPlans keeps the hot queries on their indexes, with the plan that a
 // prepared statement settles on.
 func TestPlans(t *testing.T) {
-	in, db := fillForPlans(t, testenv.Postgres(t))
+	in, db := fillForPlans(t, testenv.Postgres(t), 100_000)
 	mustRun(t, db, `SET plan_cache_mode = force_generic_plan`)
 	for _, c := range []struct{ query, types, args, index string }{
 		{"hashes", "text, text", `'notifications', '["a","b"]'`, "Index Scan using processed_events_pkey"},
@@ -78,7 +79,7 @@ func TestPlans(t *testing.T) {
 }
 
 func TestPlansOnSQLite(t *testing.T) {
-	in, db := fillForPlans(t, sqlite.URL(filepath.Join(t.TempDir(), "inbox.db")))
+	in, db := fillForPlans(t, sqlite.URL(filepath.Join(t.TempDir(), "inbox.db")), 5000)
 	const byKey, byTime = "USING PRIMARY KEY (consumer=? AND event_id=?)", "processed_events_processed_at (consumer=? AND processed_at"
 	for _, c := range []struct {
 		query string
