@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"github.com/asimalizada/pulse-events/inbox"
+	"github.com/asimalizada/pulse-events/internal/database"
+	"github.com/asimalizada/pulse-events/internal/rabbit"
 	"github.com/asimalizada/pulse-events/internal/sqldb"
 	"github.com/asimalizada/pulse-events/outbox"
 )
@@ -108,14 +110,11 @@ func classify(err error) (Kind, string) {
 // unreachable: no connection, or one that was refused: wrong credentials,
 // unknown database, too many clients, a server that is starting or stopping.
 func unreachable(err error) bool {
-	if _, ok := errors.AsType[net.Error](err); ok {
+	if _, ok := errors.AsType[*net.OpError](err); ok || database.Unreachable(err) || errors.Is(err, rabbit.ErrAccess) {
 		return true
 	}
 	state := sqldb.SQLState(err)
-	if strings.HasPrefix(state, "08") || strings.HasPrefix(state, "28") || strings.HasPrefix(state, "57P") || state == "3D000" || state == "53300" {
-		return true
-	}
-	return strings.Contains(err.Error(), "failed to connect")
+	return strings.HasPrefix(state, "28") || state == "3D000"
 }
 
 // KindOf is the kind whose exit code this is; General for any other.

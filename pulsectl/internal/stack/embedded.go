@@ -18,6 +18,10 @@ import (
 // brokerStop is how long the broker's clients get to say goodbye.
 const brokerStop = 5 * time.Second
 
+// embeddedLeaseTTL is how long the messages of a process that was killed wait
+// for the next one.
+const embeddedLeaseTTL = 3 * time.Second
+
 // embed starts a broker over files in cfg.DataDir, with an endpoint to break
 // it by, completes state, and runs services in front of it. The broker ends
 // after the services, so that they can settle what is in flight.

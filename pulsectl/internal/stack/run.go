@@ -15,6 +15,7 @@ import (
 
 	"github.com/asimalizada/pulse-events/examples/stdlib"
 	"github.com/asimalizada/pulse-events/internal/rabbit"
+	"github.com/asimalizada/pulse-events/outbox"
 )
 
 // Config says what to run a stack on. An embedded one brings databases and
@@ -73,7 +74,12 @@ func Run(ctx context.Context, cfg Config, ready func(State)) (err error) {
 
 // serve runs the services on what state names.
 func serve(ctx context.Context, cfg Config, state State, claimed *Claimed, ordersListener, notificationsListener net.Listener, ready func(State)) error {
-	orders, err := stdlib.NewOrders(stdlib.OrdersConfig{Settings: stdlib.Settings{
+	var relay outbox.RelayConfig
+	if cfg.Kind == Embedded {
+		// The only relay there is: after a kill -9 nobody else can take over sooner.
+		relay.LeaseTTL = embeddedLeaseTTL
+	}
+	orders, err := stdlib.NewOrders(stdlib.OrdersConfig{Relay: relay, Settings: stdlib.Settings{
 		DatabaseURL: state.OutboxDB, AMQPURL: state.AMQPURL, AMQPTLS: cfg.AMQPTLS, AutoMigrate: true, Logger: cfg.Logger,
 	}})
 	if err != nil {

@@ -45,11 +45,11 @@ CREATE TABLE outbox_messages (
   -- A dead row holds back its key, and that is told by its attempts.
   CONSTRAINT outbox_messages_dead CHECK (status <> 'dead' OR attempts > 0),
   -- What is no time, or one in another form, would neither compare nor be read.
-  CONSTRAINT outbox_messages_occurred_at CHECK (datetime(substr(occurred_at, 1, 19)) = substr(occurred_at, 1, 19)
+  CONSTRAINT outbox_messages_occurred_at CHECK (datetime(substr(occurred_at, 1, 19)) IS substr(occurred_at, 1, 19)
     AND substr(occurred_at, 20) GLOB '.[0-9][0-9][0-9][0-9][0-9][0-9]'),
-  CONSTRAINT outbox_messages_created_at CHECK (datetime(substr(created_at, 1, 19)) = substr(created_at, 1, 19)
+  CONSTRAINT outbox_messages_created_at CHECK (datetime(substr(created_at, 1, 19)) IS substr(created_at, 1, 19)
     AND substr(created_at, 20) GLOB '.[0-9][0-9][0-9][0-9][0-9][0-9]'),
-  CONSTRAINT outbox_messages_available_at CHECK (datetime(substr(available_at, 1, 19)) = substr(available_at, 1, 19)
+  CONSTRAINT outbox_messages_available_at CHECK (datetime(substr(available_at, 1, 19)) IS substr(available_at, 1, 19)
     AND substr(available_at, 20) GLOB '.[0-9][0-9][0-9][0-9][0-9][0-9]'),
   -- What AMQP holds in a short string.
   CONSTRAINT outbox_messages_topic CHECK (octet_length(topic) BETWEEN 1 AND 255),
