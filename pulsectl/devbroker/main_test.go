@@ -11,11 +11,9 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 	"go.uber.org/goleak"
 
+	"github.com/asimalizada/pulse-events/internal/testenv"
 	"github.com/asimalizada/pulse-events/pulsectl/devbroker"
 )
-
-// realBroker names the environment variable with the URL of a RabbitMQ that the conformance tests run against as well.
-const realBroker = "PULSE_TEST_AMQP_URL"
 
 // patience is how long a test waits for what must happen; quietly, how long for what must not.
 const (
@@ -24,6 +22,7 @@ const (
 )
 
 func TestMain(m *testing.M) {
+	testenv.Init()
 	if dir := os.Getenv(childDataDir); dir != "" {
 		runChild(dir)
 		return
@@ -31,9 +30,7 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-func realURL() string { return os.Getenv(realBroker) }
-
-// onBrokers runs a test against the dev broker and, if there is one, against RabbitMQ: both must pass.
+// onBrokers runs a test against the dev broker and against RabbitMQ: both must pass.
 func onBrokers(t *testing.T, test func(s *session)) {
 	t.Parallel()
 	t.Run("devbroker", func(t *testing.T) {
@@ -41,12 +38,8 @@ func onBrokers(t *testing.T, test func(s *session)) {
 		test(newSession(t, devbroker.NewTest(t).URL()))
 	})
 	t.Run("RabbitMQ", func(t *testing.T) {
-		url := realURL()
-		if url == "" {
-			t.Skipf("no RabbitMQ: %s is not set", realBroker)
-		}
 		t.Parallel()
-		test(newSession(t, url))
+		test(connect(t, testenv.RabbitMQ(t), true))
 	})
 }
 
@@ -54,20 +47,23 @@ func onBrokers(t *testing.T, test func(s *session)) {
 type session struct {
 	*testing.T
 	url  string
+	real bool // RabbitMQ
 	conn *amqp.Connection
 	ch   *amqp.Channel
 }
 
-func newSession(t *testing.T, url string) *session {
+func newSession(t *testing.T, url string) *session { return connect(t, url, false) }
+
+func connect(t *testing.T, url string, real bool) *session {
 	t.Helper()
-	s := &session{T: t, url: url}
+	s := &session{T: t, url: url, real: real}
 	s.conn = s.dial(amqp.Config{})
 	s.ch = s.channel()
 	return s
 }
 
 // other returns a session of its own with the same broker.
-func (s *session) other() *session { return newSession(s.T, s.url) }
+func (s *session) other() *session { return connect(s.T, s.url, s.real) }
 
 func (s *session) must(err error) {
 	s.Helper()
@@ -124,7 +120,7 @@ func (s *session) exchange(kind string, args amqp.Table) string {
 
 // afterwards tidies up on a RabbitMQ that outlives the test.
 func (s *session) afterwards(tidy func(*amqp.Channel)) {
-	if s.url != realURL() {
+	if !s.real {
 		return
 	}
 	s.Cleanup(func() {
