@@ -75,7 +75,9 @@ func (in *Inbox) transact(ctx context.Context, msgs []Message, handler Handler, 
 	if err != nil {
 		return nil, in.rolledBack(tx, claiming, withCause(ctx, err))
 	}
-	watchdog.Stop()
+	if !watchdog.Stop() { // it has cut ctx this very moment: no handler is to blame for that
+		return nil, in.rolledBack(tx, claiming, errSlow)
+	}
 	for i, msg := range msgs {
 		if claims[i] != unseen {
 			continue
