@@ -21,7 +21,7 @@ func steal(db *sqlx.DB) string {
 // sharing are settings under which relays that come and go are noticed soon.
 func sharing(owner string) RelayConfig {
 	cfg := eager()
-	cfg.Owner, cfg.LeaseTTL = owner, 600*time.Millisecond
+	cfg.Owner, cfg.LeaseTTL = owner, 2*time.Second
 	return cfg
 }
 
@@ -45,8 +45,8 @@ func TestRelaysShareTheWork(t *testing.T) {
 		b := &broker{}
 		sent := 0
 		load := func() {
-			backlog(t, db, 600, 40)
-			sent += 600
+			backlog(t, db, 200, 40)
+			sent += 200
 		}
 		a, second, c := newRelay(t, ob, b, sharing("a")), newRelay(t, ob, b, sharing("b")), newRelay(t, ob, b, sharing("c"))
 		load()
@@ -155,7 +155,7 @@ func TestFenceRefusesAZombie(t *testing.T) {
 				enqueue(t, ob, m)
 				s := newStage()
 				cfg := sharing("zombie")
-				cfg.Retention = c.keep
+				cfg.LeaseTTL, cfg.Retention = 500*time.Millisecond, c.keep
 				relay := newRelay(t, ob, s, cfg)
 				start(t, relay)
 				call := s.next(t)

@@ -51,8 +51,8 @@ func TestRelayDrainsABacklogInAnyShape(t *testing.T) {
 			lanes int
 			batch int
 		}{
-			{"without keys", 1500, 0, 4, 100}, {"one key", 1500, 1, 4, 64}, {"few keys", 1500, 7, 3, 50},
-			{"many keys", 1500, 900, 2, 500}, {"one row at a time", 100, 5, 1, 1}, {"a lane for each bucket", 1500, 50, 64, 10},
+			{"without keys", 800, 0, 4, 100}, {"one key", 300, 1, 4, 64}, {"few keys", 500, 7, 3, 50},
+			{"many keys", 900, 600, 2, 500}, {"one row at a time", 100, 5, 1, 1}, {"a lane for each bucket", 500, 50, 64, 10},
 		} {
 			t.Run(c.name, func(t *testing.T) {
 				n := c.rows

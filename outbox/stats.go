@@ -39,7 +39,10 @@ type Stats struct {
 }
 
 // Stats counts what is in the outbox, cheaply on a table of any size.
-func (o *Outbox) Stats(ctx context.Context) (Stats, error) {
+func (o *Outbox) Stats(ctx context.Context) (Stats, error) { return o.stats(ctx, exactUpTo) }
+
+// stats counts exactly up to a bound.
+func (o *Outbox) stats(ctx context.Context, bound int64) (Stats, error) {
 	var found struct {
 		Pending          int64         `db:"pending"`
 		EstimatedPending sql.NullInt64 `db:"estimated_pending"`
@@ -56,9 +59,10 @@ func (o *Outbox) Stats(ctx context.Context) (Stats, error) {
 		OldestPending    sqldb.Instant `db:"oldest_pending"`
 		Now              sqldb.Instant `db:"now"`
 	}
-	if err := o.db.GetContext(ctx, &found, o.queries.Get("stats"), exactUpTo+1); err != nil {
+	if err := o.db.GetContext(ctx, &found, o.queries.Get("stats"), bound+1); err != nil {
 		return Stats{}, fmt.Errorf("outbox: stats: %w", sqldb.Schema(err))
 	}
+	bounded := func(n int64) Count { return Count{N: min(n, bound), Exact: n <= bound} }
 	s := Stats{
 		Pending:     bounded(found.Pending),
 		Retrying:    bounded(found.Retrying),
@@ -80,6 +84,3 @@ func (o *Outbox) Stats(ctx context.Context) (Stats, error) {
 	}
 	return s, nil
 }
-
-// bounded is n where it was counted to the end, else the bound.
-func bounded(n int64) Count { return Count{N: min(n, exactUpTo), Exact: n <= exactUpTo} }
