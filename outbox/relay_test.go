@@ -78,6 +78,36 @@ func TestRelayDrainsABacklogInAnyShape(t *testing.T) {
 	})
 }
 
+// Large payloads make a batch shorter, but none is too large to go out.
+func TestABatchIsBoundedInBytes(t *testing.T) {
+	eachDatabase(t, func(t *testing.T, d database) {
+		_, db := d.newOutbox(t)
+		ob, err := New(db, WithMaxPayload(batchBytes+1))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, size := range []int{batchBytes * 2 / 3, batchBytes * 2 / 3, batchBytes + 1} {
+			enqueue(t, ob, Message{Topic: "large", Payload: make([]byte, size)})
+		}
+		cfg := patient()
+		cfg.Lanes = 1
+		s := newStage()
+		start(t, newRelay(t, ob, s, cfg))
+		for sent := 0; sent < 3; {
+			call, bytes := s.next(t), 0
+			for _, m := range call.msgs {
+				bytes += len(m.Payload)
+			}
+			last := len(call.msgs[len(call.msgs)-1].Payload)
+			if bytes-last >= batchBytes {
+				t.Errorf("%d messages of %d bytes in one batch", len(call.msgs), bytes)
+			}
+			sent += len(call.msgs)
+			call.accept()
+		}
+	})
+}
+
 // inOrder checks that messages of one key come by seq, each once.
 func inOrder(t testing.TB, msgs []Message) {
 	t.Helper()
