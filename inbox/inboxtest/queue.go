@@ -110,6 +110,7 @@ func (q *Queue) next(s *subscriber, prefetch int) (*ticket, <-chan struct{}) {
 	q.ready = q.ready[1:]
 	q.out = append(q.out, t)
 	s.unsettled++
+	q.notify()
 	return t, nil
 }
 
