@@ -202,11 +202,11 @@ func TestRelaySetsAsideWhatCannotBeSent(t *testing.T) {
 			{"reserved header", "headers", `{"CC":"x"}`, `headers: "CC" is reserved`},
 			{"no time", "occurred_at", `infinity`, `occurred_at: is no point in time`},
 		} {
+			if c.name == "no time" && d.dialect == SQLite { // a CHECK keeps it out
+				continue
+			}
 			t.Run(c.name, func(t *testing.T) {
 				ob, db := d.newOutbox(t)
-				if c.name == "no time" && d.dialect == SQLite {
-					t.Skip("a CHECK keeps it out")
-				}
 				msgs := keyed("k", 3)
 				other := NewMessage("other", nil)
 				enqueue(t, ob, append(msgs, other)...)

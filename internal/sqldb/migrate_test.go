@@ -10,8 +10,8 @@ import (
 
 	_ "github.com/jackc/pgx/v5/stdlib"
 	"github.com/jmoiron/sqlx"
-	_ "github.com/ncruces/go-sqlite3/driver"
 
+	"github.com/asimalizada/pulse-events/internal/sqlite"
 	"github.com/asimalizada/pulse-events/internal/testenv"
 )
 
@@ -23,8 +23,7 @@ func migrator(root string, d Dialect) *Migrator {
 func eachDatabase(t *testing.T, test func(t *testing.T, d Dialect, db *sqlx.DB)) {
 	t.Run("PostgreSQL", func(t *testing.T) { test(t, PostgreSQL, openPostgres(t, testenv.Postgres(t))) })
 	t.Run("SQLite", func(t *testing.T) {
-		file := "file:" + filepath.Join(t.TempDir(), "test.db") + "?_txlock=immediate&_pragma=busy_timeout(20000)"
-		db, err := sqlx.Open("sqlite3", file)
+		db, err := sqlite.Open(sqlite.URL(filepath.Join(t.TempDir(), "test.db")))
 		if err != nil {
 			t.Fatal(err)
 		}
