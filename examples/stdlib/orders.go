@@ -8,6 +8,8 @@ import (
 	"net"
 	"net/http"
 
+	"github.com/jmoiron/sqlx"
+
 	"github.com/asimalizada/pulse-events/examples/orders"
 	"github.com/asimalizada/pulse-events/internal/correlation"
 	"github.com/asimalizada/pulse-events/outbox"
@@ -104,30 +106,59 @@ func (s *Orders) Close() (err error) {
 	return err
 }
 
-// place stores the order and its event: both or neither.
-func (s *Orders) place(ctx context.Context, draft orders.Draft) (orders.Order, error) {
+// place stores the order and its event: both or neither. Under a key that was
+// used before it stores nothing and returns the receipt of then; the error
+// matches orders.ErrKeyReused if that was for another order.
+func (s *Orders) place(ctx context.Context, draft orders.Draft, key string) (_ orders.Receipt, replayed bool, err error) {
 	order := orders.Place(draft, correlation.CorrelationID(ctx))
 	event, err := order.Created()
 	if err != nil {
-		return orders.Order{}, err
+		return orders.Receipt{}, false, err
 	}
 	tx, err := s.db.BeginTxx(ctx, nil)
 	if err != nil {
-		return orders.Order{}, fmt.Errorf("begin: %w", err)
+		return orders.Receipt{}, false, fmt.Errorf("begin: %w", err)
 	}
 	// After the commit it does nothing; before it, the error on its way says more.
 	defer func() { _ = tx.Rollback() }()
+	if key != "" {
+		switch first, err := s.claimKey(ctx, tx, order.Under(key)); {
+		case err != nil:
+			return orders.Receipt{}, false, err
+		case first != nil:
+			receipt, err := first.Again(draft)
+			return receipt, true, err
+		}
+	}
 	_, err = tx.ExecContext(ctx, s.db.queries.Get("insert_order"),
 		order.ID, order.EventID, order.CustomerID, order.Amount, order.CorrelationID, s.db.dialect.Time(order.CreatedAt))
 	if err != nil {
-		return orders.Order{}, fmt.Errorf("insert the order: %w", err)
+		return orders.Receipt{}, false, fmt.Errorf("insert the order: %w", err)
 	}
 	if err := s.outbox.Enqueue(ctx, tx, event); err != nil {
-		return orders.Order{}, err
+		return orders.Receipt{}, false, err
 	}
 	if err := tx.Commit(); err != nil {
-		return orders.Order{}, fmt.Errorf("commit: %w", err)
+		return orders.Receipt{}, false, fmt.Errorf("commit: %w", err)
 	}
 	s.relay.Wake()
-	return order, nil
+	return order.Receipt(), false, nil
+}
+
+// claimKey notes the answer under its key, or returns what was answered under
+// that key before.
+func (s *Orders) claimKey(ctx context.Context, tx *sqlx.Tx, answer orders.Answered) (first *orders.Answered, err error) {
+	result, err := tx.ExecContext(ctx, s.db.queries.Get("insert_idempotency_key"),
+		answer.Key, answer.Fingerprint, answer.OrderID, answer.EventID, answer.CorrelationID)
+	if err != nil {
+		return nil, fmt.Errorf("insert the idempotency key: %w", err)
+	}
+	if n, err := result.RowsAffected(); err != nil || n == 1 {
+		return nil, err
+	}
+	first = new(orders.Answered)
+	if err := tx.GetContext(ctx, first, s.db.queries.Get("get_idempotency_key"), answer.Key); err != nil {
+		return nil, fmt.Errorf("read the idempotency key: %w", err)
+	}
+	return first, nil
 }

@@ -8,8 +8,6 @@ import (
 	"log/slog"
 	"net/http"
 
-	"github.com/google/uuid"
-
 	"github.com/asimalizada/pulse-events/examples/orders"
 )
 
@@ -23,25 +21,30 @@ func (s *Orders) routes() []route {
 	}
 }
 
-// placed is the answer to an order: the three ids by which to follow it.
-type placed struct {
-	OrderID       uuid.UUID `json:"orderId"`
-	EventID       uuid.UUID `json:"eventId"`
-	CorrelationID string    `json:"correlationId"`
-}
-
 func (s *Orders) createOrder(w http.ResponseWriter, r *http.Request) error {
+	key, err := orders.ParseIdempotencyKey(r.Header.Values(orders.HeaderIdempotencyKey))
+	if err != nil {
+		return badField(orders.HeaderIdempotencyKey, "%v", err)
+	}
 	draft, err := readDraft(w, r)
 	if err != nil {
 		return err
 	}
-	order, err := s.place(r.Context(), draft)
+	receipt, replayed, err := s.place(r.Context(), draft, key)
+	if errors.Is(err, orders.ErrKeyReused) {
+		return &apiError{Status: http.StatusUnprocessableEntity, Code: "idempotency_key_reused", Message: err.Error(),
+			Fields: []fieldError{{orders.HeaderIdempotencyKey, "was used for another order"}}}
+	}
 	if err != nil {
 		return err
 	}
-	annotate(r.Context(), slog.String("order_id", order.ID.String()), slog.String("event_id", order.EventID.String()))
-	w.Header().Set("Location", "/orders/"+order.ID.String())
-	return writeJSON(w, http.StatusCreated, placed{order.ID, order.EventID, order.CorrelationID})
+	annotate(r.Context(), slog.String("order_id", receipt.OrderID.String()), slog.String("event_id", receipt.EventID.String()))
+	w.Header().Set("Location", "/orders/"+receipt.OrderID.String())
+	if replayed {
+		annotate(r.Context(), slog.Bool("replayed", true))
+		w.Header().Set(orders.HeaderReplayed, "true")
+	}
+	return writeJSON(w, http.StatusCreated, receipt)
 }
 
 func readDraft(w http.ResponseWriter, r *http.Request) (orders.Draft, error) {

@@ -56,13 +56,14 @@ func orderCommand(env *Env) *cli.Command {
 					&cli.StringFlag{Name: "customer", Usage: "customer `ID`"},
 					&cli.StringFlag{Name: "amount", Usage: "`N` with at most two decimals, such as 77.5"},
 					&cli.StringFlag{Name: "correlation-id", Usage: "`ID` of the business action (default: a new one)"},
+					&cli.StringFlag{Name: "idempotency-key", Usage: "`KEY` under which the same order may be sent again: it is placed once"},
 					&cli.StringFlag{Name: "wait", Usage: "return once the event is `STATE`: published or handled"},
 					timeoutFlag(30 * time.Second),
 				},
 				Action: func(ctx *cli.Context) error {
 					o := createOptions{
 						customer: ctx.String("customer"), amount: ctx.String("amount"),
-						correlationID: ctx.String("correlation-id"), wait: ctx.String("wait"), timeout: ctx.Duration("timeout"),
+						correlationID: ctx.String("correlation-id"), idempotencyKey: ctx.String("idempotency-key"), wait: ctx.String("wait"), timeout: ctx.Duration("timeout"),
 					}
 					if err := o.validate(); err != nil {
 						return err
@@ -90,8 +91,8 @@ func orderCommand(env *Env) *cli.Command {
 }
 
 type createOptions struct {
-	customer, amount, correlationID, wait string
-	timeout                               time.Duration
+	customer, amount, correlationID, idempotencyKey, wait string
+	timeout                                               time.Duration
 }
 
 func (o createOptions) validate() error {
@@ -138,6 +139,9 @@ func (e *Env) placeOrder(ctx context.Context, o createOptions) (r receipt, err e
 	header := http.Header{}
 	if o.correlationID != "" {
 		header.Set("x-correlation-id", o.correlationID)
+	}
+	if o.idempotencyKey != "" {
+		header.Set("Idempotency-Key", o.idempotencyKey)
 	}
 	body := struct {
 		CustomerID string          `json:"customerId"`
