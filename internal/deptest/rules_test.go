@@ -29,7 +29,7 @@ type rule struct {
 // tests, and programs may not be built on them.
 var ownForTests = []string{
 	"./internal/testenv/...", "./internal/deptest/...", "./internal/rabbit/rabbittest/...",
-	"./outbox/outboxtest/...", "./inbox/inboxtest/...", "./pulsectl/devbroker/devbrokertest/...",
+	"./outbox/outboxtest/...", "./inbox/inboxtest/...", "./examples/acceptance/...", "./pulsectl/devbroker/devbrokertest/...",
 }
 
 // Others' packages that exist for tests.
