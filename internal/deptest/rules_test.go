@@ -28,7 +28,7 @@ type rule struct {
 // Packages of ours that exist for tests: they may be built on what is for
 // tests, and programs may not be built on them.
 var ownForTests = []string{
-	"./internal/testenv/...", "./internal/deptest/...", "./internal/rabbit/rabbittest/...",
+	"./internal/testenv/...", "./internal/deptest/...", "./internal/certtest/...", "./internal/rabbit/rabbittest/...", "./internal/certtest/...",
 	"./outbox/outboxtest/...", "./inbox/inboxtest/...", "./examples/acceptance/...", "./pulsectl/devbroker/devbrokertest/...",
 }
 

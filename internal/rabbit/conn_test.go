@@ -11,6 +11,7 @@ import (
 
 	amqp "github.com/rabbitmq/amqp091-go"
 
+	"github.com/asimalizada/pulse-events/internal/certtest"
 	"github.com/asimalizada/pulse-events/internal/rabbit/rabbittest"
 	"github.com/asimalizada/pulse-events/internal/testenv"
 )
@@ -23,7 +24,7 @@ func TestDialTLS(t *testing.T) {
 		problem                   string
 	}{
 		{"all is well", front.CAFile, front.CertFile, front.KeyFile, "", ""},
-		{"another server name", front.CAFile, front.CertFile, front.KeyFile, rabbittest.ServerName, ""},
+		{"another server name", front.CAFile, front.CertFile, front.KeyFile, certtest.ServerName, ""},
 		{"unknown authority", "", front.CertFile, front.KeyFile, "", "not trusted"},
 		{"no client certificate", front.CAFile, "", "", "", "certificate"},
 		{"wrong server name", front.CAFile, front.CertFile, front.KeyFile, "elsewhere.test", "elsewhere.test"},

@@ -3,6 +3,7 @@ package rabbitmq_test
 import (
 	"testing"
 
+	"github.com/asimalizada/pulse-events/internal/certtest"
 	"github.com/asimalizada/pulse-events/internal/rabbit"
 	"github.com/asimalizada/pulse-events/internal/rabbit/rabbittest"
 )
@@ -11,7 +12,7 @@ func TestPublishOverTLS(t *testing.T) {
 	b := newBroker(t)
 	b.queue(t, topic, nil)
 	front := rabbittest.NewTLS(t, b.url)
-	settings, err := rabbit.TLSFromFiles(front.CAFile, front.CertFile, front.KeyFile, rabbittest.ServerName)
+	settings, err := rabbit.TLSFromFiles(front.CAFile, front.CertFile, front.KeyFile, certtest.ServerName)
 	if err != nil {
 		t.Fatal(err)
 	}
