@@ -12,7 +12,7 @@ import (
 )
 
 // RequireVariable lists the services a run may not do without.
-const RequireVariable = "PULSE_TEST_REQUIRE"
+const RequireVariable = service.RequireVariable
 
 // need is a service by the name RequireVariable knows it by.
 type need string

@@ -20,7 +20,8 @@
 //
 // Where a service cannot be had the test is skipped and says what is missing,
 // unless PULSE_TEST_REQUIRE (postgres, rabbitmq, docker, separated by commas)
-// lists it: then the test fails.
+// lists it: then the test fails. With docker on the list, servers come from
+// Docker or not at all.
 //
 // Every package that uses testenv calls Main from its TestMain:
 //

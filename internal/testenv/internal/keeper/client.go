@@ -166,7 +166,7 @@ func socketIn(dir string) string { return filepath.Join(dir, "socket") }
 // want other images have another one.
 func directory() (string, error) {
 	choice := fnv.New32a()
-	for _, name := range []string{service.PostgresImageVariable, service.RabbitMQImageVariable, "DOCKER_HOST"} {
+	for _, name := range []string{service.PostgresImageVariable, service.RabbitMQImageVariable, service.RequireVariable, "DOCKER_HOST"} {
 		fmt.Fprintf(choice, "%s=%s\n", name, os.Getenv(name))
 	}
 	base := os.TempDir()

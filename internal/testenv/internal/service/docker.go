@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/url"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -24,6 +25,17 @@ const (
 	postgresImage = "postgres:17"
 	rabbitmqImage = "rabbitmq:4-management"
 )
+
+// RequireVariable lists what a run may not do without, separated by commas.
+// With docker among it no server comes from elsewhere.
+const RequireVariable = "PULSE_TEST_REQUIRE"
+
+// dockerRequired reports whether binaries are no substitute for containers.
+func dockerRequired() bool {
+	return slices.ContainsFunc(strings.Split(os.Getenv(RequireVariable), ","), func(word string) bool {
+		return strings.TrimSpace(word) == "docker"
+	})
+}
 
 // containerLabel marks our containers with the process that owns them.
 const containerLabel = "pulse-events.testenv.owner"

@@ -93,6 +93,9 @@ func New(ctx context.Context, kind Kind, dir string) (*Instance, error) {
 		container.Source = "docker"
 		return container, container.begin(ctx)
 	}
+	if dockerRequired() {
+		return nil, fmt.Errorf("%s from Docker, as %s wants it, %w: %w", kind, RequireVariable, ErrUnavailable, why)
+	}
 	var local *Instance
 	var err error
 	switch kind {
@@ -120,6 +123,8 @@ func New(ctx context.Context, kind Kind, dir string) (*Instance, error) {
 func Find(ctx context.Context, kind Kind) (string, error) {
 	if _, err := DockerPool(ctx); err == nil {
 		return "Docker, image " + image(kind), nil
+	} else if dockerRequired() {
+		return "", fmt.Errorf("%s from Docker, as %s wants it, %w: %w", kind, RequireVariable, ErrUnavailable, err)
 	}
 	if kind == Postgres {
 		dir, _, err := localPostgres()

@@ -1,6 +1,7 @@
 package service
 
 import (
+	"errors"
 	"net"
 	"os"
 	"os/exec"
@@ -29,6 +30,23 @@ func TestDockerHost(t *testing.T) {
 		if host, bindTo := dockerHost(c.endpoint); host != c.host || bindTo != c.bindTo {
 			t.Errorf("%s: %q and %q; want %q and %q", c.endpoint, host, bindTo, c.host, c.bindTo)
 		}
+	}
+}
+
+func TestBinariesAreNoSubstituteForRequiredContainers(t *testing.T) {
+	t.Setenv("DOCKER_HOST", "unix:///nowhere/docker.sock")
+	for required, wanted := range map[string]bool{"": false, "postgres,rabbitmq": false, "postgres, docker": true} {
+		t.Setenv(RequireVariable, required)
+		if dockerRequired() != wanted {
+			t.Errorf("%q: containers are required: %v", required, !wanted)
+		}
+	}
+	t.Setenv(RequireVariable, "docker")
+	if _, err := Find(t.Context(), Postgres); !errors.Is(err, ErrUnavailable) || !errors.Is(err, errNoDaemon) {
+		t.Errorf("Find: %v", err)
+	}
+	if _, err := New(t.Context(), Postgres, t.TempDir()+"/server"); !errors.Is(err, ErrUnavailable) || !errors.Is(err, errNoDaemon) {
+		t.Errorf("New: %v", err)
 	}
 }
 
