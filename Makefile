@@ -15,19 +15,30 @@ BENCHFLAGS ?= -p 1 -timeout 60m -benchmem
 PULSE_TEST_REQUIRE ?= postgres,rabbitmq
 export PULSE_TEST_REQUIRE
 
+# What runs against containers: the story of an outage on both stacks, brokers
+# and databases that are stopped and killed, docker-compose.yml and pulsectl
+# upon it.
+CONTAINER_TESTS = Acceptance|F1B|F2B|F11|Compose|ServerKeepsDurableData
+CONTAINER_PKG = ./internal/testenv ./internal/faults ./examples/... ./pulsectl
+
 STATICCHECK = go run honnef.co/go/tools/cmd/staticcheck@v0.8.2
+GOVULNCHECK = go run golang.org/x/vuln/cmd/govulncheck@v1.9.0
 
 VERSION ?= $(shell git describe --tags --always --dirty)
 LDFLAGS = -X github.com/asimalizada/pulse-events/pulsectl/internal/command.Version=$(VERSION)
 
 .DEFAULT_GOAL := help
-.PHONY: help test bench build fmt vet lint tidy check install-services services clean
+.PHONY: help test test-containers bench build fmt vet lint vulnerabilities tidy check install-services services clean
 
 help:
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 test: services ## run all tests on real services (PKG=./outbox/... for some)
 	go test $(RACE) $(TESTFLAGS) $(PKG)
+
+test-containers: export PULSE_TEST_REQUIRE = postgres,rabbitmq,docker
+test-containers: services ## run in containers what stops servers, and docker-compose.yml; needs Docker
+	go test -count=1 -p 1 -timeout 20m -run '$(CONTAINER_TESTS)' $(CONTAINER_PKG)
 
 bench: services ## run the benchmarks on real services (BENCH=regexp BENCHTIME=1x PKG=./...)
 	go test -run '^$$' -bench '$(BENCH)' -benchtime $(BENCHTIME) $(BENCHFLAGS) $(PKG)
@@ -45,6 +56,9 @@ lint: vet ## report unformatted files and what go vet and staticcheck find
 	@unformatted=$$(gofmt -l .); \
 	if [ -n "$$unformatted" ]; then echo "not formatted (make fmt does it):"; echo "$$unformatted"; exit 1; fi
 	$(STATICCHECK) ./...
+
+vulnerabilities: ## report known vulnerabilities that the code reaches (asks vuln.go.dev)
+	$(GOVULNCHECK) ./...
 
 tidy: ## bring go.mod and go.sum in line with the imports
 	go mod tidy
