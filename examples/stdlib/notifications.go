@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/asimalizada/pulse-events/examples/internal/service"
 	"github.com/asimalizada/pulse-events/examples/notifications"
 	"github.com/asimalizada/pulse-events/inbox"
 	"github.com/asimalizada/pulse-events/inbox/rabbitmq"
@@ -48,12 +49,11 @@ type Notifications struct {
 // service. Neither database nor broker has to be there yet. The caller ends
 // it with Run or Close.
 func NewNotifications(cfg NotificationsConfig) (_ *Notifications, err error) {
-	cfg.Settings = cfg.Settings.withDefaults(defaultNotificationsAddr)
+	if cfg.Settings, err = service.Complete(cfg.Settings, notificationsService, defaultNotificationsAddr); err != nil {
+		return nil, err
+	}
 	if cfg.Queue == "" {
 		cfg.Queue = notifications.OrderCreatedTopic
-	}
-	if err := refuse(notificationsService, cfg.problems()); err != nil {
-		return nil, err
 	}
 	s := &Notifications{cfg: cfg, log: cfg.Logger.With("service", notificationsService)}
 	defer func() {
@@ -61,15 +61,15 @@ func NewNotifications(cfg NotificationsConfig) (_ *Notifications, err error) {
 			err = errors.Join(fmt.Errorf("%s: %w", notificationsService, err), s.Close())
 		}
 	}()
-	if s.db, err = openDatabase(cfg.DatabaseURL, notificationsService); err != nil {
+	if s.db, err = openStore(cfg.DatabaseURL, notificationsService); err != nil {
 		return nil, err
 	}
-	in, err := inbox.New(s.db.DB, notificationsService, inbox.WithDialect(s.db.dialect))
+	in, err := inbox.New(s.db.DB, notificationsService, inbox.WithDialect(s.db.Dialect))
 	if err != nil {
 		return nil, err
 	}
-	s.db.own(notifications.Schema(s.db.dialect))
-	s.db.schemas = append(s.db.schemas, schema{in.Migrate, in.CheckSchema})
+	s.db.Own(notifications.Schema(s.db.Dialect))
+	s.db.Require(in.Migrate, in.CheckSchema)
 	s.source, err = rabbitmq.NewSource(rabbitmq.SourceConfig{
 		URL: cfg.AMQPURL, TLS: cfg.AMQPTLS, Exchange: cfg.Exchange, Queue: cfg.Queue,
 		Topics: []string{notifications.OrderCreatedTopic}, RetryDelays: cfg.RetryDelays,
@@ -98,7 +98,7 @@ func (s *Notifications) Handler() http.Handler { return s.handler }
 // the service in every case; nothing of it runs on.
 func (s *Notifications) Run(ctx context.Context, ln net.Listener) (err error) {
 	defer func() { err = errors.Join(err, s.Close()) }()
-	if err := run(ctx, s.cfg.Settings, s.log, s.db, s.handler, ln, s.consumer.Run); err != nil {
+	if err := service.Run(ctx, s.cfg.Settings, s.log, s.db.Database, s.handler, ln, s.consumer.Run); err != nil {
 		return fmt.Errorf("%s: %w", notificationsService, err)
 	}
 	return nil

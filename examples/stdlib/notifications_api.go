@@ -5,6 +5,8 @@ import (
 	"log/slog"
 	"net/http"
 
+	"github.com/asimalizada/pulse-events/examples/internal/api"
+	"github.com/asimalizada/pulse-events/examples/internal/service"
 	"github.com/asimalizada/pulse-events/examples/notifications"
 )
 
@@ -12,20 +14,22 @@ func (s *Notifications) routes() []route {
 	return []route{
 		{http.MethodGet, "/notifications", s.listNotifications},
 		{http.MethodGet, "/health/live", live},
-		{http.MethodGet, "/health/ready", ready(s.log, s.db, s.readiness)},
+		{http.MethodGet, "/health/ready", s.ready},
 	}
 }
 
+func (s *Notifications) ready(w http.ResponseWriter, r *http.Request) error {
+	report := service.ReportConsumer(notificationsService, s.consumer.Health(), s.source)
+	status, body := service.Ready(r.Context(), s.log, s.db.Database, report)
+	return api.Write(w, status, body)
+}
+
 func (s *Notifications) listNotifications(w http.ResponseWriter, r *http.Request) error {
-	query := r.URL.Query()
-	if !query.Has("orderId") {
-		return badField("orderId", "is required, as in /notifications?orderId=<uuid>")
-	}
-	orderID, err := parseUUID("orderId", query.Get("orderId"))
+	orderID, err := api.OrderID(r)
 	if err != nil {
 		return err
 	}
-	limit, err := parseLimit(r)
+	limit, err := api.Limit(r)
 	if err != nil {
 		return err
 	}
@@ -38,5 +42,5 @@ func (s *Notifications) listNotifications(w http.ResponseWriter, r *http.Request
 	for i := range list {
 		list[i].CreatedAt = list[i].CreatedAt.UTC()
 	}
-	return writeJSON(w, http.StatusOK, list)
+	return api.Write(w, http.StatusOK, list)
 }

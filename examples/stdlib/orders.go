@@ -10,6 +10,7 @@ import (
 
 	"github.com/jmoiron/sqlx"
 
+	"github.com/asimalizada/pulse-events/examples/internal/service"
 	"github.com/asimalizada/pulse-events/examples/orders"
 	"github.com/asimalizada/pulse-events/internal/correlation"
 	"github.com/asimalizada/pulse-events/outbox"
@@ -45,8 +46,7 @@ type Orders struct {
 // Neither database nor broker has to be there yet. The caller ends it with
 // Run or Close.
 func NewOrders(cfg OrdersConfig) (_ *Orders, err error) {
-	cfg.Settings = cfg.Settings.withDefaults(defaultOrdersAddr)
-	if err := refuse(ordersService, cfg.problems()); err != nil {
+	if cfg.Settings, err = service.Complete(cfg.Settings, ordersService, defaultOrdersAddr); err != nil {
 		return nil, err
 	}
 	s := &Orders{cfg: cfg, log: cfg.Logger.With("service", ordersService)}
@@ -55,14 +55,14 @@ func NewOrders(cfg OrdersConfig) (_ *Orders, err error) {
 			err = errors.Join(fmt.Errorf("%s: %w", ordersService, err), s.Close())
 		}
 	}()
-	if s.db, err = openDatabase(cfg.DatabaseURL, ordersService); err != nil {
+	if s.db, err = openStore(cfg.DatabaseURL, ordersService); err != nil {
 		return nil, err
 	}
-	if s.outbox, err = outbox.New(s.db.DB, outbox.WithDialect(s.db.dialect)); err != nil {
+	if s.outbox, err = outbox.New(s.db.DB, outbox.WithDialect(s.db.Dialect)); err != nil {
 		return nil, err
 	}
-	s.db.own(orders.Schema(s.db.dialect))
-	s.db.schemas = append(s.db.schemas, schema{s.outbox.Migrate, s.outbox.CheckSchema})
+	s.db.Own(orders.Schema(s.db.Dialect))
+	s.db.Require(s.outbox.Migrate, s.outbox.CheckSchema)
 	s.publisher, err = rabbitmq.NewPublisher(rabbitmq.PublisherConfig{
 		URL: cfg.AMQPURL, TLS: cfg.AMQPTLS, Exchange: cfg.Exchange, Producer: ordersService, Logger: s.log,
 	})
@@ -88,7 +88,7 @@ func (s *Orders) Handler() http.Handler { return s.handler }
 // the service in every case; nothing of it runs on.
 func (s *Orders) Run(ctx context.Context, ln net.Listener) (err error) {
 	defer func() { err = errors.Join(err, s.Close()) }()
-	if err := run(ctx, s.cfg.Settings, s.log, s.db, s.handler, ln, s.relay.Run); err != nil {
+	if err := service.Run(ctx, s.cfg.Settings, s.log, s.db.Database, s.handler, ln, s.relay.Run); err != nil {
 		return fmt.Errorf("%s: %w", ordersService, err)
 	}
 	return nil
@@ -131,7 +131,7 @@ func (s *Orders) place(ctx context.Context, draft orders.Draft, key string) (_ o
 		}
 	}
 	_, err = tx.ExecContext(ctx, s.db.queries.Get("insert_order"),
-		order.ID, order.EventID, order.CustomerID, order.Amount, order.CorrelationID, s.db.dialect.Time(order.CreatedAt))
+		order.ID, order.EventID, order.CustomerID, order.Amount, order.CorrelationID, s.db.Dialect.Time(order.CreatedAt))
 	if err != nil {
 		return orders.Receipt{}, false, fmt.Errorf("insert the order: %w", err)
 	}

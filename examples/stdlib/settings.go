@@ -1,112 +1,28 @@
 package stdlib
 
 import (
-	"cmp"
-	"crypto/tls"
-	"fmt"
-	"log/slog"
-	"net"
-	"strconv"
-	"strings"
-	"time"
+	"io"
 
-	"github.com/asimalizada/pulse-events/internal/database"
-	"github.com/asimalizada/pulse-events/internal/rabbit"
-	"github.com/asimalizada/pulse-events/internal/wire"
+	"github.com/asimalizada/pulse-events/examples/internal/service"
 )
 
 // Settings are what both services need to know.
-type Settings struct {
-	// DatabaseURL of the service's own database: PostgreSQL, such as
-	// postgres://user:password@host:5432/orders, or a SQLite file, such as
-	// sqlite:/var/lib/orders.db, whose folder has to exist. Required.
-	DatabaseURL string
-	// AMQPURL of the broker, such as amqp://user:password@host:5672/. The
-	// broker may be away; the URL is required.
-	AMQPURL string
-	// AMQPTLS is used with amqps://. Defaults to the system's certificate
-	// authorities and the host's name.
-	AMQPTLS *tls.Config
-	// Exchange that events go through. Defaults to pulse.events.
-	Exchange string
-	// Addr to serve HTTP on, as host:port. Defaults to 127.0.0.1:6101 for
-	// orders and 127.0.0.1:6102 for notifications.
-	Addr string
-	// AutoMigrate brings the schema to its newest version at start. Without it
-	// a schema that is missing or behind is an error.
-	AutoMigrate bool
-	// StartTimeout is how long to wait at start for a database that does not
-	// answer. Defaults to 30 s.
-	StartTimeout time.Duration
-	// ShutdownTimeout is how long requests in flight may take once the
-	// context of Run has ended. Defaults to 20 s.
-	ShutdownTimeout time.Duration
-	// Logger defaults to slog.Default(). To see correlation ids in every line
-	// its handler has to take them from the context.
-	Logger *slog.Logger
+type Settings = service.Settings
+
+// OrdersFromEnv reads the settings of the orders service: PULSE_OUTBOX_DB and
+// PULSE_AMQP_URL (each also as _FILE), both required; PULSE_AMQP_CA_FILE,
+// PULSE_AMQP_CERT_FILE and PULSE_AMQP_KEY_FILE for amqps; PULSE_ORDERS_ADDR,
+// PULSE_AUTO_MIGRATE (default true), PULSE_LOG_LEVEL and PULSE_LOG_FORMAT.
+// lookup is os.LookupEnv or the like; logs is where the logger writes. The
+// error names every problem by its variable and holds no secret.
+func OrdersFromEnv(lookup func(string) (string, bool), logs io.Writer) (OrdersConfig, error) {
+	shared, err := service.OrdersFromEnv(lookup, logs, defaultOrdersAddr)
+	return OrdersConfig{Settings: shared}, err
 }
 
-func (s Settings) withDefaults(addr string) Settings {
-	s.Exchange = cmp.Or(s.Exchange, wire.Exchange)
-	s.Addr = cmp.Or(s.Addr, addr)
-	s.StartTimeout = cmp.Or(s.StartTimeout, 30*time.Second)
-	s.ShutdownTimeout = cmp.Or(s.ShutdownTimeout, 20*time.Second)
-	if s.Logger == nil {
-		s.Logger = slog.Default()
-	}
-	return s
-}
-
-// problem is something wrong with a field.
-type problem struct{ field, text string }
-
-// refuse returns an error that names every problem, or nil.
-func refuse(service string, problems []problem) error {
-	if len(problems) == 0 {
-		return nil
-	}
-	lines := make([]string, len(problems))
-	for i, p := range problems {
-		lines[i] = p.field + ": " + p.text
-	}
-	return fmt.Errorf("%s: settings: %s", service, strings.Join(lines, "; "))
-}
-
-// problems returns everything that is wrong once defaults are filled in. No
-// text holds a secret.
-func (s Settings) problems() (problems []problem) {
-	add := func(field, format string, args ...any) {
-		problems = append(problems, problem{field, fmt.Sprintf(format, args...)})
-	}
-	problems = append(problems, problemsOf(database.Validate(s.DatabaseURL),
-		map[string]string{"URL": "DatabaseURL"})...)
-	problems = append(problems, problemsOf(rabbit.Config{URL: s.AMQPURL, TLS: s.AMQPTLS}.Validate(),
-		map[string]string{"URL": "AMQPURL", "TLS": "AMQPTLS"})...)
-	if len(s.Exchange) > 255 {
-		add("Exchange", "%d bytes, at most 255 are allowed", len(s.Exchange))
-	}
-	_, port, err := net.SplitHostPort(s.Addr)
-	if _, portErr := strconv.ParseUint(port, 10, 16); err != nil || portErr != nil {
-		add("Addr", "%q is not host:port with a port from 0 to 65535, such as 127.0.0.1:6101", s.Addr)
-	}
-	if s.StartTimeout < 0 {
-		add("StartTimeout", "%v; must not be negative", s.StartTimeout)
-	}
-	if s.ShutdownTimeout < 0 {
-		add("ShutdownTimeout", "%v; must not be negative", s.ShutdownTimeout)
-	}
-	return problems
-}
-
-// problemsOf takes apart what another configuration reports, one problem a
-// line, and gives its fields their names in ours.
-func problemsOf(err error, names map[string]string) (problems []problem) {
-	if err == nil {
-		return nil
-	}
-	for line := range strings.SplitSeq(err.Error(), "\n") {
-		field, text, _ := strings.Cut(line, ": ")
-		problems = append(problems, problem{cmp.Or(names[field], field), text})
-	}
-	return problems
+// NotificationsFromEnv reads the settings of the notifications service, as
+// OrdersFromEnv does, from PULSE_INBOX_DB and PULSE_NOTIFICATIONS_ADDR.
+func NotificationsFromEnv(lookup func(string) (string, bool), logs io.Writer) (NotificationsConfig, error) {
+	shared, err := service.NotificationsFromEnv(lookup, logs, defaultNotificationsAddr)
+	return NotificationsConfig{Settings: shared}, err
 }

@@ -1,4 +1,4 @@
-package stdlib
+package service
 
 import (
 	"cmp"
@@ -29,22 +29,21 @@ const (
 // OrdersFromEnv reads the settings of the orders service: PULSE_OUTBOX_DB and
 // PULSE_AMQP_URL (each also as _FILE), both required; PULSE_AMQP_CA_FILE,
 // PULSE_AMQP_CERT_FILE and PULSE_AMQP_KEY_FILE for amqps; PULSE_ORDERS_ADDR,
-// PULSE_AUTO_MIGRATE (default true), PULSE_LOG_LEVEL and PULSE_LOG_FORMAT.
-// lookup is os.LookupEnv or the like; logs is where the logger writes. The
-// error names every problem by its variable and holds no secret.
-func OrdersFromEnv(lookup func(string) (string, bool), logs io.Writer) (OrdersConfig, error) {
-	shared, err := settingsFromEnv(lookup, logs, envOrdersDB, envOrdersAddr, defaultOrdersAddr)
-	return OrdersConfig{Settings: shared}, err
+// which defaults to addr; PULSE_AUTO_MIGRATE (default true), PULSE_LOG_LEVEL
+// and PULSE_LOG_FORMAT. lookup is os.LookupEnv or the like; logs is where the
+// logger writes. The error names every problem by its variable and holds no
+// secret.
+func OrdersFromEnv(lookup func(string) (string, bool), logs io.Writer, addr string) (Settings, error) {
+	return fromEnv(lookup, logs, envOrdersDB, envOrdersAddr, addr)
 }
 
 // NotificationsFromEnv reads the settings of the notifications service, as
 // OrdersFromEnv does, from PULSE_INBOX_DB and PULSE_NOTIFICATIONS_ADDR.
-func NotificationsFromEnv(lookup func(string) (string, bool), logs io.Writer) (NotificationsConfig, error) {
-	shared, err := settingsFromEnv(lookup, logs, envNotificationsDB, envNotificationsAddr, defaultNotificationsAddr)
-	return NotificationsConfig{Settings: shared}, err
+func NotificationsFromEnv(lookup func(string) (string, bool), logs io.Writer, addr string) (Settings, error) {
+	return fromEnv(lookup, logs, envNotificationsDB, envNotificationsAddr, addr)
 }
 
-func settingsFromEnv(lookup func(string) (string, bool), logs io.Writer, envDB, envAddr, addr string) (Settings, error) {
+func fromEnv(lookup func(string) (string, bool), logs io.Writer, envDB, envAddr, addr string) (Settings, error) {
 	env := settings.NewReader(lookup)
 	s := Settings{
 		DatabaseURL: env.Secret(envDB),

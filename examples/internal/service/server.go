@@ -1,4 +1,4 @@
-package stdlib
+package service
 
 import (
 	"context"
@@ -13,19 +13,18 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// Limits of a connection. WriteTimeout leaves room for requestTimeout.
+// Limits of a connection. writeTimeout leaves room for api.RequestTimeout.
 const (
 	readHeaderTimeout = 5 * time.Second
 	readTimeout       = 10 * time.Second
 	writeTimeout      = 20 * time.Second
 	idleTimeout       = time.Minute
 	maxHeaderBytes    = 32 << 10
-	maxBody           = 64 << 10
 )
 
-// run is what both services do: bring the schema, then serve h on ln beside
+// Run is what every service does: bring the schema, then serve h on ln beside
 // work until ctx ends. ln is closed in every case; nil makes one on s.Addr.
-func run(ctx context.Context, s Settings, log *slog.Logger, db *store, h http.Handler, ln net.Listener, work func(context.Context) error) error {
+func Run(ctx context.Context, s Settings, log *slog.Logger, db *Database, h http.Handler, ln net.Listener, work func(context.Context) error) error {
 	if ln == nil {
 		var err error
 		if ln, err = net.Listen("tcp", s.Addr); err != nil {

@@ -1,8 +1,7 @@
-package stdlib
+package service
 
 import (
 	"context"
-	"embed"
 	"fmt"
 	"log/slog"
 	"time"
@@ -13,14 +12,10 @@ import (
 	"github.com/asimalizada/pulse-events/internal/sqldb"
 )
 
-//go:embed sql
-var sqlFiles embed.FS
-
-// store is a service's own database.
-type store struct {
+// Database is a service's own: one pool, and the schemas that have to be there.
+type Database struct {
 	*sqlx.DB
-	dialect sqldb.Dialect
-	queries sqldb.Queries
+	Dialect sqldb.Dialect
 	schemas []schema
 }
 
@@ -30,20 +25,28 @@ type schema struct {
 	check   func(context.Context) error
 }
 
-func openDatabase(url, service string) (*store, error) {
-	db, dialect, err := database.Open(url, service)
+// OpenDatabase opens what url names; name is that of the service. It touches
+// neither network nor file.
+func OpenDatabase(url, name string) (*Database, error) {
+	db, dialect, err := database.Open(url, name)
 	if err != nil {
 		return nil, err
 	}
-	return &store{DB: db, dialect: dialect, queries: sqldb.LoadQueries(sqlFiles, "sql", dialect)}, nil
+	return &Database{DB: db, Dialect: dialect}, nil
 }
 
-// own adds a schema of the service itself.
-func (d *store) own(m *sqldb.Migrator) {
-	d.schemas = append(d.schemas, schema{
-		migrate: func(ctx context.Context) ([]sqldb.Migration, error) { return m.Up(ctx, d.DB) },
-		check:   func(ctx context.Context) error { return m.Check(ctx, d.DB) },
-	})
+// Require adds a schema, such as that of the outbox, to those that Run brings
+// and Ready asks for.
+func (d *Database) Require(migrate func(context.Context) ([]sqldb.Migration, error), check func(context.Context) error) {
+	d.schemas = append(d.schemas, schema{migrate, check})
+}
+
+// Own is Require for a schema of the service itself.
+func (d *Database) Own(m *sqldb.Migrator) {
+	d.Require(
+		func(ctx context.Context) ([]sqldb.Migration, error) { return m.Up(ctx, d.DB) },
+		func(ctx context.Context) error { return m.Check(ctx, d.DB) },
+	)
 }
 
 // Time between two attempts to reach a database that does not answer, and the
@@ -56,7 +59,7 @@ const (
 // prepare migrates every schema, or checks them. While the database does not
 // answer it tries again for as long as patience; any other error, such as
 // wrong credentials, is returned at once.
-func (d *store) prepare(ctx context.Context, migrate bool, patience time.Duration, log *slog.Logger) error {
+func (d *Database) prepare(ctx context.Context, migrate bool, patience time.Duration, log *slog.Logger) error {
 	deadline := time.Now().Add(patience)
 	for {
 		err := d.prepareOnce(ctx, migrate, log)
@@ -75,7 +78,7 @@ func (d *store) prepare(ctx context.Context, migrate bool, patience time.Duratio
 	}
 }
 
-func (d *store) prepareOnce(ctx context.Context, migrate bool, log *slog.Logger) error {
+func (d *Database) prepareOnce(ctx context.Context, migrate bool, log *slog.Logger) error {
 	ctx, cancel := context.WithTimeout(ctx, attemptLimit)
 	defer cancel()
 	if !migrate {
@@ -95,7 +98,7 @@ func (d *store) prepareOnce(ctx context.Context, migrate bool, log *slog.Logger)
 
 // check returns the database's error or the first schema that is missing or
 // behind.
-func (d *store) check(ctx context.Context) error {
+func (d *Database) check(ctx context.Context) error {
 	for _, s := range d.schemas {
 		if err := s.check(ctx); err != nil {
 			return err

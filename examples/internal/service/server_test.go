@@ -1,4 +1,4 @@
-package stdlib
+package service
 
 import (
 	"context"
@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"strings"
 	"testing"
 	"time"
 )
@@ -105,23 +104,5 @@ func TestServeTellsThatTheListenerIsGone(t *testing.T) {
 	ln.Close()
 	if err := serve(t.Context(), ln, http.NotFoundHandler(), slog.New(slog.DiscardHandler), time.Second); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("serve returned %v", err)
-	}
-}
-
-func TestPanicIsAnErrorOfOurs(t *testing.T) {
-	var logs strings.Builder
-	log := slog.New(slog.NewTextHandler(&logs, nil))
-	h := observe(log, newMux(log, []route{{http.MethodGet, "/panic", func(http.ResponseWriter, *http.Request) error { panic("hunter2") }}}))
-	url, stop, done := serving(t, h, time.Minute)
-	r := <-get(url + "/panic")
-	stop()
-	if err := <-done; err != nil {
-		t.Error(err)
-	}
-	if r.status != http.StatusInternalServerError || !strings.Contains(r.body, `"code":"internal"`) || strings.Contains(r.body, "hunter2") {
-		t.Errorf("reply %+v", r)
-	}
-	if !strings.Contains(logs.String(), "hunter2") || !strings.Contains(logs.String(), "status=500") {
-		t.Errorf("logs %s", &logs)
 	}
 }

@@ -1,4 +1,4 @@
-package stdlib
+package service
 
 import (
 	"context"
@@ -16,13 +16,11 @@ import (
 // readyTimeout bounds the questions to the database.
 const readyTimeout = 2 * time.Second
 
-// live answers as long as the process does.
-func live(w http.ResponseWriter, _ *http.Request) error {
-	return writeJSON(w, http.StatusOK, map[string]string{"status": "live"})
-}
+// Live is what /health/live tells as long as the process lives.
+func Live() map[string]string { return map[string]string{"status": "live"} }
 
-// readiness is what /health/ready tells.
-type readiness struct {
+// Readiness is what /health/ready tells.
+type Readiness struct {
 	Status   string         `json:"status"` // ready, unready
 	Service  string         `json:"service"`
 	Database databaseHealth `json:"database"`
@@ -63,21 +61,18 @@ type consumerHealth struct {
 	SetAside   int64 `json:"setAside"` // to the dead letters
 }
 
-// ready answers 200 while the database answers and has its schema, else 503.
-func ready(log *slog.Logger, db *store, report func() readiness) handler {
-	return func(w http.ResponseWriter, r *http.Request) error {
-		ctx, cancel := context.WithTimeout(r.Context(), readyTimeout)
-		defer cancel()
-		body := report()
-		body.Status, body.Database = "ready", databaseHealth{Status: "ok"}
-		status := http.StatusOK
-		if err := db.check(ctx); err != nil {
-			log.WarnContext(ctx, "not ready", "error", err)
-			body.Status, body.Database = "unready", diagnose(err)
-			status = http.StatusServiceUnavailable
-		}
-		return writeJSON(w, status, body)
+// Ready completes a report with the state of the database: 200 while it
+// answers and has its schema, else 503.
+func Ready(ctx context.Context, log *slog.Logger, db *Database, report Readiness) (status int, body Readiness) {
+	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
+	defer cancel()
+	if err := db.check(ctx); err != nil {
+		log.WarnContext(ctx, "not ready", "error", err)
+		report.Status, report.Database = "unready", diagnose(err)
+		return http.StatusServiceUnavailable, report
 	}
+	report.Status, report.Database = "ready", databaseHealth{Status: "ok"}
+	return http.StatusOK, report
 }
 
 // diagnose tells apart what is wrong without telling strangers where the
@@ -92,26 +87,32 @@ func diagnose(err error) databaseHealth {
 	return databaseHealth{"failing", "the database refuses to answer; see the logs"}
 }
 
-func (s *Orders) readiness() readiness {
-	h := s.relay.Health()
-	connected, err := s.publisher.Health()
+// Broker is the side of a service that talks to the broker: a publisher or a
+// source.
+type Broker interface {
+	Health() (connected bool, err error)
+}
+
+// ReportRelay tells how the relay of the service of that name fares.
+func ReportRelay(name string, h outbox.Health, publisher Broker) Readiness {
+	connected, err := publisher.Health()
 	if h.State == outbox.RelayRunning && err != nil {
 		// A relay with nothing to publish does not notice.
 		h.State, h.Since = outbox.RelayDegraded, time.Time{}
 	}
-	return readiness{Service: ordersService, Relay: &relayHealth{
+	return Readiness{Service: name, Relay: &relayHealth{
 		State: string(h.State), Since: h.Since.UTC(), Connected: connected, LastError: firstText(err, h.LastError),
 		Published: h.Published, Failed: h.Failed, Dead: h.Dead, OldestPending: h.OldestPending.Seconds(),
 	}}
 }
 
-func (s *Notifications) readiness() readiness {
-	h := s.consumer.Health()
-	connected, err := s.source.Health()
+// ReportConsumer tells how the consumer of the service of that name fares.
+func ReportConsumer(name string, h inbox.Health, source Broker) Readiness {
+	connected, err := source.Health()
 	if h.State == inbox.Running && err != nil {
 		h.State, h.Since = inbox.Degraded, time.Time{}
 	}
-	return readiness{Service: notificationsService, Consumer: &consumerHealth{
+	return Readiness{Service: name, Consumer: &consumerHealth{
 		State: string(h.State), Since: h.Since.UTC(), Connected: connected, LastError: firstText(err, h.LastError),
 		Applied: h.Applied, Duplicates: h.Duplicates, Retried: h.Retried, SetAside: h.SetAside,
 	}}

@@ -1,0 +1,116 @@
+package service
+
+import (
+	"cmp"
+	"crypto/tls"
+	"fmt"
+	"log/slog"
+	"net"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/asimalizada/pulse-events/internal/database"
+	"github.com/asimalizada/pulse-events/internal/rabbit"
+	"github.com/asimalizada/pulse-events/internal/wire"
+)
+
+// Settings are what both services need to know.
+type Settings struct {
+	// DatabaseURL of the service's own database: PostgreSQL, such as
+	// postgres://user:password@host:5432/orders, or a SQLite file, such as
+	// sqlite:/var/lib/orders.db, whose folder has to exist. Required.
+	DatabaseURL string
+	// AMQPURL of the broker, such as amqp://user:password@host:5672/. The
+	// broker may be away; the URL is required.
+	AMQPURL string
+	// AMQPTLS is used with amqps://. Defaults to the system's certificate
+	// authorities and the host's name.
+	AMQPTLS *tls.Config
+	// Exchange that events go through. Defaults to pulse.events.
+	Exchange string
+	// Addr to serve HTTP on, as host:port. Each service of each stack has a
+	// default of its own on 127.0.0.1: stdlib 6101 for orders and 6102 for
+	// notifications, gin 6201 and 6202.
+	Addr string
+	// AutoMigrate brings the schema to its newest version at start. Without it
+	// a schema that is missing or behind is an error.
+	AutoMigrate bool
+	// StartTimeout is how long to wait at start for a database that does not
+	// answer. Defaults to 30 s.
+	StartTimeout time.Duration
+	// ShutdownTimeout is how long requests in flight may take once the
+	// context of Run has ended. Defaults to 20 s.
+	ShutdownTimeout time.Duration
+	// Logger defaults to slog.Default(). To see correlation ids in every line
+	// its handler has to take them from the context.
+	Logger *slog.Logger
+}
+
+// Complete fills in the defaults, or returns an error that names every
+// problem. addr is the default address of the service of that name.
+func Complete(s Settings, name, addr string) (Settings, error) {
+	s = s.withDefaults(addr)
+	problems := s.problems()
+	if len(problems) == 0 {
+		return s, nil
+	}
+	lines := make([]string, len(problems))
+	for i, p := range problems {
+		lines[i] = p.field + ": " + p.text
+	}
+	return s, fmt.Errorf("%s: settings: %s", name, strings.Join(lines, "; "))
+}
+
+func (s Settings) withDefaults(addr string) Settings {
+	s.Exchange = cmp.Or(s.Exchange, wire.Exchange)
+	s.Addr = cmp.Or(s.Addr, addr)
+	s.StartTimeout = cmp.Or(s.StartTimeout, 30*time.Second)
+	s.ShutdownTimeout = cmp.Or(s.ShutdownTimeout, 20*time.Second)
+	if s.Logger == nil {
+		s.Logger = slog.Default()
+	}
+	return s
+}
+
+// problem is something wrong with a field.
+type problem struct{ field, text string }
+
+// problems returns everything that is wrong once defaults are filled in. No
+// text holds a secret.
+func (s Settings) problems() (problems []problem) {
+	add := func(field, format string, args ...any) {
+		problems = append(problems, problem{field, fmt.Sprintf(format, args...)})
+	}
+	problems = append(problems, problemsOf(database.Validate(s.DatabaseURL),
+		map[string]string{"URL": "DatabaseURL"})...)
+	problems = append(problems, problemsOf(rabbit.Config{URL: s.AMQPURL, TLS: s.AMQPTLS}.Validate(),
+		map[string]string{"URL": "AMQPURL", "TLS": "AMQPTLS"})...)
+	if len(s.Exchange) > 255 {
+		add("Exchange", "%d bytes, at most 255 are allowed", len(s.Exchange))
+	}
+	_, port, err := net.SplitHostPort(s.Addr)
+	if _, portErr := strconv.ParseUint(port, 10, 16); err != nil || portErr != nil {
+		add("Addr", "%q is not host:port with a port from 0 to 65535, such as 127.0.0.1:6101", s.Addr)
+	}
+	if s.StartTimeout < 0 {
+		add("StartTimeout", "%v; must not be negative", s.StartTimeout)
+	}
+	if s.ShutdownTimeout < 0 {
+		add("ShutdownTimeout", "%v; must not be negative", s.ShutdownTimeout)
+	}
+	return problems
+}
+
+// problemsOf takes apart what another configuration reports, one problem a
+// line, and gives its fields their names in ours.
+func problemsOf(err error, names map[string]string) (problems []problem) {
+	if err == nil {
+		return nil
+	}
+	for line := range strings.SplitSeq(err.Error(), "\n") {
+		field, text, _ := strings.Cut(line, ": ")
+		problems = append(problems, problem{cmp.Or(names[field], field), text})
+	}
+	return problems
+}

@@ -1,0 +1,25 @@
+package stdlib
+
+import (
+	"embed"
+
+	"github.com/asimalizada/pulse-events/examples/internal/service"
+	"github.com/asimalizada/pulse-events/internal/sqldb"
+)
+
+//go:embed sql
+var sqlFiles embed.FS
+
+// store is a service's own database, with the service's queries in its dialect.
+type store struct {
+	*service.Database
+	queries sqldb.Queries
+}
+
+func openStore(url, name string) (*store, error) {
+	db, err := service.OpenDatabase(url, name)
+	if err != nil {
+		return nil, err
+	}
+	return &store{Database: db, queries: sqldb.LoadQueries(sqlFiles, "sql", db.Dialect)}, nil
+}
