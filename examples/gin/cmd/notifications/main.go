@@ -1,0 +1,16 @@
+// Command notifications runs the example notifications service of the Gin
+// stack on PostgreSQL or SQLite and on RabbitMQ. Its settings come from the
+// environment; see gin.NotificationsFromEnv. It exits with 0 after an
+// interrupt, 1 when it fails, and 2 when settings are wrong.
+package main
+
+import (
+	"os"
+
+	"github.com/asimalizada/pulse-events/examples/gin"
+	"github.com/asimalizada/pulse-events/examples/internal/program"
+)
+
+func main() {
+	os.Exit(program.Run("notifications", gin.NotificationsFromEnv, gin.NewNotifications))
+}
