@@ -1,223 +1,23 @@
 package stdlib_test
 
-import (
-	"context"
-	"errors"
-	"fmt"
-	"net/http"
-	"net/url"
-	"strings"
-	"testing"
+import "testing"
 
-	"github.com/asimalizada/pulse-events/examples/stdlib"
-	"github.com/asimalizada/pulse-events/internal/testenv"
-	"github.com/asimalizada/pulse-events/outbox"
-)
-
-type health struct {
-	Status, Service string
-	Database        struct{ Status, Message string }
-	Relay, Consumer *struct {
-		State, LastError string
-		Connected        bool
-	}
-}
-
-func readiness(t *testing.T, url string) (int, health) {
-	t.Helper()
-	status, body := ask(t, http.MethodGet, url+"/health/ready", "")
-	return status, decode[health](t, body)
-}
-
-func TestOrdersServesWhileTheBrokerIsAway(t *testing.T) {
-	onEachPlatform(t, func(t *testing.T, on platform) {
-		url, cfg, _ := startOrders(t, on)
-		for range 3 {
-			if status, body := ask(t, http.MethodPost, url+"/orders", `{"customerId":"c","amount":1}`); status != http.StatusCreated {
-				t.Fatalf("%d %s", status, body)
-			}
-		}
-		testenv.Eventually(t, patience, "the relay to be degraded", func() bool {
-			status, h := readiness(t, url)
-			if status != http.StatusOK || h.Status != "ready" || h.Service != "orders" {
-				t.Fatalf("%d %+v, want ready", status, h)
-			}
-			return h.Relay.State == "degraded" && !h.Relay.Connected && h.Relay.LastError != ""
-		})
-		if n := count(t, open(t, cfg.DatabaseURL), `outbox_messages WHERE status = 'pending' AND attempts = 0`); n != 3 {
-			t.Errorf("%d rows pending without an attempt, want 3", n)
-		}
-	})
-}
+func TestOrdersServesWhileTheBrokerIsAway(t *testing.T) { services.OrdersServesWhileTheBrokerIsAway(t) }
 
 func TestNotificationsServesWhileTheBrokerIsAway(t *testing.T) {
-	onEachPlatform(t, func(t *testing.T, on platform) {
-		var cfg stdlib.NotificationsConfig
-		cfg.Settings, _ = settings(t, on)
-		service, err := stdlib.NewNotifications(cfg)
-		if err != nil {
-			t.Fatal(err)
-		}
-		base := start(t, service)
-		if status, body := ask(t, http.MethodGet, base+"/notifications?orderId=0198c0de-7a10-7f00-8a44-3e2d1c0b9a87", ""); status != http.StatusOK || string(body) != "[]\n" {
-			t.Errorf("%d %s", status, body)
-		}
-		status, h := readiness(t, base)
-		if status != http.StatusOK || h.Service != "notifications" || h.Consumer.Connected {
-			t.Errorf("%d %+v", status, h)
-		}
-		for _, query := range []string{"", "?orderId=", "?orderId=5", "?orderId=0198c0de-7a10-7f00-8a44-3e2d1c0b9a8z"} {
-			res, body := exchange(t, http.MethodGet, base+"/notifications"+query, "")
-			if _, fields := refused(t, query, res, body, http.StatusBadRequest); len(fields) != 1 || fields[0] != "orderId" {
-				t.Errorf("%s: fields %q", query, fields)
-			}
-		}
-	})
+	services.NotificationsServesWhileTheBrokerIsAway(t)
 }
 
-func TestReadyTellsThatTheSchemaIsMissing(t *testing.T) {
-	onEachPlatform(t, func(t *testing.T, on platform) {
-		base, cfg, _ := startOrders(t, on)
-		execute(t, open(t, cfg.DatabaseURL), `DROP TABLE outbox_schema`)
-		status, h := readiness(t, base)
-		if status != http.StatusServiceUnavailable || h.Status != "unready" || h.Database.Status != "schema" {
-			t.Errorf("%d %+v", status, h)
-		}
-		if status, body := ask(t, http.MethodGet, base+"/health/live", ""); status != http.StatusOK {
-			t.Errorf("live: %d %s", status, body)
-		}
-	})
-}
+func TestReadyTellsThatTheSchemaIsMissing(t *testing.T) { services.ReadyTellsThatTheSchemaIsMissing(t) }
 
-// On SQLite an order waits for whoever is writing, and is taken then; reading
-// and readiness do not wait.
-func TestOrdersWaitsForAWriter(t *testing.T) {
-	base, cfg, _ := startOrders(t, bare)
-	writer := open(t, cfg.DatabaseURL).MustBegin()
-	defer writer.Rollback()
-	type answer struct {
-		status string
-		err    error
-	}
-	answers := make(chan answer, 1)
-	go func() {
-		client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
-		res, err := client.Post(base+"/orders", "application/json", strings.NewReader(`{"customerId":"c","amount":1}`))
-		if err != nil {
-			answers <- answer{err: err}
-			return
-		}
-		answers <- answer{res.Status, res.Body.Close()}
-	}()
-	for _, path := range []string{"/orders", "/health/ready"} {
-		if status, body := ask(t, http.MethodGet, base+path, ""); status != http.StatusOK {
-			t.Errorf("%s: %d %s", path, status, body)
-		}
-	}
-	select {
-	case a := <-answers:
-		t.Errorf("answered while another was writing: %+v", a)
-	default:
-	}
-	if err := writer.Commit(); err != nil {
-		t.Fatal(err)
-	}
-	if a := <-answers; a.status != "201 Created" || a.err != nil {
-		t.Errorf("answer %+v", a)
-	}
-}
+func TestOrdersWaitsForAWriter(t *testing.T) { services.OrdersWaitsForAWriter(t) }
 
 func TestOrdersRecoversFromADatabaseOutage(t *testing.T) {
-	server := testenv.PostgresServer(t)
-	cfg := stdlib.OrdersConfig{}
-	cfg.Settings, _ = settings(t, bare)
-	cfg.DatabaseURL = server.URL()
-	service, err := stdlib.NewOrders(cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	base := start(t, service)
-	const body = `{"customerId":"c","amount":1}`
-
-	server.StopImmediate()
-	status, h := readiness(t, base)
-	if status != http.StatusServiceUnavailable || h.Database.Status != "unreachable" {
-		t.Errorf("%d %+v", status, h)
-	}
-	res, text := exchange(t, http.MethodPost, base+"/orders", body)
-	if code, _ := refused(t, "POST without a database", res, text, http.StatusServiceUnavailable); code != "unavailable" {
-		t.Errorf("code %s", code)
-	}
-	server.Start()
-	testenv.Eventually(t, patience, "orders to be taken again", func() bool {
-		status, _ := ask(t, http.MethodPost, base+"/orders", body)
-		return status == http.StatusCreated
-	})
+	services.OrdersRecoversFromADatabaseOutage(t)
 }
 
-func TestRunFailsWithoutADatabaseItCanUse(t *testing.T) {
-	for _, c := range []struct {
-		about  string
-		on     platform
-		change func(*stdlib.Settings)
-		is     error
-		says   string
-	}{
-		{"schema missing on PostgreSQL", servers, func(s *stdlib.Settings) { s.AutoMigrate = false }, outbox.ErrSchema, "schema"},
-		{"schema missing on SQLite", bare, func(s *stdlib.Settings) { s.AutoMigrate = false }, outbox.ErrSchema, "schema"},
-		{"no such database", servers, func(s *stdlib.Settings) { s.DatabaseURL = replaced(t, s.DatabaseURL, "/none") }, nil, "3D000"},
-		{"no such folder", bare, func(s *stdlib.Settings) { s.DatabaseURL += "/none/orders.db" }, nil, "unable to open database file"},
-		{"nobody answers", bare, func(s *stdlib.Settings) {
-			s.DatabaseURL, s.StartTimeout = "postgres://app:hunter2@127.0.0.1:1/orders", 1
-		}, nil, "has not answered"},
-	} {
-		t.Run(c.about, func(t *testing.T) {
-			var cfg stdlib.OrdersConfig
-			cfg.Settings, _ = settings(t, c.on)
-			cfg.Addr = "127.0.0.1:0"
-			c.change(&cfg.Settings)
-			service, err := stdlib.NewOrders(cfg)
-			if err != nil {
-				t.Fatal(err)
-			}
-			err = service.Run(t.Context(), nil)
-			if err == nil || c.is != nil && !errors.Is(err, c.is) || !strings.Contains(fmt.Sprint(err), c.says) {
-				t.Errorf("Run returned %v", err)
-			}
-			if strings.Contains(fmt.Sprint(err), "hunter2") {
-				t.Errorf("the error tells a password: %v", err)
-			}
-		})
-	}
-}
+func TestRunFailsWithoutADatabaseItCanUse(t *testing.T) { services.RunFailsWithoutADatabaseItCanUse(t) }
 
 func TestRunCanBeCalledOffWhileItWaitsForTheDatabase(t *testing.T) {
-	var cfg stdlib.OrdersConfig
-	var logs *journal
-	cfg.Settings, logs = settings(t, bare)
-	cfg.DatabaseURL, cfg.Addr = "postgres://127.0.0.1:1/orders", "127.0.0.1:0"
-	service, err := stdlib.NewOrders(cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	done := make(chan error, 1)
-	go func() { done <- service.Run(ctx, nil) }()
-	testenv.Eventually(t, patience, "the service to wait", func() bool {
-		return strings.Contains(logs.String(), "waiting for the database")
-	})
-	cancel()
-	if err := <-done; err != nil {
-		t.Errorf("Run returned %v", err)
-	}
-}
-
-func replaced(t *testing.T, raw, path string) string {
-	t.Helper()
-	u, err := url.Parse(raw)
-	if err != nil {
-		t.Fatal(err)
-	}
-	u.Path = path
-	return u.String()
+	services.RunCanBeCalledOffWhileItWaitsForTheDatabase(t)
 }

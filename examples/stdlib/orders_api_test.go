@@ -11,60 +11,22 @@ import (
 
 	"github.com/google/uuid"
 
-	"github.com/asimalizada/pulse-events/examples/stdlib"
+	"github.com/asimalizada/pulse-events/examples/internal/exampletest"
 )
 
-// startOrders runs the orders service without a broker.
-func startOrders(t *testing.T, on platform) (url string, cfg stdlib.OrdersConfig, logs *journal) {
-	t.Helper()
-	cfg.Settings, logs = settings(t, on)
-	service, err := stdlib.NewOrders(cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return start(t, service), cfg, logs
-}
-
-type failure struct {
-	Error *struct {
-		Code, Message string
-		Fields        []struct{ Field, Message string }
-	}
-}
-
-// refused checks the one shape of errors and returns code and fields.
-func refused(t *testing.T, about string, res *http.Response, body []byte, status int) (code string, fields []string) {
-	t.Helper()
-	f := decode[failure](t, body)
-	if res.StatusCode != status || f.Error == nil || f.Error.Code == "" || f.Error.Message == "" || f.Error.Fields == nil {
-		t.Fatalf("%s: %d %s, want %d and an error with code, message and fields", about, res.StatusCode, body, status)
-	}
-	if got := res.Header.Get("Content-Type"); got != "application/json" {
-		t.Errorf("%s: content type %q", about, got)
-	}
-	if res.Header.Get("x-correlation-id") == "" {
-		t.Errorf("%s: no correlation id", about)
-	}
-	for _, field := range f.Error.Fields {
-		fields = append(fields, field.Field)
-	}
-	slices.Sort(fields)
-	return f.Error.Code, fields
-}
-
 func TestCreateOrderRefusesBadBodies(t *testing.T) {
-	onEachPlatform(t, func(t *testing.T, on platform) {
-		url, cfg, _ := startOrders(t, on)
+	exampletest.OnEachPlatform(t, func(t *testing.T, on exampletest.Platform) {
+		url, settings, _ := services.StartOrders(t, on)
 		samples, err := os.ReadFile("../../testdata/orders/invalid.json")
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, s := range decode[[]struct {
+		for _, s := range exampletest.Decode[[]struct {
 			About, Body string
 			Fields      []string
 		}](t, samples) {
-			res, body := exchange(t, http.MethodPost, url+"/orders", s.Body)
-			code, fields := refused(t, s.About, res, body, http.StatusBadRequest)
+			res, body := exampletest.Exchange(t, http.MethodPost, url+"/orders", s.Body)
+			code, fields := exampletest.Refused(t, s.About, res, body, http.StatusBadRequest)
 			want := "invalid_order"
 			if s.Fields == nil {
 				want = "malformed_json"
@@ -74,35 +36,35 @@ func TestCreateOrderRefusesBadBodies(t *testing.T) {
 			}
 		}
 		huge := `{"customerId": "` + strings.Repeat("x", 64<<10) + `", "amount": 1}`
-		res, body := exchange(t, http.MethodPost, url+"/orders", huge)
-		if code, _ := refused(t, "huge body", res, body, http.StatusBadRequest); code != "body_too_large" {
+		res, body := exampletest.Exchange(t, http.MethodPost, url+"/orders", huge)
+		if code, _ := exampletest.Refused(t, "huge body", res, body, http.StatusBadRequest); code != "body_too_large" {
 			t.Errorf("huge body: code %s", code)
 		}
-		db := open(t, cfg.DatabaseURL)
-		if orders, rows := count(t, db, "orders"), count(t, db, "outbox_messages"); orders+rows != 0 {
+		db := exampletest.Open(t, settings.DatabaseURL)
+		if orders, rows := exampletest.Count(t, db, "orders"), exampletest.Count(t, db, "outbox_messages"); orders+rows != 0 {
 			t.Errorf("%d orders and %d outbox rows of refused requests", orders, rows)
 		}
 	})
 }
 
 func TestCreateOrderKeepsAmountsExact(t *testing.T) {
-	onEachPlatform(t, func(t *testing.T, on platform) {
-		url, cfg, _ := startOrders(t, on)
+	exampletest.OnEachPlatform(t, func(t *testing.T, on exampletest.Platform) {
+		url, settings, _ := services.StartOrders(t, on)
 		samples, err := os.ReadFile("../../testdata/orders/valid.json")
 		if err != nil {
 			t.Fatal(err)
 		}
-		db := open(t, cfg.DatabaseURL)
-		for _, s := range decode[[]struct {
+		db := exampletest.Open(t, settings.DatabaseURL)
+		for _, s := range exampletest.Decode[[]struct {
 			About string
 			Body  json.RawMessage
 			Cents int64
 		}](t, samples) {
-			status, body := ask(t, http.MethodPost, url+"/orders", string(s.Body))
+			status, body := exampletest.Ask(t, http.MethodPost, url+"/orders", string(s.Body))
 			if status != http.StatusCreated {
 				t.Fatalf("%s: %d %s", s.About, status, body)
 			}
-			id := decode[placed](t, body).OrderID
+			id := exampletest.Decode[exampletest.Placed](t, body).OrderID
 			var stored int64
 			if err := db.GetContext(t.Context(), &stored, `SELECT amount_cents FROM orders WHERE id = $1`, id); err != nil || stored != s.Cents {
 				t.Errorf("%s: stored %d cents, %v; want %d", s.About, stored, err, s.Cents)
@@ -111,8 +73,6 @@ func TestCreateOrderKeepsAmountsExact(t *testing.T) {
 	})
 }
 
-type placed struct{ OrderID, EventID, CorrelationID string }
-
 type order struct {
 	OrderID, EventID, CustomerID, CorrelationID string
 	Amount                                      json.Number
@@ -120,21 +80,21 @@ type order struct {
 }
 
 func TestReadOrders(t *testing.T) {
-	onEachPlatform(t, func(t *testing.T, on platform) {
-		url, _, _ := startOrders(t, on)
-		if status, body := ask(t, http.MethodGet, url+"/orders", ""); status != http.StatusOK || string(body) != "[]\n" {
+	exampletest.OnEachPlatform(t, func(t *testing.T, on exampletest.Platform) {
+		url, _, _ := services.StartOrders(t, on)
+		if status, body := exampletest.Ask(t, http.MethodGet, url+"/orders", ""); status != http.StatusOK || string(body) != "[]\n" {
 			t.Errorf("no orders yet: %d %s", status, body)
 		}
 		var ids []string
 		for _, amount := range []string{"77.5", "12", "0.05"} {
-			res, body := exchange(t, http.MethodPost, url+"/orders", `{"customerId":"customer-123","amount":`+amount+`}`)
-			p := decode[placed](t, body)
+			res, body := exampletest.Exchange(t, http.MethodPost, url+"/orders", `{"customerId":"customer-123","amount":`+amount+`}`)
+			p := exampletest.Decode[exampletest.Placed](t, body)
 			if res.StatusCode != http.StatusCreated || res.Header.Get("Location") != "/orders/"+p.OrderID {
 				t.Fatalf("%d, location %q: %s", res.StatusCode, res.Header.Get("Location"), body)
 			}
 			ids = append(ids, p.OrderID)
-			status, body := ask(t, http.MethodGet, url+"/orders/"+p.OrderID, "")
-			got := decode[order](t, body)
+			status, body := exampletest.Ask(t, http.MethodGet, url+"/orders/"+p.OrderID, "")
+			got := exampletest.Decode[order](t, body)
 			if status != http.StatusOK || got.OrderID != p.OrderID || got.EventID != p.EventID || got.CustomerID != "customer-123" || got.Amount.String() != amount ||
 				got.CorrelationID != p.CorrelationID || got.CreatedAt.Location() != time.UTC || got.CreatedAt.IsZero() {
 				t.Errorf("order %d %s", status, body)
@@ -142,9 +102,9 @@ func TestReadOrders(t *testing.T) {
 		}
 		slices.Reverse(ids)
 		for query, want := range map[string][]string{"": ids, "?limit=2": ids[:2], "?limit=1000": ids} {
-			status, body := ask(t, http.MethodGet, url+"/orders"+query, "")
+			status, body := exampletest.Ask(t, http.MethodGet, url+"/orders"+query, "")
 			var got []string
-			for _, o := range decode[[]order](t, body) {
+			for _, o := range exampletest.Decode[[]order](t, body) {
 				got = append(got, o.OrderID)
 			}
 			if status != http.StatusOK || !slices.Equal(got, want) {
@@ -155,8 +115,8 @@ func TestReadOrders(t *testing.T) {
 }
 
 func TestOrdersRefusesBadRequests(t *testing.T) {
-	onEachPlatform(t, func(t *testing.T, on platform) {
-		url, _, _ := startOrders(t, on)
+	exampletest.OnEachPlatform(t, func(t *testing.T, on exampletest.Platform) {
+		url, _, _ := services.StartOrders(t, on)
 		for _, c := range []struct {
 			method, path string
 			status       int
@@ -179,8 +139,8 @@ func TestOrdersRefusesBadRequests(t *testing.T) {
 			{"POST", "/health/ready", 405, "method_not_allowed", nil},
 		} {
 			about := c.method + " " + c.path
-			res, body := exchange(t, c.method, url+c.path, "")
-			code, fields := refused(t, about, res, body, c.status)
+			res, body := exampletest.Exchange(t, c.method, url+c.path, "")
+			code, fields := exampletest.Refused(t, about, res, body, c.status)
 			if code != c.code || !slices.Equal(fields, c.fields) {
 				t.Errorf("%s: code %s, fields %q; want %s, %q", about, code, fields, c.code, c.fields)
 			}
@@ -188,25 +148,25 @@ func TestOrdersRefusesBadRequests(t *testing.T) {
 				t.Errorf("%s: no header Allow", about)
 			}
 		}
-		if res, _ := exchange(t, http.MethodPut, url+"/orders", ""); res.Header.Get("Allow") != "GET, HEAD, POST" {
+		if res, _ := exampletest.Exchange(t, http.MethodPut, url+"/orders", ""); res.Header.Get("Allow") != "GET, HEAD, POST" {
 			t.Errorf("PUT /orders: Allow: %s", res.Header.Get("Allow"))
 		}
 	})
 }
 
 func TestCorrelationIDOfARequest(t *testing.T) {
-	onEachPlatform(t, func(t *testing.T, on platform) {
-		url, _, logs := startOrders(t, on)
+	exampletest.OnEachPlatform(t, func(t *testing.T, on exampletest.Platform) {
+		url, _, logs := services.StartOrders(t, on)
 		const body = `{"customerId":"c","amount":1}`
 		longest := strings.Repeat("x", 255)
 		for _, id := range []string{"checkout-4711", longest} {
-			res, text := exchange(t, http.MethodPost, url+"/orders", body, "X-Correlation-Id", id)
-			if got := decode[placed](t, text).CorrelationID; got != id || res.Header.Get("x-correlation-id") != id {
+			res, text := exampletest.Exchange(t, http.MethodPost, url+"/orders", body, "X-Correlation-Id", id)
+			if got := exampletest.Decode[exampletest.Placed](t, text).CorrelationID; got != id || res.Header.Get("x-correlation-id") != id {
 				t.Errorf("given %q: answered %q and header %q", id, got, res.Header.Get("x-correlation-id"))
 			}
 		}
-		res, text := exchange(t, http.MethodPost, url+"/orders", body)
-		if got := decode[placed](t, text).CorrelationID; got == "" || res.Header.Get("x-correlation-id") != got {
+		res, text := exampletest.Exchange(t, http.MethodPost, url+"/orders", body)
+		if got := exampletest.Decode[exampletest.Placed](t, text).CorrelationID; got == "" || res.Header.Get("x-correlation-id") != got {
 			t.Errorf("none given: answered %q and header %q", got, res.Header.Get("x-correlation-id"))
 		}
 		for about, headers := range map[string][]string{
@@ -216,12 +176,12 @@ func TestCorrelationIDOfARequest(t *testing.T) {
 			"too long":  {"x-correlation-id", longest + "x"},
 			"two":       {"x-correlation-id", "a", "x-correlation-id", "b"},
 		} {
-			res, text := exchange(t, http.MethodPost, url+"/orders", body, headers...)
-			if _, fields := refused(t, about, res, text, http.StatusBadRequest); !slices.Equal(fields, []string{"x-correlation-id"}) {
+			res, text := exampletest.Exchange(t, http.MethodPost, url+"/orders", body, headers...)
+			if _, fields := exampletest.Refused(t, about, res, text, http.StatusBadRequest); !slices.Equal(fields, []string{"x-correlation-id"}) {
 				t.Errorf("%s: fields %q", about, fields)
 			}
 		}
-		if logs.find(t, map[string]any{"msg": "request", "service": "orders", "correlation_id": "checkout-4711", "status": 201.0}) == nil {
+		if logs.Find(t, map[string]any{"msg": "request", "service": "orders", "correlation_id": "checkout-4711", "status": 201.0}) == nil {
 			t.Error("the access log does not tell of the request by its correlation id")
 		}
 	})

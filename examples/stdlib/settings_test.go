@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/asimalizada/pulse-events/examples/internal/exampletest"
 	"github.com/asimalizada/pulse-events/examples/stdlib"
 	"github.com/asimalizada/pulse-events/inbox"
 	"github.com/asimalizada/pulse-events/outbox"
@@ -45,7 +46,7 @@ func TestNewNamesTheProblems(t *testing.T) {
 // What the libraries refuse is refused, and nothing that was begun goes on:
 // the leak check of this package says so.
 func TestNewRefusesWhatTheLibrariesRefuse(t *testing.T) {
-	good := stdlib.Settings{DatabaseURL: "postgres://127.0.0.1:1/orders", AMQPURL: nobody}
+	good := stdlib.Settings{DatabaseURL: "postgres://127.0.0.1:1/orders", AMQPURL: exampletest.Nobody}
 	if _, err := stdlib.NewOrders(stdlib.OrdersConfig{Settings: good, Relay: outbox.RelayConfig{Lanes: -1}}); err == nil {
 		t.Error("a relay with -1 lanes")
 	}

@@ -20,8 +20,12 @@ func tidy() graph {
 		"./inbox/rabbitmq":         {product: []string{"./inbox", "./internal/rabbit"}},
 		"./examples/orders":        {product: []string{"./outbox"}},
 		"./examples/notifications": {product: []string{"./inbox"}},
-		"./examples/stdlib":        {product: []string{"net/http", "./examples/orders", "./examples/notifications", "./outbox/rabbitmq"}},
-		"./examples/gin":           {product: []string{"github.com/gin-gonic/gin", "gorm.io/gorm", "./examples/orders"}},
+		"./examples/stdlib":        {product: []string{"net/http", "./examples/orders", "./examples/notifications", "./examples/internal/service", "./outbox/rabbitmq"}},
+		"./examples/gin":           {product: []string{"github.com/gin-gonic/gin", "gorm.io/gorm", "./examples/orders", "./examples/internal/service"}, tests: []string{"./examples/internal/exampletest"}},
+
+		"./examples/internal/service":     {product: []string{"net/http", "./outbox"}},
+		"./examples/internal/exampletest": {product: []string{"testing", "./examples/internal/service", "./pulsectl/devbroker"}},
+
 		"./pulsectl":               {product: []string{"./pulsectl/internal/command", "./pulsectl/devbroker"}},
 		"./pulsectl/internal/command": {
 			product: []string{"github.com/urfave/cli/v2", "./pulsectl/internal/console", "./examples/stdlib"},
@@ -66,10 +70,13 @@ func TestEveryRuleCanBeBroken(t *testing.T) {
 		{"the inbox knows", "./inbox", "./outbox/rabbitmq", true, "./inbox (test) -> ./outbox/rabbitmq"},
 		{"the libraries know", "./inbox", "./examples/orders", true, "./inbox (test) -> ./examples/orders"},
 		{"the libraries know", "./outbox", "./pulsectl/internal/command", false, "./outbox -> ./pulsectl/internal/command"},
-		{"the libraries are built", "./inbox/rabbitmq", "./pulsectl/devbroker", false, "./inbox/rabbitmq -> ./pulsectl/devbroker"},
+		{"the libraries and the examples are built", "./inbox/rabbitmq", "./pulsectl/devbroker", false, "./inbox/rabbitmq -> ./pulsectl/devbroker"},
+		{"the libraries and the examples are built", "./examples/internal/service", "./pulsectl/devbroker", false, "./examples/internal/service -> ./pulsectl/devbroker"},
 		{"the examples' domain", "./examples/orders", "net/http", false, "./examples/orders -> net/http"},
 		{"the examples know", "./examples/stdlib", "./pulsectl/internal/console", false, "./examples/stdlib -> ./pulsectl/internal/console"},
 		{"the stdlib stack", "./examples/stdlib", "./examples/gin", true, "./examples/stdlib (test) -> ./examples/gin"},
+		{"the gin stack", "./examples/gin", "./examples/stdlib", true, "./examples/gin (test) -> ./examples/stdlib"},
+		{"what the stacks share", "./examples/internal/service", "./examples/gin", false, "./examples/internal/service -> ./examples/gin"},
 		{"Gin and GORM", "./examples/stdlib", "gorm.io/gorm", false, "./examples/stdlib -> gorm.io/gorm"},
 		{"Gin and GORM", "github.com/jmoiron/sqlx", "gorm.io/gorm", false, "./outbox -> github.com/jmoiron/sqlx -> gorm.io/gorm"},
 		{"pulsectl runs", "./pulsectl/internal/command", "./examples/gin", false, "./pulsectl/internal/command -> ./examples/gin"},
@@ -77,6 +84,7 @@ func TestEveryRuleCanBeBroken(t *testing.T) {
 		{"the development broker's tests", "./pulsectl/devbroker", "./outbox/rabbitmq", true, "./pulsectl/devbroker (test) -> ./outbox/rabbitmq"},
 		{"the command-line", "./examples/stdlib", "github.com/urfave/cli/v2", true, "./examples/stdlib (test) -> github.com/urfave/cli/v2"},
 		{"what is built", "./outbox/rabbitmq", "./outbox/outboxtest", false, "./outbox/rabbitmq -> ./outbox/outboxtest"},
+		{"what is built", "./examples/gin", "./examples/internal/exampletest", false, "./examples/gin -> ./examples/internal/exampletest"},
 		{"what is built", "./pulsectl/internal/console", "testing", false, "./pulsectl/internal/console -> testing"},
 	} {
 		t.Run(c.from+" to "+c.adds, func(t *testing.T) {

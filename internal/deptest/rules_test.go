@@ -28,8 +28,8 @@ type rule struct {
 // Packages of ours that exist for tests: they may be built on what is for
 // tests, and programs may not be built on them.
 var ownForTests = []string{
-	"./internal/testenv/...", "./internal/deptest/...", "./internal/certtest/...", "./internal/rabbit/rabbittest/...", "./internal/certtest/...",
-	"./outbox/outboxtest/...", "./inbox/inboxtest/...", "./examples/acceptance/...", "./pulsectl/devbroker/devbrokertest/...",
+	"./internal/testenv/...", "./internal/deptest/...", "./internal/certtest/...", "./internal/rabbit/rabbittest/...",
+	"./outbox/outboxtest/...", "./inbox/inboxtest/...", "./examples/acceptance/...", "./examples/internal/exampletest/...", "./pulsectl/devbroker/devbrokertest/...",
 }
 
 // Others' packages that exist for tests.
@@ -86,10 +86,11 @@ var rules = []rule{
 		but:   []string{"./pulsectl/devbroker/..."},
 	},
 	{
-		name:  "the libraries are built without the development broker",
-		of:    []string{"./outbox/...", "./inbox/...", "./examples/..."},
-		scope: product,
-		never: []string{"./pulsectl/devbroker/..."},
+		name:   "the libraries and the examples are built without the development broker",
+		of:     []string{"./outbox/...", "./inbox/...", "./examples/..."},
+		except: []string{"./examples/internal/exampletest/..."},
+		scope:  product,
+		never:  []string{"./pulsectl/devbroker/..."},
 	},
 	{
 		name:   "the examples' domain is free of the web",
@@ -110,6 +111,18 @@ var rules = []rule{
 		of:    []string{"./examples/stdlib/..."},
 		scope: everywhere,
 		never: []string{"./examples/gin/..."},
+	},
+	{
+		name:  "the gin stack is built without the stdlib stack",
+		of:    []string{"./examples/gin/..."},
+		scope: everywhere,
+		never: []string{"./examples/stdlib/..."},
+	},
+	{
+		name:  "what the stacks share knows none of them",
+		of:    []string{"./examples/internal/..."},
+		scope: everywhere,
+		never: []string{"./examples/stdlib/...", "./examples/gin/..."},
 	},
 	{
 		name:   "Gin and GORM stay in their stack",

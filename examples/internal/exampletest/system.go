@@ -1,4 +1,4 @@
-package stdlib_test
+package exampletest
 
 import (
 	"context"
@@ -11,55 +11,62 @@ import (
 	"github.com/jmoiron/sqlx"
 	amqp "github.com/rabbitmq/amqp091-go"
 
-	"github.com/asimalizada/pulse-events/examples/stdlib"
+	"github.com/asimalizada/pulse-events/examples/acceptance"
+	"github.com/asimalizada/pulse-events/examples/internal/service"
 	"github.com/asimalizada/pulse-events/internal/testenv"
 	"github.com/asimalizada/pulse-events/outbox"
 	"github.com/asimalizada/pulse-events/outbox/rabbitmq"
 )
 
-// stack is both services on one platform.
-type stack struct {
+// system is both services of a stack on one platform.
+type system struct {
+	stack                     Stack
 	orders, notifications     string // URLs
 	ordersDB, notificationsDB *sqlx.DB
-	logs, notificationsLogs   *journal
+	logs, notificationsLogs   *Journal
 	amqpURL, exchange, queue  string
-	cfg                       stdlib.NotificationsConfig
+	settings                  service.Settings // of notifications
 	stopNotifications         func()
 }
 
-// startStack starts the consumer first, so that the queue exists before
-// anything is published.
-func startStack(t *testing.T, on platform) *stack {
+// start starts the consumer first, so that the queue exists before anything
+// is published.
+func (k Stack) start(t *testing.T, on Platform) *system {
 	t.Helper()
-	s := &stack{
-		amqpURL:  on.broker(t),
+	s := &system{
+		stack:    k,
+		amqpURL:  on.Broker(t),
 		exchange: testenv.UniqueName(t, "pulse.events"),
 		queue:    testenv.UniqueName(t, "order.created"),
 	}
-	s.cfg.Settings, s.notificationsLogs = settings(t, on)
-	s.cfg.AMQPURL, s.cfg.Exchange, s.cfg.Queue = s.amqpURL, s.exchange, s.queue
+	s.settings, s.notificationsLogs = Settings(t, on)
+	s.settings.AMQPURL, s.settings.Exchange = s.amqpURL, s.exchange
 	s.startNotifications(t)
 
-	var cfg stdlib.OrdersConfig
-	cfg.Settings, s.logs = settings(t, on)
-	cfg.AMQPURL, cfg.Exchange = s.amqpURL, s.exchange
-	service, err := stdlib.NewOrders(cfg)
+	var settings service.Settings
+	settings, s.logs = Settings(t, on)
+	settings.AMQPURL, settings.Exchange = s.amqpURL, s.exchange
+	orders, err := k.Orders(settings)
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.orders = start(t, service)
-	s.ordersDB, s.notificationsDB = open(t, cfg.DatabaseURL), open(t, s.cfg.DatabaseURL)
+	s.orders = Start(t, orders)
+	s.ordersDB, s.notificationsDB = Open(t, settings.DatabaseURL), Open(t, s.settings.DatabaseURL)
 	return s
 }
 
-func (s *stack) startNotifications(t *testing.T) {
+func (s *system) target() acceptance.Target {
+	return acceptance.Target{OrdersURL: s.orders, NotificationsURL: s.notifications, AMQPURL: s.amqpURL, Exchange: s.exchange, Patience: Patience}
+}
+
+func (s *system) startNotifications(t *testing.T) {
 	t.Helper()
-	service, err := stdlib.NewNotifications(s.cfg)
+	notifications, err := s.stack.Notifications(s.settings, s.queue)
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.notifications, s.stopNotifications = startUntil(t, service)
-	testenv.Eventually(t, patience, "the consumer to run", func() bool { return s.consumer(t).State == "running" })
+	s.notifications, s.stopNotifications = StartUntil(t, notifications)
+	testenv.Eventually(t, Patience, "the consumer to run", func() bool { return s.consumer(t).State == "running" })
 }
 
 type consumerHealth struct {
@@ -70,20 +77,20 @@ type consumerHealth struct {
 	SetAside   int
 }
 
-func (s *stack) consumer(t *testing.T) consumerHealth {
+func (s *system) consumer(t *testing.T) consumerHealth {
 	t.Helper()
-	_, body := ask(t, http.MethodGet, s.notifications+"/health/ready", "")
-	return decode[struct{ Consumer consumerHealth }](t, body).Consumer
+	_, body := Ask(t, http.MethodGet, s.notifications+"/health/ready", "")
+	return Decode[struct{ Consumer consumerHealth }](t, body).Consumer
 }
 
 // order places an order and returns its ids.
-func (s *stack) order(t *testing.T, headers ...string) placed {
+func (s *system) order(t *testing.T, headers ...string) Placed {
 	t.Helper()
-	res, body := exchange(t, http.MethodPost, s.orders+"/orders", `{"customerId":"customer-123","amount":77.5}`, headers...)
+	res, body := Exchange(t, http.MethodPost, s.orders+"/orders", `{"customerId":"customer-123","amount":77.5}`, headers...)
 	if res.StatusCode != http.StatusCreated {
 		t.Fatalf("POST /orders: %d %s", res.StatusCode, body)
 	}
-	return decode[placed](t, body)
+	return Decode[Placed](t, body)
 }
 
 type notification struct {
@@ -91,19 +98,19 @@ type notification struct {
 	Amount                                                     float64
 }
 
-func (s *stack) notificationsOf(t *testing.T, orderID string) []notification {
+func (s *system) notificationsOf(t *testing.T, orderID string) []notification {
 	t.Helper()
-	status, body := ask(t, http.MethodGet, s.notifications+"/notifications?orderId="+orderID, "")
+	status, body := Ask(t, http.MethodGet, s.notifications+"/notifications?orderId="+orderID, "")
 	if status != http.StatusOK {
 		t.Fatalf("GET /notifications: %d %s", status, body)
 	}
-	return decode[[]notification](t, body)
+	return Decode[[]notification](t, body)
 }
 
-func (s *stack) awaitNotification(t *testing.T, orderID string) notification {
+func (s *system) awaitNotification(t *testing.T, orderID string) notification {
 	t.Helper()
 	var list []notification
-	testenv.Eventually(t, patience, "the notification", func() bool {
+	testenv.Eventually(t, Patience, "the notification", func() bool {
 		list = s.notificationsOf(t, orderID)
 		return len(list) > 0
 	})
@@ -111,7 +118,7 @@ func (s *stack) awaitNotification(t *testing.T, orderID string) notification {
 }
 
 // outboxRow returns the message as the outbox has it.
-func (s *stack) outboxRow(t *testing.T, eventID string) outbox.Record {
+func (s *system) outboxRow(t *testing.T, eventID string) outbox.Record {
 	t.Helper()
 	ob, err := outbox.New(s.ordersDB)
 	if err != nil {
@@ -129,17 +136,17 @@ func (s *stack) outboxRow(t *testing.T, eventID string) outbox.Record {
 }
 
 // deliverAgain publishes further copies of a message.
-func (s *stack) deliverAgain(t *testing.T, msg outbox.Message, copies int) {
+func (s *system) deliverAgain(t *testing.T, msg outbox.Message, copies int) {
 	t.Helper()
 	publisher, err := rabbitmq.NewPublisher(rabbitmq.PublisherConfig{URL: s.amqpURL, Exchange: s.exchange, Producer: "again", Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer publisher.Close()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), Patience)
 	defer cancel()
 	sent := 0
-	testenv.Eventually(t, patience, "the copies to be published", func() bool {
+	testenv.Eventually(t, Patience, "the copies to be published", func() bool {
 		for sent < copies && publisher.Publish(ctx, []outbox.Message{msg})[0] == nil {
 			sent++
 		}
@@ -149,7 +156,7 @@ func (s *stack) deliverAgain(t *testing.T, msg outbox.Message, copies int) {
 
 // tap returns a function that waits for the next message to go through the
 // exchange from now on.
-func (s *stack) tap(t *testing.T) (next func() amqp.Delivery) {
+func (s *system) tap(t *testing.T) (next func() amqp.Delivery) {
 	t.Helper()
 	conn, err := amqp.Dial(s.amqpURL)
 	if err != nil {
@@ -179,8 +186,8 @@ func (s *stack) tap(t *testing.T) (next func() amqp.Delivery) {
 				t.Fatal("the connection of the tap is lost")
 			}
 			return d
-		case <-time.After(patience):
-			t.Fatalf("nothing went through the exchange in %v", patience)
+		case <-time.After(Patience):
+			t.Fatalf("nothing went through the exchange in %v", Patience)
 		}
 		panic("unreachable")
 	}

@@ -1,0 +1,5 @@
+package gin_test
+
+import "testing"
+
+func TestAcceptance(t *testing.T) { services.Acceptance(t) }

@@ -1,0 +1,5 @@
+package gin_test
+
+import "testing"
+
+func TestCorrelationRunsThrough(t *testing.T) { services.CorrelationRunsThrough(t) }

@@ -1,0 +1,19 @@
+package gin_test
+
+import "testing"
+
+func TestPostAnswersThreeIDs(t *testing.T) { services.PostAnswersThreeIDs(t) }
+
+func TestOrderAndEventStandOrFallTogether(t *testing.T) { services.OrderAndEventStandOrFallTogether(t) }
+
+func TestRelayPublishesOrderCreated(t *testing.T) { services.RelayPublishesOrderCreated(t) }
+
+func TestConsumerRecordsEventAndNotification(t *testing.T) {
+	services.ConsumerRecordsEventAndNotification(t)
+}
+
+func TestOneNotificationHoweverOftenTheMessageComes(t *testing.T) {
+	services.OneNotificationHoweverOftenTheMessageComes(t)
+}
+
+func TestBadMessagesAreSetAside(t *testing.T) { services.BadMessagesAreSetAside(t) }

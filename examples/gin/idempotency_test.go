@@ -1,0 +1,7 @@
+package gin_test
+
+import "testing"
+
+func TestIdempotencyKeyStandsOrFallsWithItsOrder(t *testing.T) {
+	services.IdempotencyKeyStandsOrFallsWithItsOrder(t)
+}

@@ -1,0 +1,9 @@
+package gin_test
+
+import (
+	"testing"
+
+	"github.com/asimalizada/pulse-events/examples/internal/exampletest"
+)
+
+func TestPrograms(t *testing.T) { exampletest.Programs(t) }

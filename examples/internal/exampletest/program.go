@@ -1,0 +1,120 @@
+package exampletest
+
+import (
+	"errors"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/asimalizada/pulse-events/internal/testenv"
+)
+
+// build returns the path of a program of this stack.
+func build(t *testing.T, name string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), name)
+	out, err := exec.CommandContext(t.Context(), "go", "build", "-o", path, "./cmd/"+name).CombinedOutput()
+	if err != nil {
+		t.Fatalf("build %s: %v\n%s", name, err, out)
+	}
+	return path
+}
+
+// runProgram starts a program with nothing but these variables set.
+func runProgram(t *testing.T, path string, stderr *Journal, variables ...string) *exec.Cmd {
+	t.Helper()
+	cmd := exec.Command(path)
+	cmd.Env, cmd.Stderr, cmd.WaitDelay = append(variables, "HOME="+t.TempDir()), stderr, Patience
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if cmd.ProcessState == nil {
+			cmd.Process.Kill()
+			cmd.Wait()
+		}
+	})
+	return cmd
+}
+
+func exitCode(t *testing.T, err error) int {
+	t.Helper()
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
+		return exit.ExitCode()
+	} else if err != nil {
+		t.Fatal(err)
+	}
+	return 0
+}
+
+// Programs: the programs below cmd read their settings, serve without a broker,
+// end in order, and tell by their exit code how it went.
+func Programs(t *testing.T) {
+	for name, c := range map[string]struct{ db, addr string }{
+		"orders":        {"PULSE_OUTBOX_DB", "PULSE_ORDERS_ADDR"},
+		"notifications": {"PULSE_INBOX_DB", "PULSE_NOTIFICATIONS_ADDR"},
+	} {
+		path := build(t, name)
+		OnEachPlatform(t, func(t *testing.T, on Platform) {
+			var stderr Journal
+			err := runProgram(t, path, &stderr, "PULSE_AMQP_URL=http://app:hunter2@x/").Wait()
+			if got := exitCode(t, err); got != 2 {
+				t.Errorf("wrong settings: exit code %d, want 2", got)
+			}
+			for _, want := range []string{c.db + ": is empty", "PULSE_AMQP_URL: "} {
+				if !strings.Contains(stderr.String(), want) {
+					t.Errorf("wrong settings: %s\ndoes not hold %q", &stderr, want)
+				}
+			}
+
+			secret := filepath.Join(t.TempDir(), "db")
+			if err := os.WriteFile(secret, []byte(on.Database(t)+"\n"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			addr := freeAddr(t)
+			program := runProgram(t, path, &stderr, c.db+"_FILE="+secret, "PULSE_AMQP_URL=amqp://app:hunter2@127.0.0.1:1/", c.addr+"="+addr)
+			testenv.Eventually(t, Patience, name+" to be ready without a broker", func() bool {
+				client := http.Client{Timeout: time.Second}
+				defer client.CloseIdleConnections()
+				res, err := client.Get("http://" + addr + "/health/ready")
+				if err != nil {
+					return false
+				}
+				defer res.Body.Close()
+				return res.StatusCode == http.StatusOK
+			})
+			if err := program.Process.Signal(syscall.SIGTERM); err != nil {
+				t.Fatal(err)
+			}
+			if got := exitCode(t, program.Wait()); got != 0 {
+				t.Errorf("after SIGTERM: exit code %d, want 0\n%s", got, &stderr)
+			}
+
+			err = runProgram(t, path, &stderr, c.db+"_FILE="+secret, "PULSE_AMQP_URL="+Nobody, "PULSE_AUTO_MIGRATE=false",
+				c.addr+"=256.256.256.256:1").Wait()
+			if got := exitCode(t, err); got != 1 {
+				t.Errorf("an address that cannot be listened on: exit code %d, want 1", got)
+			}
+			if strings.Contains(stderr.String(), "hunter2") {
+				t.Errorf("the logs tell a password:\n%s", &stderr)
+			}
+		})
+	}
+}
+
+// freeAddr returns an address Nobody listens on at the moment.
+func freeAddr(t *testing.T) string {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	return ln.Addr().String()
+}
