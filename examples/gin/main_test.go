@@ -22,6 +22,6 @@ var services = exampletest.Stack{
 		return gin.NewOrders(gin.OrdersConfig{Settings: s})
 	},
 	Notifications: func(s service.Settings, queue string) (exampletest.Service, error) {
-		return gin.NewNotifications(gin.NotificationsConfig{Settings: s, Queue: queue})
+		return gin.NewNotifications(gin.NotificationsConfig{Settings: s, Queue: queue, RetryDelays: exampletest.RetryDelays})
 	},
 }

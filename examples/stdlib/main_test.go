@@ -22,6 +22,6 @@ var services = exampletest.Stack{
 		return stdlib.NewOrders(stdlib.OrdersConfig{Settings: s})
 	},
 	Notifications: func(s service.Settings, queue string) (exampletest.Service, error) {
-		return stdlib.NewNotifications(stdlib.NotificationsConfig{Settings: s, Queue: queue})
+		return stdlib.NewNotifications(stdlib.NotificationsConfig{Settings: s, Queue: queue, RetryDelays: exampletest.RetryDelays})
 	},
 }

@@ -26,7 +26,7 @@ func tidy() graph {
 		"./examples/internal/service":     {product: []string{"net/http", "./outbox"}},
 		"./examples/internal/exampletest": {product: []string{"testing", "./examples/internal/service", "./pulsectl/devbroker"}},
 
-		"./pulsectl":               {product: []string{"./pulsectl/internal/command", "./pulsectl/devbroker"}},
+		"./pulsectl": {product: []string{"./pulsectl/internal/command", "./pulsectl/devbroker"}},
 		"./pulsectl/internal/command": {
 			product: []string{"github.com/urfave/cli/v2", "./pulsectl/internal/console", "./examples/stdlib"},
 			tests:   []string{"testing", "./internal/testenv"},

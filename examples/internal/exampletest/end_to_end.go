@@ -171,7 +171,7 @@ func (k Stack) OneNotificationHoweverOftenTheMessageComes(t *testing.T) {
 	})
 }
 
-// BadMessagesAreSetAside: what breaks the contract goes to the dead letters and holds up Nobody.
+// BadMessagesAreSetAside: what breaks the contract goes to the dead letters and holds up nobody.
 func (k Stack) BadMessagesAreSetAside(t *testing.T) {
 	OnEachPlatform(t, func(t *testing.T, on Platform) {
 		s := k.start(t, on)

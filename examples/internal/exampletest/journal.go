@@ -27,9 +27,11 @@ func (j *Journal) String() string {
 	return j.text.String()
 }
 
-// Find returns the first record for which every attribute has its value.
+// Find returns the first record for which every attribute has its value. Each
+// line has to be a record.
 func (j *Journal) Find(t *testing.T, want map[string]any) map[string]any {
 	t.Helper()
+	var first map[string]any
 records:
 	for line := range strings.Lines(j.String()) {
 		var record map[string]any
@@ -41,7 +43,9 @@ records:
 				continue records
 			}
 		}
-		return record
+		if first == nil {
+			first = record
+		}
 	}
-	return nil
+	return first
 }

@@ -26,11 +26,12 @@ func build(t *testing.T, name string) string {
 	return path
 }
 
-// runProgram starts a program with nothing but these variables set.
-func runProgram(t *testing.T, path string, stderr *Journal, variables ...string) *exec.Cmd {
+// runProgram starts a program with nothing but these variables set. Whatever
+// it prints goes into output.
+func runProgram(t *testing.T, path string, output *Journal, variables ...string) *exec.Cmd {
 	t.Helper()
 	cmd := exec.Command(path)
-	cmd.Env, cmd.Stderr, cmd.WaitDelay = append(variables, "HOME="+t.TempDir()), stderr, Patience
+	cmd.Env, cmd.Stdout, cmd.Stderr, cmd.WaitDelay = append(variables, "HOME="+t.TempDir()), output, output, Patience
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -62,14 +63,14 @@ func Programs(t *testing.T) {
 	} {
 		path := build(t, name)
 		OnEachPlatform(t, func(t *testing.T, on Platform) {
-			var stderr Journal
-			err := runProgram(t, path, &stderr, "PULSE_AMQP_URL=http://app:hunter2@x/").Wait()
+			var complaint Journal
+			err := runProgram(t, path, &complaint, "PULSE_AMQP_URL=http://app:hunter2@x/").Wait()
 			if got := exitCode(t, err); got != 2 {
 				t.Errorf("wrong settings: exit code %d, want 2", got)
 			}
 			for _, want := range []string{c.db + ": is empty", "PULSE_AMQP_URL: "} {
-				if !strings.Contains(stderr.String(), want) {
-					t.Errorf("wrong settings: %s\ndoes not hold %q", &stderr, want)
+				if !strings.Contains(complaint.String(), want) {
+					t.Errorf("wrong settings: %s\ndoes not hold %q", &complaint, want)
 				}
 			}
 
@@ -78,7 +79,8 @@ func Programs(t *testing.T) {
 				t.Fatal(err)
 			}
 			addr := freeAddr(t)
-			program := runProgram(t, path, &stderr, c.db+"_FILE="+secret, "PULSE_AMQP_URL=amqp://app:hunter2@127.0.0.1:1/", c.addr+"="+addr)
+			var logs Journal
+			program := runProgram(t, path, &logs, c.db+"_FILE="+secret, "PULSE_AMQP_URL=amqp://app:hunter2@127.0.0.1:1/", c.addr+"="+addr)
 			testenv.Eventually(t, Patience, name+" to be ready without a broker", func() bool {
 				client := http.Client{Timeout: time.Second}
 				defer client.CloseIdleConnections()
@@ -93,22 +95,27 @@ func Programs(t *testing.T) {
 				t.Fatal(err)
 			}
 			if got := exitCode(t, program.Wait()); got != 0 {
-				t.Errorf("after SIGTERM: exit code %d, want 0\n%s", got, &stderr)
+				t.Errorf("after SIGTERM: exit code %d, want 0\n%s", got, &logs)
+			}
+			if logs.Find(t, map[string]any{"msg": "serving", "service": name}) == nil { // every line has to be a record
+				t.Errorf("the logs do not tell of the start:\n%s", &logs)
 			}
 
-			err = runProgram(t, path, &stderr, c.db+"_FILE="+secret, "PULSE_AMQP_URL="+Nobody, "PULSE_AUTO_MIGRATE=false",
+			err = runProgram(t, path, &complaint, c.db+"_FILE="+secret, "PULSE_AMQP_URL="+Nobody, "PULSE_AUTO_MIGRATE=false",
 				c.addr+"=256.256.256.256:1").Wait()
 			if got := exitCode(t, err); got != 1 {
 				t.Errorf("an address that cannot be listened on: exit code %d, want 1", got)
 			}
-			if strings.Contains(stderr.String(), "hunter2") {
-				t.Errorf("the logs tell a password:\n%s", &stderr)
+			for _, output := range []*Journal{&complaint, &logs} {
+				if strings.Contains(output.String(), "hunter2") {
+					t.Errorf("the output tells a password:\n%s", output)
+				}
 			}
 		})
 	}
 }
 
-// freeAddr returns an address Nobody listens on at the moment.
+// freeAddr returns an address nobody listens on at the moment.
 func freeAddr(t *testing.T) string {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")

@@ -74,6 +74,7 @@ type consumerHealth struct {
 	Connected  bool
 	Applied    int
 	Duplicates int
+	Retried    int
 	SetAside   int
 }
 

@@ -1,0 +1,9 @@
+package gin_test
+
+import "testing"
+
+func TestEventsOutliveFailedTransactions(t *testing.T) { services.EventsOutliveFailedTransactions(t) }
+
+func TestNotificationsRecoversFromADatabaseOutage(t *testing.T) {
+	services.NotificationsRecoversFromADatabaseOutage(t)
+}
