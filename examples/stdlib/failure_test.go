@@ -7,3 +7,5 @@ func TestEventsOutliveFailedTransactions(t *testing.T) { services.EventsOutliveF
 func TestNotificationsRecoversFromADatabaseOutage(t *testing.T) {
 	services.NotificationsRecoversFromADatabaseOutage(t)
 }
+
+func TestOldEventsAreForgotten(t *testing.T) { services.OldEventsAreForgotten(t) }

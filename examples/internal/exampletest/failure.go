@@ -64,6 +64,33 @@ func (k Stack) EventsOutliveFailedTransactions(t *testing.T) {
 	})
 }
 
+// OldEventsAreForgotten: what was applied longer ago than the retention is
+// purged, and nothing else.
+func (k Stack) OldEventsAreForgotten(t *testing.T) {
+	OnEachPlatform(t, func(t *testing.T, on Platform) {
+		s := k.start(t, on)
+		old, young := s.order(t), s.order(t)
+		for _, p := range []Placed{old, young} {
+			s.awaitNotification(t, p.OrderID)
+		}
+		s.stopNotifications()
+		ages := map[string]time.Duration{old.EventID: 31 * 24 * time.Hour, young.EventID: 29 * 24 * time.Hour}
+		for id, age := range ages {
+			at := Dialect(t, s.notificationsDB).Time(time.Now().Add(-age))
+			if _, err := s.notificationsDB.ExecContext(t.Context(), `UPDATE processed_events SET processed_at = $1 WHERE event_id = $2`, at, id); err != nil {
+				t.Fatal(err)
+			}
+		}
+		s.startNotifications(t)
+		testenv.Eventually(t, Patience, "the purge", func() bool {
+			return Count(t, s.notificationsDB, `processed_events WHERE event_id = $1`, old.EventID) == 0
+		})
+		if Count(t, s.notificationsDB, `processed_events WHERE event_id = $1`, young.EventID) != 1 {
+			t.Error("a younger event is forgotten as well")
+		}
+	})
+}
+
 // NotificationsRecoversFromADatabaseOutage: events wait for the database, and
 // that counts as no failure of theirs.
 func (k Stack) NotificationsRecoversFromADatabaseOutage(t *testing.T) {

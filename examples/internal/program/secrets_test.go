@@ -33,6 +33,8 @@ const secret = "hunter2"
 var programs = []struct{ name, path, dbVariable, addrVariable string }{
 	{"stdlib orders", "../../stdlib/cmd/orders", "PULSE_OUTBOX_DB", "PULSE_ORDERS_ADDR"},
 	{"stdlib notifications", "../../stdlib/cmd/notifications", "PULSE_INBOX_DB", "PULSE_NOTIFICATIONS_ADDR"},
+	{"gin orders", "../../gin/cmd/orders", "PULSE_OUTBOX_DB", "PULSE_ORDERS_ADDR"},
+	{"gin notifications", "../../gin/cmd/notifications", "PULSE_INBOX_DB", "PULSE_NOTIFICATIONS_ADDR"},
 }
 
 // failure is a way in which a program can fail, with a password at stake.
