@@ -2,7 +2,7 @@ package exampletest
 
 import "testing"
 
-// CorrelationRunsThrough: one correlation id runs from the HTTP header through row, message and
+// CorrelationRunsThrough tests that one correlation id runs from the HTTP header through row, message and
 // notification into the logs of both services, and so does the trace.
 func (k Stack) CorrelationRunsThrough(t *testing.T) {
 	OnEachPlatform(t, func(t *testing.T, on Platform) {

@@ -13,7 +13,7 @@ import (
 	"github.com/asimalizada/pulse-events/outbox"
 )
 
-// PostAnswersThreeIDs: the answer to an order names order, event and correlation.
+// PostAnswersThreeIDs tests that the answer to an order names order, event and correlation.
 func (k Stack) PostAnswersThreeIDs(t *testing.T) {
 	OnEachPlatform(t, func(t *testing.T, on Platform) {
 		url, _, _ := k.StartOrders(t, on)
@@ -30,7 +30,7 @@ func (k Stack) PostAnswersThreeIDs(t *testing.T) {
 	})
 }
 
-// OrderAndEventStandOrFallTogether: order and outbox row stand in one transaction, and neither
+// OrderAndEventStandOrFallTogether tests that order and outbox row stand in one transaction, and neither
 // after it was rolled back.
 func (k Stack) OrderAndEventStandOrFallTogether(t *testing.T) {
 	const body = `{"customerId":"customer-123","amount":77.5}`
@@ -84,7 +84,7 @@ func (k Stack) OrderAndEventStandOrFallTogether(t *testing.T) {
 	}
 }
 
-// RelayPublishesOrderCreated: the relay publishes OrderCreated as the contract has it.
+// RelayPublishesOrderCreated tests that the relay publishes OrderCreated as the contract has it.
 func (k Stack) RelayPublishesOrderCreated(t *testing.T) {
 	OnEachPlatform(t, func(t *testing.T, on Platform) {
 		s := k.start(t, on)
@@ -119,7 +119,7 @@ func (k Stack) RelayPublishesOrderCreated(t *testing.T) {
 	})
 }
 
-// ConsumerRecordsEventAndNotification: the consumer records the event in the inbox, together with one
+// ConsumerRecordsEventAndNotification tests that the consumer records the event in the inbox, together with one
 // notification.
 func (k Stack) ConsumerRecordsEventAndNotification(t *testing.T) {
 	OnEachPlatform(t, func(t *testing.T, on Platform) {
@@ -143,7 +143,7 @@ func (k Stack) ConsumerRecordsEventAndNotification(t *testing.T) {
 	})
 }
 
-// OneNotificationHoweverOftenTheMessageComes: one notification, however often the message comes; also to an
+// OneNotificationHoweverOftenTheMessageComes tests that there is one notification, however often the message comes; also to an
 // instance that was not there the first time.
 func (k Stack) OneNotificationHoweverOftenTheMessageComes(t *testing.T) {
 	OnEachPlatform(t, func(t *testing.T, on Platform) {
@@ -171,7 +171,7 @@ func (k Stack) OneNotificationHoweverOftenTheMessageComes(t *testing.T) {
 	})
 }
 
-// BadMessagesAreSetAside: what breaks the contract goes to the dead letters and holds up nobody.
+// BadMessagesAreSetAside tests that what breaks the contract goes to the dead letters and holds up nobody.
 func (k Stack) BadMessagesAreSetAside(t *testing.T) {
 	OnEachPlatform(t, func(t *testing.T, on Platform) {
 		s := k.start(t, on)

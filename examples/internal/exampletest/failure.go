@@ -12,7 +12,7 @@ import (
 // RetryDelays of a ladder for tests that wait for a retry.
 var RetryDelays = []time.Duration{100 * time.Millisecond}
 
-// EventsOutliveFailedTransactions: a transaction of the consumer that comes to
+// EventsOutliveFailedTransactions tests that a transaction of the consumer that comes to
 // nothing, however late, leaves no trace and loses no event.
 func (k Stack) EventsOutliveFailedTransactions(t *testing.T) {
 	// A sequence counts on when its transaction is rolled back.
@@ -64,7 +64,7 @@ func (k Stack) EventsOutliveFailedTransactions(t *testing.T) {
 	})
 }
 
-// OldEventsAreForgotten: what was applied longer ago than the retention is
+// OldEventsAreForgotten tests that what was applied longer ago than the retention is
 // purged, and nothing else.
 func (k Stack) OldEventsAreForgotten(t *testing.T) {
 	OnEachPlatform(t, func(t *testing.T, on Platform) {
@@ -91,7 +91,7 @@ func (k Stack) OldEventsAreForgotten(t *testing.T) {
 	})
 }
 
-// NotificationsRecoversFromADatabaseOutage: events wait for the database, and
+// NotificationsRecoversFromADatabaseOutage tests that events wait for the database, and
 // that counts as no failure of theirs.
 func (k Stack) NotificationsRecoversFromADatabaseOutage(t *testing.T) {
 	server := testenv.PostgresServer(t)

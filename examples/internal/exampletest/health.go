@@ -29,7 +29,7 @@ func readiness(t *testing.T, url string) (int, health) {
 	return status, Decode[health](t, body)
 }
 
-// OrdersServesWhileTheBrokerIsAway: orders are taken, and wait in the outbox.
+// OrdersServesWhileTheBrokerIsAway tests that orders are taken, and wait in the outbox.
 func (k Stack) OrdersServesWhileTheBrokerIsAway(t *testing.T) {
 	OnEachPlatform(t, func(t *testing.T, on Platform) {
 		url, cfg, _ := k.StartOrders(t, on)
@@ -51,7 +51,7 @@ func (k Stack) OrdersServesWhileTheBrokerIsAway(t *testing.T) {
 	})
 }
 
-// NotificationsServesWhileTheBrokerIsAway: notifications can be read.
+// NotificationsServesWhileTheBrokerIsAway tests that notifications can be read.
 func (k Stack) NotificationsServesWhileTheBrokerIsAway(t *testing.T) {
 	OnEachPlatform(t, func(t *testing.T, on Platform) {
 		settings, _ := Settings(t, on)
@@ -76,7 +76,7 @@ func (k Stack) NotificationsServesWhileTheBrokerIsAway(t *testing.T) {
 	})
 }
 
-// ReadyTellsThatTheSchemaIsMissing: a service without its schema is not ready, but alive.
+// ReadyTellsThatTheSchemaIsMissing tests that a service without its schema is not ready, but alive.
 func (k Stack) ReadyTellsThatTheSchemaIsMissing(t *testing.T) {
 	OnEachPlatform(t, func(t *testing.T, on Platform) {
 		base, cfg, _ := k.StartOrders(t, on)
@@ -91,7 +91,7 @@ func (k Stack) ReadyTellsThatTheSchemaIsMissing(t *testing.T) {
 	})
 }
 
-// OrdersWaitsForAWriter: on SQLite an order waits for whoever is writing, and is taken then; reading
+// OrdersWaitsForAWriter tests that on SQLite an order waits for whoever is writing, and is taken then; reading
 // and readiness do not wait.
 func (k Stack) OrdersWaitsForAWriter(t *testing.T) {
 	base, cfg, _ := k.StartOrders(t, Bare)
@@ -129,7 +129,7 @@ func (k Stack) OrdersWaitsForAWriter(t *testing.T) {
 	}
 }
 
-// OrdersRecoversFromADatabaseOutage: it tells of the outage, and needs no restart.
+// OrdersRecoversFromADatabaseOutage tests that the service tells of the outage, and needs no restart.
 func (k Stack) OrdersRecoversFromADatabaseOutage(t *testing.T) {
 	server := testenv.PostgresServer(t)
 	settings, _ := Settings(t, Bare)
@@ -157,7 +157,7 @@ func (k Stack) OrdersRecoversFromADatabaseOutage(t *testing.T) {
 	})
 }
 
-// RunFailsWithoutADatabaseItCanUse: what waiting does not cure ends the service.
+// RunFailsWithoutADatabaseItCanUse tests that what waiting does not cure ends the service.
 func (k Stack) RunFailsWithoutADatabaseItCanUse(t *testing.T) {
 	for _, c := range []struct {
 		about  string
@@ -193,7 +193,7 @@ func (k Stack) RunFailsWithoutADatabaseItCanUse(t *testing.T) {
 	}
 }
 
-// RunCanBeCalledOffWhileItWaitsForTheDatabase: waiting ends with the context.
+// RunCanBeCalledOffWhileItWaitsForTheDatabase tests that waiting ends with the context.
 func (k Stack) RunCanBeCalledOffWhileItWaitsForTheDatabase(t *testing.T) {
 	settings, logs := Settings(t, Bare)
 	settings.DatabaseURL, settings.Addr = "postgres://127.0.0.1:1/orders", "127.0.0.1:0"

@@ -11,7 +11,7 @@ import (
 // someOrder is an order like any other.
 const someOrder = `{"customerId":"customer-123","amount":77.5}`
 
-// IdempotencyKeyStandsOrFallsWithItsOrder: a key is taken by an order that stands, and by nothing else.
+// IdempotencyKeyStandsOrFallsWithItsOrder tests that a key is taken by an order that stands, and by nothing else.
 func (k Stack) IdempotencyKeyStandsOrFallsWithItsOrder(t *testing.T) {
 	OnEachPlatform(t, func(t *testing.T, on Platform) {
 		url, cfg, _ := k.StartOrders(t, on)

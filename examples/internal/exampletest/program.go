@@ -54,7 +54,7 @@ func exitCode(t *testing.T, err error) int {
 	return 0
 }
 
-// Programs: the programs below cmd read their settings, serve without a broker,
+// Programs tests that the programs below cmd read their settings, serve without a broker,
 // end in order, and tell by their exit code how it went.
 func Programs(t *testing.T) {
 	for name, c := range map[string]struct{ db, addr string }{
