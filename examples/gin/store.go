@@ -30,7 +30,7 @@ func openStore(url, name string, log *slog.Logger) (*store, error) {
 	pool := db.DB.DB
 	dialector := postgres.New(postgres.Config{Conn: pool})
 	if db.Dialect == sqldb.SQLite {
-		dialector = gormlite.OpenDB(pool)
+		dialector = gormlite.OpenDB(pool) // made for the driver that package internal/sqlite brings
 	}
 	orm, err := gorm.Open(dialector, &gorm.Config{
 		Logger:               statements{log},
