@@ -25,8 +25,10 @@
 //   - GET /notifications?orderId= answers an array: one element per event
 //     however often its message came, none before.
 //   - What is refused is answered {"error": {"code", "message", "fields":
-//     [{"field", "message"}]}}: 400 with every bad field named, 404, 405 with
-//     Allow; 422 for an Idempotency-Key that belongs to another order.
+//     [{"field", "message"}]}}. 400 names every bad field (invalid_order,
+//     invalid_request, malformed_json, body_too_large); 404 (not_found,
+//     order_not_found); 405 with Allow (method_not_allowed); 422 for an
+//     Idempotency-Key that belongs to another order (idempotency_key_reused).
 //   - The same Idempotency-Key gets the same answer, and there is one order.
 //   - GET /health/live is about the process, GET /health/ready about the
 //     database. While the broker is away orders is ready, and shows its relay

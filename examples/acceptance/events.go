@@ -79,9 +79,20 @@ func eventKeepsTheContract(ctx context.Context, v *visitor) error {
 	if err != nil || at.Location() != time.UTC || !at.Truncate(time.Second).Equal(d.Timestamp) {
 		problems = append(problems, fmt.Errorf("occurredAt %v, timestamp %v (%v)", body["occurredAt"], d.Timestamp, err))
 	}
+	// Whatever the database, the order tells the time of its event to the digit.
+	a, err := v.ask(ctx, http.MethodGet, v.OrdersURL+"/orders/"+p.OrderID, "")
+	if err != nil {
+		return err
+	}
+	if o, err := decode[order](a, http.StatusOK); err != nil || !o.CreatedAt.Equal(at) {
+		problems = append(problems, a.wrong("want createdAt to be %v as in the event (%v)", at, err))
+	}
 	delete(body, "occurredAt")
 	want := map[string]any{"eventId": p.EventID, "eventType": "OrderCreated", "correlationId": p.CorrelationID,
 		"orderId": p.OrderID, "customerId": "acceptance-customer", "amount": 77.5}
+	if d.AppId == "" {
+		problems = append(problems, errors.New("the message does not name its producer (app_id)"))
+	}
 	if !maps.Equal(body, want) {
 		problems = append(problems, fmt.Errorf("body %s, want %v", d.Body, want))
 	}
@@ -99,7 +110,7 @@ func refusedOrderPublishesNothing(ctx context.Context, v *visitor) error {
 	if err != nil {
 		return err
 	}
-	if err := refused(a, http.StatusBadRequest, "amount"); err != nil {
+	if err := refused(a, http.StatusBadRequest, "invalid_order", "amount"); err != nil {
 		return err
 	}
 	p, err := v.place(ctx, someOrder, "x-correlation-id", takenID)

@@ -50,7 +50,7 @@ func correlationIDRunsThrough(ctx context.Context, v *visitor) error {
 	} {
 		a, err := v.ask(ctx, http.MethodPost, v.OrdersURL+"/orders", someOrder, headers...)
 		if err == nil {
-			err = refused(a, http.StatusBadRequest, "x-correlation-id")
+			err = refused(a, http.StatusBadRequest, "invalid_request", "x-correlation-id")
 		}
 		if err != nil {
 			problems = append(problems, fmt.Errorf("%s: %w", about, err))
@@ -80,7 +80,7 @@ func idempotencyKeyHolds(ctx context.Context, v *visitor) error {
 	other := strings.Replace(someOrder, "77.5", "77.51", 1)
 	a, err := v.ask(ctx, http.MethodPost, v.OrdersURL+"/orders", other, keyHeader, key)
 	if err == nil {
-		err = refused(a, http.StatusUnprocessableEntity, keyHeader)
+		err = refused(a, http.StatusUnprocessableEntity, "idempotency_key_reused", keyHeader)
 	}
 	if err != nil {
 		return err
@@ -100,7 +100,7 @@ func idempotencyKeyHolds(ctx context.Context, v *visitor) error {
 	} {
 		a, err := v.ask(ctx, http.MethodPost, v.OrdersURL+"/orders", someOrder, headers...)
 		if err == nil {
-			err = refused(a, http.StatusBadRequest, keyHeader)
+			err = refused(a, http.StatusBadRequest, "invalid_request", keyHeader)
 		}
 		if err != nil {
 			problems = append(problems, fmt.Errorf("key %s: %w", about, err))

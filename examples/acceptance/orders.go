@@ -145,19 +145,23 @@ func badOrdersAreRefused(ctx context.Context, v *visitor) error {
 		return err
 	}
 	var problems []error
-	refuse := func(about, body string, fields []string) {
+	refuse := func(about, body, code string, fields []string) {
 		a, err := v.ask(ctx, http.MethodPost, v.OrdersURL+"/orders", body)
 		if err == nil {
-			err = refused(a, http.StatusBadRequest, fields...)
+			err = refused(a, http.StatusBadRequest, code, fields...)
 		}
 		if err != nil {
 			problems = append(problems, fmt.Errorf("%s: %w", about, err))
 		}
 	}
 	for _, s := range samples {
-		refuse(s.About, s.Body, s.Fields)
+		code := "invalid_order"
+		if s.Fields == nil {
+			code = "malformed_json"
+		}
+		refuse(s.About, s.Body, code, s.Fields)
 	}
-	refuse("huge body", `{"customerId": "`+strings.Repeat("x", bodyLimit)+`", "amount": 1}`, nil)
+	refuse("huge body", `{"customerId": "`+strings.Repeat("x", bodyLimit)+`", "amount": 1}`, "body_too_large", nil)
 	return errors.Join(problems...)
 }
 
@@ -167,31 +171,32 @@ func badRequestsAreRefused(ctx context.Context, v *visitor) error {
 	for _, c := range []struct {
 		method, url string
 		status      int
+		code        string
 		fields      []string
 	}{
-		{"GET", v.OrdersURL + "/orders?limit=0", 400, []string{"limit"}},
-		{"GET", v.OrdersURL + "/orders?limit=-1", 400, []string{"limit"}},
-		{"GET", v.OrdersURL + "/orders?limit=1001", 400, []string{"limit"}},
-		{"GET", v.OrdersURL + "/orders?limit=ten", 400, []string{"limit"}},
-		{"GET", v.OrdersURL + "/orders?limit=", 400, []string{"limit"}},
-		{"GET", v.OrdersURL + "/orders/abc", 400, []string{"id"}},
-		{"GET", v.OrdersURL + none, 404, nil},
-		{"GET", v.OrdersURL + "/", 404, nil},
-		{"GET", v.OrdersURL + "/orders/", 404, nil},
-		{"POST", v.OrdersURL + "/nowhere", 404, nil},
-		{"PUT", v.OrdersURL + "/orders", 405, nil},
-		{"DELETE", v.OrdersURL + none, 405, nil},
-		{"POST", v.OrdersURL + "/health/ready", 405, nil},
-		{"GET", v.NotificationsURL + "/notifications", 400, []string{"orderId"}},
-		{"GET", v.NotificationsURL + "/notifications?orderId=", 400, []string{"orderId"}},
-		{"GET", v.NotificationsURL + "/notifications?orderId=5", 400, []string{"orderId"}},
-		{"GET", v.NotificationsURL + "/notifications?orderId=0198c0de-7a10-7f00-8a44-3e2d1c0b9a8z", 400, []string{"orderId"}},
-		{"GET", v.NotificationsURL + "/", 404, nil},
-		{"POST", v.NotificationsURL + "/notifications", 405, nil},
+		{"GET", v.OrdersURL + "/orders?limit=0", 400, "invalid_request", []string{"limit"}},
+		{"GET", v.OrdersURL + "/orders?limit=-1", 400, "invalid_request", []string{"limit"}},
+		{"GET", v.OrdersURL + "/orders?limit=1001", 400, "invalid_request", []string{"limit"}},
+		{"GET", v.OrdersURL + "/orders?limit=ten", 400, "invalid_request", []string{"limit"}},
+		{"GET", v.OrdersURL + "/orders?limit=", 400, "invalid_request", []string{"limit"}},
+		{"GET", v.OrdersURL + "/orders/abc", 400, "invalid_request", []string{"id"}},
+		{"GET", v.OrdersURL + none, 404, "order_not_found", nil},
+		{"GET", v.OrdersURL + "/", 404, "not_found", nil},
+		{"GET", v.OrdersURL + "/orders/", 404, "not_found", nil},
+		{"POST", v.OrdersURL + "/nowhere", 404, "not_found", nil},
+		{"PUT", v.OrdersURL + "/orders", 405, "method_not_allowed", nil},
+		{"DELETE", v.OrdersURL + none, 405, "method_not_allowed", nil},
+		{"POST", v.OrdersURL + "/health/ready", 405, "method_not_allowed", nil},
+		{"GET", v.NotificationsURL + "/notifications", 400, "invalid_request", []string{"orderId"}},
+		{"GET", v.NotificationsURL + "/notifications?orderId=", 400, "invalid_request", []string{"orderId"}},
+		{"GET", v.NotificationsURL + "/notifications?orderId=5", 400, "invalid_request", []string{"orderId"}},
+		{"GET", v.NotificationsURL + "/notifications?orderId=0198c0de-7a10-7f00-8a44-3e2d1c0b9a8z", 400, "invalid_request", []string{"orderId"}},
+		{"GET", v.NotificationsURL + "/", 404, "not_found", nil},
+		{"POST", v.NotificationsURL + "/notifications", 405, "method_not_allowed", nil},
 	} {
 		a, err := v.ask(ctx, c.method, c.url, "")
 		if err == nil {
-			err = refused(a, c.status, c.fields...)
+			err = refused(a, c.status, c.code, c.fields...)
 		}
 		if err == nil && c.status == http.StatusMethodNotAllowed && a.header.Get("Allow") == "" {
 			err = a.wrong("want the header Allow")

@@ -146,15 +146,17 @@ type refusal struct {
 	}
 }
 
-// refused checks status and shape of an answer, and that it names these
+// refused checks status, code and shape of an answer, and that it names these
 // fields and no other.
-func refused(a answer, status int, fields ...string) error {
+func refused(a answer, status int, code string, fields ...string) error {
 	r, err := decode[refusal](a, status)
 	switch {
 	case err != nil:
 		return err
-	case r.Error == nil || r.Error.Code == "" || r.Error.Message == "" || r.Error.Fields == nil:
+	case r.Error == nil || r.Error.Message == "" || r.Error.Fields == nil:
 		return a.wrong("want an error with code, message and fields")
+	case r.Error.Code != code:
+		return a.wrong("want the code %q", code)
 	case a.header.Get("x-correlation-id") == "":
 		return a.wrong("want the header x-correlation-id")
 	case !strings.HasPrefix(a.header.Get("Content-Type"), "application/json"):

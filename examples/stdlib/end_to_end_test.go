@@ -2,11 +2,7 @@ package stdlib_test
 
 import "testing"
 
-func TestPostAnswersThreeIDs(t *testing.T) { services.PostAnswersThreeIDs(t) }
-
 func TestOrderAndEventStandOrFallTogether(t *testing.T) { services.OrderAndEventStandOrFallTogether(t) }
-
-func TestRelayPublishesOrderCreated(t *testing.T) { services.RelayPublishesOrderCreated(t) }
 
 func TestConsumerRecordsEventAndNotification(t *testing.T) {
 	services.ConsumerRecordsEventAndNotification(t)

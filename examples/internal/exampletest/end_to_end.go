@@ -1,7 +1,6 @@
 package exampletest
 
 import (
-	"encoding/json"
 	"net/http"
 	"testing"
 	"time"
@@ -12,23 +11,6 @@ import (
 	"github.com/asimalizada/pulse-events/internal/testenv"
 	"github.com/asimalizada/pulse-events/outbox"
 )
-
-// PostAnswersThreeIDs tests that the answer to an order names order, event and correlation.
-func (k Stack) PostAnswersThreeIDs(t *testing.T) {
-	OnEachPlatform(t, func(t *testing.T, on Platform) {
-		url, _, _ := k.StartOrders(t, on)
-		status, body := Ask(t, http.MethodPost, url+"/orders", `{"customerId":"customer-123","amount":77.5}`)
-		answer := Decode[map[string]string](t, body)
-		if status != http.StatusCreated || len(answer) != 3 || answer["orderId"] == answer["eventId"] {
-			t.Fatalf("%d %s", status, body)
-		}
-		for _, name := range []string{"orderId", "eventId", "correlationId"} {
-			if _, err := uuid.Parse(answer[name]); err != nil {
-				t.Errorf("%s: %q", name, answer[name])
-			}
-		}
-	})
-}
 
 // OrderAndEventStandOrFallTogether tests that order and outbox row stand in one transaction, and neither
 // after it was rolled back.
@@ -82,41 +64,6 @@ func (k Stack) OrderAndEventStandOrFallTogether(t *testing.T) {
 			})
 		})
 	}
-}
-
-// RelayPublishesOrderCreated tests that the relay publishes OrderCreated as the contract has it.
-func (k Stack) RelayPublishesOrderCreated(t *testing.T) {
-	OnEachPlatform(t, func(t *testing.T, on Platform) {
-		s := k.start(t, on)
-		next := s.tap(t)
-		p := s.order(t)
-		d := next()
-		if d.Exchange != s.exchange || d.RoutingKey != "order.created" || d.MessageId != p.EventID || d.Type != "OrderCreated" ||
-			d.AppId != "orders" || d.ContentType != "application/json" || d.DeliveryMode != 2 || d.Headers["pulse-key"] != p.OrderID {
-			t.Errorf("message %+v", d)
-		}
-		var event struct {
-			EventID, EventType, CorrelationID, OrderID, CustomerID string
-			OccurredAt                                             time.Time
-			Amount                                                 json.Number
-		}
-		if err := json.Unmarshal(d.Body, &event); err != nil {
-			t.Fatal(err)
-		}
-		if event.EventID != p.EventID || event.EventType != "OrderCreated" || event.CorrelationID != p.CorrelationID ||
-			event.OrderID != p.OrderID || event.CustomerID != "customer-123" || event.Amount != "77.5" ||
-			event.OccurredAt.Truncate(time.Second) != d.Timestamp.UTC() {
-			t.Errorf("body %s", d.Body)
-		}
-		// Whatever the database, the order tells the time of its event to the digit.
-		_, text := Ask(t, http.MethodGet, s.orders+"/orders/"+p.OrderID, "")
-		if got, want := Decode[map[string]any](t, text)["createdAt"], Decode[map[string]any](t, d.Body)["occurredAt"]; got != want {
-			t.Errorf("created at %v, event at %v", got, want)
-		}
-		testenv.Eventually(t, Patience, "the row to be published", func() bool {
-			return s.outboxRow(t, p.EventID).Status == outbox.Published
-		})
-	})
 }
 
 // ConsumerRecordsEventAndNotification tests that the consumer records the event in the inbox, together with one
