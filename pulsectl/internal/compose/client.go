@@ -1,0 +1,197 @@
+// Package compose drives containers through the clients that everybody has:
+// docker for what one container is and does, Compose for starting and ending
+// all of them. Version 2, the plugin docker compose, and docker-compose 1.29
+// serve alike.
+package compose
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/asimalizada/pulse-events/pulsectl/internal/fail"
+)
+
+const (
+	askLimit   = 20 * time.Second // of a command that only looks
+	interrupts = 10 * time.Second // a client gets to end after an interrupt
+	keptOutput = 64 << 10         // of a client, for the explanation of a failure
+)
+
+// Client is a Compose client that has been found.
+type Client struct {
+	command []string
+}
+
+// Find looks for docker, for a Compose client, and for a daemon that answers.
+// The client that has started what runs, as String gave it, is tried first.
+func Find(ctx context.Context, started string) (*Client, error) {
+	if err := findDocker(); err != nil {
+		return nil, err
+	}
+	commands := [][]string{{"docker", "compose"}, {"docker-compose"}}
+	if started == "docker-compose" {
+		slices.Reverse(commands)
+	}
+	var client *Client
+	for _, command := range commands {
+		if _, err := run(ctx, call{args: append(command[:len(command):len(command)], "version", "--short"), limit: askLimit}); err == nil {
+			client = &Client{command}
+			break
+		}
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	if client == nil {
+		return nil, fail.New(fail.General, "install the plugin (Debian, Ubuntu: apt-get install docker-compose-plugin, or docker-compose; "+
+			"others: https://docs.docker.com/compose/install)",
+			"no Compose client: neither docker compose nor docker-compose runs")
+	}
+	return client, answering(ctx)
+}
+
+func findDocker() error {
+	if _, err := exec.LookPath("docker"); err != nil {
+		return fail.New(fail.General, "install Docker (https://docs.docker.com/engine/install)",
+			"no docker client on the PATH")
+	}
+	return nil
+}
+
+// answering asks the daemon for its version. The daemon is asked by docker
+// before anything else: docker-compose 1.29 answers with a stack trace.
+func answering(ctx context.Context) error {
+	_, err := run(ctx, call{args: []string{"docker", "version", "--format", "{{.Server.Version}}"}, limit: askLimit})
+	return err
+}
+
+// String is the client as one types it.
+func (c *Client) String() string { return strings.Join(c.command, " ") }
+
+// Profiles lists the profiles of p's file.
+func (c *Client) Profiles(ctx context.Context, p Project) ([]string, error) {
+	out, err := c.run(ctx, p, call{limit: askLimit}, "config", "--profiles")
+	return strings.Fields(string(out)), err
+}
+
+// Up builds and starts what p's profiles name, and returns once all containers
+// are started. output gets what the client says.
+func (c *Client) Up(ctx context.Context, p Project, output io.Writer) error {
+	_, err := c.run(ctx, p, call{output: output}, "up", "--detach", "--build")
+	return err
+}
+
+// Once runs a command of a service in a container of its own and returns what
+// it writes to stdout.
+func (c *Client) Once(ctx context.Context, p Project, service string, args ...string) ([]byte, error) {
+	return c.run(ctx, p, call{}, append([]string{"run", "--rm", "-T", "--no-deps", service}, args...)...)
+}
+
+// Down removes the containers and networks of p in every profile; volumes:
+// the data too.
+func (c *Client) Down(ctx context.Context, p Project, volumes bool, output io.Writer) error {
+	all, err := c.Profiles(ctx, p)
+	if err != nil {
+		return err
+	}
+	p.Profiles = strings.Join(all, ",")
+	args := []string{"down", "--remove-orphans"}
+	if volumes {
+		args = append(args, "--volumes")
+	}
+	_, err = c.run(ctx, p, call{output: output}, args...)
+	return err
+}
+
+// run runs the Compose client in the folder of the compose file, so that both
+// versions find the same .env.
+func (c *Client) run(ctx context.Context, p Project, what call, args ...string) ([]byte, error) {
+	what.args = append(c.command[:len(c.command):len(c.command)], "--file", p.File, "--project-name", p.Name)
+	what.args = append(what.args, args...)
+	what.dir = p.Dir()
+	if p.Profiles != "" {
+		what.env = []string{"COMPOSE_PROFILES=" + p.Profiles}
+	}
+	return run(ctx, what)
+}
+
+// call is one run of a client.
+type call struct {
+	args   []string
+	dir    string
+	env    []string
+	limit  time.Duration // zero: that of the context
+	output io.Writer     // nil: what it says is kept for the error alone
+}
+
+// run returns what the client writes to stdout. The client gets an interrupt
+// when ctx ends, in a process group of its own: the terminal's Ctrl-C would
+// otherwise reach it twice, which ends it in the middle of things.
+func run(ctx context.Context, c call) ([]byte, error) {
+	if c.limit > 0 {
+		limited, cancel := context.WithTimeout(ctx, c.limit)
+		defer cancel()
+		ctx = limited
+	}
+	var out bytes.Buffer
+	said := &tail{limit: keptOutput}
+	cmd := exec.CommandContext(ctx, c.args[0], c.args[1:]...)
+	cmd.Dir, cmd.Env = c.dir, append(os.Environ(), c.env...)
+	cmd.Stdout, cmd.Stderr = &out, said
+	if c.output != nil {
+		both := io.MultiWriter(said, c.output)
+		cmd.Stdout, cmd.Stderr = both, both
+	}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGINT) }
+	cmd.WaitDelay = interrupts
+	err := cmd.Run()
+	switch {
+	case err == nil:
+		return out.Bytes(), nil
+	case errors.Is(ctx.Err(), context.Canceled):
+		return nil, ctx.Err()
+	case ctx.Err() != nil:
+		return nil, fmt.Errorf("%s: %w", c.shown(), ctx.Err())
+	}
+	return nil, explain(c.shown(), said.String(), err)
+}
+
+// shown is the command for messages, without the paths of this machine.
+func (c call) shown() string {
+	words := c.args[:1:1]
+	for i := 1; i < len(c.args); i++ {
+		switch c.args[i] {
+		case "--file", "--project-name", "--format":
+			i++
+		default:
+			words = append(words, c.args[i])
+		}
+	}
+	return strings.Join(words, " ")
+}
+
+// tail keeps the end of what is written to it.
+type tail struct {
+	limit int
+	kept  []byte
+}
+
+func (t *tail) Write(p []byte) (int, error) {
+	t.kept = append(t.kept, p...)
+	if over := len(t.kept) - t.limit; over > 0 {
+		t.kept = t.kept[over:]
+	}
+	return len(p), nil
+}
+
+func (t *tail) String() string { return string(t.kept) }

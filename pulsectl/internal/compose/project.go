@@ -1,0 +1,108 @@
+package compose
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+
+	"github.com/asimalizada/pulse-events/pulsectl/internal/fail"
+)
+
+// FileName is the compose file that is looked for where none is given.
+const FileName = "docker-compose.yml"
+
+// Project is a compose file and what is run of it.
+type Project struct {
+	File     string // absolute
+	Name     string // what containers, networks and volumes are marked with
+	Profiles string // as in COMPOSE_PROFILES, separated by commas
+}
+
+// Dir is the folder that relative paths in the file start from.
+func (p Project) Dir() string { return filepath.Dir(p.File) }
+
+// Profile is the first of the profiles.
+func (p Project) Profile() string {
+	first, _, _ := strings.Cut(p.Profiles, ",")
+	return strings.TrimSpace(first)
+}
+
+// FindFile returns the absolute path of the compose file: the given one, or
+// else the nearest in dir and the folders above it.
+func FindFile(given, dir string) (string, error) {
+	if given != "" {
+		path := given
+		if !filepath.IsAbs(path) {
+			path = filepath.Join(dir, path)
+		}
+		if info, err := os.Stat(path); err != nil || info.IsDir() {
+			return "", fail.Usagef("name one: --compose-file "+FileName+", or PULSE_COMPOSE_FILE", "there is no compose file %s", given)
+		}
+		return path, nil
+	}
+	for at := dir; ; at = filepath.Dir(at) {
+		path := filepath.Join(at, FileName)
+		if info, err := os.Stat(path); err == nil && !info.IsDir() {
+			return path, nil
+		}
+		if at == filepath.Dir(at) {
+			return "", fail.Usagef("change into the repository, or name the file: --compose-file, PULSE_COMPOSE_FILE",
+				"there is no %s in %s or above", FileName, dir)
+		}
+	}
+}
+
+// Settings looks variables up as Compose does: in the environment first, then
+// in the file .env beside the compose file.
+type Settings struct {
+	getenv func(string) string
+	file   map[string]string
+}
+
+// ReadSettings reads the .env beside a compose file, where there is one.
+func ReadSettings(file string, getenv func(string) string) (Settings, error) {
+	s := Settings{getenv, map[string]string{}}
+	raw, err := os.ReadFile(filepath.Join(filepath.Dir(file), ".env"))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return s, fmt.Errorf("settings of the compose file: %w", err)
+	}
+	for line := range strings.Lines(string(raw)) {
+		name, value, ok := strings.Cut(strings.TrimSpace(line), "=")
+		if !ok || strings.HasPrefix(name, "#") {
+			continue
+		}
+		s.file[strings.TrimSpace(name)] = unquote(strings.TrimSpace(value))
+	}
+	return s, nil
+}
+
+// Get returns a variable's value, "" where it has none.
+func (s Settings) Get(name string) string { return cmp.Or(s.getenv(name), s.file[name]) }
+
+func unquote(value string) string {
+	for _, quote := range []string{`"`, `'`} {
+		if inner, ok := strings.CutPrefix(value, quote); ok {
+			if inner, _, ok := strings.Cut(inner, quote); ok {
+				return inner
+			}
+		}
+	}
+	value, _, _ = strings.Cut(value, " #")
+	return strings.TrimSpace(value)
+}
+
+var notInNames = regexp.MustCompile(`[^-_a-z0-9]`)
+
+// ProjectName is the name that Compose gives a project: COMPOSE_PROJECT_NAME,
+// else that of the file's folder. Both clients get it from here, so that they
+// agree whatever their own rules are.
+func ProjectName(file string, s Settings) string {
+	name := cmp.Or(s.Get("COMPOSE_PROJECT_NAME"), filepath.Base(filepath.Dir(file)))
+	name = notInNames.ReplaceAllString(strings.ToLower(name), "")
+	return cmp.Or(strings.TrimLeft(name, "-_"), "default")
+}
