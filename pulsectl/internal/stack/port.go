@@ -18,7 +18,10 @@ type PortTakenError struct {
 	Part   string // such as "orders service"
 	Addr   string
 	Holder string // who has it; empty where that cannot be known
-	Err    error
+	// Variable is the environment variable that names another port; empty where
+	// flags do.
+	Variable string
+	Err      error
 }
 
 func (e *PortTakenError) Error() string {

@@ -24,11 +24,11 @@ type Config struct {
 	Kind Kind
 	// Addresses of the services. Empty: 127.0.0.1:6101 and 127.0.0.1:6102.
 	OrdersAddr, NotificationsAddr string
-	// External: where databases and broker are, and how to stop and start the
-	// broker.
+	// External: where databases and broker are, and how to stop and start them.
 	OutboxDB, InboxDB, AMQPURL    string
 	AMQPTLS                       *tls.Config // nil: the system's authorities
 	BrokerStopCmd, BrokerStartCmd string
+	DBStopCmd, DBStartCmd         string
 	// Embedded: the folder of its files, and where its broker listens.
 	DataDir, BrokerAddr string
 
@@ -41,7 +41,7 @@ type Config struct {
 // ends. ready is called once both answer; the state file stands from then on
 // until Run returns.
 func Run(ctx context.Context, cfg Config, ready func(State)) (err error) {
-	claimed, err := Claim(cfg.Dir)
+	claimed, err := Claim(cfg.Dir, cfg.Kind)
 	if err != nil {
 		return err
 	}
@@ -50,7 +50,8 @@ func Run(ctx context.Context, cfg Config, ready func(State)) (err error) {
 	state := State{
 		Stack: cfg.Kind, PID: os.Getpid(), StartedAt: time.Now().UTC(),
 		OutboxDB: cfg.OutboxDB, InboxDB: cfg.InboxDB, AMQPURL: cfg.AMQPURL,
-		BrokerStopCmd: cfg.BrokerStopCmd, BrokerStartCmd: cfg.BrokerStartCmd, LogFile: cfg.LogFile,
+		BrokerStopCmd: cfg.BrokerStopCmd, BrokerStartCmd: cfg.BrokerStartCmd,
+		DBStopCmd: cfg.DBStopCmd, DBStartCmd: cfg.DBStartCmd, LogFile: cfg.LogFile,
 	}
 	ordersListener, err := listen("orders", cmp.Or(cfg.OrdersAddr, "127.0.0.1:6101"))
 	if err != nil {

@@ -25,6 +25,8 @@ const (
 	Embedded Kind = "embedded"
 	// External runs on a PostgreSQL and a RabbitMQ given by URL.
 	External Kind = "external"
+	// Compose runs everything in containers, which need no pulsectl to go on.
+	Compose Kind = "compose"
 )
 
 // State is where a running stack is. It holds passwords, so its file is
@@ -40,10 +42,17 @@ type State struct {
 	NotificationsURL string    `json:"notificationsUrl"`
 	BrokerStopCmd    string    `json:"brokerStopCmd,omitempty"`
 	BrokerStartCmd   string    `json:"brokerStartCmd,omitempty"`
+	DBStopCmd        string    `json:"dbStopCmd,omitempty"`
+	DBStartCmd       string    `json:"dbStartCmd,omitempty"`
 	DataDir          string    `json:"dataDir,omitempty"`
 	ControlURL       string    `json:"controlUrl,omitempty"`   // of the embedded broker
 	ControlToken     string    `json:"controlToken,omitempty"` // secret
 	LogFile          string    `json:"logFile,omitempty"`
+	ComposeFile      string    `json:"composeFile,omitempty"`
+	Project          string    `json:"project,omitempty"`
+	Profiles         string    `json:"profiles,omitempty"` // as in COMPOSE_PROFILES
+	Client           string    `json:"client,omitempty"`   // of Compose, as one types it
+	RabbitMQUIURL    string    `json:"rabbitmqUiUrl,omitempty"`
 }
 
 // ErrNotRunning: no stack is up.
@@ -68,22 +77,22 @@ func Dir(getenv func(string) string) (string, error) {
 	return filepath.Join(home, ".local", "state", "pulse-events"), nil
 }
 
-func statePath(dir string) string { return filepath.Join(dir, "stack.json") }
-func lockPath(dir string) string  { return filepath.Join(dir, "stack.lock") }
+// Path is the state file.
+func Path(dir string) string { return filepath.Join(dir, "stack.json") }
+
+func lockPath(dir string) string { return filepath.Join(dir, "stack.lock") }
 
 // LogPath is where a detached stack writes its log.
 func LogPath(dir string) string { return filepath.Join(dir, "stack.log") }
 
 // Load returns the running stack, or ErrNotRunning. The stack's process holds
 // a lock for as long as it lives, so a note left by one that was killed is
-// never believed.
+// never believed. Containers have no such process: their note stands until
+// down removes it.
 func Load(dir string) (State, error) {
-	raw, err := os.ReadFile(statePath(dir))
-	if errors.Is(err, fs.ErrNotExist) {
-		return State{}, ErrNotRunning
-	}
-	if err != nil {
-		return State{}, fmt.Errorf("read state: %w", err)
+	s, err := noted(dir)
+	if err != nil || s.Stack == Compose {
+		return s, err
 	}
 	held, err := locked(dir)
 	if err != nil {
@@ -92,9 +101,20 @@ func Load(dir string) (State, error) {
 	if !held {
 		return State{}, ErrNotRunning
 	}
-	var s State
+	return s, nil
+}
+
+// noted reads the note, whether it is to be believed or not.
+func noted(dir string) (s State, err error) {
+	raw, err := os.ReadFile(Path(dir))
+	if errors.Is(err, fs.ErrNotExist) {
+		return State{}, ErrNotRunning
+	}
+	if err != nil {
+		return State{}, fmt.Errorf("read state: %w", err)
+	}
 	if err := json.Unmarshal(raw, &s); err != nil {
-		return State{}, fmt.Errorf("read state %s: %w", statePath(dir), err)
+		return State{}, fmt.Errorf("read state %s: %w", Path(dir), err)
 	}
 	return s, nil
 }
@@ -112,8 +132,9 @@ func locked(dir string) (bool, error) {
 }
 
 // Claim takes the stack's lock for this process, or returns ErrRunning. The
-// returned Claimed is released by Release or by the process's end.
-func Claim(dir string) (*Claimed, error) {
+// returned Claimed is released by Release or by the process's end. Containers
+// that are noted run: they can be claimed as such and not for another kind.
+func Claim(dir string, kind Kind) (*Claimed, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("state directory: %w", err)
 	}
@@ -128,17 +149,25 @@ func Claim(dir string) (*Claimed, error) {
 	if !got {
 		return nil, ErrRunning
 	}
+	c := &Claimed{dir: dir, lock: l, kind: kind}
+	if s, err := noted(dir); err == nil && s.Stack == Compose {
+		if kind == Compose {
+			return c, nil
+		}
+		return nil, errors.Join(ErrRunning, l.Unlock())
+	}
 	// A note of a stack that was killed must not be read as ours.
-	if err := os.Remove(statePath(dir)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := c.Forget(); err != nil {
 		return nil, errors.Join(err, l.Unlock())
 	}
-	return &Claimed{dir: dir, lock: l}, nil
+	return c, nil
 }
 
 // Claimed is the right to be the running stack.
 type Claimed struct {
 	dir  string
 	lock *flock.Flock
+	kind Kind
 }
 
 // Publish writes the note, at once as a whole.
@@ -147,18 +176,28 @@ func (c *Claimed) Publish(s State) error {
 	if err != nil {
 		return err
 	}
-	tmp := statePath(c.dir) + ".new"
+	tmp := Path(c.dir) + ".new"
 	if err := os.WriteFile(tmp, append(raw, '\n'), 0o600); err != nil {
 		return fmt.Errorf("write state: %w", err)
 	}
-	return os.Rename(tmp, statePath(c.dir))
+	return os.Rename(tmp, Path(c.dir))
 }
 
-// Release removes the note and gives the lock back.
-func (c *Claimed) Release() error {
-	err := os.Remove(statePath(c.dir))
+// Forget removes the note.
+func (c *Claimed) Forget() error {
+	err := os.Remove(Path(c.dir))
 	if errors.Is(err, fs.ErrNotExist) {
-		err = nil
+		return nil
+	}
+	return err
+}
+
+// Release gives the lock back. What ran in this process ends with it, and so
+// does its note; a note of containers stays.
+func (c *Claimed) Release() error {
+	var err error
+	if c.kind != Compose {
+		err = c.Forget()
 	}
 	return errors.Join(err, c.lock.Unlock())
 }

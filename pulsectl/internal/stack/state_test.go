@@ -19,7 +19,7 @@ const childEnv = "PULSE_TEST_STACK_DIR"
 
 func TestMain(m *testing.M) {
 	if dir := os.Getenv(childEnv); dir != "" {
-		claimed, err := stack.Claim(dir)
+		claimed, err := stack.Claim(dir, stack.External)
 		if err == nil {
 			err = claimed.Publish(stack.State{Stack: stack.External, PID: os.Getpid(), AMQPURL: "amqp://u:s3cret@h/"})
 		}
@@ -56,7 +56,7 @@ func TestStateIsBelievedWhileItsProcessLives(t *testing.T) {
 	if strings.Contains(s.Redacted().AMQPURL, "s3cret") {
 		t.Error("Redacted shows the password")
 	}
-	if _, err := stack.Claim(dir); !errors.Is(err, stack.ErrRunning) {
+	if _, err := stack.Claim(dir, stack.External); !errors.Is(err, stack.ErrRunning) {
 		t.Errorf("a second claim: %v", err)
 	}
 	info, err := os.Stat(filepath.Join(dir, "stack.json"))
@@ -71,7 +71,7 @@ func TestStateIsBelievedWhileItsProcessLives(t *testing.T) {
 	if _, err := stack.Load(dir); !errors.Is(err, stack.ErrNotRunning) {
 		t.Errorf("after kill -9: %v", err)
 	}
-	claimed, err := stack.Claim(dir)
+	claimed, err := stack.Claim(dir, stack.External)
 	if err != nil {
 		t.Fatalf("claim after kill -9: %v", err)
 	}
@@ -81,6 +81,53 @@ func TestStateIsBelievedWhileItsProcessLives(t *testing.T) {
 	if err := claimed.Release(); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// Containers run without a process of ours: their note stands by itself, and
+// keeps other kinds away.
+func TestContainersAreBelievedWithoutAProcess(t *testing.T) {
+	dir := t.TempDir()
+	claim := func(kind stack.Kind) *stack.Claimed {
+		t.Helper()
+		c, err := stack.Claim(dir, kind)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	// What a killed stack has left is not ours.
+	must(os.WriteFile(stack.Path(dir), []byte(`{"stack": "external"}`), 0o600))
+	up := claim(stack.Compose)
+	if _, err := stack.Load(dir); !errors.Is(err, stack.ErrNotRunning) {
+		t.Errorf("on its way up: %v", err)
+	}
+	if _, err := stack.Claim(dir, stack.Compose); !errors.Is(err, stack.ErrRunning) {
+		t.Errorf("two at a time: %v", err)
+	}
+	must(up.Publish(stack.State{Stack: stack.Compose, Project: "p"}))
+	must(up.Release())
+	if s, err := stack.Load(dir); err != nil || s.Project != "p" {
+		t.Errorf("up has returned: %+v, %v", s, err)
+	}
+	if _, err := stack.Claim(dir, stack.Embedded); !errors.Is(err, stack.ErrRunning) {
+		t.Errorf("another kind: %v", err)
+	}
+	again := claim(stack.Compose)
+	if s, err := stack.Load(dir); err != nil || s.Project != "p" {
+		t.Errorf("up once more: %+v, %v", s, err)
+	}
+	must(again.Forget())
+	must(again.Release())
+	if _, err := stack.Load(dir); !errors.Is(err, stack.ErrNotRunning) {
+		t.Errorf("after down: %v", err)
+	}
+	must(claim(stack.Embedded).Release())
 }
 
 func TestTakenPortNamesItsHolder(t *testing.T) {
