@@ -3,9 +3,6 @@ package command
 import (
 	"context"
 	"errors"
-	"fmt"
-	"os/exec"
-	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -17,40 +14,16 @@ import (
 	"github.com/asimalizada/pulse-events/pulsectl/internal/stack"
 )
 
-// chaosTimeout bounds one command that stops or starts a broker.
-const chaosTimeout = 2 * time.Minute
-
-// harm is what a chaos command did.
-type harm struct{ fault, state, command string }
-
-var harmColumns = []console.Column[harm]{
-	{Key: "fault", Value: func(h harm) any { return h.fault }, ID: true},
-	{Key: "state", Value: func(h harm) any { return h.state }},
-	{Key: "command", Value: func(h harm) any { return h.command }, Wide: true},
-}
-
 func chaosCommand(env *Env) *cli.Command {
 	return &cli.Command{
 		Name: "chaos", Usage: "break things on purpose, to see that nothing is lost",
 		Subcommands: []*cli.Command{
-			{
-				Name: "broker-down", Usage: "stop the broker",
-				Flags: []cli.Flag{&cli.StringFlag{Name: "stop-cmd", Usage: "external: shell `COMMAND` that stops it (env PULSE_BROKER_STOP_CMD)"}},
-				Action: func(ctx *cli.Context) error {
-					return env.brokerDown(ctx.Context, ctx.String("stop-cmd"))
-				},
-			},
-			{
-				Name: "broker-up", Usage: "start the broker again",
-				Flags: []cli.Flag{&cli.StringFlag{Name: "start-cmd", Usage: "external: shell `COMMAND` that starts it (env PULSE_BROKER_START_CMD)"}},
-				Action: func(ctx *cli.Context) error {
-					return env.brokerUp(ctx.Context, ctx.String("start-cmd"))
-				},
-			},
+			env.stopCommand(brokerServer), env.startCommand(brokerServer),
 			{
 				Name: "broker-restart", Usage: "stop the broker and start it again",
 				Action: func(ctx *cli.Context) error { return env.brokerRestart(ctx.Context) },
 			},
+			env.stopCommand(databaseServer), env.startCommand(databaseServer),
 			env.faultCommand(fault{name: "broker-block", kind: devbroker.FaultBlockPublishers, usage: "block publishers, as a broker short of memory or disk does"}),
 			env.faultCommand(fault{name: "broker-slow", kind: devbroker.FaultDelayConfirms, usage: "confirm late", delay: 500 * time.Millisecond}),
 			env.faultCommand(fault{name: "drop-confirms", kind: devbroker.FaultDropConfirms, usage: "take messages and never confirm them", counts: true}),
@@ -67,76 +40,35 @@ func chaosCommand(env *Env) *cli.Command {
 	}
 }
 
-// embedded reaches the broker of a running embedded stack; ok is false where
-// another stack, or none, is in use.
-func (e *Env) embedded() (c control.Client, ok bool, err error) {
+// target is the stack that chaos acts on. Where none runs here, it is as if an
+// external one did: its servers are stopped by commands of the user's.
+func (e *Env) target() (stack.State, error) {
 	s, err := e.running()
 	switch {
 	case errors.Is(err, stack.ErrNotRunning):
-		return c, false, nil
+		return stack.State{Stack: stack.External}, nil
 	case err != nil:
-		return c, false, fail.Wrap("cannot tell where the stack is", err)
+		return s, fail.Wrap("cannot tell where the stack is", err)
 	}
-	return control.Client{URL: s.ControlURL, Token: s.ControlToken}, s.Stack == stack.Embedded, nil
+	return s, nil
+}
+
+func controlOf(s stack.State) control.Client {
+	return control.Client{URL: s.ControlURL, Token: s.ControlToken}
 }
 
 func (e *Env) mustEmbedded() (control.Client, error) {
-	c, ok, err := e.embedded()
-	if err == nil && !ok {
-		err = fail.Usagef("start one: pulsectl up", "this needs a running embedded stack")
+	s, err := e.target()
+	switch {
+	case err != nil:
+		return control.Client{}, err
+	case s.Stack == stack.Embedded:
+		return controlOf(s), nil
+	case e.state != nil:
+		return control.Client{}, fail.Usagef("change to one: pulsectl down, then: pulsectl up",
+			"this needs a running embedded stack; this one is %s", s.Stack)
 	}
-	return c, err
-}
-
-func (e *Env) brokerDown(ctx context.Context, stopCmd string) error {
-	if c, ok, err := e.embedded(); err != nil {
-		return err
-	} else if ok && stopCmd == "" {
-		if err := c.Inject(ctx, control.Fault{Kind: devbroker.FaultDown}); err != nil {
-			return fail.Wrap("cannot take the broker down", err)
-		}
-		return e.renderHarm("broker-down", "stopped", "")
-	}
-	cmd, err := e.setting(stopCmd, "PULSE_BROKER_STOP_CMD", func(s stack.State) string { return s.BrokerStopCmd })
-	if err != nil {
-		return err
-	}
-	return e.breakBroker(ctx, harm{"broker-down", "stopped", cmd}, "--stop-cmd", "PULSE_BROKER_STOP_CMD", "systemctl stop rabbitmq-server")
-}
-
-func (e *Env) brokerUp(ctx context.Context, startCmd string) error {
-	if c, ok, err := e.embedded(); err != nil {
-		return err
-	} else if ok && startCmd == "" {
-		if err := c.Clear(ctx, devbroker.FaultDown); err != nil {
-			return fail.Wrap("cannot bring the broker up", err)
-		}
-		return e.renderHarm("broker-up", "started", "")
-	}
-	cmd, err := e.setting(startCmd, "PULSE_BROKER_START_CMD", func(s stack.State) string { return s.BrokerStartCmd })
-	if err != nil {
-		return err
-	}
-	return e.breakBroker(ctx, harm{"broker-up", "started", cmd}, "--start-cmd", "PULSE_BROKER_START_CMD", "systemctl start rabbitmq-server")
-}
-
-func (e *Env) brokerRestart(ctx context.Context) error {
-	if c, ok, err := e.embedded(); err != nil {
-		return err
-	} else if ok {
-		if err := c.Restart(ctx); err != nil {
-			return fail.Wrap("cannot restart the broker", err)
-		}
-		return e.renderHarm("broker-restart", "started", "")
-	}
-	if err := e.brokerDown(ctx, ""); err != nil {
-		return err
-	}
-	return e.brokerUp(ctx, "")
-}
-
-func (e *Env) renderHarm(fault, state, command string) error {
-	return console.RenderOne(e.IO, harmColumns, harm{fault, state, command})
+	return control.Client{}, fail.Usagef("start one: pulsectl up", "this needs a running embedded stack")
 }
 
 // fault describes one that only the embedded broker can be told to have.
@@ -194,18 +126,48 @@ var faultColumns = []console.Column[control.Fault]{
 }
 
 func (e *Env) listFaults(ctx context.Context) error {
-	broker, err := e.mustEmbedded()
+	faults, err := e.faults(ctx)
 	if err != nil {
 		return err
-	}
-	faults, err := broker.Faults(ctx)
-	if err != nil {
-		return fail.Wrap("cannot list the faults", err)
 	}
 	return console.RenderList(e.IO, console.List[control.Fault]{Columns: faultColumns, Items: faults})
 }
 
+func (e *Env) faults(ctx context.Context) ([]control.Fault, error) {
+	s, err := e.target()
+	if err != nil {
+		return nil, err
+	}
+	if s.Stack == stack.Compose {
+		down, err := stoppedContainers(ctx, s)
+		if err != nil {
+			return nil, err
+		}
+		var faults []control.Fault
+		for _, c := range down {
+			faults = append(faults, control.Fault{Kind: devbroker.FaultKind(faultName(c)), Since: c.FinishedAt})
+		}
+		return faults, nil
+	}
+	broker, err := e.mustEmbedded()
+	if err != nil {
+		return nil, err
+	}
+	faults, err := broker.Faults(ctx)
+	return faults, fail.Wrap("cannot list the faults", err)
+}
+
 func (e *Env) clearFaults(ctx context.Context) error {
+	s, err := e.target()
+	if err != nil {
+		return err
+	}
+	if s.Stack == stack.Compose {
+		if err := e.startStopped(ctx, s); err != nil {
+			return err
+		}
+		return e.listFaults(ctx)
+	}
 	broker, err := e.mustEmbedded()
 	if err != nil {
 		return err
@@ -214,23 +176,4 @@ func (e *Env) clearFaults(ctx context.Context) error {
 		return fail.Wrap("cannot mend everything", err)
 	}
 	return e.listFaults(ctx)
-}
-
-// breakBroker runs the user's own command: a broker that we did not start is
-// not ours to find and stop.
-func (e *Env) breakBroker(ctx context.Context, h harm, flag, envName, example string) error {
-	if strings.TrimSpace(h.command) == "" {
-		return fail.Usagef(fmt.Sprintf("say how: pulsectl chaos %s %s '%s', or set %s", h.fault, flag, example, envName),
-			"the broker of an external stack is not ours to touch")
-	}
-	ctx, cancel := context.WithTimeout(ctx, chaosTimeout)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, "/bin/sh", "-c", h.command)
-	cmd.Stdout, cmd.Stderr = e.IO.Err, e.IO.Err
-	// A server left behind by the command may hold on to our streams.
-	cmd.WaitDelay = time.Second
-	if err := cmd.Run(); err != nil {
-		return fail.Wrap(fmt.Sprintf("%s: command %q failed", h.fault, h.command), err)
-	}
-	return console.RenderOne(e.IO, harmColumns, h)
 }

@@ -23,7 +23,7 @@ const logTail = 4096
 // --detach, and waits until the stack has noted that it is ready.
 func (e *Env) upDetached(ctx context.Context, dir string, timeout time.Duration) error {
 	if _, err := stack.Load(dir); err == nil {
-		return fail.New(fail.General, "stop it first: pulsectl down", "a stack is running already")
+		return errRunning()
 	}
 	child, err := stack.StartDetached(dir, withoutDetach(os.Args), detachedEnv+"=1")
 	if err != nil {

@@ -92,12 +92,14 @@ func (a *api) refused(status int, raw []byte) error {
 			} `json:"fields"`
 		} `json:"error"`
 	}
-	kind := fail.General
+	kind, hint := fail.General, ""
 	switch status {
 	case http.StatusBadRequest, http.StatusUnprocessableEntity, http.StatusRequestEntityTooLarge:
 		kind = fail.Usage
 	case http.StatusNotFound:
 		kind = fail.NotFound
+	case http.StatusServiceUnavailable: // its database is away
+		kind, hint = fail.Unreachable, "see which part is down: pulsectl status"
 	}
 	message := fmt.Sprintf("%s: %d %s", a.what, status, http.StatusText(status))
 	if json.Unmarshal(raw, &answer) == nil && answer.Error.Message != "" {
@@ -106,7 +108,7 @@ func (a *api) refused(status int, raw []byte) error {
 			message += fmt.Sprintf("\n%s: %s", f.Field, f.Message)
 		}
 	}
-	return fail.New(kind, "", "%s", message)
+	return fail.New(kind, hint, "%s", message)
 }
 
 // unwrapURL drops the method and address that http puts before the reason.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/urfave/cli/v2"
 
@@ -54,6 +55,7 @@ func (e *Env) status(ctx context.Context) error {
 	parts := []component{e.stackPart()}
 	parts = append(parts, e.servicePart(ctx, "orders", e.ordersURL), e.servicePart(ctx, "notifications", e.notificationsURL))
 	parts = append(parts, e.outboxPart(ctx), e.inboxPart(ctx), e.brokerPart(ctx))
+	parts = append(parts, e.containerParts(ctx)...)
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -80,7 +82,10 @@ func (e *Env) stackPart() component {
 	case err != nil:
 		return component{"stack", stateDown, err.Error()}
 	}
-	return component{"stack", stateOK, fmt.Sprintf("%s, process %d, up since %s", s.Stack, s.PID, s.StartedAt.Local().Format("2006-01-02 15:04:05"))}
+	if s.Stack == stack.Compose {
+		return component{"stack", stateOK, fmt.Sprintf("compose, profile %s, up since %s, project %s", s.Profiles, s.StartedAt.Local().Format(time.DateTime), s.Project)}
+	}
+	return component{"stack", stateOK, fmt.Sprintf("%s, process %d, up since %s", s.Stack, s.PID, s.StartedAt.Local().Format(time.DateTime))}
 }
 
 // part makes a component of what a check found. A setting that nobody gave is
@@ -168,4 +173,31 @@ func (e *Env) brokerPart(ctx context.Context) component {
 		detail += "; missing: " + strings.Join(d.Missing, ", ")
 	}
 	return component{"broker", stateOK, detail}
+}
+
+// containerParts are the containers of a compose stack; other stacks have none.
+func (e *Env) containerParts(ctx context.Context) []component {
+	s, err := e.running()
+	if err != nil || s.Stack != stack.Compose {
+		return nil
+	}
+	list, err := s.Containers(ctx)
+	if err == nil && len(list) == 0 {
+		err = fmt.Errorf("project %s has none: pulsectl up --stack compose makes them again", s.Project)
+	}
+	if err != nil {
+		return []component{{"containers", stateDown, err.Error()}}
+	}
+	var parts []component
+	for _, c := range list {
+		state := stateDown
+		switch {
+		case c.Healthy():
+			state = stateOK
+		case c.Condition() == "starting", c.Status == "paused":
+			state = stateDegraded
+		}
+		parts = append(parts, component{c.Service, state, fmt.Sprintf("%s, container %s, image %s", c.Condition(), c.Name, c.Image)})
+	}
+	return parts
 }

@@ -17,10 +17,22 @@ import (
 	"github.com/asimalizada/pulse-events/pulsectl/internal/stack"
 )
 
+// upTimeout bounds the start of a stack in the background, composeTimeout that
+// of containers whose images may have to be pulled and built first.
+const (
+	upTimeout      = time.Minute
+	composeTimeout = 15 * time.Minute
+)
+
+const upDescription = "embedded and external run in this process until Ctrl-C, or in the background with --detach.\n" +
+	"compose builds and starts containers, waits until all are healthy and returns: they run on without pulsectl."
+
 type upOptions struct {
 	stack                         string
 	ordersAddr, notificationsAddr string
 	stopCmd, startCmd             string
+	dbStopCmd, dbStartCmd         string
+	composeFile, profile          string
 	brokerAddr, dataDir           string
 	ephemeral                     bool
 	logLevel, logFormat           string
@@ -30,9 +42,10 @@ type upOptions struct {
 
 func upCommand(env *Env) *cli.Command {
 	return &cli.Command{
-		Name: "up", Usage: "run orders, relay, consumer and notifications in one process",
+		Name: "up", Usage: "run orders, relay, consumer and notifications: in one process, or in containers",
+		Description: upDescription,
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "stack", Value: string(stack.Embedded), Usage: "`KIND`: embedded brings SQLite files and a broker along; external runs on --outbox-db, --inbox-db and --amqp-url"},
+			&cli.StringFlag{Name: "stack", Value: string(stack.Embedded), Usage: "`KIND`: embedded brings SQLite files and a broker along; compose runs all in containers; external runs on --outbox-db, --inbox-db and --amqp-url"},
 			&cli.StringFlag{Name: "data-dir", Usage: "embedded: `FOLDER` of its files (default: data in the state directory)"},
 			&cli.BoolFlag{Name: "ephemeral", Usage: "embedded: keep the files in a temporary folder that goes with the stack"},
 			&cli.StringFlag{Name: "broker-addr", Value: "127.0.0.1:5673", EnvVars: []string{"PULSE_BROKER_ADDR"}, Usage: "embedded: `HOST:PORT` of the broker"},
@@ -40,16 +53,21 @@ func upCommand(env *Env) *cli.Command {
 			&cli.StringFlag{Name: "notifications-addr", Value: "127.0.0.1:6102", EnvVars: []string{"PULSE_NOTIFICATIONS_ADDR"}, Usage: "`HOST:PORT` of the notifications service"},
 			&cli.StringFlag{Name: "stop-cmd", Usage: "external: shell `COMMAND` for chaos broker-down (env PULSE_BROKER_STOP_CMD)"},
 			&cli.StringFlag{Name: "start-cmd", Usage: "external: shell `COMMAND` for chaos broker-up (env PULSE_BROKER_START_CMD)"},
+			&cli.StringFlag{Name: "db-stop-cmd", Usage: "external: shell `COMMAND` for chaos db-down (env PULSE_DB_STOP_CMD)"},
+			&cli.StringFlag{Name: "db-start-cmd", Usage: "external: shell `COMMAND` for chaos db-up (env PULSE_DB_START_CMD)"},
+			profileFlag(), composeFileFlag(),
 			&cli.StringFlag{Name: "log-level", Value: "info", EnvVars: []string{"PULSE_LOG_LEVEL"}, Usage: "`LEVEL`: debug, info, warn, error"},
 			&cli.StringFlag{Name: "log-format", Value: "auto", EnvVars: []string{"PULSE_LOG_FORMAT"}, Usage: "`FORMAT`: auto, json, text"},
-			&cli.BoolFlag{Name: "detach", Aliases: []string{"d"}, Usage: "return once all is ready, and leave it running"},
-			timeoutFlag(time.Minute),
+			&cli.BoolFlag{Name: "detach", Aliases: []string{"d"}, Usage: "return once all is ready, and leave it running; compose does so anyway"},
+			&cli.DurationFlag{Name: "timeout", Usage: "detached, compose: give up after `DURATION` with exit code 7 (default: 1m; compose: 15m, images may have to be pulled and built)"},
 		},
 		Action: func(ctx *cli.Context) error {
 			return env.up(ctx.Context, upOptions{
 				stack: ctx.String("stack"), ordersAddr: ctx.String("orders-addr"), notificationsAddr: ctx.String("notifications-addr"),
 				dataDir: ctx.String("data-dir"), ephemeral: ctx.Bool("ephemeral"), brokerAddr: ctx.String("broker-addr"),
 				stopCmd: ctx.String("stop-cmd"), startCmd: ctx.String("start-cmd"),
+				dbStopCmd: ctx.String("db-stop-cmd"), dbStartCmd: ctx.String("db-start-cmd"),
+				composeFile: ctx.String("compose-file"), profile: ctx.String("profile"),
 				logLevel: ctx.String("log-level"), logFormat: ctx.String("log-format"),
 				detach: ctx.Bool("detach"), timeout: ctx.Duration("timeout"),
 			})
@@ -66,9 +84,12 @@ func (e *Env) up(ctx context.Context, o upOptions) (err error) {
 	if err != nil {
 		return err
 	}
+	if cfg.Kind == stack.Compose {
+		return e.upCompose(ctx, dir, o)
+	}
 	cfg.Dir = dir
 	if o.detach {
-		return e.upDetached(ctx, dir, o.timeout)
+		return e.upDetached(ctx, dir, cmp.Or(o.timeout, upTimeout))
 	}
 	if e.getenv(detachedEnv) != "" {
 		cfg.LogFile = stack.LogPath(dir)
@@ -85,13 +106,18 @@ func (e *Env) up(ctx context.Context, o upOptions) (err error) {
 	err = stack.Run(ctx, cfg, e.announce)
 	switch {
 	case errors.Is(err, stack.ErrRunning):
-		return fail.New(fail.General, "stop it first: pulsectl down", "a stack is running already")
+		return errRunning()
 	case errors.As(err, new(*stack.PortTakenError)):
 		return fail.New(fail.General, "stop it, or choose another address: --orders-addr, --notifications-addr, --broker-addr", "%v", err)
 	case errors.Is(err, context.Canceled) && ctx.Err() != nil, err == nil:
 		return nil // asked to stop, and did
 	}
 	return fail.Wrap("the stack ended", err)
+}
+
+// errRunning: there is one stack at a time.
+func errRunning() error {
+	return fail.New(fail.General, "stop it first: pulsectl down", "a stack is running already")
 }
 
 // stackConfig gathers the settings. They come from flags and environment
@@ -127,11 +153,17 @@ func (e *Env) stackConfig(o upOptions) (stack.Config, error) {
 		}
 		cfg.BrokerStopCmd = read(e.setting(o.stopCmd, "PULSE_BROKER_STOP_CMD", nil))
 		cfg.BrokerStartCmd = read(e.setting(o.startCmd, "PULSE_BROKER_START_CMD", nil))
-		if o.ephemeral || o.dataDir != "" {
-			errs = append(errs, fail.Usagef("", "--data-dir and --ephemeral are for the embedded stack"))
-		}
+		cfg.DBStopCmd = read(e.setting(o.dbStopCmd, "PULSE_DB_STOP_CMD", nil))
+		cfg.DBStartCmd = read(e.setting(o.dbStartCmd, "PULSE_DB_START_CMD", nil))
+	case stack.Compose:
 	default:
-		errs = append(errs, fail.Usagef("have: embedded, external", "--stack: unknown stack %q", o.stack))
+		errs = append(errs, fail.Usagef("have: embedded, compose, external", "--stack: unknown stack %q", o.stack))
+	}
+	if cfg.Kind != stack.Embedded && (o.ephemeral || o.dataDir != "") {
+		errs = append(errs, fail.Usagef("", "--data-dir and --ephemeral are for the embedded stack"))
+	}
+	if cfg.Kind != stack.Compose && (o.profile != "" || o.composeFile != "") {
+		errs = append(errs, fail.Usagef("", "--profile and --compose-file are for the compose stack"))
 	}
 	return cfg, allUsage(errs)
 }
@@ -162,18 +194,28 @@ func (e *Env) announce(s stack.State) {
 		_ = console.RenderOne(e.IO, stateColumns, s)
 		return
 	}
+	how, stop := fmt.Sprintf("process %d", s.PID), "stop with Ctrl-C or: pulsectl down"
+	if s.Stack == stack.Compose {
+		how, stop = "profile "+s.Profiles, "stop the containers with: pulsectl down"
+	}
 	lines := []string{
-		"", fmt.Sprintf("%s (%s stack, process %d)", e.IO.Paint(console.Good, "ready"), s.Stack, s.PID),
+		"", fmt.Sprintf("%s (%s stack, %s)", e.IO.Paint(console.Good, "ready"), s.Stack, how),
 		"  orders         " + s.OrdersURL, "  notifications  " + s.NotificationsURL,
 		"  outbox         " + s.OutboxDB, "  inbox          " + s.InboxDB, "  broker         " + s.AMQPURL,
+	}
+	if s.RabbitMQUIURL != "" {
+		lines = append(lines, "  RabbitMQ UI    "+s.RabbitMQUIURL+"  (user and password: see amqpUrl in "+stack.Path(e.stateDir)+")")
 	}
 	if s.Stack == stack.Embedded {
 		lines = append(lines, "", e.IO.Paint(console.Warn, "NOT FOR PRODUCTION:")+" one process, SQLite files, a broker for development")
 	}
-	lines = append(lines, "", "try, in another terminal:",
+	try := "try, in another terminal:"
+	if s.Stack == stack.Compose {
+		try = "try:"
+	}
+	lines = append(lines, "", try,
 		"  pulsectl order create --customer customer-123 --amount 77.5",
-		"  pulsectl outbox ls", "  pulsectl chaos broker-down", "  pulsectl verify",
-		"stop with Ctrl-C or: pulsectl down", "")
+		"  pulsectl outbox ls", "  pulsectl chaos broker-down", "  pulsectl verify", stop, "")
 	for _, line := range lines {
 		e.IO.Println(line)
 	}
@@ -181,7 +223,12 @@ func (e *Env) announce(s stack.State) {
 
 var stateColumns = []console.Column[stack.State]{
 	{Key: "stack", Value: func(s stack.State) any { return string(s.Stack) }},
-	{Key: "pid", Value: func(s stack.State) any { return s.PID }, ID: true},
+	{Key: "pid", Value: func(s stack.State) any {
+		if s.PID == 0 { // containers
+			return nil
+		}
+		return s.PID
+	}, ID: true},
 	{Key: "startedAt", Value: func(s stack.State) any { return s.StartedAt }},
 	{Key: "ordersUrl", Value: func(s stack.State) any { return s.OrdersURL }},
 	{Key: "notificationsUrl", Value: func(s stack.State) any { return s.NotificationsURL }},
@@ -190,39 +237,8 @@ var stateColumns = []console.Column[stack.State]{
 	{Key: "amqpUrl", Value: func(s stack.State) any { return s.AMQPURL }},
 	{Key: "dataDir", Value: func(s stack.State) any { return s.DataDir }},
 	{Key: "logFile", Value: func(s stack.State) any { return s.LogFile }},
-}
-
-func downCommand(env *Env) *cli.Command {
-	return &cli.Command{
-		Name: "down", Usage: "stop the stack that up started; nothing running is success",
-		Flags:  []cli.Flag{timeoutFlag(time.Minute)},
-		Action: func(ctx *cli.Context) error { return env.down(ctx.Context, ctx.Duration("timeout")) },
-	}
-}
-
-func (e *Env) down(ctx context.Context, timeout time.Duration) error {
-	type T struct{ stopped bool }
-	columns := []console.Column[T]{{Key: "stopped", Value: func(t T) any { return t.stopped }}}
-	s, err := e.running()
-	if errors.Is(err, stack.ErrNotRunning) {
-		e.IO.Notef("nothing to do: no stack is running")
-		return console.RenderOne(e.IO, columns, T{false})
-	}
-	if err != nil {
-		return fail.Wrap("cannot tell what is running", err)
-	}
-	if err := stack.Stop(s); err != nil {
-		return fail.Wrap(fmt.Sprintf("cannot stop process %d", s.PID), err)
-	}
-	err = e.until(ctx, timeout, "the stack to stop", func(context.Context) (bool, error) {
-		_, err := stack.Load(e.stateDir)
-		if errors.Is(err, stack.ErrNotRunning) {
-			return true, nil
-		}
-		return false, err
-	})
-	if err != nil {
-		return err
-	}
-	return console.RenderOne(e.IO, columns, T{true})
+	{Key: "rabbitmqUiUrl", Value: func(s stack.State) any { return s.RabbitMQUIURL }},
+	{Key: "project", Value: func(s stack.State) any { return s.Project }},
+	{Key: "profiles", Value: func(s stack.State) any { return s.Profiles }},
+	{Key: "composeFile", Value: func(s stack.State) any { return s.ComposeFile }},
 }
