@@ -55,7 +55,7 @@ func exitCode(t *testing.T, err error) int {
 }
 
 // Programs tests that the programs below cmd read their settings, serve without a broker,
-// end in order, and tell by their exit code how it went.
+// answer for their health, end in order, and tell by their exit code how it went.
 func Programs(t *testing.T) {
 	for name, c := range map[string]struct{ db, addr string }{
 		"orders":        {"PULSE_OUTBOX_DB", "PULSE_ORDERS_ADDR"},
@@ -81,6 +81,11 @@ func Programs(t *testing.T) {
 			addr := freeAddr(t)
 			var logs Journal
 			program := runProgram(t, path, &logs, c.db+"_FILE="+secret, "PULSE_AMQP_URL=amqp://app:hunter2@127.0.0.1:1/", c.addr+"="+addr)
+			beside := func(argument string) int {
+				cmd := exec.CommandContext(t.Context(), path, argument)
+				cmd.Env, cmd.Stderr = program.Env, &complaint
+				return exitCode(t, cmd.Run())
+			}
 			testenv.Eventually(t, Patience, name+" to be ready without a broker", func() bool {
 				client := http.Client{Timeout: time.Second}
 				defer client.CloseIdleConnections()
@@ -91,11 +96,20 @@ func Programs(t *testing.T) {
 				defer res.Body.Close()
 				return res.StatusCode == http.StatusOK
 			})
+			if got := beside("healthcheck"); got != 0 {
+				t.Errorf("healthcheck of a service that is ready: exit code %d, want 0\n%s", got, &complaint)
+			}
 			if err := program.Process.Signal(syscall.SIGTERM); err != nil {
 				t.Fatal(err)
 			}
 			if got := exitCode(t, program.Wait()); got != 0 {
 				t.Errorf("after SIGTERM: exit code %d, want 0\n%s", got, &logs)
+			}
+			if got := beside("health"); got != 2 || !strings.Contains(complaint.String(), "usage: "+name) {
+				t.Errorf("an argument that means nothing: exit code %d, want 2\n%s", got, &complaint)
+			}
+			if got := beside("healthcheck"); got != 1 {
+				t.Errorf("healthcheck of a service that has ended: exit code %d, want 1", got)
 			}
 			if logs.Find(t, map[string]any{"msg": "serving", "service": name}) == nil { // every line has to be a record
 				t.Errorf("the logs do not tell of the start:\n%s", &logs)

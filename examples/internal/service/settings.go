@@ -62,6 +62,9 @@ func Complete(s Settings, name, addr string) (Settings, error) {
 	return s, fmt.Errorf("%s: settings: %s", name, strings.Join(lines, "; "))
 }
 
+// ListenAddr is Addr, as package program wants to know it.
+func (s Settings) ListenAddr() string { return s.Addr }
+
 func (s Settings) withDefaults(addr string) Settings {
 	s.Exchange = cmp.Or(s.Exchange, wire.Exchange)
 	s.Addr = cmp.Or(s.Addr, addr)
