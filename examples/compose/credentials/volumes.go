@@ -1,0 +1,123 @@
+package main
+
+import (
+	_ "embed"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/gofrs/flock"
+)
+
+// Names as docker-compose.yml and databases.sql have them.
+const (
+	postgresHost = "postgres:5432"
+	rabbitmqHost = "rabbitmq:5672"
+	brokerUser   = "pulse"
+
+	databaseFile = "database-url"
+	amqpFile     = "amqp-url"
+)
+
+// databasesSQL makes roles and databases when PostgreSQL starts for the first
+// time. It comes from here, not from the working tree: the daemon may run on
+// another machine.
+//
+//go:embed databases.sql
+var databasesSQL string
+
+// rabbitmqConf is what the broker is told beside its user.
+//
+//go:embed rabbitmq.conf
+var rabbitmqConf string
+
+// volumes is the directory that holds a volume for each reader:
+//
+//	postgres        passwords of the superuser and of each service's role
+//	postgres-init   the script that makes roles and databases
+//	rabbitmq        the broker's password, and its settings made of it
+//	orders          where the database and the broker are
+//	notifications   the same for the other service
+//
+// The passwords in the volumes of the servers are the truth: a server takes
+// its password once, at its first start, so they are never changed. All other
+// files follow from them and are made anew at every run, so a run that was
+// cut short is completed by the next.
+type volumes string
+
+// fill makes what is missing.
+func (v volumes) fill() (err error) {
+	lock := flock.New(v.file("postgres", ".lock"))
+	if err := lock.Lock(); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, lock.Close()) }()
+
+	passwords := make(map[string]string)
+	for _, p := range []struct{ volume, name string }{
+		{"postgres", "postgres"}, {"postgres", "orders"}, {"postgres", "notifications"}, {"rabbitmq", "broker"},
+	} {
+		if passwords[p.name], err = keepPassword(v.file(p.volume, p.name+".password")); err != nil {
+			return err
+		}
+	}
+	amqp := address("amqp", brokerUser, passwords["broker"], rabbitmqHost, "/", "")
+	broker := fmt.Sprintf("default_user = %s\ndefault_pass = %s\n", brokerUser, passwords["broker"])
+	for _, f := range []struct{ path, content string }{
+		{v.file("postgres-init", "databases.sql"), databasesSQL},
+		{v.file("rabbitmq", "10-pulse-events.conf"), rabbitmqConf + broker},
+		{v.file("orders", databaseFile), databaseAddress("orders", passwords["orders"])},
+		{v.file("orders", amqpFile), amqp},
+		{v.file("notifications", databaseFile), databaseAddress("notifications", passwords["notifications"])},
+		{v.file("notifications", amqpFile), amqp},
+	} {
+		if err := put(f.path, f.content); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// addresses are what a client outside the services needs, with the hosts'
+// names inside the network.
+type addresses struct {
+	OutboxDB string `json:"outboxDb"`
+	InboxDB  string `json:"inboxDb"`
+	AMQPURL  string `json:"amqpUrl"`
+}
+
+func (v volumes) addresses() (a addresses, err error) {
+	for _, f := range []struct {
+		path string
+		to   *string
+	}{
+		{v.file("orders", databaseFile), &a.OutboxDB},
+		{v.file("notifications", databaseFile), &a.InboxDB},
+		{v.file("orders", amqpFile), &a.AMQPURL},
+	} {
+		content, err := os.ReadFile(f.path)
+		if errors.Is(err, fs.ErrNotExist) {
+			return addresses{}, fmt.Errorf("no credentials yet: they are made when the services first start (%w)", err)
+		} else if err != nil {
+			return addresses{}, err
+		}
+		*f.to = strings.TrimSpace(string(content))
+	}
+	return a, nil
+}
+
+func (v volumes) file(volume, name string) string { return filepath.Join(string(v), volume, name) }
+
+// databaseAddress is the address of a database whose owner has its name.
+func databaseAddress(name, password string) string {
+	return address("postgres", name, password, postgresHost, "/"+name, "sslmode=disable")
+}
+
+func address(scheme, user, password, host, path, query string) string {
+	u := url.URL{Scheme: scheme, User: url.UserPassword(user, password), Host: host, Path: path, RawQuery: query}
+	return u.String() + "\n"
+}
