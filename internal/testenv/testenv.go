@@ -61,15 +61,6 @@ func Main(m *testing.M) {
 // started once more; that second process ends within Init.
 func Init() { keeper.RunIfAsked() }
 
-// Docker skips the test (or fails it, see the package's text) where no Docker
-// daemon answers.
-func Docker(t testing.TB) {
-	t.Helper()
-	if _, err := service.DockerPool(t.Context()); err != nil {
-		giveUp(t, needDocker, err)
-	}
-}
-
 // UniqueName returns prefix, a dot and a random suffix: a name for a queue or
 // an exchange that nothing else has.
 func UniqueName(t testing.TB, prefix string) string {

@@ -75,7 +75,7 @@ func newContainer(ctx context.Context, kind Kind) (*Instance, error) {
 	if err != nil {
 		return nil, err
 	}
-	ports, err := freePorts(2)
+	ports, err := FreePorts(2)
 	if err != nil {
 		return nil, err
 	}
@@ -134,6 +134,15 @@ func image(kind Kind) string {
 		return cmp.Or(os.Getenv(PostgresImageVariable), postgresImage)
 	}
 	return cmp.Or(os.Getenv(RabbitMQImageVariable), rabbitmqImage)
+}
+
+// EnsureImage fetches an image the daemon does not have.
+func EnsureImage(ctx context.Context, image string) error {
+	pool, err := DockerPool(ctx)
+	if err != nil {
+		return err
+	}
+	return pull(ctx, pool.Client, image)
 }
 
 // pull fetches an image the daemon does not have.

@@ -38,8 +38,8 @@ func freePort() (int, error) {
 	return 0, fmt.Errorf("no free port between %d and %d: %w", firstPort, low, errors.Join(problems...))
 }
 
-// freePorts returns n different ones.
-func freePorts(n int) ([]int, error) {
+// FreePorts returns n different ones.
+func FreePorts(n int) ([]int, error) {
 	seen := map[int]bool{}
 	var ports []int
 	for len(ports) < n {

@@ -32,7 +32,7 @@ func newLocalRabbitMQ(dir string, kind Kind) (*Instance, error) {
 	if err != nil {
 		user = nil // RabbitMQ runs as root as well
 	}
-	ports, err := freePorts(4)
+	ports, err := FreePorts(4)
 	if err != nil {
 		return nil, err
 	}

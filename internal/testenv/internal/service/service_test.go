@@ -51,7 +51,7 @@ func TestBinariesAreNoSubstituteForRequiredContainers(t *testing.T) {
 }
 
 func TestFreePortsDifferAndAreBelowTheKernelsOwn(t *testing.T) {
-	ports, err := freePorts(20)
+	ports, err := FreePorts(20)
 	if err != nil {
 		t.Fatal(err)
 	}
