@@ -1,0 +1,286 @@
+package compose
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/asimalizada/pulse-events/examples/acceptance"
+	"github.com/asimalizada/pulse-events/internal/testenv"
+)
+
+// Limits of a command to Compose, and of what it starts to be well. The first
+// command compiles the services.
+const (
+	commandLimit = 8 * time.Minute
+	healthLimit  = 2 * time.Minute
+)
+
+// project is docker-compose.yml, run by one client under a name and at ports
+// of its own.
+type project struct {
+	client []string
+	name   string
+	dir    string
+	env    []string
+	ports  map[string]int // published, by the variable that sets it
+}
+
+// The variables that say where a project is published.
+const (
+	postgresPort = "PULSE_POSTGRES_PORT"
+	amqpPort     = "PULSE_AMQP_PORT"
+	uiPort       = "PULSE_RABBITMQ_UI_PORT"
+)
+
+// newProject prepares a project, and sees to it that nothing of it is left in
+// the end.
+func newProject(t *testing.T, client []string) *project {
+	t.Helper()
+	root, err := filepath.Abs("../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &project{
+		client: client, dir: root, ports: make(map[string]int),
+		name: strings.ReplaceAll(testenv.UniqueName(t, "pulse-test"), ".", "-"),
+	}
+	variables := []string{
+		postgresPort, amqpPort, uiPort, "PULSE_ORDERS_STDLIB_PORT", "PULSE_NOTIFICATIONS_STDLIB_PORT",
+		"PULSE_ORDERS_GIN_PORT", "PULSE_NOTIFICATIONS_GIN_PORT",
+	}
+	// Of the environment only what has nothing to do with another project.
+	for _, variable := range os.Environ() {
+		if !strings.HasPrefix(variable, "COMPOSE_") {
+			p.env = append(p.env, variable)
+		}
+	}
+	// Both clients can use the builder without BuildKit, so that the second
+	// finds what the first has compiled; it gains nothing by doing several
+	// things at once.
+	p.env = append(p.env, "COMPOSE_PROJECT_NAME="+p.name, "DOCKER_BUILDKIT=0")
+	if len(client) > 1 { // version 1 knows no such limit
+		p.env = append(p.env, "COMPOSE_PARALLEL_LIMIT=1")
+	}
+	for i, port := range testenv.FreePorts(t, len(variables)) {
+		p.ports[variables[i]] = port
+		p.env = append(p.env, variables[i]+"="+strconv.Itoa(port))
+	}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), commandLimit)
+		defer cancel()
+		if t.Failed() {
+			if logs, err := p.try(ctx, "", "logs", "--no-color", "--tail=40"); err == nil {
+				t.Logf("logs:\n%s", logs)
+			}
+		}
+		for _, profile := range []string{"stdlib", "gin"} {
+			if _, err := p.try(ctx, profile, "down", "--volumes", "--rmi", "local", "--timeout", "10"); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	return p
+}
+
+// try runs the client with a profile, or with that of .env, and returns what
+// it prints.
+func (p *project) try(ctx context.Context, profile string, args ...string) (string, error) {
+	args = append(append([]string{}, p.client[1:]...), args...)
+	cmd := exec.CommandContext(ctx, p.client[0], args...)
+	cmd.Dir, cmd.Env = p.dir, p.env
+	if profile != "" {
+		cmd.Env = append(cmd.Env[:len(cmd.Env):len(cmd.Env)], "COMPOSE_PROFILES="+profile)
+	}
+	return output(cmd)
+}
+
+// output returns what a command prints to its standard output; the error
+// tells the end of the rest.
+func output(cmd *exec.Cmd) (string, error) {
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	if err := cmd.Run(); err != nil {
+		said := stderr.String()
+		return "", fmt.Errorf("%s: %w\n%s", strings.Join(cmd.Args, " "), err, said[max(0, len(said)-4000):])
+	}
+	return stdout.String(), nil
+}
+
+// do runs the client with the profile of .env.
+func (p *project) do(t *testing.T, args ...string) string {
+	t.Helper()
+	return p.with(t, "", args...)
+}
+
+// with runs the client with a profile.
+func (p *project) with(t *testing.T, profile string, args ...string) string {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), commandLimit)
+	defer cancel()
+	out, err := p.try(ctx, profile, args...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// docker runs the docker command.
+func docker(t *testing.T, args ...string) string {
+	t.Helper()
+	out, err := output(exec.CommandContext(t.Context(), "docker", args...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// container is what is asked of docker inspect.
+type container struct {
+	ID           string
+	Name         string
+	RestartCount int
+	State        struct {
+		Status    string
+		Pid       int
+		ExitCode  int
+		StartedAt string
+		Health    *struct{ Status string }
+	}
+	Config struct {
+		User   string
+		Labels map[string]string
+	}
+	Mounts []struct {
+		Name, Destination string
+		RW                bool
+	}
+}
+
+func (c container) health() string {
+	if c.State.Health == nil {
+		return c.State.Status
+	}
+	return c.State.Status + ", " + c.State.Health.Status
+}
+
+// ids returns the containers of the project, running or not.
+func (p *project) ids(t *testing.T) []string {
+	t.Helper()
+	return strings.Fields(docker(t, "ps", "--all", "--quiet", "--filter", "label=com.docker.compose.project="+p.name))
+}
+
+// containers returns the project's containers by the service they are of.
+func (p *project) containers(t *testing.T) map[string]container {
+	t.Helper()
+	var list []container
+	if err := json.Unmarshal([]byte(docker(t, append([]string{"inspect"}, p.ids(t)...)...)), &list); err != nil {
+		t.Fatal(err)
+	}
+	services := make(map[string]container)
+	for _, c := range list {
+		services[c.Config.Labels["com.docker.compose.service"]] = c
+	}
+	return services
+}
+
+// awaitHealthy waits until each service runs and is healthy.
+func (p *project) awaitHealthy(t *testing.T, services ...string) {
+	t.Helper()
+	deadline := time.Now().Add(healthLimit)
+	tick := time.NewTicker(300 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		var waiting []string
+		for name, c := range p.containers(t) {
+			for _, service := range services {
+				if name == service && c.health() != "running, healthy" {
+					waiting = append(waiting, name+": "+c.health())
+				}
+			}
+		}
+		if len(waiting) == 0 {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("not healthy after %v: %s", healthLimit, strings.Join(waiting, "; "))
+		}
+		<-tick.C
+	}
+}
+
+// addresses are what credentials show prints, by way of the published ports.
+type addresses struct{ OutboxDB, InboxDB, AMQPURL string }
+
+func (p *project) addresses(t *testing.T) addresses {
+	t.Helper()
+	var a addresses
+	out := p.do(t, "run", "--rm", "-T", "--no-deps", "credentials", "show")
+	if err := json.Unmarshal([]byte(out), &a); err != nil {
+		t.Fatalf("credentials show: %v", err)
+	}
+	for address, variable := range map[*string]string{&a.OutboxDB: postgresPort, &a.InboxDB: postgresPort, &a.AMQPURL: amqpPort} {
+		u, err := url.Parse(*address)
+		if err != nil {
+			t.Fatal("credentials show: an address that is no URL")
+		}
+		u.Host = "127.0.0.1:" + strconv.Itoa(p.ports[variable])
+		*address = u.String()
+	}
+	return a
+}
+
+// target is the pair of services of a profile, for the acceptance suite.
+func (p *project) target(t *testing.T, profile string) acceptance.Target {
+	t.Helper()
+	base := func(service string) string {
+		port := p.ports["PULSE_"+service+"_"+strings.ToUpper(profile)+"_PORT"]
+		return "http://127.0.0.1:" + strconv.Itoa(port)
+	}
+	broker := func(verb string) func(context.Context) error {
+		return func(ctx context.Context) error {
+			_, err := p.try(ctx, profile, verb, "rabbitmq")
+			return err
+		}
+	}
+	return acceptance.Target{
+		OrdersURL: base("ORDERS"), NotificationsURL: base("NOTIFICATIONS"),
+		AMQPURL:    p.addresses(t).AMQPURL,
+		StopBroker: broker("stop"), StartBroker: broker("start"),
+		Patience: healthLimit,
+	}
+}
+
+// images are what the project cannot do without.
+func images() []string {
+	list := []string{
+		cmp.Or(os.Getenv("PULSE_POSTGRES_IMAGE"), "postgres:17"),
+		cmp.Or(os.Getenv("PULSE_RABBITMQ_IMAGE"), "rabbitmq:4-management"),
+		cmp.Or(os.Getenv("PULSE_BUILD_IMAGE"), "golang:1.26"),
+	}
+	// scratch is none, though builds may begin with it.
+	if base := cmp.Or(os.Getenv("PULSE_BASE_IMAGE"), "gcr.io/distroless/static-debian12:nonroot"); base != "scratch" {
+		list = append(list, base)
+	}
+	return list
+}
+
+// dockerLogs returns all that a container has written.
+func dockerLogs(t *testing.T, id string) string {
+	t.Helper()
+	out, err := exec.CommandContext(t.Context(), "docker", "logs", id).CombinedOutput()
+	if err != nil {
+		t.Fatalf("docker logs: %v\n%s", err, out)
+	}
+	return string(out)
+}
