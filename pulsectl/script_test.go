@@ -1,19 +1,14 @@
 package main
 
 import (
-	"bytes"
-	"cmp"
-	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	mathrand "math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -24,7 +19,6 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/asimalizada/pulse-events/internal/testenv"
-	"github.com/asimalizada/pulse-events/pulsectl/internal/compose"
 )
 
 func TestMain(m *testing.M) {
@@ -86,93 +80,6 @@ func TestScriptsOnOwnBroker(t *testing.T) {
 		env.Setenv("START_CMD", server.StartCommand())
 		return nil
 	})
-}
-
-// Scripts on containers: a project of their own, gone with its data and images
-// in the end. DOCKER_CONFIG decides which Compose client is found.
-func TestScriptsCompose(t *testing.T) {
-	file, err := filepath.Abs("../docker-compose.yml")
-	if err != nil {
-		t.Fatal(err)
-	}
-	testenv.Docker(t)
-	if err := composeCanRun(t, file); err != nil {
-		if strings.Contains(os.Getenv(testenv.RequireVariable), "docker") {
-			t.Fatal(err)
-		}
-		t.Skip(err)
-	}
-	home, err := os.UserHomeDir()
-	if err != nil {
-		t.Fatal(err)
-	}
-	run(t, "testdata/script/compose", func(env *testscript.Env) error {
-		project := "pulse-test-" + strings.ToLower(rand.Text()[:8])
-		env.Setenv("COMPOSE_PROJECT_NAME", project)
-		env.Setenv("COMPOSE_PROFILES", "")
-		env.Setenv("PULSE_COMPOSE_FILE", file)
-		env.Setenv("DOCKER_CONFIG", cmp.Or(os.Getenv("DOCKER_CONFIG"), filepath.Join(home, ".docker")))
-		env.Setenv("DOCKER_HOST", os.Getenv("DOCKER_HOST"))
-		for _, name := range []string{"POSTGRES_IMAGE", "RABBITMQ_IMAGE", "BUILD_IMAGE", "BASE_IMAGE", "GOPROXY"} {
-			if value := os.Getenv("PULSE_" + name); value != "" {
-				env.Setenv("PULSE_"+name, value)
-			}
-		}
-		for _, name := range []string{"POSTGRES", "AMQP", "RABBITMQ_UI", "ORDERS_STDLIB", "NOTIFICATIONS_STDLIB", "ORDERS_GIN", "NOTIFICATIONS_GIN"} {
-			env.Setenv("PULSE_"+name+"_PORT", strconv.Itoa(quietPort()))
-		}
-		env.Defer(func() {
-			for _, command := range []string{
-				"pulsectl down --stack compose --volumes --yes",
-				"docker image ls --quiet --filter reference='" + project + "*' | xargs -r docker image rm --force",
-			} {
-				cmd := exec.Command("sh", "-c", command)
-				cmd.Env = env.Vars
-				if out, err := cmd.CombinedOutput(); err != nil {
-					t.Errorf("%s: %v\n%s", command, err, out)
-				}
-			}
-		})
-		return nil
-	})
-}
-
-// imageDefault finds the images that a compose file names where no variable does.
-var imageDefault = regexp.MustCompile(`\$\{(PULSE_\w+_IMAGE):-([^}]+)\}`)
-
-// composeCanRun reports what is missing beside a Docker daemon: a client, or
-// images, which are fetched where that is possible.
-func composeCanRun(t *testing.T, file string) error {
-	if _, err := compose.Find(t.Context(), ""); err != nil {
-		return err
-	}
-	text, err := os.ReadFile(file)
-	if err != nil {
-		return err
-	}
-	for _, m := range imageDefault.FindAllSubmatch(text, -1) {
-		image := cmp.Or(os.Getenv(string(m[1])), string(m[2]))
-		if image == "scratch" || exec.CommandContext(t.Context(), "docker", "image", "inspect", image).Run() == nil {
-			continue
-		}
-		if out, err := exec.CommandContext(t.Context(), "docker", "pull", "--quiet", image).CombinedOutput(); err != nil {
-			return fmt.Errorf("needs the image %s, or another that %s names: %s", image, m[1], bytes.TrimSpace(out))
-		}
-	}
-	return nil
-}
-
-// quietPort is a free port below those that outgoing connections take: it has
-// to stay free while images are built.
-func quietPort() int {
-	for {
-		port := 20000 + mathrand.IntN(10000)
-		ln, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
-		if err == nil {
-			_ = ln.Close()
-			return port
-		}
-	}
 }
 
 func setServices(env *testscript.Env, outboxDB, inboxDB, broker string) {

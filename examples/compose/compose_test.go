@@ -25,10 +25,7 @@ func TestCompose(t *testing.T) {
 	if testing.Short() {
 		t.Skip("builds images and runs for minutes")
 	}
-	testenv.Docker(t)
-	clients := testenv.ComposeClients(t)
-	testenv.Images(t, images()...)
-	for _, client := range clients {
+	for _, client := range testenv.Compose(t, "../../docker-compose.yml") {
 		t.Run(strings.Join(client, "_"), func(t *testing.T) { testProject(t, newProject(t, client)) })
 	}
 }

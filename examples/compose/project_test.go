@@ -2,7 +2,6 @@ package compose
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -259,20 +258,6 @@ func (p *project) target(t *testing.T, profile string) acceptance.Target {
 		StopBroker: broker("stop"), StartBroker: broker("start"),
 		Patience: healthLimit,
 	}
-}
-
-// images are what the project cannot do without.
-func images() []string {
-	list := []string{
-		cmp.Or(os.Getenv("PULSE_POSTGRES_IMAGE"), "postgres:17"),
-		cmp.Or(os.Getenv("PULSE_RABBITMQ_IMAGE"), "rabbitmq:4-management"),
-		cmp.Or(os.Getenv("PULSE_BUILD_IMAGE"), "golang:1.26"),
-	}
-	// scratch is none, though builds may begin with it.
-	if base := cmp.Or(os.Getenv("PULSE_BASE_IMAGE"), "gcr.io/distroless/static-debian12:nonroot"); base != "scratch" {
-		list = append(list, base)
-	}
-	return list
 }
 
 // dockerLogs returns all that a container has written.

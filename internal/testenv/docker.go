@@ -1,9 +1,12 @@
 package testenv
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"os"
 	"os/exec"
+	"regexp"
 	"testing"
 
 	"github.com/asimalizada/pulse-events/internal/testenv/internal/service"
@@ -18,32 +21,43 @@ func Docker(t testing.TB) {
 	}
 }
 
-// Images skips the test (or fails it) where the Docker daemon neither has an
-// image nor can fetch it.
-func Images(t testing.TB, names ...string) {
-	t.Helper()
-	for _, name := range names {
-		if err := service.EnsureImage(t.Context(), name); err != nil {
-			giveUp(t, needDocker, fmt.Errorf("%w (internal/testenv/images/build makes stand-ins)", err))
-		}
-	}
-}
+// imageDefault finds the images that a compose file names, and the variables
+// that name others.
+var imageDefault = regexp.MustCompile(`\$\{(PULSE_\w+_IMAGE):-([^}]+)\}`)
 
-// ComposeClients returns how Docker Compose is called here: version 2 as
-// docker compose, version 1 as docker-compose, or both. It skips the test (or
-// fails it) where there is neither.
-func ComposeClients(t testing.TB) [][]string {
+// Compose returns how Docker Compose is called here: version 2 as docker
+// compose, version 1 as docker-compose, or both. It skips the test (or fails
+// it) where no client is there, no daemon answers, or an image that the compose
+// file names can neither be found nor fetched.
+func Compose(t testing.TB, file string) (clients [][]string) {
 	t.Helper()
-	var found [][]string
+	Docker(t)
 	for _, client := range [][]string{{"docker", "compose"}, {"docker-compose"}} {
 		if exec.CommandContext(t.Context(), client[0], append(client[1:], "version")...).Run() == nil {
-			found = append(found, client)
+			clients = append(clients, client)
 		}
 	}
-	if len(found) == 0 {
+	if len(clients) == 0 {
 		giveUp(t, needDocker, errors.New("neither docker compose nor docker-compose is there (on Debian: apt-get install docker-compose)"))
 	}
-	return found
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	images := imageDefault.FindAllStringSubmatch(string(text), -1)
+	if len(images) == 0 {
+		t.Fatalf("%s names no images", file)
+	}
+	for _, m := range images {
+		image := cmp.Or(os.Getenv(m[1]), m[2])
+		if image == "scratch" { // is none, though builds may begin with it
+			continue
+		}
+		if err := service.EnsureImage(t.Context(), image); err != nil {
+			giveUp(t, needDocker, fmt.Errorf("%w (%s names another; internal/testenv/images/build makes stand-ins)", err, m[1]))
+		}
+	}
+	return clients
 }
 
 // FreePorts returns TCP ports of 127.0.0.1 at which nobody listens.
