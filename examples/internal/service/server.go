@@ -86,8 +86,9 @@ func serve(ctx context.Context, ln net.Listener, h http.Handler, log *slog.Logge
 	defer stop()
 	err := server.Shutdown(limit)
 	if err != nil {
-		cancel()
+		// Connections first: what a handler writes when it is called off is no answer.
 		err = errors.Join(fmt.Errorf("requests cut off after %v: %w", grace, err), server.Close())
+		cancel()
 	}
 	<-served
 	return err
