@@ -3,22 +3,48 @@ package rabbitmq
 import (
 	"slices"
 	"sync"
+	"time"
 )
 
 // ledger knows which deliveries of one channel are unsettled, so that an
 // acknowledgement with multiple=true never takes along a message somebody is
 // still working on, and no tag is sent twice, which would close the channel.
+//
+// Workers finish out of order. With a large prefetch, acknowledgements behind
+// a delivery that is still worked on are held for a moment, so that one frame
+// takes many along: a frame for each costs the broker as much as delivering.
 type ledger struct {
+	ack      func(tag uint64, multiple bool) error
+	mostHeld int
+
 	mu      sync.Mutex
 	tags    []uint64            // unsettled, ascending: the order of delivery
-	claimed map[uint64]struct{} // those of them that a Settle call is working on
+	claimed map[uint64]struct{} // those of them that are held or that a Settle call is working on
+	held    []uint64            // those of them to acknowledge once nothing unsettled is before them, ascending
+	overdue *time.Timer         // runs while any is held
 	sealed  bool                // no more will be added
 	dead    bool                // the channel is gone, and its tags with it
 	empty   chan struct{}       // closed once sealed and empty, or dead
 }
 
-func newLedger() *ledger {
-	return &ledger{claimed: make(map[uint64]struct{}), empty: make(chan struct{})}
+const (
+	// holdLimit is how long an acknowledgement is held at most.
+	holdLimit = 100 * time.Millisecond
+	// spareDeliveries is how much of the prefetch held acknowledgements leave
+	// to the workers. A smaller prefetch holds none.
+	spareDeliveries = 100
+)
+
+// newLedger returns the ledger of a channel with the given prefetch, on which
+// ack acknowledges.
+func newLedger(prefetch int, ack func(tag uint64, multiple bool) error) *ledger {
+	l := &ledger{
+		ack: ack, mostHeld: max(0, prefetch-spareDeliveries),
+		claimed: make(map[uint64]struct{}), empty: make(chan struct{}),
+	}
+	l.overdue = time.AfterFunc(holdLimit, l.flush)
+	l.overdue.Stop()
+	return l
 }
 
 // add notes a delivery that was handed out.
@@ -50,21 +76,67 @@ func (l *ledger) release(tag uint64) {
 	delete(l.claimed, tag)
 }
 
-// settle sends frames that settle the claimed tags: one with multiple=true
-// for those with no unsettled delivery before or between them, one each for
-// the others. It keeps the lock while it sends, so that the order of frames is
-// the order of the books.
-func (l *ledger) settle(tags []uint64, send func(tag uint64, multiple bool) error) error {
-	if len(tags) == 0 {
-		return nil
-	}
-	tags = slices.Sorted(slices.Values(tags))
+// acknowledge acknowledges claimed tags. Some of them may be held; what is lost
+// of those with the connection comes again, as a duplicate.
+func (l *ledger) acknowledge(tags []uint64) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	prefix := 0
-	for prefix < len(tags) && prefix < len(l.tags) && tags[prefix] == l.tags[prefix] {
-		prefix++
+	ready := slices.Sorted(slices.Values(slices.Concat(l.held, tags)))
+	prefix := l.prefix(ready)
+	if l.sealed || len(ready)-prefix > l.mostHeld {
+		prefix = len(ready)
 	}
+	if err := l.send(ready[:prefix], l.ack); err != nil {
+		return err
+	}
+	l.hold(ready[prefix:])
+	return nil
+}
+
+// settle settles claimed tags at once.
+func (l *ledger) settle(tags []uint64, send func(tag uint64, multiple bool) error) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.send(slices.Sorted(slices.Values(tags)), send)
+}
+
+// flush acknowledges what is held.
+func (l *ledger) flush() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.flushLocked()
+}
+
+func (l *ledger) flushLocked() {
+	// An error is the end of the channel.
+	_ = l.send(l.held, l.ack)
+	l.hold(nil)
+}
+
+func (l *ledger) hold(tags []uint64) {
+	switch {
+	case len(tags) == 0:
+		l.overdue.Stop()
+	case len(l.held) == 0:
+		l.overdue.Reset(holdLimit)
+	}
+	l.held = tags
+}
+
+// prefix returns how many of the sorted tags have no other unsettled delivery
+// before or between them.
+func (l *ledger) prefix(tags []uint64) (n int) {
+	for n < len(tags) && n < len(l.tags) && tags[n] == l.tags[n] {
+		n++
+	}
+	return n
+}
+
+// send sends frames that settle sorted tags: one with multiple=true for the
+// prefix, one each for the others. The lock is kept meanwhile, so that the
+// order of frames is the order of the books.
+func (l *ledger) send(tags []uint64, send func(tag uint64, multiple bool) error) error {
+	prefix := l.prefix(tags)
 	if prefix > 0 {
 		if err := send(tags[prefix-1], prefix > 1); err != nil {
 			return err
@@ -93,18 +165,20 @@ func (l *ledger) strike(tags []uint64, prefix int) {
 	l.report()
 }
 
-// seal says that nothing more is handed out.
+// seal says that nothing more is handed out, and is held.
 func (l *ledger) seal() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.flushLocked()
 	l.sealed = true
 	l.report()
 }
 
-// kill says that the channel is gone: every tag is stale from here on.
+// kill says that nothing more is sent: every tag is stale from here on.
 func (l *ledger) kill() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.flushLocked()
 	l.tags, l.sealed, l.dead = nil, true, true
 	l.report()
 }

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 )
 
 // channel is a broker's account of unacknowledged tags.
@@ -30,8 +32,13 @@ func (c *channel) ack(tag uint64, multiple bool) error {
 	return nil
 }
 
-func deliver(n int) (*ledger, *channel) {
-	l, c := newLedger(), &channel{}
+// deliver returns the books of a channel on which n messages are unsettled, and
+// which holds no acknowledgements.
+func deliver(n int) (*ledger, *channel) { return deliverWith(n, spareDeliveries) }
+
+func deliverWith(n, prefetch int) (*ledger, *channel) {
+	c := &channel{}
+	l := newLedger(prefetch, c.ack)
 	for tag := range uint64(n) {
 		l.add(tag + 1)
 		c.unacked = append(c.unacked, tag+1)
@@ -95,6 +102,85 @@ func TestLedgerAgreesWithTheBroker(t *testing.T) {
 	}
 	if len(l.claimed) != 0 {
 		t.Errorf("claims left: %v", l.claimed)
+	}
+}
+
+// acknowledge claims and acknowledges.
+func acknowledge(t *testing.T, l *ledger, tags ...uint64) {
+	t.Helper()
+	for _, tag := range tags {
+		if !l.claim(tag) {
+			t.Fatalf("tag %d cannot be claimed", tag)
+		}
+	}
+	if err := l.acknowledge(tags); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestLedgerHoldsAcknowledgements(t *testing.T) {
+	const most = 3
+	for _, test := range []struct {
+		name    string
+		batches [][]uint64
+		frames  string
+	}{
+		{"until those before are there", [][]uint64{{2, 3}, {1}}, "..3"},
+		{"and no further", [][]uint64{{2, 5}, {1, 3}}, "..3"},
+		{"three at most", [][]uint64{{2, 3, 4}, {5}}, "2 3 4 5"},
+		{"but what is first", [][]uint64{{1, 2, 4, 5}}, "..2"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			l, c := deliverWith(6, spareDeliveries+most)
+			defer l.kill()
+			for _, batch := range test.batches {
+				acknowledge(t, l, batch...)
+			}
+			if got := strings.Join(c.frames, " "); got != test.frames {
+				t.Errorf("frames %q, want %q", got, test.frames)
+			}
+			if l.claim(2) {
+				t.Error("claimed a tag that is acknowledged")
+			}
+		})
+	}
+}
+
+func TestLedgerHoldsNothingForLong(t *testing.T) {
+	for name, end := range map[string]func(l *ledger){
+		"a while":               func(*ledger) { time.Sleep(holdLimit); synctest.Wait() }, // on the bubble's clock
+		"the end of deliveries": (*ledger).seal,
+		"the end of the link":   (*ledger).kill,
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				l, c := deliverWith(3, 1000)
+				defer l.kill()
+				acknowledge(t, l, 2)
+				if len(c.frames) != 0 {
+					t.Fatalf("sent %v at once", c.frames)
+				}
+				if end(l); !slices.Equal(c.unacked, []uint64{1, 3}) {
+					t.Errorf("the broker has unacknowledged: %v", c.unacked)
+				}
+			})
+		})
+	}
+}
+
+// A nack for what is before must not take along what is held.
+func TestLedgerGivesBackNothingHeld(t *testing.T) {
+	l, c := deliverWith(3, 1000)
+	acknowledge(t, l, 2)
+	if l.claim(1); !l.claim(3) {
+		t.Fatal("cannot be claimed")
+	}
+	if err := l.settle([]uint64{1, 3}, c.ack); err != nil {
+		t.Fatal(err)
+	}
+	l.seal()
+	if got := strings.Join(c.frames, " "); got != "1 3 2" {
+		t.Errorf("frames %q", got)
 	}
 }
 

@@ -20,7 +20,8 @@ var errForeign = errors.New("delivery comes from another source")
 // that cannot be published stays unacknowledged, and its error says why.
 //
 // A broker does not confirm acknowledgements: the nil of an Ack means that it
-// was written to the connection the delivery came on.
+// was written to the connection the delivery came on, or is in a tenth of a
+// second at the latest, together with others (see Consume).
 func (s *Source) Settle(ctx context.Context, settlements []inbox.Settlement) []error {
 	outcomes := make([]error, len(settlements))
 	var acks, returns, failures []claim
@@ -47,9 +48,10 @@ func (s *Source) Settle(ctx context.Context, settlements []inbox.Settlement) []e
 			failures = append(failures, c)
 		}
 	}
-	settle(acks, (*link).ack, outcomes)
-	settle(returns, (*link).nack, outcomes)
-	settle(s.park(ctx, failures, settlements, outcomes), (*link).ack, outcomes)
+	settle(acks, (*link).acknowledge, outcomes)
+	settle(returns, (*link).giveBack, outcomes)
+	// Not held: were it lost, the message would be on its way twice.
+	settle(s.park(ctx, failures, settlements, outcomes), (*link).acknowledgeNow, outcomes)
 	return outcomes
 }
 
@@ -60,15 +62,14 @@ type claim struct {
 }
 
 // settle sends what ends the claims, on the links they came on.
-func settle(claims []claim, send func(l *link, tag uint64, multiple bool) error, outcomes []error) {
+func settle(claims []claim, send func(l *link, tags []uint64) error, outcomes []error) {
 	tags := make(map[*link][]uint64, 1)
 	for _, c := range claims {
 		tags[c.handle.link] = append(tags[c.handle.link], c.handle.raw.DeliveryTag)
 	}
 	failed := make(map[*link]error)
 	for l, tags := range tags {
-		err := l.ledger.settle(tags, func(tag uint64, multiple bool) error { return send(l, tag, multiple) })
-		if err != nil {
+		if err := send(l, tags); err != nil {
 			failed[l] = fmt.Errorf("%w: %w", inbox.ErrStale, err)
 		}
 	}

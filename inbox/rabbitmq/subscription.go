@@ -97,7 +97,8 @@ func (sub *subscription) open(ctx context.Context, conn *rabbit.Conn) (*link, er
 	if err := s.ensureAll(ctx, conn); err != nil {
 		return nil, err
 	}
-	l := &link{source: s, conn: conn, tag: s.cfg.Consumer, ledger: newLedger()}
+	l := &link{source: s, conn: conn, tag: s.cfg.Consumer}
+	l.ledger = newLedger(sub.prefetch, l.ack)
 	err := conn.Do(ctx, func() (err error) {
 		if l.channel, err = conn.Channel(); err != nil {
 			return err
@@ -168,7 +169,7 @@ func (l *link) receive(d amqp.Delivery) inbox.Delivery {
 func (l *link) takeBack(h *handle) {
 	if l.ledger.claim(h.raw.DeliveryTag) {
 		// An error is the link's end, which returns the delivery as well.
-		_ = l.ledger.settle([]uint64{h.raw.DeliveryTag}, l.nack)
+		_ = l.giveBack([]uint64{h.raw.DeliveryTag})
 	}
 }
 
@@ -196,6 +197,11 @@ func (l *link) windDown() error {
 	}
 	return nil
 }
+
+// acknowledge, acknowledgeNow and giveBack settle claimed tags.
+func (l *link) acknowledge(tags []uint64) error    { return l.ledger.acknowledge(tags) }
+func (l *link) acknowledgeNow(tags []uint64) error { return l.ledger.settle(tags, l.ack) }
+func (l *link) giveBack(tags []uint64) error       { return l.ledger.settle(tags, l.nack) }
 
 func (l *link) ack(tag uint64, multiple bool) error  { return l.channel.Ack(tag, multiple) }
 func (l *link) nack(tag uint64, multiple bool) error { return l.channel.Nack(tag, multiple, true) }
