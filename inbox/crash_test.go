@@ -97,7 +97,7 @@ func runCrashingChild() {
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	go func() {
-		for q.Ready()+q.Unsettled() > 0 {
+		for !q.Empty() {
 			<-time.After(5 * time.Millisecond)
 		}
 		stop()

@@ -1,6 +1,7 @@
 package inboxtest_test
 
 import (
+	"context"
 	"errors"
 	"testing"
 	"time"
@@ -39,4 +40,33 @@ func TestQueueConforms(t *testing.T) {
 			Disconnect: func(*testing.T) { q.Disconnect() },
 		}
 	})
+}
+
+// A message on its way from parked to ready to held is in the queue all along.
+func TestWaitUntilEmptyIsNotMisled(t *testing.T) {
+	const rounds = 5000
+	q := inboxtest.NewQueue()
+	q.Publish(inbox.Message{ID: "1"})
+	ctx, stop := context.WithCancel(t.Context())
+	deliveries, err := q.Consume(ctx, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for d := range deliveries {
+			s := inbox.Settlement{Delivery: d, Action: inbox.Park, Delay: time.Nanosecond}
+			if d.Failures == rounds {
+				s = inbox.Settlement{Delivery: d, Action: inbox.Ack}
+			}
+			q.Settle(ctx, []inbox.Settlement{s})
+		}
+	}()
+	q.WaitUntilEmpty(t)
+	if parked := len(q.Settled(inbox.Park)); parked != rounds {
+		t.Errorf("said to be empty after %d of %d rounds", parked, rounds)
+	}
+	stop()
+	<-done
 }
