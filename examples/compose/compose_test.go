@@ -22,9 +22,6 @@ var (
 // TestCompose goes with each client through the life of a project: from
 // nothing, by its two pairs of services, to nothing.
 func TestCompose(t *testing.T) {
-	if testing.Short() {
-		t.Skip("builds images and runs for minutes")
-	}
 	for _, client := range testenv.Compose(t, "../../docker-compose.yml") {
 		t.Run(strings.Join(client, "_"), func(t *testing.T) { testProject(t, newProject(t, client)) })
 	}
