@@ -12,7 +12,7 @@ func (b *Broker) checkAlarm() {
 	if b.unblocked != nil {
 		limit -= limit / 10
 	}
-	block := held > limit || b.faults[FaultBlockPublishers] != nil
+	block := held > limit || b.faults.on(FaultBlockPublishers, nil) != nil
 	switch {
 	case block && b.unblocked == nil:
 		b.unblocked = make(chan struct{})
@@ -34,7 +34,7 @@ func (b *Broker) checkAlarm() {
 
 // blockReason is what clients are told, in RabbitMQ's words.
 func (b *Broker) blockReason() string {
-	if b.faults[FaultBlockPublishers] != nil {
+	if b.faults.on(FaultBlockPublishers, nil) != nil {
 		return "blocked on demand"
 	}
 	return "low on memory"

@@ -69,7 +69,7 @@ func Start(ctx context.Context, cfg Config) (*Broker, error) {
 	b := &Broker{
 		cfg: cfg, log: cfg.Logger, stopped: make(chan struct{}), failed: make(chan struct{}),
 		compacting: make(chan struct{}, 1), rescheduled: make(chan struct{}, 1),
-		conns: make(map[*conn]struct{}), exchanges: predeclared(), queues: make(map[string]*queue), faults: make(faults),
+		conns: make(map[*conn]struct{}), exchanges: predeclared(), queues: make(map[string]*queue),
 	}
 	b.router = router{exchanges: b.exchanges, queues: b.queues}
 	if err := b.open(ctx); err != nil {

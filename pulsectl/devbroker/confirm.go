@@ -1,8 +1,6 @@
 package devbroker
 
 import (
-	"slices"
-
 	"github.com/asimalizada/pulse-events/pulsectl/devbroker/internal/journal"
 	"github.com/asimalizada/pulse-events/pulsectl/devbroker/internal/wire"
 )
@@ -20,24 +18,26 @@ type confirms struct {
 type awaited struct {
 	stored journal.Position
 	tag    uint64
+	about  *concern
 }
 
 // verdict is a confirm or its refusal.
 type verdict struct {
-	tag  uint64
-	nack bool
+	tag   uint64
+	nack  bool
+	about *concern // what faults may be confined to; nil where none was when it was published
 }
 
 // confirmPublish answers a publish, or notes to do so once the journal has it.
 func (b *Broker) confirmPublish(ch *channel, tag uint64, out outcome) {
 	if out.stored == 0 || out.refused {
-		b.answer(ch, []verdict{{tag: tag, nack: out.refused}})
+		b.answer(ch, []verdict{{tag: tag, nack: out.refused, about: out.about}})
 		return
 	}
 	if len(ch.confirms.awaiting) == 0 {
 		b.awaiting = append(b.awaiting, ch)
 	}
-	ch.confirms.awaiting = append(ch.confirms.awaiting, awaited{stored: out.stored, tag: tag})
+	ch.confirms.awaiting = append(ch.confirms.awaiting, awaited{stored: out.stored, tag: tag, about: out.about})
 }
 
 // committed is called by the journal: everything up to synced is on disk.
@@ -61,7 +61,7 @@ func (b *Broker) committed(synced journal.Position) {
 func (c *confirms) ripe(dst []verdict, synced journal.Position) []verdict {
 	n := 0
 	for n < len(c.awaiting) && c.awaiting[n].stored <= synced {
-		dst = append(dst, verdict{tag: c.awaiting[n].tag})
+		dst = append(dst, verdict{tag: c.awaiting[n].tag, about: c.awaiting[n].about})
 		n++
 	}
 	if c.awaiting = c.awaiting[n:]; len(c.awaiting) == 0 {
@@ -72,23 +72,28 @@ func (c *confirms) ripe(dst []verdict, synced journal.Position) []verdict {
 
 // answer sends verdicts, unless a fault has other plans with them. The slice is the caller's again afterwards.
 func (b *Broker) answer(ch *channel, verdicts []verdict) {
-	if n := b.faults.spend(FaultDropConfirms, len(verdicts)); n > 0 {
-		ch.confirms.gap = true
-		for _, v := range verdicts[:n] {
-			ch.confirms.settle(v.tag)
-		}
-		verdicts = verdicts[n:]
-	}
-	if n := b.faults.spend(FaultWithholdConfirms, len(verdicts)); n > 0 {
-		ch.confirms.withheld = append(ch.confirms.withheld, verdicts[:n]...)
-		verdicts = verdicts[n:]
-	}
-	if delay := b.faults.delay(FaultDelayConfirms); delay > 0 && len(verdicts) > 0 {
-		late := slices.Clone(verdicts[:b.faults.spend(FaultDelayConfirms, len(verdicts))])
-		verdicts = verdicts[len(late):]
-		b.later(now()+delay, func() { ch.sendVerdicts(late) })
+	if len(b.faults) > 0 {
+		verdicts = b.spoil(ch, verdicts)
 	}
 	ch.sendVerdicts(verdicts)
+}
+
+// spoil returns the verdicts that no fault keeps from being sent.
+func (b *Broker) spoil(ch *channel, verdicts []verdict) (sent []verdict) {
+	c := &ch.confirms
+	for _, v := range verdicts {
+		if b.faults.spend(FaultDropConfirms, v.about) != nil {
+			c.gap = true
+			c.settle(v.tag)
+		} else if b.faults.on(FaultWithholdConfirms, v.about) != nil || b.faults.on(FaultStallQueues, v.about) != nil {
+			c.withheld = append(c.withheld, v)
+		} else if late := b.faults.spend(FaultDelayConfirms, v.about); late != nil {
+			b.later(now()+late.Delay.Milliseconds(), func() { ch.sendVerdicts([]verdict{v}) })
+		} else {
+			sent = append(sent, v)
+		}
+	}
+	return sent
 }
 
 // sendVerdicts sends verdicts, neighbours of a kind in one method.
@@ -102,7 +107,7 @@ func (ch *channel) sendVerdicts(verdicts []verdict) {
 		run := 1
 		// "multiple" speaks for every earlier tag, so that it may only be said if none is left out.
 		if v.tag == c.settled+1 && !c.gap {
-			for i+run < len(verdicts) && verdicts[i+run] == (verdict{tag: v.tag + uint64(run), nack: v.nack}) {
+			for i+run < len(verdicts) && verdicts[i+run].tag == v.tag+uint64(run) && verdicts[i+run].nack == v.nack {
 				run++
 			}
 		}

@@ -91,6 +91,9 @@ func (b *Broker) get(ch *channel, m *wire.BasicGet) error {
 	if err != nil {
 		return err
 	}
+	if b.faults.stalled(q) {
+		return internalError("Cannot get a message from queue '%s': timeout", q.what)
+	}
 	q.usedAt = now()
 	for e := q.head(); e != nil && e.expires != 0 && e.expires <= q.usedAt; e = q.head() {
 		b.deadLetter(q, q.pop(), deathExpired)

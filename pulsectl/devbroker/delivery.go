@@ -32,12 +32,15 @@ func (b *Broker) settleQueues() {
 // pump delivers from the head of q while there is somebody to take it.
 func (b *Broker) pump(q *queue) {
 	at := now()
+	if b.faults.stalled(q) {
+		return // it is looked at again when the fault is cleared
+	}
 	for e := q.head(); e != nil; e = q.head() {
 		if e.expires != 0 && e.expires < at {
 			b.deadLetter(q, q.pop(), deathExpired)
 			continue
 		}
-		if hold := b.faults.holdDelivery(e, at); hold > 0 {
+		if hold := b.faults.holdDelivery(q, e, at); hold > 0 {
 			b.wakeQueue(q, at+hold)
 			break
 		}
@@ -98,7 +101,7 @@ func (b *Broker) deliver(c *consumer, e *entry) {
 
 // handOut notes that an entry is about to be sent to a client, by delivery or by basic.get (then c is nil).
 func (b *Broker) handOut(ch *channel, q *queue, e *entry, c *consumer, noAck bool) {
-	duplicate := b.faults.duplicates(e)
+	duplicate := b.faults.duplicates(q, e)
 	if duplicate {
 		b.addCopy(q, e)
 	}

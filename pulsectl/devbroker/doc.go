@@ -47,6 +47,6 @@
 //
 // A [Broker] can misbehave on demand, so that programs can be tested against it: [Broker.Down] and [Broker.Up] are an
 // outage, [Broker.Restart] and [Broker.DropConnections] interrupt, and [Broker.Inject] withholds, delays or drops
-// confirms, blocks publishers, and duplicates or delays deliveries. [Broker.Faults] lists what is active and
-// [Broker.Clear] ends it. [Broker.Queues] and [Broker.Stats] look inside.
+// confirms, blocks publishers, duplicates or delays deliveries, and lets queues refuse messages or stand still, all of
+// them or one. [Broker.Faults] lists what is active and [Broker.Clear] ends it. [Broker.Queues] and [Broker.Stats] look inside.
 package devbroker

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"time"
 )
@@ -31,6 +30,12 @@ const (
 	// FaultDelayDeliveries delivers a message to consumers no sooner than Delay after it came into its queue.
 	// basic.get is not delayed.
 	FaultDelayDeliveries FaultKind = "delay-deliveries"
+	// FaultRefusePublishes lets queues refuse what is published, with basic.nack for who wants confirms, as a full
+	// queue with x-overflow reject-publish does.
+	FaultRefusePublishes FaultKind = "refuse-publishes"
+	// FaultStallQueues lets queues stand still, as a quorum queue without a majority does: they take messages in, and
+	// neither confirm nor deliver them until the fault is cleared. basic.get is answered with 541.
+	FaultStallQueues FaultKind = "stall-queues"
 )
 
 // Fault is a fault to inject or one that is active.
@@ -38,8 +43,13 @@ type Fault struct {
 	Kind FaultKind
 	// Delay is by how long, in whole milliseconds, for the kinds that delay something; zero for the others.
 	Delay time.Duration
-	// Count ends drop-confirms, delay-confirms and duplicate-deliveries after so many. Zero: until it is cleared.
+	// Count ends drop-confirms, delay-confirms, refuse-publishes and duplicate-deliveries after so many. Zero: until it
+	// is cleared.
 	Count int
+	// Queue confines the fault to one queue: to its deliveries, and to messages that are routed to it, in whatever
+	// virtual host. RoutingKey confines it to messages published with this key. Empty: all. Neither has a meaning for
+	// down and block-publishers, RoutingKey none for stall-queues.
+	Queue, RoutingKey string
 	// Since is when the fault began. It is set by the broker.
 	Since time.Time
 }
@@ -50,14 +60,18 @@ func (f Fault) check() error {
 	refuse := func(format string, args ...any) {
 		problems = append(problems, fmt.Errorf("devbroker: fault %q: "+format, append([]any{f.Kind}, args...)...))
 	}
-	delays, counts := false, false
+	delays, counts, byQueue, byKey := false, false, true, true
 	switch f.Kind {
-	case FaultDown, FaultBlockPublishers, FaultWithholdConfirms:
+	case FaultDown, FaultBlockPublishers:
+		byQueue, byKey = false, false
+	case FaultWithholdConfirms:
+	case FaultStallQueues:
+		byKey = false
 	case FaultDelayConfirms:
 		delays, counts = true, true
 	case FaultDelayDeliveries:
 		delays = true
-	case FaultDropConfirms, FaultDuplicateDeliveries:
+	case FaultDropConfirms, FaultDuplicateDeliveries, FaultRefusePublishes:
 		counts = true
 	default:
 		refuse("there is no such fault")
@@ -72,51 +86,100 @@ func (f Fault) check() error {
 	if f.Count < 0 || !counts && f.Count != 0 {
 		refuse("Count is %d: it %s", f.Count, map[bool]string{true: "cannot be negative", false: "has no meaning here"}[counts])
 	}
+	if !byQueue && f.Queue != "" {
+		refuse("Queue has no meaning here")
+	}
+	if !byKey && f.RoutingKey != "" {
+		refuse("RoutingKey has no meaning here")
+	}
 	return errors.Join(problems...)
 }
 
-// faults are those active. The broker's lock guards them.
-type faults map[FaultKind]*Fault
-
-// spend uses a fault up to n times and tells how often it was still to be used.
-func (f faults) spend(kind FaultKind, n int) int {
-	fault := f[kind]
-	switch {
-	case fault == nil || n == 0:
-		return 0
-	case fault.Count == 0:
-		return n
-	}
-	n = min(n, fault.Count)
-	if fault.Count -= n; fault.Count == 0 {
-		delete(f, kind)
-	}
-	return n
+// same tells whether f is what o is, but for its measure.
+func (f *Fault) same(o *Fault) bool {
+	return f.Kind == o.Kind && f.Queue == o.Queue && f.RoutingKey == o.RoutingKey
 }
 
-// delay returns the milliseconds that a fault delays by, 0 if it is not active.
-func (f faults) delay(kind FaultKind) int64 {
-	if fault := f[kind]; fault != nil {
-		return fault.Delay.Milliseconds()
+// concern is what a fault may be confined to: a message's routing key and the queues it was routed to.
+type concern struct {
+	key    string
+	queues []*queue
+}
+
+// covers tells whether the fault is about c. Of nil, only one that is not confined is.
+func (f *Fault) covers(c *concern) bool {
+	switch {
+	case f.Queue == "" && f.RoutingKey == "":
+		return true
+	case c == nil:
+		return false
 	}
-	return 0
+	return (f.RoutingKey == "" || f.RoutingKey == c.key) &&
+		(f.Queue == "" || slices.ContainsFunc(c.queues, func(q *queue) bool { return q.name == f.Queue }))
+}
+
+// faults are those active, the oldest first. The broker's lock guards them.
+type faults []*Fault
+
+// on returns the first fault of this kind that covers c, or nil.
+func (f faults) on(kind FaultKind, c *concern) *Fault {
+	for _, fault := range f {
+		if fault.Kind == kind && fault.covers(c) {
+			return fault
+		}
+	}
+	return nil
+}
+
+// spend uses a fault once, if one is on, and returns it, or nil.
+func (f *faults) spend(kind FaultKind, c *concern) *Fault {
+	fault := f.on(kind, c)
+	if fault != nil && fault.Count > 0 {
+		if fault.Count--; fault.Count == 0 {
+			*f = slices.DeleteFunc(*f, func(o *Fault) bool { return o == fault })
+		}
+	}
+	return fault
+}
+
+// confined tells whether any fault is confined to some messages.
+func (f faults) confined() bool {
+	return slices.ContainsFunc(f, func(o *Fault) bool { return o.Queue != "" || o.RoutingKey != "" })
+}
+
+// onEntry returns the first fault of this kind about an entry of a queue, or nil.
+func (f faults) onEntry(kind FaultKind, q *queue, e *entry) *Fault {
+	if len(f) == 0 {
+		return nil
+	}
+	return f.on(kind, &concern{key: e.msg.key, queues: []*queue{q}})
+}
+
+// stalled tells whether a queue stands still.
+func (f faults) stalled(q *queue) bool {
+	return len(f) > 0 && f.on(FaultStallQueues, &concern{queues: []*queue{q}}) != nil
 }
 
 // holdDelivery tells for how many milliseconds more an entry may not be delivered.
-func (f faults) holdDelivery(e *entry, at int64) int64 {
-	if delay := f.delay(FaultDelayDeliveries); delay > 0 {
-		return max(0, e.since+delay-at)
+func (f faults) holdDelivery(q *queue, e *entry, at int64) int64 {
+	if fault := f.onEntry(FaultDelayDeliveries, q, e); fault != nil {
+		return max(0, e.since+fault.Delay.Milliseconds()-at)
 	}
 	return 0
 }
 
 // duplicates tells whether an entry that is being delivered shall be delivered once more.
-func (f faults) duplicates(e *entry) bool {
-	return !e.copied && f.spend(FaultDuplicateDeliveries, 1) > 0
+func (f *faults) duplicates(q *queue, e *entry) bool {
+	return len(*f) > 0 && !e.copied && f.spend(FaultDuplicateDeliveries, &concern{key: e.msg.key, queues: []*queue{q}}) != nil
 }
 
-// Inject makes the broker misbehave, from now on until the fault is cleared or used up. A fault of the same kind that
-// is active already is replaced.
+// refuses tells whether a queue shall not take a message.
+func (f *faults) refuses(q *queue, m *message) bool {
+	return len(*f) > 0 && f.spend(FaultRefusePublishes, &concern{key: m.key, queues: []*queue{q}}) != nil
+}
+
+// Inject makes the broker misbehave, from now on until the fault is cleared or used up. A fault of the same kind and
+// confined to the same queue and routing key that is active already is replaced.
 func (b *Broker) Inject(f Fault) error {
 	if err := f.check(); err != nil {
 		return err
@@ -130,10 +193,13 @@ func (b *Broker) Inject(f Fault) error {
 		return ErrClosed
 	}
 	f.Since = time.Now()
-	b.faults[f.Kind] = &f
+	b.faults.remove(func(o *Fault) bool { return o.same(&f) })
+	b.faults = append(b.faults, &f)
 	b.checkAlarm()
 	return nil
 }
+
+func (f *faults) remove(which func(*Fault) bool) { *f = slices.DeleteFunc(*f, which) }
 
 // Faults lists the active faults, the oldest first.
 func (b *Broker) Faults() []Fault {
@@ -149,27 +215,24 @@ func (b *Broker) Faults() []Fault {
 	return active
 }
 
-// Clear ends faults of these kinds, or all of them if none is named; kinds that are not active are ignored. Confirms
-// that were withheld are sent; what was delayed already comes when it would have come. The error, if any, is that of
-// [Broker.Up].
+// Clear ends faults of these kinds, or all of them if none is named, whatever they are confined to; kinds that are not
+// active are ignored. Confirms that were withheld are sent; what was delayed already comes when it would have come. The
+// error, if any, is that of [Broker.Up].
 func (b *Broker) Clear(kinds ...FaultKind) error {
+	return b.clear(func(f *Fault) bool { return len(kinds) == 0 || slices.Contains(kinds, f.Kind) })
+}
+
+// ClearFault ends the fault of this kind that is confined to the same queue and routing key, if it is active. See
+// [Broker.Clear].
+func (b *Broker) ClearFault(f Fault) error { return b.clear(f.same) }
+
+func (b *Broker) clear(which func(*Fault) bool) error {
 	b.mu.Lock()
-	if len(kinds) == 0 {
-		kinds = slices.Collect(maps.Keys(b.faults))
-	}
-	up := slices.Contains(kinds, FaultDown) && b.faults[FaultDown] != nil
-	for _, kind := range kinds {
-		if kind != FaultDown {
-			delete(b.faults, kind)
-		}
-	}
-	if b.faults[FaultWithholdConfirms] == nil {
-		b.releaseConfirms()
-	}
-	if b.faults[FaultDelayDeliveries] == nil {
-		for _, q := range b.queues {
-			b.touch(q)
-		}
+	up := slices.ContainsFunc(b.faults, func(f *Fault) bool { return f.Kind == FaultDown && which(f) })
+	b.faults.remove(func(f *Fault) bool { return f.Kind != FaultDown && which(f) })
+	b.releaseConfirms()
+	for _, q := range b.queues {
+		b.touch(q)
 	}
 	b.settleQueues()
 	b.mu.Unlock()
@@ -179,7 +242,7 @@ func (b *Broker) Clear(kinds ...FaultKind) error {
 	return nil
 }
 
-// releaseConfirms sends the confirms that were withheld.
+// releaseConfirms sends the confirms that no fault withholds any more.
 func (b *Broker) releaseConfirms() {
 	for c := range b.conns {
 		for _, ch := range c.channels {

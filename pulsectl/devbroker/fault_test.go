@@ -265,6 +265,8 @@ func TestFaultsThatMakeNoSense(t *testing.T) {
 		{devbroker.Fault{Kind: devbroker.FaultDropConfirms, Delay: time.Second}, "Delay has no meaning"},
 		{devbroker.Fault{Kind: devbroker.FaultDropConfirms, Count: -1}, "Count is -1: it cannot be negative"},
 		{devbroker.Fault{Kind: devbroker.FaultDown, Count: 1}, "Count is 1: it has no meaning"},
+		{devbroker.Fault{Kind: devbroker.FaultDown, Queue: "q"}, "Queue has no meaning"},
+		{devbroker.Fault{Kind: devbroker.FaultStallQueues, RoutingKey: "k"}, "RoutingKey has no meaning"},
 	} {
 		if err := b.Inject(c.fault); err == nil || !strings.Contains(err.Error(), c.complaint) {
 			t.Errorf("%+v: %v", c.fault, err)

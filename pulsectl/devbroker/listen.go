@@ -19,8 +19,8 @@ func (b *Broker) Down() error {
 		b.mu.Unlock()
 		return ErrClosed
 	}
-	if b.faults[FaultDown] == nil {
-		b.faults[FaultDown] = &Fault{Kind: FaultDown, Since: time.Now()}
+	if b.faults.on(FaultDown, nil) == nil {
+		b.faults = append(b.faults, &Fault{Kind: FaultDown, Since: time.Now()})
 	}
 	b.mu.Unlock()
 	b.stopNow()
@@ -64,7 +64,7 @@ func (b *Broker) listen() error {
 		return fmt.Errorf("devbroker: %w", err)
 	}
 	b.listener, b.addr = l, l.Addr()
-	delete(b.faults, FaultDown)
+	b.faults.remove(func(f *Fault) bool { return f.Kind == FaultDown })
 	b.accepting.Go(func() { b.accept(l) })
 	return nil
 }

@@ -1,6 +1,8 @@
 package devbroker
 
 import (
+	"slices"
+
 	"github.com/asimalizada/pulse-events/pulsectl/devbroker/internal/journal"
 	"github.com/asimalizada/pulse-events/pulsectl/devbroker/internal/wire"
 )
@@ -111,17 +113,21 @@ type outcome struct {
 	taken   int              // queues that took it
 	refused bool             // a queue refused it because it is full
 	stored  journal.Position // when the journal has it; 0: nothing to wait for
+	about   *concern         // set while some fault is confined
 }
 
 // enqueue adds a message to the targets that take it. from is nil unless it is a dead letter.
 func (b *Broker) enqueue(m *message, targets []*queue, persistent bool, from *origin) outcome {
 	var out outcome
+	if b.faults.confined() {
+		out.about = &concern{key: m.key, queues: slices.Clone(targets)}
+	}
 	b.lastSeq++
 	m.seq, m.published = b.lastSeq, now()
 	taking := b.taking[:0]
 	var full []*queue
 	for _, q := range targets {
-		if q.refuses(len(m.body)) {
+		if q.refuses(len(m.body)) || from == nil && b.faults.refuses(q, m) {
 			full = append(full, q)
 		} else {
 			taking = append(taking, q)

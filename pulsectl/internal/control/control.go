@@ -21,10 +21,12 @@ import (
 
 // Fault is a fault as it travels.
 type Fault struct {
-	Kind  devbroker.FaultKind `json:"kind"`
-	Delay time.Duration       `json:"delay,omitempty"`
-	Count int                 `json:"count,omitempty"`
-	Since time.Time           `json:"since,omitzero"`
+	Kind       devbroker.FaultKind `json:"kind"`
+	Delay      time.Duration       `json:"delay,omitempty"`
+	Count      int                 `json:"count,omitempty"`
+	Queue      string              `json:"queue,omitempty"`
+	RoutingKey string              `json:"routingKey,omitempty"`
+	Since      time.Time           `json:"since,omitzero"`
 }
 
 const (
