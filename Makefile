@@ -12,7 +12,7 @@ BENCHTIME ?= 1x
 BENCHFLAGS ?= -p 1 -timeout 60m -benchmem
 
 # Tests of what needs a service fail where it is missing. Empty: they skip.
-PULSE_TEST_REQUIRE ?= postgres,rabbitmq
+PULSE_TEST_REQUIRE ?= postgres,rabbitmq,modules
 export PULSE_TEST_REQUIRE
 
 # What runs against containers: the story of an outage on both stacks, brokers
@@ -23,6 +23,9 @@ CONTAINER_PKG = ./internal/testenv ./internal/faults ./examples/... ./pulsectl
 
 STATICCHECK = go run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOVULNCHECK = go run golang.org/x/vuln/cmd/govulncheck@v1.9.0
+
+# Modules beside the main one: what they need is none of its dependencies.
+NESTED = internal/testenv/server
 
 VERSION ?= $(shell git describe --tags --always --dirty)
 LDFLAGS = -X github.com/asimalizada/pulse-events/pulsectl/internal/command.Version=$(VERSION)
@@ -35,6 +38,7 @@ help:
 
 test: services ## run all tests on real services (PKG=./outbox/... for some)
 	go test $(RACE) $(TESTFLAGS) $(PKG)
+	@set -e; [ '$(PKG)' = ./... ] || exit 0; for dir in $(NESTED); do (cd $$dir && go test $(TESTFLAGS) ./...); done
 
 test-containers: export PULSE_TEST_REQUIRE = postgres,rabbitmq,docker
 test-containers: services ## run in containers what stops servers, and docker-compose.yml; needs Docker
@@ -51,20 +55,24 @@ fmt: ## format all Go files
 
 vet: ## report what go vet finds
 	go vet ./...
+	@set -e; for dir in $(NESTED); do (cd $$dir && go vet ./...); done
 
 lint: vet ## report unformatted files and what go vet and staticcheck find
 	@unformatted=$$(gofmt -l .); \
 	if [ -n "$$unformatted" ]; then echo "not formatted (make fmt does it):"; echo "$$unformatted"; exit 1; fi
 	$(STATICCHECK) ./...
+	@set -e; for dir in $(NESTED); do (cd $$dir && $(STATICCHECK) ./...); done
 
 vulnerabilities: ## report known vulnerabilities that the code reaches (asks vuln.go.dev)
 	$(GOVULNCHECK) ./...
 
 tidy: ## bring go.mod and go.sum in line with the imports
 	go mod tidy
+	@set -e; for dir in $(NESTED); do (cd $$dir && go mod tidy); done
 
 check: lint ## run all that is checked before a change is taken, tests last
 	go mod tidy -diff
+	@set -e; for dir in $(NESTED); do (cd $$dir && go mod tidy -diff); done
 	@$(MAKE) --no-print-directory test
 
 install-services: ## install PostgreSQL and RabbitMQ for the tests (Debian, Ubuntu; as root)

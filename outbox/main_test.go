@@ -1,6 +1,7 @@
 package outbox
 
 import (
+	"os"
 	"path/filepath"
 	"testing"
 	"time"
@@ -15,7 +16,7 @@ import (
 
 func TestMain(m *testing.M) {
 	runChild()
-	testenv.Main(m)
+	os.Exit(m.Run())
 }
 
 // database is a kind of database that tests run on.

@@ -22,7 +22,6 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	testenv.Init()
 	testscript.Main(m, map[string]func(){"pulsectl": main})
 }
 

@@ -11,8 +11,6 @@ import (
 	"github.com/asimalizada/pulse-events/internal/testenv"
 )
 
-func TestMain(m *testing.M) { testenv.Main(m) }
-
 var (
 	servers = []string{"postgres", "rabbitmq"}
 	stdlib  = []string{"orders-stdlib", "notifications-stdlib"}

@@ -8,11 +8,9 @@ import (
 	"github.com/asimalizada/pulse-events/examples/gin"
 	"github.com/asimalizada/pulse-events/examples/internal/exampletest"
 	"github.com/asimalizada/pulse-events/examples/internal/service"
-	"github.com/asimalizada/pulse-events/internal/testenv"
 )
 
 func TestMain(m *testing.M) {
-	testenv.Init()
 	goleak.VerifyTestMain(m)
 }
 

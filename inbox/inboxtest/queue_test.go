@@ -10,11 +10,9 @@ import (
 
 	"github.com/asimalizada/pulse-events/inbox"
 	"github.com/asimalizada/pulse-events/inbox/inboxtest"
-	"github.com/asimalizada/pulse-events/internal/testenv"
 )
 
 func TestMain(m *testing.M) {
-	testenv.Init()
 	goleak.VerifyTestMain(m)
 }
 

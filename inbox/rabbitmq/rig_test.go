@@ -15,7 +15,6 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	testenv.Init()
 	runChild()
 	goleak.VerifyTestMain(m)
 }

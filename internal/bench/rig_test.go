@@ -19,8 +19,6 @@ import (
 	outboxrabbit "github.com/asimalizada/pulse-events/outbox/rabbitmq"
 )
 
-func TestMain(m *testing.M) { testenv.Main(m) }
-
 // What all benchmarks send.
 const (
 	topic     = "order.created"

@@ -12,8 +12,6 @@ import (
 	"github.com/asimalizada/pulse-events/internal/testenv"
 )
 
-func TestMain(m *testing.M) { testenv.Main(m) }
-
 func TestValidateNeverTellsThePassword(t *testing.T) {
 	for _, raw := range []string{
 		"postgres://app:hunter2@host:notaport/db",

@@ -6,14 +6,10 @@ import (
 	"errors"
 	"strings"
 	"testing"
-
-	"github.com/asimalizada/pulse-events/internal/testenv"
 )
 
 //go:embed testdata
 var files embed.FS
-
-func TestMain(m *testing.M) { testenv.Main(m) }
 
 func TestDetect(t *testing.T) {
 	for name, want := range map[string]Dialect{

@@ -9,14 +9,14 @@ import (
 	"regexp"
 	"testing"
 
-	"github.com/asimalizada/pulse-events/internal/testenv/internal/service"
+	"github.com/asimalizada/pulse-events/internal/testenv/internal/host"
 )
 
 // Docker skips the test (or fails it, see the package's text) where no Docker
 // daemon answers.
 func Docker(t testing.TB) {
 	t.Helper()
-	if _, err := service.DockerPool(t.Context()); err != nil {
+	if err := join(t).Docker(); err != nil {
 		giveUp(t, needDocker, err)
 	}
 }
@@ -53,7 +53,7 @@ func Compose(t testing.TB, file string) (clients [][]string) {
 		if image == "scratch" { // is none, though builds may begin with it
 			continue
 		}
-		if err := service.EnsureImage(t.Context(), image); err != nil {
+		if err := join(t).Pull(image); err != nil {
 			giveUp(t, needDocker, fmt.Errorf("%w (%s names another; internal/testenv/images/build makes stand-ins)", err, m[1]))
 		}
 	}
@@ -63,7 +63,7 @@ func Compose(t testing.TB, file string) (clients [][]string) {
 // FreePorts returns TCP ports of 127.0.0.1 at which nobody listens.
 func FreePorts(t testing.TB, n int) []int {
 	t.Helper()
-	ports, err := service.FreePorts(n)
+	ports, err := host.FreePorts(n)
 	if err != nil {
 		t.Fatalf("testenv: %v", err)
 	}

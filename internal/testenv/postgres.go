@@ -11,7 +11,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"github.com/asimalizada/pulse-events/internal/testenv/internal/service"
+	"github.com/asimalizada/pulse-events/internal/testenv/internal/protocol"
 )
 
 // Postgres returns the URL of a fresh, empty database of the test's own
@@ -21,7 +21,7 @@ func Postgres(t testing.TB) string {
 	t.Helper()
 	server := os.Getenv(PostgresVariable)
 	if server == "" {
-		server = shared(t, needPostgres, service.Postgres).URL
+		server = shared(t, needPostgres, protocol.Postgres).URL
 	}
 	name := databaseName(t)
 	database, err := withDatabase(server, name)

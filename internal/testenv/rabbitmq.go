@@ -12,7 +12,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/asimalizada/pulse-events/internal/testenv/internal/service"
+	"github.com/asimalizada/pulse-events/internal/testenv/internal/protocol"
 )
 
 // RabbitMQ returns the URL (amqp://…) of a fresh virtual host of the test's
@@ -27,7 +27,7 @@ func RabbitMQ(t testing.TB) string {
 		return server
 	}
 	if server == "" {
-		endpoints := shared(t, needRabbitMQ, service.ManagedRabbitMQ)
+		endpoints := shared(t, needRabbitMQ, protocol.ManagedRabbitMQ)
 		server, management = endpoints.URL, endpoints.ManagementURL
 	}
 	u, err := url.Parse(server)

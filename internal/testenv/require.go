@@ -8,11 +8,11 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/asimalizada/pulse-events/internal/testenv/internal/service"
+	"github.com/asimalizada/pulse-events/internal/testenv/internal/protocol"
 )
 
 // RequireVariable lists the services a run may not do without.
-const RequireVariable = service.RequireVariable
+const RequireVariable = protocol.RequireVariable
 
 // need is a service by the name RequireVariable knows it by.
 type need string
@@ -21,9 +21,10 @@ const (
 	needPostgres need = "postgres"
 	needRabbitMQ need = "rabbitmq"
 	needDocker   need = "docker"
+	needModules  need = "modules" // the module proxy; a test of the module itself asks for it
 )
 
-var needs = []need{needPostgres, needRabbitMQ, needDocker}
+var needs = []need{needPostgres, needRabbitMQ, needDocker, needModules}
 
 // giveUp ends a test that cannot have a service.
 func giveUp(t testing.TB, n need, err error) {
@@ -47,7 +48,7 @@ func verdict(required string, n need, err error) (message string, fatal bool) {
 		list = append(list, word)
 	}
 	switch {
-	case n != needDocker && !errors.Is(err, service.ErrUnavailable):
+	case n != needDocker && !errors.Is(err, protocol.ErrUnavailable):
 		return fmt.Sprintf("testenv: %s: %v", n, err), true
 	case slices.Contains(list, n):
 		return fmt.Sprintf("testenv: %s is required by %s: %v", n, RequireVariable, err), true

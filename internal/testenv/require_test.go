@@ -6,11 +6,11 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/asimalizada/pulse-events/internal/testenv/internal/service"
+	"github.com/asimalizada/pulse-events/internal/testenv/internal/protocol"
 )
 
 func TestVerdict(t *testing.T) {
-	missing := fmt.Errorf("PostgreSQL %w: apt-get install postgresql", service.ErrUnavailable)
+	missing := fmt.Errorf("PostgreSQL %w: apt-get install postgresql", protocol.ErrUnavailable)
 	broken := errors.New("server ended while starting")
 	for _, c := range []struct {
 		name     string

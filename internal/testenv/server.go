@@ -4,7 +4,7 @@ import (
 	"testing"
 
 	"github.com/asimalizada/pulse-events/internal/testenv/internal/keeper"
-	"github.com/asimalizada/pulse-events/internal/testenv/internal/service"
+	"github.com/asimalizada/pulse-events/internal/testenv/internal/protocol"
 )
 
 // Server is a running server of one test's own, removed with its data when
@@ -19,23 +19,19 @@ type Server struct {
 // PostgresServer starts a PostgreSQL server for the test alone.
 func PostgresServer(t testing.TB) *Server {
 	t.Helper()
-	return newServer(t, needPostgres, service.Postgres)
+	return newServer(t, needPostgres, protocol.Postgres)
 }
 
 // RabbitMQServer starts a RabbitMQ server for the test alone; it takes some
 // seconds, so RabbitMQ is the better choice for a test that need not stop it.
 func RabbitMQServer(t testing.TB) *Server {
 	t.Helper()
-	return newServer(t, needRabbitMQ, service.RabbitMQ)
+	return newServer(t, needRabbitMQ, protocol.RabbitMQ)
 }
 
-func newServer(t testing.TB, n need, kind service.Kind) *Server {
+func newServer(t testing.TB, n need, kind protocol.Kind) *Server {
 	t.Helper()
-	client, err := keeper.Join()
-	if err != nil {
-		t.Fatalf("testenv: %v", err)
-	}
-	server, err := client.Make(kind)
+	server, err := join(t).Make(kind)
 	if err != nil {
 		giveUp(t, n, err)
 	}
@@ -55,14 +51,14 @@ func newServer(t testing.TB, n need, kind service.Kind) *Server {
 func (s *Server) URL() string { return s.server.URL }
 
 // Stop shuts the server down in order. It returns when the server has ended.
-func (s *Server) Stop() { s.t.Helper(); s.check(s.server.Stop(service.Graceful)) }
+func (s *Server) Stop() { s.t.Helper(); s.check(s.server.Stop(protocol.Graceful)) }
 
 // StopImmediate is PostgreSQL's immediate shutdown: no checkpoint, recovery
 // at the next start. RabbitMQ has none, and the test fails.
-func (s *Server) StopImmediate() { s.t.Helper(); s.check(s.server.Stop(service.Immediate)) }
+func (s *Server) StopImmediate() { s.t.Helper(); s.check(s.server.Stop(protocol.Immediate)) }
 
 // Kill ends every process of the server with SIGKILL.
-func (s *Server) Kill() { s.t.Helper(); s.check(s.server.Stop(service.Kill)) }
+func (s *Server) Kill() { s.t.Helper(); s.check(s.server.Stop(protocol.Kill)) }
 
 // Start starts the server again and returns once it answers.
 func (s *Server) Start() { s.t.Helper(); s.check(s.server.Start()) }
@@ -70,18 +66,12 @@ func (s *Server) Start() { s.t.Helper(); s.check(s.server.Start()) }
 // StopCommand is a shell command that does what Stop does, for a program
 // under test to run. It works until the test's process ends.
 func (s *Server) StopCommand() string {
-	s.t.Helper()
-	command, err := s.server.StopCommand(service.Graceful)
-	s.check(err)
-	return command
+	return s.server.StopCommand(protocol.Graceful)
 }
 
 // StartCommand is a shell command that does what Start does.
 func (s *Server) StartCommand() string {
-	s.t.Helper()
-	command, err := s.server.StartCommand()
-	s.check(err)
-	return command
+	return s.server.StartCommand()
 }
 
 func (s *Server) check(err error) {

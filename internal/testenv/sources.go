@@ -1,29 +1,33 @@
 package testenv
 
 import (
-	"context"
 	"os"
 
-	"github.com/asimalizada/pulse-events/internal/testenv/internal/service"
+	"github.com/asimalizada/pulse-events/internal/testenv/internal/keeper"
+	"github.com/asimalizada/pulse-events/internal/testenv/internal/protocol"
 )
 
 // Sources says, a line for each service, where tests will take it from or
 // what is missing. ok is false when one is missing that RequireVariable lists.
-func Sources(ctx context.Context) (lines []string, ok bool) {
+func Sources() (lines []string, ok bool) {
+	client, err := keeper.Join()
+	if err != nil {
+		return []string{err.Error()}, false
+	}
 	ok = true
 	for _, s := range []struct {
 		need     need
-		kind     service.Kind
+		kind     protocol.Kind
 		variable string
 	}{
-		{needPostgres, service.Postgres, PostgresVariable},
-		{needRabbitMQ, service.ManagedRabbitMQ, AMQPVariable},
+		{needPostgres, protocol.Postgres, PostgresVariable},
+		{needRabbitMQ, protocol.ManagedRabbitMQ, AMQPVariable},
 	} {
 		if os.Getenv(s.variable) != "" {
 			lines = append(lines, string(s.need)+": the server "+s.variable+" names")
 			continue
 		}
-		from, err := service.Find(ctx, s.kind)
+		from, err := client.Find(s.kind)
 		if err == nil {
 			lines = append(lines, string(s.need)+": "+from)
 			continue

@@ -15,29 +15,25 @@
 //     as root.
 //
 // One server of each kind serves all packages of a run, and is gone with its
-// data some seconds after the last test. A server that a test may stop
-// (PostgresServer, RabbitMQServer) never comes from a URL.
+// data some seconds after the last test. They are kept by a program that the
+// first test builds and starts, the nested module server. A server that a test
+// may stop (PostgresServer, RabbitMQServer) never comes from a URL.
 //
 // Where a service cannot be had the test is skipped and says what is missing,
-// unless PULSE_TEST_REQUIRE (postgres, rabbitmq, docker, separated by commas)
-// lists it: then the test fails. With docker on the list, servers come from
+// unless PULSE_TEST_REQUIRE (postgres, rabbitmq, docker, modules, separated by
+// commas) lists it: then the test fails. With docker on the list, servers come from
 // Docker or not at all.
-//
-// Every package that uses testenv calls Main from its TestMain:
-//
-//	func TestMain(m *testing.M) { testenv.Main(m) }
 package testenv
 
 import (
 	"context"
 	"crypto/rand"
-	"os"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/asimalizada/pulse-events/internal/testenv/internal/keeper"
-	"github.com/asimalizada/pulse-events/internal/testenv/internal/service"
+	"github.com/asimalizada/pulse-events/internal/testenv/internal/protocol"
 )
 
 // Where given services are found.
@@ -50,17 +46,6 @@ const (
 // setupLimit bounds what is done to a running server for one test.
 const setupLimit = 30 * time.Second
 
-// Main runs a package's tests and ends the process.
-func Main(m *testing.M) {
-	Init()
-	os.Exit(m.Run())
-}
-
-// Init is for a TestMain that hands m to another runner than Main: it calls
-// Init before anything else. The servers are kept by the test's own program,
-// started once more; that second process ends within Init.
-func Init() { keeper.RunIfAsked() }
-
 // UniqueName returns prefix, a dot and a random suffix: a name for a queue or
 // an exchange that nothing else has.
 func UniqueName(t testing.TB, prefix string) string {
@@ -71,14 +56,20 @@ func UniqueName(t testing.TB, prefix string) string {
 // suffix is random enough never to repeat, in lower-case letters and digits.
 func suffix() string { return strings.ToLower(rand.Text()[:12]) }
 
-// shared returns the server of this kind that the whole run shares.
-func shared(t testing.TB, n need, kind service.Kind) service.Endpoints {
+// join returns this process's share in the keeper of servers.
+func join(t testing.TB) *keeper.Client {
 	t.Helper()
 	client, err := keeper.Join()
 	if err != nil {
 		t.Fatalf("testenv: %v", err)
 	}
-	endpoints, err := client.Share(kind)
+	return client
+}
+
+// shared returns the server of this kind that the whole run shares.
+func shared(t testing.TB, n need, kind protocol.Kind) protocol.Endpoints {
+	t.Helper()
+	endpoints, err := join(t).Share(kind)
 	if err != nil {
 		giveUp(t, n, err)
 	}

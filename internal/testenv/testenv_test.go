@@ -14,8 +14,6 @@ import (
 	"github.com/asimalizada/pulse-events/internal/testenv"
 )
 
-func TestMain(m *testing.M) { testenv.Main(m) }
-
 func connect(t *testing.T, url string) *pgx.Conn {
 	t.Helper()
 	conn, err := pgx.Connect(t.Context(), url)

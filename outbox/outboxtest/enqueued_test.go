@@ -16,8 +16,6 @@ import (
 	"github.com/asimalizada/pulse-events/outbox/sqlite"
 )
 
-func TestMain(m *testing.M) { testenv.Main(m) }
-
 // probe is a test whose failure is looked at.
 type probe struct {
 	testing.TB

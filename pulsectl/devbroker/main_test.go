@@ -22,7 +22,6 @@ const (
 )
 
 func TestMain(m *testing.M) {
-	testenv.Init()
 	if dir := os.Getenv(childDataDir); dir != "" {
 		runChild(dir)
 		return

@@ -23,8 +23,6 @@ import (
 	"github.com/asimalizada/pulse-events/pulsectl/devbroker"
 )
 
-func TestMain(m *testing.M) { testenv.Main(m) }
-
 const patience = 30 * time.Second
 
 // secret stands in every password that the programs are given.

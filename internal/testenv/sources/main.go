@@ -3,7 +3,6 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"os"
 
@@ -11,7 +10,7 @@ import (
 )
 
 func main() {
-	lines, ok := testenv.Sources(context.Background())
+	lines, ok := testenv.Sources()
 	for _, line := range lines {
 		fmt.Fprintln(os.Stderr, line)
 	}

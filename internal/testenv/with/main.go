@@ -25,13 +25,11 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"github.com/asimalizada/pulse-events/internal/testenv"
 	"github.com/asimalizada/pulse-events/internal/testenv/internal/keeper"
-	"github.com/asimalizada/pulse-events/internal/testenv/internal/service"
+	"github.com/asimalizada/pulse-events/internal/testenv/internal/protocol"
 )
 
 func main() {
-	testenv.Init()
 	args := os.Args[1:]
 	if len(args) > 0 && args[0] == "--" {
 		args = args[1:]
@@ -62,7 +60,7 @@ func run(args []string) (code int, err error) {
 			err = errors.Join(err, s.Remove())
 		}
 	}()
-	for _, kind := range []service.Kind{service.Postgres, service.RabbitMQ} {
+	for _, kind := range []protocol.Kind{protocol.Postgres, protocol.RabbitMQ} {
 		s, err := client.Make(kind)
 		if err != nil {
 			return 0, err
@@ -105,20 +103,12 @@ func environment(postgres, rabbitmq *keeper.Server) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	stop, err := rabbitmq.StopCommand(service.Graceful)
-	if err != nil {
-		return nil, err
-	}
-	start, err := rabbitmq.StartCommand()
-	if err != nil {
-		return nil, err
-	}
 	return []string{
 		"PULSE_OUTBOX_DB=" + outbox,
 		"PULSE_INBOX_DB=" + inbox,
 		"PULSE_AMQP_URL=" + rabbitmq.URL,
-		"PULSE_BROKER_STOP_CMD=" + stop,
-		"PULSE_BROKER_START_CMD=" + start,
+		"PULSE_BROKER_STOP_CMD=" + rabbitmq.StopCommand(protocol.Graceful),
+		"PULSE_BROKER_START_CMD=" + rabbitmq.StartCommand(),
 	}, nil
 }
 

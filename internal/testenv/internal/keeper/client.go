@@ -1,8 +1,8 @@
 // Package keeper shares real servers between the test processes of a run.
 //
 // go test runs one process per package, several at a time. The first that
-// needs a server starts a keeper: its own program once more, detached, which
-// owns all servers. Everybody who uses them holds a lock file; when nobody
+// needs a server builds and starts the keeper, the program in ../../server,
+// detached, which owns all servers. Everybody who uses them holds a lock file; when nobody
 // has held it for some seconds the keeper stops the servers, deletes their
 // data and ends. The lock goes with its holder, so a killed test leaves
 // nothing behind.
@@ -20,12 +20,9 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/asimalizada/pulse-events/internal/testenv/internal/service"
+	"github.com/asimalizada/pulse-events/internal/testenv/internal/host"
+	"github.com/asimalizada/pulse-events/internal/testenv/internal/protocol"
 )
-
-// protocolVersion is part of the directory's name: programs built from other
-// versions of this package have a keeper of their own.
-const protocolVersion = "1"
 
 // Client is a process's share in the keeper.
 type Client struct {
@@ -34,9 +31,6 @@ type Client struct {
 }
 
 var join = sync.OnceValues(func() (*Client, error) {
-	if !initialised {
-		return nil, errors.New("the process's main function does not call keeper.RunIfAsked (in tests: TestMain does not call testenv.Main)")
-	}
 	dir, err := directory()
 	if err != nil {
 		return nil, err
@@ -56,60 +50,83 @@ var join = sync.OnceValues(func() (*Client, error) {
 })
 
 // Join takes this process's share, starting the keeper where there is none.
-// The process's main function must have called RunIfAsked.
 func Join() (*Client, error) { return join() }
 
+// Find says where a server of this kind would come from, without starting any.
+// The error matches protocol.ErrUnavailable. Whether an image that Docker would
+// use can be fetched shows only when it is needed.
+func (c *Client) Find(kind protocol.Kind) (string, error) {
+	rep, err := c.ask(protocol.Request{Op: protocol.Find, Kind: kind})
+	return rep.Source, err
+}
+
+// Docker returns an error where no Docker daemon answers.
+func (c *Client) Docker() error {
+	_, err := c.ask(protocol.Request{Op: protocol.Docker})
+	return err
+}
+
+// Pull fetches an image that the Docker daemon does not have.
+func (c *Client) Pull(image string) error {
+	_, err := c.ask(protocol.Request{Op: protocol.Pull, Image: image})
+	return err
+}
+
 // Share returns the server of this kind that all processes share. The error
-// matches service.ErrUnavailable when the machine has no source for it.
-func (c *Client) Share(kind service.Kind) (service.Endpoints, error) {
-	rep, err := ask(c.socket(), request{Op: opShare, Kind: kind})
+// matches protocol.ErrUnavailable when the machine has no source for it.
+func (c *Client) Share(kind protocol.Kind) (protocol.Endpoints, error) {
+	rep, err := c.ask(protocol.Request{Op: protocol.Share, Kind: kind})
 	return rep.Endpoints, err
 }
 
 // Make makes a server for this process alone.
-func (c *Client) Make(kind service.Kind) (*Server, error) {
-	rep, err := ask(c.socket(), request{Op: opMake, Kind: kind, Owner: os.Getpid()})
+func (c *Client) Make(kind protocol.Kind) (*Server, error) {
+	rep, err := c.ask(protocol.Request{Op: protocol.Make, Kind: kind, Owner: os.Getpid()})
 	if err != nil {
 		return nil, err
 	}
-	return &Server{Endpoints: rep.Endpoints, socket: c.socket(), id: rep.ID}, nil
+	return &Server{Endpoints: rep.Endpoints, client: c, id: rep.ID}, nil
 }
 
 // Server is a private server.
 type Server struct {
-	service.Endpoints
-	socket, id string
+	protocol.Endpoints
+	client *Client
+	id     string
 }
 
 // Start starts it again and returns once it answers.
-func (s *Server) Start() error { return s.do(request{Op: opStart}) }
+func (s *Server) Start() error { return s.do(protocol.Request{Op: protocol.Start}) }
 
 // Stop ends it and keeps its data.
-func (s *Server) Stop(how service.Manner) error { return s.do(request{Op: opStop, How: how}) }
+func (s *Server) Stop(how protocol.Manner) error {
+	return s.do(protocol.Request{Op: protocol.Stop, How: how})
+}
 
 // Remove ends it and deletes its data.
-func (s *Server) Remove() error { return s.do(request{Op: opRemove}) }
+func (s *Server) Remove() error { return s.do(protocol.Request{Op: protocol.Remove}) }
 
-func (s *Server) do(req request) error {
+func (s *Server) do(req protocol.Request) error {
 	req.ID = s.id
-	_, err := ask(s.socket, req)
+	_, err := s.client.ask(req)
 	return err
 }
 
 // StartCommand is a shell command that does what Start does. It works while
 // this process lives.
-func (s *Server) StartCommand() (string, error) { return s.command(opStart, "") }
+func (s *Server) StartCommand() string { return s.command(protocol.Start) }
 
 // StopCommand is a shell command that does what Stop does.
-func (s *Server) StopCommand(how service.Manner) (string, error) { return s.command(opStop, how) }
+func (s *Server) StopCommand(how protocol.Manner) string {
+	return s.command(protocol.Stop, string(how))
+}
 
-func (s *Server) command(op operation, how service.Manner) (string, error) {
-	self, err := os.Executable()
-	if err != nil {
-		return "", err
+func (s *Server) command(op protocol.Operation, args ...string) string {
+	words := append([]string{s.client.program(), "control", s.client.socket(), s.id, string(op)}, args...)
+	for i, word := range words {
+		words[i] = shellQuote(word)
 	}
-	job := strings.Join([]string{controlJob, s.socket, s.id, string(op), string(how)}, "|")
-	return jobVariable + "=" + shellQuote(job) + " " + shellQuote(self), nil
+	return strings.Join(words, " ")
 }
 
 func shellQuote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
@@ -121,14 +138,13 @@ func (c *Client) ensureKeeper() error {
 		return err
 	}
 	defer starting.Close()
-	if err := flock(starting, syscall.LOCK_EX); err != nil {
+	if err := host.Flock(starting, syscall.LOCK_EX); err != nil {
 		return err
 	}
-	if _, err := ask(c.socket(), request{Op: opPing}); err == nil {
+	if _, err := c.ask(protocol.Request{Op: protocol.Ping}); err == nil {
 		return nil
 	}
-	self, err := os.Executable()
-	if err != nil {
+	if err := c.build(); err != nil {
 		return err
 	}
 	logPath := filepath.Join(c.dir, "keeper.log")
@@ -137,9 +153,8 @@ func (c *Client) ensureKeeper() error {
 		return err
 	}
 	defer log.Close()
-	cmd := exec.Command(self)
+	cmd := exec.Command(c.program(), "keep", c.dir)
 	cmd.Dir = c.dir
-	cmd.Env = append(os.Environ(), jobVariable+"="+keepJob+"|"+c.dir)
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if err := cmd.Start(); err != nil {
@@ -149,8 +164,8 @@ func (c *Client) ensureKeeper() error {
 	if err := cmd.Process.Release(); err != nil {
 		return err
 	}
-	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline) && service.Alive(pid); time.Sleep(10 * time.Millisecond) {
-		if _, err := ask(c.socket(), request{Op: opPing}); err == nil {
+	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline) && host.Alive(pid); time.Sleep(10 * time.Millisecond) {
+		if _, err := c.ask(protocol.Request{Op: protocol.Ping}); err == nil {
 			return nil
 		}
 	}
@@ -158,15 +173,36 @@ func (c *Client) ensureKeeper() error {
 	return errors.Join(fmt.Errorf("keeper does not answer; its log:\n%s", text), err)
 }
 
-func (c *Client) socket() string { return socketIn(c.dir) }
+// build builds the keeper's program, which is a module of its own beside this
+// package. Go's cache makes all but the first time quick.
+func (c *Client) build() error {
+	dir, err := exec.Command("go", "list", "-f", "{{.Dir}}", "github.com/asimalizada/pulse-events/internal/testenv").Output()
+	if err != nil {
+		return fmt.Errorf("find the keeper's program (go list): %w", err)
+	}
+	cmd := exec.Command("go", "build", "-o", c.program(), ".")
+	cmd.Dir = filepath.Join(strings.TrimSpace(string(dir)), "server")
+	// Neither a workspace nor flags for the caller's module are meant for it.
+	cmd.Env = append(os.Environ(), "GOWORK=off", "GOFLAGS=-buildvcs=false")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("build the keeper's program in %s: %w\n%s", cmd.Dir, err, out)
+	}
+	return nil
+}
 
-func socketIn(dir string) string { return filepath.Join(dir, "socket") }
+func (c *Client) program() string { return filepath.Join(c.dir, "keeper") }
+
+func (c *Client) socket() string { return protocol.Socket(c.dir) }
+
+func (c *Client) ask(req protocol.Request) (protocol.Reply, error) {
+	return protocol.Ask(c.socket(), req)
+}
 
 // directory names the place where the processes of one user meet. Runs that
 // want other images have another one.
 func directory() (string, error) {
 	choice := fnv.New32a()
-	for _, name := range []string{service.PostgresImageVariable, service.RabbitMQImageVariable, service.RequireVariable, "DOCKER_HOST"} {
+	for _, name := range []string{protocol.PostgresImageVariable, protocol.RabbitMQImageVariable, protocol.RequireVariable, "DOCKER_HOST"} {
 		fmt.Fprintf(choice, "%s=%s\n", name, os.Getenv(name))
 	}
 	base := os.TempDir()
@@ -177,7 +213,7 @@ func directory() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	dir := filepath.Join(base, fmt.Sprintf("pulse-testenv%s-%d-%x", protocolVersion, os.Geteuid(), choice.Sum32()))
+	dir := filepath.Join(base, fmt.Sprintf("pulse-testenv%s-%d-%x", protocol.Version, os.Geteuid(), choice.Sum32()))
 	if longest := len(filepath.Join(dir, "shared-postgres", ".s.PGSQL.12345.lock")); longest > 100 {
 		return "", fmt.Errorf("TMPDIR %s is too long for the names of Unix sockets; set a shorter one", base)
 	}

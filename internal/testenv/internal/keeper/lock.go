@@ -7,6 +7,8 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
+
+	"github.com/asimalizada/pulse-events/internal/testenv/internal/host"
 )
 
 // The lock file is what everything hangs on: each process that uses the
@@ -28,7 +30,7 @@ func lockShared(dir string) (*os.File, error) {
 		if err != nil {
 			return nil, err
 		}
-		if err := flock(f, syscall.LOCK_SH); err != nil {
+		if err := host.Flock(f, syscall.LOCK_SH); err != nil {
 			return nil, errors.Join(err, f.Close())
 		}
 		// The keeper that held it may have deleted it: then it guards nothing.
@@ -41,15 +43,6 @@ func lockShared(dir string) (*os.File, error) {
 		}
 		if err := f.Close(); err != nil {
 			return nil, err
-		}
-	}
-}
-
-func flock(f *os.File, how int) error {
-	for {
-		err := syscall.Flock(int(f.Fd()), how)
-		if !errors.Is(err, syscall.EINTR) {
-			return err
 		}
 	}
 }

@@ -1,4 +1,4 @@
-package keeper
+package main
 
 import (
 	"context"
@@ -10,20 +10,13 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
-	"strings"
 	"sync"
 	"syscall"
 	"time"
 
-	"github.com/asimalizada/pulse-events/internal/testenv/internal/service"
-)
-
-// A process started with this variable is not there for its own work but for
-// the job the variable names.
-const (
-	jobVariable = "PULSE_TESTENV_JOB"
-	keepJob     = "keep"    // keep|directory
-	controlJob  = "control" // control|socket|id|operation|manner
+	"github.com/asimalizada/pulse-events/internal/testenv/internal/host"
+	"github.com/asimalizada/pulse-events/internal/testenv/internal/protocol"
+	"github.com/asimalizada/pulse-events/internal/testenv/server/service"
 )
 
 const (
@@ -31,38 +24,10 @@ const (
 	watchTick = 500 * time.Millisecond // between two looks at the lock
 )
 
-// initialised says that RunIfAsked was called: without it a keeper started
-// from this program would run its ordinary work, such as tests that start
-// keepers.
-var initialised bool
-
-// RunIfAsked does the job this process was started for, if any, and ends the
-// process; otherwise it returns at once.
-func RunIfAsked() {
-	job := strings.Split(os.Getenv(jobVariable), "|")
-	var err error
-	switch {
-	case job[0] == "":
-		initialised = true
-		return
-	case job[0] == keepJob && len(job) == 2:
-		err = keep(job[1])
-	case job[0] == controlJob && len(job) == 5:
-		_, err = ask(job[1], request{ID: job[2], Op: operation(job[3]), How: service.Manner(job[4])})
-	default:
-		err = fmt.Errorf("unknown job in %s", jobVariable)
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "error:", err)
-		os.Exit(1)
-	}
-	os.Exit(0)
-}
-
 type keeper struct {
 	dir string
 
-	shared map[service.Kind]func() (*service.Instance, error)
+	shared map[protocol.Kind]func() (*service.Instance, error)
 
 	mu      sync.Mutex
 	running []*service.Instance // the shared ones
@@ -87,12 +52,12 @@ func keep(dir string) error {
 	if err := clearUp(ctx, dir); err != nil {
 		slog.Warn("clearing up after an earlier keeper", "error", err)
 	}
-	listener, err := net.Listen("unix", socketIn(dir))
+	listener, err := net.Listen("unix", protocol.Socket(dir))
 	if err != nil {
 		return err
 	}
-	k := &keeper{dir: dir, shared: map[service.Kind]func() (*service.Instance, error){}, private: map[string]private{}}
-	for _, kind := range service.Kinds {
+	k := &keeper{dir: dir, shared: map[protocol.Kind]func() (*service.Instance, error){}, private: map[string]private{}}
+	for _, kind := range protocol.Kinds {
 		k.shared[kind] = sync.OnceValues(func() (*service.Instance, error) {
 			i, err := service.New(ctx, kind, filepath.Join(dir, "shared-"+string(kind)))
 			if err == nil {
@@ -118,7 +83,7 @@ func clearUp(ctx context.Context, dir string) error {
 	entries, err := os.ReadDir(dir)
 	problems = append(problems, err)
 	for _, e := range entries {
-		if e.IsDir() || e.Name() == filepath.Base(socketIn(dir)) {
+		if e.IsDir() || e.Name() == filepath.Base(protocol.Socket(dir)) {
 			problems = append(problems, os.RemoveAll(filepath.Join(dir, e.Name())))
 		}
 	}
@@ -138,7 +103,7 @@ func (k *keeper) watch(ctx context.Context, lock *os.File) error {
 		case <-tick.C:
 		}
 		k.removeOrphaned()
-		err := flock(lock, syscall.LOCK_EX|syscall.LOCK_NB)
+		err := host.Flock(lock, syscall.LOCK_EX|syscall.LOCK_NB)
 		switch {
 		case errors.Is(err, syscall.EWOULDBLOCK):
 			lastUsed = time.Now()
@@ -147,7 +112,7 @@ func (k *keeper) watch(ctx context.Context, lock *os.File) error {
 		case time.Since(lastUsed) >= idleLimit:
 			return nil
 		default:
-			if err := flock(lock, syscall.LOCK_UN); err != nil {
+			if err := host.Flock(lock, syscall.LOCK_UN); err != nil {
 				return err
 			}
 		}
@@ -170,71 +135,79 @@ func (k *keeper) serve(ctx context.Context, listener net.Listener, serving *sync
 }
 
 func (k *keeper) answer(ctx context.Context, conn net.Conn) error {
-	if err := conn.SetDeadline(time.Now().Add(answerLimit)); err != nil {
+	if err := conn.SetDeadline(time.Now().Add(protocol.AnswerLimit)); err != nil {
 		return err
 	}
-	var req request
+	var req protocol.Request
 	if err := json.NewDecoder(conn).Decode(&req); err != nil {
 		return err
 	}
 	rep, err := k.do(ctx, req)
 	if err != nil {
 		slog.Warn("request failed", "op", req.Op, "kind", req.Kind, "id", req.ID, "error", err)
-		rep.Error, rep.Unavailable = err.Error(), errors.Is(err, service.ErrUnavailable)
+		rep.Error, rep.Unavailable = err.Error(), errors.Is(err, protocol.ErrUnavailable)
 	}
 	return json.NewEncoder(conn).Encode(rep)
 }
 
-func (k *keeper) do(ctx context.Context, req request) (reply, error) {
+func (k *keeper) do(ctx context.Context, req protocol.Request) (protocol.Reply, error) {
 	switch req.Op {
-	case opPing:
-		return reply{PID: os.Getpid()}, nil
-	case opShare:
+	case protocol.Ping:
+		return protocol.Reply{PID: os.Getpid()}, nil
+	case protocol.Find:
+		source, err := service.Find(ctx, req.Kind)
+		return protocol.Reply{Source: source}, err
+	case protocol.Docker:
+		_, err := service.DockerPool(ctx)
+		return protocol.Reply{}, err
+	case protocol.Pull:
+		return protocol.Reply{}, service.EnsureImage(ctx, req.Image)
+	case protocol.Share:
 		get, ok := k.shared[req.Kind]
 		if !ok {
-			return reply{}, fmt.Errorf("unknown service %q", req.Kind)
+			return protocol.Reply{}, fmt.Errorf("unknown service %q", req.Kind)
 		}
 		i, err := get()
 		if err != nil {
-			return reply{}, err
+			return protocol.Reply{}, err
 		}
-		return reply{Endpoints: i.Endpoints}, i.Start(ctx) // it may have ended by itself
-	case opMake:
+		return protocol.Reply{Endpoints: i.Endpoints}, i.Start(ctx) // it may have ended by itself
+	case protocol.Make:
 		return k.make(ctx, req)
 	}
 	k.mu.Lock()
 	p, ok := k.private[req.ID]
-	if ok && req.Op == opRemove {
+	if ok && req.Op == protocol.Remove {
 		delete(k.private, req.ID)
 	}
 	k.mu.Unlock()
 	if !ok {
-		return reply{}, fmt.Errorf("no server %q: it was removed", req.ID)
+		return protocol.Reply{}, fmt.Errorf("no server %q: it was removed", req.ID)
 	}
 	switch req.Op {
-	case opStart:
-		return reply{}, p.Start(ctx)
-	case opStop:
-		return reply{}, p.Stop(ctx, req.How)
-	case opRemove:
-		return reply{}, p.Remove()
+	case protocol.Start:
+		return protocol.Reply{}, p.Start(ctx)
+	case protocol.Stop:
+		return protocol.Reply{}, p.Stop(ctx, req.How)
+	case protocol.Remove:
+		return protocol.Reply{}, p.Remove()
 	}
-	return reply{}, fmt.Errorf("unknown operation %q", req.Op)
+	return protocol.Reply{}, fmt.Errorf("unknown operation %q", req.Op)
 }
 
-func (k *keeper) make(ctx context.Context, req request) (reply, error) {
+func (k *keeper) make(ctx context.Context, req protocol.Request) (protocol.Reply, error) {
 	k.mu.Lock()
 	k.made++
 	id := fmt.Sprintf("%s-%d", req.Kind, k.made)
 	k.mu.Unlock()
 	i, err := service.New(ctx, req.Kind, filepath.Join(k.dir, id))
 	if err != nil {
-		return reply{}, err
+		return protocol.Reply{}, err
 	}
 	k.mu.Lock()
 	k.private[id] = private{Instance: i, owner: req.Owner}
 	k.mu.Unlock()
-	return reply{ID: id, Endpoints: i.Endpoints}, nil
+	return protocol.Reply{ID: id, Endpoints: i.Endpoints}, nil
 }
 
 // removeOrphaned removes the private servers of processes that have ended
@@ -243,7 +216,7 @@ func (k *keeper) removeOrphaned() {
 	k.mu.Lock()
 	var orphans []private
 	for id, p := range k.private {
-		if !service.Alive(p.owner) {
+		if !host.Alive(p.owner) {
 			orphans = append(orphans, p)
 			delete(k.private, id)
 		}

@@ -16,6 +16,9 @@ import (
 	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
+
+	"github.com/asimalizada/pulse-events/internal/testenv/internal/host"
+	"github.com/asimalizada/pulse-events/internal/testenv/internal/protocol"
 )
 
 const rabbitUser, rabbitPassword = "guest", "guest"
@@ -23,7 +26,7 @@ const rabbitUser, rabbitPassword = "guest", "guest"
 // dialLimit bounds one attempt to reach a server that may not be up yet.
 const dialLimit = 2 * time.Second
 
-func newLocalRabbitMQ(dir string, kind Kind) (*Instance, error) {
+func newLocalRabbitMQ(dir string, kind protocol.Kind) (*Instance, error) {
 	server, err := findRabbitMQ()
 	if err != nil {
 		return nil, err
@@ -32,7 +35,7 @@ func newLocalRabbitMQ(dir string, kind Kind) (*Instance, error) {
 	if err != nil {
 		user = nil // RabbitMQ runs as root as well
 	}
-	ports, err := FreePorts(4)
+	ports, err := host.FreePorts(4)
 	if err != nil {
 		return nil, err
 	}
@@ -46,7 +49,7 @@ func newLocalRabbitMQ(dir string, kind Kind) (*Instance, error) {
 		"disk_free_limit.absolute = 50MB",
 	}
 	enabled := "[]."
-	if kind == ManagedRabbitMQ {
+	if kind == protocol.ManagedRabbitMQ {
 		settings = append(settings, "management.tcp.ip = 127.0.0.1", "management.tcp.port = "+strconv.Itoa(managementPort))
 		enabled = "[rabbitmq_management]."
 	} else {
@@ -90,7 +93,7 @@ func newLocalRabbitMQ(dir string, kind Kind) (*Instance, error) {
 
 // rabbitEndpoints makes the addresses; without a management port, of AMQP
 // alone.
-func rabbitEndpoints(host string, amqpPort, managementPort int) Endpoints {
+func rabbitEndpoints(host string, amqpPort, managementPort int) protocol.Endpoints {
 	address := func(scheme string, port int) string {
 		return (&url.URL{
 			Scheme: scheme,
@@ -99,7 +102,7 @@ func rabbitEndpoints(host string, amqpPort, managementPort int) Endpoints {
 			Path:   "/",
 		}).String()
 	}
-	endpoints := Endpoints{URL: address("amqp", amqpPort)}
+	endpoints := protocol.Endpoints{URL: address("amqp", amqpPort)}
 	if managementPort != 0 {
 		endpoints.ManagementURL = address("http", managementPort)
 	}
@@ -154,5 +157,5 @@ func findRabbitMQ() (string, error) {
 	if path, err := exec.LookPath("rabbitmq-server"); err == nil {
 		return path, nil
 	}
-	return "", fmt.Errorf("RabbitMQ %w: no rabbitmq-server in /usr/lib/rabbitmq or PATH (on Debian: apt-get install rabbitmq-server)", ErrUnavailable)
+	return "", fmt.Errorf("RabbitMQ %w: no rabbitmq-server in /usr/lib/rabbitmq or PATH (on Debian: apt-get install rabbitmq-server)", protocol.ErrUnavailable)
 }

@@ -1,4 +1,6 @@
-package service
+// Package host has what the tests and the program that keeps their servers both
+// ask of this machine: free ports, and whether a process runs.
+package host
 
 import (
 	"errors"
@@ -16,8 +18,8 @@ const (
 	lastPort  = 32000
 )
 
-// freePort returns a TCP port nobody listens on at 127.0.0.1.
-func freePort() (int, error) {
+// FreePort returns a TCP port nobody listens on at 127.0.0.1.
+func FreePort() (int, error) {
 	low := lastPort
 	if text, err := os.ReadFile("/proc/sys/net/ipv4/ip_local_port_range"); err == nil {
 		var from, to int
@@ -43,7 +45,7 @@ func FreePorts(n int) ([]int, error) {
 	seen := map[int]bool{}
 	var ports []int
 	for len(ports) < n {
-		port, err := freePort()
+		port, err := FreePort()
 		if err != nil {
 			return nil, err
 		}

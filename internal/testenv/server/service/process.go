@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"strconv"
 	"syscall"
+
+	"github.com/asimalizada/pulse-events/internal/testenv/internal/protocol"
 )
 
 // MarkVariable is set in the environment of every process started here, to
@@ -141,13 +143,13 @@ func reap(cmd *exec.Cmd) chan struct{} {
 	return done
 }
 
-func (p *processes) stop(_ context.Context, how Manner) error {
+func (p *processes) stop(_ context.Context, how protocol.Manner) error {
 	switch {
-	case how == Graceful:
+	case how == protocol.Graceful:
 		return signalGroup(p.pid, p.graceful)
-	case how == Immediate && p.immediate != 0:
+	case how == protocol.Immediate && p.immediate != 0:
 		return signalGroup(p.pid, p.immediate)
-	case how == Kill:
+	case how == protocol.Kill:
 		return killTree(p.pid)
 	}
 	return fmt.Errorf("%s: this server cannot be ended that way", how)

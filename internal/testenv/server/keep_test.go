@@ -1,4 +1,4 @@
-package keeper
+package main
 
 import (
 	"bufio"
@@ -16,7 +16,9 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"github.com/asimalizada/pulse-events/internal/testenv/internal/service"
+	"github.com/asimalizada/pulse-events/internal/testenv/internal/host"
+	client "github.com/asimalizada/pulse-events/internal/testenv/internal/keeper"
+	"github.com/asimalizada/pulse-events/internal/testenv/internal/protocol"
 )
 
 // childVariable makes this test program a user of the shared PostgreSQL that
@@ -24,7 +26,6 @@ import (
 const childVariable = "PULSE_KEEPER_TEST_CHILD"
 
 func TestMain(m *testing.M) {
-	RunIfAsked()
 	if os.Getenv(childVariable) != "" {
 		if err := useServer(); err != nil {
 			fmt.Println("error:", err)
@@ -36,12 +37,12 @@ func TestMain(m *testing.M) {
 }
 
 func useServer() error {
-	c, err := Join()
+	c, err := client.Join()
 	if err != nil {
 		return err
 	}
-	endpoints, err := c.Share(service.Postgres)
-	if errors.Is(err, service.ErrUnavailable) {
+	endpoints, err := c.Share(protocol.Postgres)
+	if errors.Is(err, protocol.ErrUnavailable) {
 		fmt.Println("skip:", err)
 		return nil
 	}
@@ -101,7 +102,7 @@ func end(cmd *exec.Cmd) {
 	}
 }
 
-// eventually is testenv.Eventually, which this package cannot import.
+// eventually is testenv.Eventually with a tick that suits processes.
 func eventually(t *testing.T, timeout time.Duration, what string, cond func() bool) {
 	t.Helper()
 	tick := time.NewTicker(20 * time.Millisecond)
@@ -155,14 +156,14 @@ func TestKilledKeeperIsReplaced(t *testing.T) {
 	if err != nil || len(dirs) != 1 {
 		t.Fatalf("%v, %v", dirs, err)
 	}
-	rep, err := ask(socketIn(dirs[0]), request{Op: opPing})
+	rep, err := protocol.Ask(protocol.Socket(dirs[0]), protocol.Request{Op: protocol.Ping})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if err := syscall.Kill(rep.PID, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, 10*time.Second, "the keeper's end", func() bool { return !service.Alive(rep.PID) })
+	eventually(t, 10*time.Second, "the keeper's end", func() bool { return !host.Alive(rep.PID) })
 	if !answers(t, first) {
 		t.Fatal("the server went with its keeper; this test is then without object")
 	}
@@ -179,12 +180,4 @@ func TestKilledKeeperIsReplaced(t *testing.T) {
 		_, err := os.Stat(dirs[0])
 		return errors.Is(err, fs.ErrNotExist)
 	})
-}
-
-func TestJoinRefusesAProgramThatCannotKeep(t *testing.T) {
-	initialised = false
-	defer func() { initialised = true }()
-	if _, err := Join(); err == nil || !strings.Contains(err.Error(), "testenv.Main") {
-		t.Errorf("Join: %v; want an error that names testenv.Main", err)
-	}
 }

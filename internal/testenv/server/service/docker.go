@@ -15,24 +15,20 @@ import (
 
 	"github.com/ory/dockertest/v3"
 	"github.com/ory/dockertest/v3/docker"
+
+	"github.com/asimalizada/pulse-events/internal/testenv/internal/host"
+	"github.com/asimalizada/pulse-events/internal/testenv/internal/protocol"
 )
 
 // Images used unless the environment names others.
 const (
-	PostgresImageVariable = "PULSE_TEST_POSTGRES_IMAGE"
-	RabbitMQImageVariable = "PULSE_TEST_RABBITMQ_IMAGE"
-
 	postgresImage = "postgres:17"
 	rabbitmqImage = "rabbitmq:4-management"
 )
 
-// RequireVariable lists what a run may not do without, separated by commas.
-// With docker among it no server comes from elsewhere.
-const RequireVariable = "PULSE_TEST_REQUIRE"
-
 // dockerRequired reports whether binaries are no substitute for containers.
 func dockerRequired() bool {
-	return slices.ContainsFunc(strings.Split(os.Getenv(RequireVariable), ","), func(word string) bool {
+	return slices.ContainsFunc(strings.Split(os.Getenv(protocol.RequireVariable), ","), func(word string) bool {
 		return strings.TrimSpace(word) == "docker"
 	})
 }
@@ -70,12 +66,12 @@ type container struct {
 	done   chan struct{}
 }
 
-func newContainer(ctx context.Context, kind Kind) (*Instance, error) {
+func newContainer(ctx context.Context, kind protocol.Kind) (*Instance, error) {
 	pool, err := DockerPool(ctx)
 	if err != nil {
 		return nil, err
 	}
-	ports, err := FreePorts(2)
+	ports, err := host.FreePorts(2)
 	if err != nil {
 		return nil, err
 	}
@@ -87,19 +83,19 @@ func newContainer(ctx context.Context, kind Kind) (*Instance, error) {
 	machine := &container{client: pool.Client}
 	config, bindings := &docker.Config{Image: image(kind)}, map[docker.Port][]docker.PortBinding{}
 	switch kind {
-	case Postgres:
+	case protocol.Postgres:
 		config.Env = []string{"POSTGRES_USER=" + pgUser, "POSTGRES_PASSWORD=" + pgPassword, "POSTGRES_DB=postgres"}
 		config.Cmd = []string{"postgres", "-c", "max_connections=200"}
 		bindings["5432/tcp"] = bind(ports[0])
 		machine.signal = docker.SIGINT
-		i.Endpoints = Endpoints{URL: pgURL(host, ports[0])}
+		i.Endpoints = protocol.Endpoints{URL: pgURL(host, ports[0])}
 		i.ready = func(ctx context.Context) error { return pgReady(ctx, i.URL) }
 	default:
 		// The node's name, and with it its data, hangs on the host's name.
 		config.Hostname = "pulse"
 		bindings["5672/tcp"] = bind(ports[0])
 		managementPort := 0
-		if kind == ManagedRabbitMQ {
+		if kind == protocol.ManagedRabbitMQ {
 			managementPort = ports[1]
 			bindings["15672/tcp"] = bind(managementPort)
 		}
@@ -129,11 +125,11 @@ func newContainer(ctx context.Context, kind Kind) (*Instance, error) {
 }
 
 // image names what a service's containers are made from.
-func image(kind Kind) string {
-	if kind == Postgres {
-		return cmp.Or(os.Getenv(PostgresImageVariable), postgresImage)
+func image(kind protocol.Kind) string {
+	if kind == protocol.Postgres {
+		return cmp.Or(os.Getenv(protocol.PostgresImageVariable), postgresImage)
 	}
-	return cmp.Or(os.Getenv(RabbitMQImageVariable), rabbitmqImage)
+	return cmp.Or(os.Getenv(protocol.RabbitMQImageVariable), rabbitmqImage)
 }
 
 // EnsureImage fetches an image the daemon does not have.
@@ -184,12 +180,12 @@ func (c *container) start(ctx context.Context) error {
 
 func (c *container) exited() <-chan struct{} { return c.done }
 
-func (c *container) stop(ctx context.Context, how Manner) error {
+func (c *container) stop(ctx context.Context, how protocol.Manner) error {
 	signal := c.signal
 	switch how {
-	case Kill:
+	case protocol.Kill:
 		signal = docker.SIGKILL
-	case Immediate:
+	case protocol.Immediate:
 		if signal != docker.SIGINT {
 			return fmt.Errorf("%s: this server cannot be ended that way", how)
 		}
@@ -226,7 +222,7 @@ func RemoveOrphans(ctx context.Context) error {
 	var problems []error
 	for _, c := range list {
 		owner, err := strconv.Atoi(c.Labels[containerLabel])
-		if err == nil && Alive(owner) {
+		if err == nil && host.Alive(owner) {
 			continue
 		}
 		problems = append(problems, pool.Client.RemoveContainer(docker.RemoveContainerOptions{ID: c.ID, RemoveVolumes: true, Force: true}))

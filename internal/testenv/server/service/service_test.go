@@ -2,13 +2,15 @@ package service
 
 import (
 	"errors"
-	"net"
 	"os"
 	"os/exec"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/asimalizada/pulse-events/internal/testenv/internal/host"
+	"github.com/asimalizada/pulse-events/internal/testenv/internal/protocol"
 )
 
 func TestByVersionPutsTheNewestLast(t *testing.T) {
@@ -36,42 +38,24 @@ func TestDockerHost(t *testing.T) {
 func TestBinariesAreNoSubstituteForRequiredContainers(t *testing.T) {
 	t.Setenv("DOCKER_HOST", "unix:///nowhere/docker.sock")
 	for required, wanted := range map[string]bool{"": false, "postgres,rabbitmq": false, "postgres, docker": true} {
-		t.Setenv(RequireVariable, required)
+		t.Setenv(protocol.RequireVariable, required)
 		if dockerRequired() != wanted {
 			t.Errorf("%q: containers are required: %v", required, !wanted)
 		}
 	}
-	t.Setenv(RequireVariable, "docker")
-	if _, err := Find(t.Context(), Postgres); !errors.Is(err, ErrUnavailable) || !errors.Is(err, errNoDaemon) {
+	t.Setenv(protocol.RequireVariable, "docker")
+	if _, err := Find(t.Context(), protocol.Postgres); !errors.Is(err, protocol.ErrUnavailable) || !errors.Is(err, errNoDaemon) {
 		t.Errorf("Find: %v", err)
 	}
-	if _, err := New(t.Context(), Postgres, t.TempDir()+"/server"); !errors.Is(err, ErrUnavailable) || !errors.Is(err, errNoDaemon) {
+	if _, err := New(t.Context(), protocol.Postgres, t.TempDir()+"/server"); !errors.Is(err, protocol.ErrUnavailable) || !errors.Is(err, errNoDaemon) {
 		t.Errorf("New: %v", err)
-	}
-}
-
-func TestFreePortsDifferAndAreBelowTheKernelsOwn(t *testing.T) {
-	ports, err := FreePorts(20)
-	if err != nil {
-		t.Fatal(err)
-	}
-	slices.Sort(ports)
-	if len(slices.Compact(ports)) != 20 || ports[0] < firstPort || ports[19] >= lastPort {
-		t.Errorf("got %v", ports)
-	}
-	l, err := net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(ports[0]))
-	if err != nil {
-		t.Fatalf("a free port that is not: %v", err)
-	}
-	if err := l.Close(); err != nil {
-		t.Error(err)
 	}
 }
 
 // A shell that leaves its child in a session of its own, as PostgreSQL's
 // backends and Erlang's helpers are.
 func TestKillTreeReachesWhatLeftTheGroup(t *testing.T) {
-	if _, _, ok := stat(os.Getpid()); !ok {
+	if _, _, ok := host.Stat(os.Getpid()); !ok {
 		t.Skip("needs /proc to find processes by descent")
 	}
 	cmd := (*account)(nil).command(t.TempDir(), nil, "sh", "-c", "setsid sleep 600 & echo $!; wait")
@@ -91,13 +75,13 @@ func TestKillTreeReachesWhatLeftTheGroup(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !Alive(child) {
+	if !host.Alive(child) {
 		t.Fatal("the child does not run")
 	}
 	if err := killTree(cmd.Process.Pid); err != nil {
 		t.Fatal(err)
 	}
-	if Alive(child) {
+	if host.Alive(child) {
 		t.Error("the child outlived its parent")
 	}
 	if err, ok := cmd.Wait().(*exec.ExitError); !ok || err.Exited() {

@@ -7,9 +7,10 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"syscall"
 	"time"
+
+	"github.com/asimalizada/pulse-events/internal/testenv/internal/host"
 )
 
 // killTree kills a process and everything below it. PostgreSQL's backends and
@@ -38,7 +39,7 @@ func killTree(pid int) error {
 func descendants(pid int) []int {
 	parents := map[int][]int{}
 	for _, p := range processIDs() {
-		if _, ppid, ok := stat(p); ok {
+		if _, ppid, ok := host.Stat(p); ok {
 			parents[ppid] = append(parents[ppid], p)
 		}
 	}
@@ -52,19 +53,9 @@ func descendants(pid int) []int {
 
 // awaitEnd waits until a process that is no child of ours has ended.
 func awaitEnd(pid int, limit time.Duration) {
-	for deadline := time.Now().Add(limit); Alive(pid) && time.Now().Before(deadline); {
+	for deadline := time.Now().Add(limit); host.Alive(pid) && time.Now().Before(deadline); {
 		time.Sleep(2 * time.Millisecond)
 	}
-}
-
-// Alive reports whether a process runs. One that has ended and is not yet
-// collected by its parent does not.
-func Alive(pid int) bool {
-	if err := syscall.Kill(pid, 0); errors.Is(err, syscall.ESRCH) {
-		return false
-	}
-	state, _, ok := stat(pid)
-	return !ok || state != 'Z' && state != 'X'
 }
 
 // KillMarked kills the processes that serve directories below dir and were
@@ -95,20 +86,4 @@ func processIDs() []int {
 		}
 	}
 	return pids
-}
-
-// stat reads a process's state letter and its parent from /proc.
-func stat(pid int) (state byte, ppid int, ok bool) {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
-		return 0, 0, false
-	}
-	// The command's name is in parentheses and may contain anything.
-	_, rest, found := strings.Cut(string(text[bytes.LastIndexByte(text, ')'):]), ") ")
-	fields := strings.Fields(rest)
-	if !found || len(fields) < 2 {
-		return 0, 0, false
-	}
-	ppid, err = strconv.Atoi(fields[1])
-	return fields[0][0], ppid, err == nil
 }

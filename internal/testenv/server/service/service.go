@@ -13,34 +13,8 @@ import (
 	"strings"
 	"sync"
 	"time"
-)
 
-// Kind names a service.
-type Kind string
-
-const (
-	Postgres Kind = "postgres"
-	RabbitMQ Kind = "rabbitmq"
-	// ManagedRabbitMQ is RabbitMQ with its management API. That serves to make
-	// virtual hosts in milliseconds, but takes five seconds more to stop.
-	ManagedRabbitMQ Kind = "rabbitmq-management"
-)
-
-// Kinds are all there are.
-var Kinds = []Kind{Postgres, RabbitMQ, ManagedRabbitMQ}
-
-// Manner is a way to end a server.
-type Manner string
-
-const (
-	// Graceful lets the server write down what it has: PostgreSQL's fast
-	// shutdown, RabbitMQ's ordinary stop.
-	Graceful Manner = "stop"
-	// Immediate is PostgreSQL's immediate shutdown: no checkpoint, recovery at
-	// the next start. RabbitMQ has no such thing.
-	Immediate Manner = "stop-immediate"
-	// Kill is SIGKILL to every process of the server.
-	Kill Manner = "kill"
+	"github.com/asimalizada/pulse-events/internal/testenv/internal/protocol"
 )
 
 const (
@@ -48,22 +22,10 @@ const (
 	stopLimit  = 60 * time.Second
 )
 
-// ErrUnavailable is matched by New's error when this machine has no source
-// for the service; its text says what is missing and how to get it.
-var ErrUnavailable = errors.New("not available")
-
-// Endpoints say where a server is reached. They stay the same over restarts.
-type Endpoints struct {
-	URL           string   // postgres://… or amqp://…, with administrator's credentials
-	ManagementURL string   // http://… of the management API of a ManagedRabbitMQ
-	Source        string   // "docker" or "binaries"
-	Notes         []string // sources that were tried before, and why they failed
-}
-
 // Instance is one server with data of its own. Its methods are safe for
 // concurrent use and run one at a time.
 type Instance struct {
-	Endpoints
+	protocol.Endpoints
 
 	mu      sync.Mutex
 	machine machine
@@ -76,7 +38,7 @@ type machine interface {
 	start(ctx context.Context) error
 	// exited is closed when the server started last has ended.
 	exited() <-chan struct{}
-	stop(ctx context.Context, how Manner) error
+	stop(ctx context.Context, how protocol.Manner) error
 	// logTail is the end of the server's output.
 	logTail() string
 	// remove ends whatever runs and deletes the data.
@@ -84,8 +46,8 @@ type machine interface {
 }
 
 // New makes and starts a server whose files live in dir, which must not exist.
-func New(ctx context.Context, kind Kind, dir string) (*Instance, error) {
-	if !slices.Contains(Kinds, kind) {
+func New(ctx context.Context, kind protocol.Kind, dir string) (*Instance, error) {
+	if !slices.Contains(protocol.Kinds, kind) {
 		return nil, fmt.Errorf("unknown service %q", kind)
 	}
 	container, why := newContainer(ctx, kind)
@@ -94,17 +56,17 @@ func New(ctx context.Context, kind Kind, dir string) (*Instance, error) {
 		return container, container.begin(ctx)
 	}
 	if dockerRequired() {
-		return nil, fmt.Errorf("%s from Docker, as %s wants it, %w: %w", kind, RequireVariable, ErrUnavailable, why)
+		return nil, fmt.Errorf("%s from Docker, as %s wants it, %w: %w", kind, protocol.RequireVariable, protocol.ErrUnavailable, why)
 	}
 	var local *Instance
 	var err error
 	switch kind {
-	case Postgres:
+	case protocol.Postgres:
 		local, err = newLocalPostgres(ctx, dir)
 	default:
 		local, err = newLocalRabbitMQ(dir, kind)
 	}
-	if errors.Is(err, ErrUnavailable) {
+	if errors.Is(err, protocol.ErrUnavailable) {
 		return nil, fmt.Errorf("%w, and Docker is no help: %w", err, why)
 	}
 	if err != nil {
@@ -118,15 +80,15 @@ func New(ctx context.Context, kind Kind, dir string) (*Instance, error) {
 }
 
 // Find says where New would take the service from, without starting anything.
-// The error matches ErrUnavailable. Whether an image that Docker would use can
+// The error matches protocol.ErrUnavailable. Whether an image that Docker would use can
 // be fetched shows only when it is needed.
-func Find(ctx context.Context, kind Kind) (string, error) {
+func Find(ctx context.Context, kind protocol.Kind) (string, error) {
 	if _, err := DockerPool(ctx); err == nil {
 		return "Docker, image " + image(kind), nil
 	} else if dockerRequired() {
-		return "", fmt.Errorf("%s from Docker, as %s wants it, %w: %w", kind, RequireVariable, ErrUnavailable, err)
+		return "", fmt.Errorf("%s from Docker, as %s wants it, %w: %w", kind, protocol.RequireVariable, protocol.ErrUnavailable, err)
 	}
-	if kind == Postgres {
+	if kind == protocol.Postgres {
 		dir, _, err := localPostgres()
 		return dir, err
 	}
@@ -179,7 +141,7 @@ func (i *Instance) Start(ctx context.Context) error {
 
 // Stop ends a running server and keeps its data. Stopping a stopped one does
 // nothing.
-func (i *Instance) Stop(ctx context.Context, how Manner) error {
+func (i *Instance) Stop(ctx context.Context, how protocol.Manner) error {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	if !i.running {

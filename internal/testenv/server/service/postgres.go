@@ -12,6 +12,9 @@ import (
 	"syscall"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/asimalizada/pulse-events/internal/testenv/internal/host"
+	"github.com/asimalizada/pulse-events/internal/testenv/internal/protocol"
 )
 
 const (
@@ -24,7 +27,7 @@ func newLocalPostgres(ctx context.Context, dir string) (*Instance, error) {
 	if err != nil {
 		return nil, err
 	}
-	port, err := freePort()
+	port, err := host.FreePort()
 	if err != nil {
 		return nil, err
 	}
@@ -51,7 +54,7 @@ func newLocalPostgres(ctx context.Context, dir string) (*Instance, error) {
 	}
 	address := pgURL("127.0.0.1", port)
 	return &Instance{
-		Endpoints: Endpoints{URL: address},
+		Endpoints: protocol.Endpoints{URL: address},
 		machine: &processes{
 			dir:       dir,
 			command:   func() *exec.Cmd { return user.command(dir, nil, filepath.Join(bin, "postgres"), args...) },
@@ -89,7 +92,7 @@ func localPostgres() (string, *account, error) {
 	}
 	user, err := accountFor("postgres")
 	if err != nil {
-		return "", nil, fmt.Errorf("PostgreSQL %w: it refuses to run as root, and %v", ErrUnavailable, err)
+		return "", nil, fmt.Errorf("PostgreSQL %w: it refuses to run as root, and %v", protocol.ErrUnavailable, err)
 	}
 	return bin, user, nil
 }
@@ -115,5 +118,5 @@ func findPostgres() (string, error) {
 			return dir, nil
 		}
 	}
-	return "", fmt.Errorf("PostgreSQL %w: no initdb and postgres in /usr/lib/postgresql/*/bin or PATH (on Debian: apt-get install postgresql)", ErrUnavailable)
+	return "", fmt.Errorf("PostgreSQL %w: no initdb and postgres in /usr/lib/postgresql/*/bin or PATH (on Debian: apt-get install postgresql)", protocol.ErrUnavailable)
 }
