@@ -120,9 +120,9 @@ func (c *Consumer) blame(ctx context.Context, err error) fault {
 		return away
 	case lost: // gone for good, or back by now: running it again tells
 		return blameless
-	case sqldb.Outage(err):
+	case sqldb.Judge(err).Away():
 		return away
-	case at == claiming && !sqldb.DataError(err):
+	case at == claiming && sqldb.Judge(err) != sqldb.BadData:
 		return away
 	}
 	return failed

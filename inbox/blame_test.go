@@ -128,7 +128,7 @@ func TestSQLiteRefusesOddValues(t *testing.T) {
 		{"a", hash, "soon"}, {"a", hash, "2026-02-03T04:05:06.000000"}, {"a", hash, "2026-02-03 04:05:06"},
 		{"a", hash, "2026-02-03 04:05:06.000"}, {"a", hash, "2026-13-03 04:05:06.000000"}, {"a", hash, 1767225600},
 	} {
-		if err := insert(odd.id, odd.hash, odd.occurredAt); !sqldb.DataError(err) {
+		if err := insert(odd.id, odd.hash, odd.occurredAt); sqldb.Judge(err) != sqldb.BadData {
 			t.Errorf("%v: %v, want a broken constraint", odd, err)
 		}
 	}

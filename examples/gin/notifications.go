@@ -18,8 +18,6 @@ import (
 	"github.com/asimalizada/pulse-events/examples/notifications"
 	"github.com/asimalizada/pulse-events/inbox"
 	"github.com/asimalizada/pulse-events/inbox/rabbitmq"
-	"github.com/asimalizada/pulse-events/internal/database"
-	"github.com/asimalizada/pulse-events/internal/sqldb"
 )
 
 const (
@@ -182,18 +180,12 @@ func (s *Notifications) apply(ctx context.Context, msg inbox.Message) error {
 	switch {
 	case err == nil && !fresh:
 		s.duplicates.Add(1)
-	case err != nil && !inbox.IsDeadLetter(err) && databaseAway(err):
+	case err != nil && !inbox.IsDeadLetter(err) && service.DatabaseAway(err):
 		return inbox.Unavailable(err) // every message would fail alike: hold them, count no attempt
 	}
 	// A deadlock and a serialization failure go back as they are: the consumer
 	// runs such a message again at once.
 	return err
-}
-
-// databaseAway reports whether err is about the database as a whole, not about
-// one message.
-func databaseAway(err error) bool {
-	return errors.Is(err, inbox.ErrSchema) || sqldb.Outage(err) || database.Unreachable(err)
 }
 
 // health tells duplicates apart, which the consumer cannot when its handler

@@ -24,15 +24,19 @@ func Open(url, name string) (*sqlx.DB, sqldb.Dialect, error) {
 	return db, sqldb.PostgreSQL, err
 }
 
-// Unreachable reports whether err says that the database did not answer, so that
-// the same may succeed later: no working connection to PostgreSQL, or a SQLite
-// file that others have kept locked for as long as a transaction waits. A
-// context whose time was up says the same.
+// Unreachable reports whether err says that the database did not answer, or
+// not as it will again by itself: no working connection to PostgreSQL, or one to
+// a standby, or a SQLite file that others have kept locked for as long as a
+// transaction waits. A context whose time was up says the same. Where somebody
+// has to act, as on wrong credentials, it is false.
 func Unreachable(err error) bool {
-	if e := sqldb.SQLiteError(err); e != nil {
-		return sqldb.Retryable(e) || strings.Contains(e.Error(), "interrupted")
+	switch sqldb.Judge(err) {
+	case sqldb.Transient, sqldb.Timeout, sqldb.Lost:
+		return true
+	case sqldb.Outage, sqldb.ReadOnly:
+		return sqldb.SQLiteError(err) == nil // a file does not mend itself
 	}
-	return postgres.Unreachable(err)
+	return false
 }
 
 // Validate returns every problem of url at once, beginning with URL, or nil.

@@ -1,24 +1,17 @@
-// Package postgres opens PostgreSQL through pgx for programs of ours, and
-// tells an outage from an error.
+// Package postgres opens PostgreSQL through pgx for programs of ours.
 package postgres
 
 import (
 	"cmp"
-	"database/sql/driver"
 	"errors"
 	"fmt"
-	"io"
-	"net"
 	"net/url"
 	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/jmoiron/sqlx"
-
-	"github.com/asimalizada/pulse-events/internal/sqldb"
 )
 
 // Config says how to reach a database.
@@ -108,22 +101,4 @@ func Open(c Config) (*sqlx.DB, error) {
 	db.SetConnMaxLifetime(connLifetime)
 	db.SetConnMaxIdleTime(connIdleTime)
 	return sqlx.NewDb(db, "pgx"), nil
-}
-
-// Unreachable reports whether err says that no working connection to the
-// database could be had, so that the same may succeed later: refused, lost or
-// timed out, starting or shutting down, out of connections. Wrong credentials
-// and a database that does not exist are none of these.
-func Unreachable(err error) bool {
-	if state := sqldb.SQLState(err); state != "" {
-		return strings.HasPrefix(state, "08") || strings.HasPrefix(state, "57P") || state == "53300"
-	}
-	if _, ok := errors.AsType[*pgconn.ConnectError](err); ok {
-		return true
-	}
-	if _, ok := errors.AsType[net.Error](err); ok { // context.DeadlineExceeded is one
-		return true
-	}
-	return errors.Is(err, driver.ErrBadConn) || errors.Is(err, pgconn.ErrConnClosed) ||
-		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
 }

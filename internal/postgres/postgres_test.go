@@ -1,12 +1,8 @@
 package postgres_test
 
 import (
-	"context"
-	"net"
-	"net/url"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/asimalizada/pulse-events/internal/postgres"
 	"github.com/asimalizada/pulse-events/internal/testenv"
@@ -62,46 +58,5 @@ func TestOpen(t *testing.T) {
 	}
 	if got := db.DriverName(); got != "pgx" {
 		t.Errorf("driver name %q", got)
-	}
-}
-
-func TestUnreachable(t *testing.T) {
-	good := testenv.Postgres(t)
-	query := func(change func(*url.URL)) error {
-		t.Helper()
-		u, err := url.Parse(good)
-		if err != nil {
-			t.Fatal(err)
-		}
-		change(u)
-		db, err := postgres.Open(postgres.Config{URL: u.String(), ConnectTimeout: time.Second})
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer db.Close()
-		_, err = db.ExecContext(t.Context(), `SELECT nothing FROM nowhere`)
-		return err
-	}
-	silent, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer silent.Close()
-	for _, c := range []struct {
-		about  string
-		change func(*url.URL)
-		want   bool
-	}{
-		{"an error of the query", func(*url.URL) {}, false},
-		{"no such database", func(u *url.URL) { u.Path = "/" + testenv.UniqueName(t, "none") }, false},
-		{"nobody listens", func(u *url.URL) { u.Host = "127.0.0.1:1" }, true},
-		{"nobody answers", func(u *url.URL) { u.Host = silent.Addr().String() }, true},
-	} {
-		if err := query(c.change); err == nil || postgres.Unreachable(err) != c.want {
-			t.Errorf("%s: Unreachable(%v) is not %t", c.about, err, c.want)
-		}
-	}
-	if postgres.Unreachable(nil) || !postgres.Unreachable(context.DeadlineExceeded) || postgres.Unreachable(context.Canceled) {
-		t.Error("nil and canceled are no outage, a deadline is one")
 	}
 }

@@ -12,24 +12,10 @@ var ErrSchema = errors.New("schema missing or behind; migrate first")
 // SQLState returns the five-character SQLSTATE of a PostgreSQL error,
 // whichever driver raised it, or "".
 func SQLState(err error) string {
-	var e interface{ SQLState() string }
-	if errors.As(err, &e) {
+	if e := stateError(err); e != nil {
 		return e.SQLState()
 	}
 	return ""
-}
-
-// Retryable reports whether the database itself ended the transaction so that
-// it may be run again from its start: a deadlock, a serialization failure, a
-// lock timeout; on SQLite, a busy database.
-func Retryable(err error) bool {
-	switch SQLState(err) {
-	case "40001", "40P01", "55P03":
-		return true
-	case "":
-		return mentions(err, "database is locked", "database table is locked", "SQLITE_BUSY")
-	}
-	return false
 }
 
 // UniqueViolation reports whether err says that a row with the same unique key
@@ -55,7 +41,7 @@ func Schema(err error) error {
 	switch SQLState(err) {
 	case "42P01", "42703", "3F000":
 	case "":
-		if !mentions(err, "no such table", "no such column", "has no column named") {
+		if !mentions(err, missingInSQLite...) {
 			return err
 		}
 	default:
@@ -63,6 +49,8 @@ func Schema(err error) error {
 	}
 	return fmt.Errorf("%w: %w", ErrSchema, err)
 }
+
+var missingInSQLite = []string{"no such table", "no such column", "has no column named"}
 
 func mentions(err error, texts ...string) bool {
 	for _, text := range texts {

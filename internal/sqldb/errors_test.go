@@ -50,9 +50,6 @@ func TestErrorsOfDrivers(t *testing.T) {
 		text                      string
 		retryable, schema, unique bool
 	}{
-		{"sqlite3: database is locked", true, false, false},
-		{"sqlite3: database table is locked: outbox", true, false, false},
-		{"SQLITE_BUSY (5)", true, false, false},
 		{"sqlite3: SQL logic error: no such table: outbox_messages", false, true, false},
 		{"no such column: discarded_at", false, true, false},
 		{"table outbox_messages has no column named discarded_at", false, true, false},

@@ -106,3 +106,15 @@ func (d *Database) check(ctx context.Context) error {
 	}
 	return nil
 }
+
+// DatabaseAway reports whether err is about the database as a whole, so that
+// whatever else wants it now would fare alike: no message or request is at
+// fault, and the same may succeed later.
+func DatabaseAway(err error) bool {
+	switch t := sqldb.Judge(err); t {
+	case sqldb.Lost, sqldb.Timeout, sqldb.SchemaBehind:
+		return true
+	default:
+		return t.Away()
+	}
+}

@@ -1,0 +1,133 @@
+package sqldb
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jmoiron/sqlx"
+)
+
+// database/sql keeps a connection for as long as it works. One that works and
+// is of no use, such as one to a server that has become a standby, it would
+// keep for ever. What is here takes connections by hand, so that they can be
+// given up by what their errors mean.
+
+// Transact runs do in a transaction of its own: committed if do returns nil,
+// else rolled back. A connection that has to be given up is.
+func Transact(ctx context.Context, db *sqlx.DB, opts *sql.TxOptions, do func(ctx context.Context, tx *sqlx.Tx) error) (err error) {
+	conn, tx, err := Begin(ctx, db, opts)
+	if err != nil {
+		return err
+	}
+	defer func() { Release(db, conn, err) }()
+	defer tx.Rollback() // after a commit it does nothing
+	if err := do(ctx, tx); err != nil {
+		return err
+	}
+	return tx.Commit()
+}
+
+// Do runs do, a single statement outside a transaction, on a connection of its
+// own, and once more on another where the first turned out to be dead before
+// the statement was sent.
+func Do(ctx context.Context, db *sqlx.DB, do func(ctx context.Context, conn *sqlx.Conn) error) error {
+	for tries := db.Stats().Idle; ; tries-- {
+		conn, err := Acquire(ctx, db)
+		if err != nil {
+			return err
+		}
+		err = do(ctx, conn)
+		Release(db, conn, err)
+		if !errors.Is(err, driver.ErrBadConn) || tries <= 0 || ctx.Err() != nil {
+			return err
+		}
+	}
+}
+
+// Acquire takes a connection of the pool; the caller gives it to Release. The
+// error names the pool where ctx has ended because others hold all of it.
+func Acquire(ctx context.Context, db *sqlx.DB) (*sqlx.Conn, error) {
+	conn, err := db.Connx(ctx)
+	if err == nil {
+		return conn, nil
+	}
+	if limit := db.Stats(); ctx.Err() != nil && limit.MaxOpenConnections > 0 && limit.InUse >= limit.MaxOpenConnections {
+		return nil, fmt.Errorf("no connection to be had: all %d that the pool may have (SetMaxOpenConns) are in use: %w", limit.MaxOpenConnections, err)
+	}
+	return nil, err
+}
+
+// Begin begins a transaction on a connection of its own, which the caller
+// gives to Release once the transaction has ended. Connections that died in the
+// pool, as all do when the server restarts, are passed over.
+func Begin(ctx context.Context, db *sqlx.DB, opts *sql.TxOptions) (*sqlx.Conn, *sqlx.Tx, error) {
+	for tries := db.Stats().Idle; ; tries-- {
+		conn, err := Acquire(ctx, db)
+		if err != nil {
+			return nil, nil, err
+		}
+		tx, err := conn.BeginTxx(ctx, opts)
+		if err == nil {
+			return conn, tx, nil
+		}
+		discard(conn)
+		Release(db, conn, err)
+		died := Judge(err) == Lost || Judge(err) == Outage && SQLiteError(err) == nil
+		if !died || tries <= 0 || ctx.Err() != nil {
+			return nil, nil, err
+		}
+	}
+}
+
+// Release gives conn back to db's pool after work that ended with err, or
+// makes the pool drop it if that means that it is of no more use. After
+// ReadOnly it drops those idle connections as well that may not write, as
+// others would be given them next.
+func Release(db *sqlx.DB, conn *sqlx.Conn, err error) {
+	trouble := Judge(err)
+	if trouble.GiveUp() {
+		discard(conn)
+	} else {
+		_ = conn.Close() // the pool drops it if it is dead
+	}
+	if trouble == ReadOnly && SQLState(err) != "" {
+		dropReadOnly(db)
+	}
+}
+
+// discard makes the pool forget conn.
+func discard(conn *sqlx.Conn) {
+	_ = conn.Raw(func(any) error { return driver.ErrBadConn })
+	_ = conn.Close()
+}
+
+// dropReadOnlyLimit bounds the look at the idle connections.
+const dropReadOnlyLimit = time.Second
+
+// dropReadOnly rids the pool of its idle connections to a server that takes
+// no writes. Good ones are held until all were seen.
+func dropReadOnly(db *sqlx.DB) {
+	ctx, cancel := context.WithTimeout(context.Background(), dropReadOnlyLimit)
+	defer cancel()
+	for range db.Stats().Idle {
+		conn, err := db.Connx(ctx)
+		if err != nil {
+			return
+		}
+		if writable, err := Writable(ctx, conn); err != nil || !writable {
+			discard(conn)
+		} else {
+			defer conn.Close()
+		}
+	}
+}
+
+// Writable reports whether PostgreSQL takes writes from this session.
+func Writable(ctx context.Context, q sqlx.QueryerContext) (writable bool, err error) {
+	err = q.QueryRowxContext(ctx, `SELECT NOT (pg_is_in_recovery() OR current_setting('transaction_read_only')::boolean)`).Scan(&writable)
+	return writable, err
+}

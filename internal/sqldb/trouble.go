@@ -1,0 +1,295 @@
+package sqldb
+
+import (
+	"context"
+	"crypto/tls"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"reflect"
+	"strings"
+	"syscall"
+)
+
+// Trouble is what an error of the database means for whoever has to act on it.
+// It is what both libraries, the services and their health answers judge by.
+// The text is fit for strangers: it names no host, user or table.
+type Trouble string
+
+// The kinds of trouble.
+const (
+	// NoTrouble: there is no error.
+	NoTrouble Trouble = ""
+	// Outage: the database serves nobody for now. It is away, starts, stops or
+	// recovers, has no connection, memory or disk left, or cannot read its files.
+	Outage Trouble = "outage"
+	// Lost: a connection broke without a word. In the error of a handler that may
+	// be another service's, as drivers hand on what the network says; and pgx
+	// answers driver.ErrBadConn also where rows were left open. So ask the
+	// transaction's connection.
+	Lost Trouble = "connection lost"
+	// ReadOnly: the session works and may not write: a server that is, or has
+	// become, a standby, a read-only SQLite file. The next connection may lead
+	// to the right one.
+	ReadOnly Trouble = "read-only"
+	// Refused: credentials, certificates, rights or the database's name. Somebody
+	// has to act, or has acted and this session is from before.
+	Refused Trouble = "access refused"
+	// Pooled: the session does not have the prepared statements that the driver
+	// made, because a pooler has swapped it for another, or a handler has
+	// discarded them. See ErrPooler.
+	Pooled Trouble = "pooled session"
+	// SchemaBehind: a table, a column or the schema is missing. Of a handler's
+	// statement it is the handler's fault.
+	SchemaBehind Trouble = "schema"
+	// Transient: the database ended the transaction for reasons of its own, and
+	// it may be run again from its start: deadlock, serialization, lock timeout,
+	// an internal error, a busy SQLite file.
+	Transient Trouble = "transient"
+	// Timeout: a deadline has passed, or a statement was cancelled. Whose fault
+	// that is depends on whose deadline it was.
+	Timeout Trouble = "timeout"
+	// Idled: the server ended a session whose transaction was idle, or open, for
+	// too long: the fault of whoever held it.
+	Idled Trouble = "idle transaction"
+	// BadData: the same values will fail again.
+	BadData Trouble = "data"
+	// BadStatement: whatever else the database says. Whoever sent the statement
+	// is at fault, also for going on after an error (25P02).
+	BadStatement Trouble = "statement"
+	// Foreign: the error is not a database's.
+	Foreign Trouble = "other"
+)
+
+// Away reports whether the database itself says that everything which wants it
+// would fare alike, so that no message is at fault and no attempt is counted.
+// Lost is not among it, as it may be somebody else's.
+func (t Trouble) Away() bool {
+	switch t {
+	case Outage, ReadOnly, Refused, Pooled:
+		return true
+	}
+	return false
+}
+
+// GiveUp reports whether the connection that raised it must not be used again,
+// although it may still work. See Release.
+func (t Trouble) GiveUp() bool {
+	switch t {
+	case Lost, ReadOnly, Refused, Pooled, Idled:
+		return true
+	}
+	return false
+}
+
+// Judge says what err means, whichever driver raised it. It never guesses by
+// the text of an error that is not a database's.
+func Judge(err error) Trouble {
+	if err == nil {
+		return NoTrouble
+	}
+	if errors.Is(err, ErrSchema) {
+		return SchemaBehind
+	}
+	if e := stateError(err); e != nil {
+		return judgeState(e)
+	}
+	if e := SQLiteError(err); e != nil {
+		return judgeSQLite(e)
+	}
+	switch {
+	case untrusted(err):
+		return Refused
+	case find(err, isConnectError) != nil:
+		return Outage
+	case errors.Is(err, context.DeadlineExceeded):
+		return Timeout
+	case broken(err):
+		return Lost
+	}
+	return Foreign
+}
+
+// Retryable reports whether the database itself ended the transaction so that
+// it may be run again from its start.
+func Retryable(err error) bool { return Judge(err) == Transient }
+
+// ErrPooler is matched by errors of a session that lacks the prepared
+// statements which the driver made; see Pooler.
+var ErrPooler = errors.New("a connection pooler stands between, or something has discarded the session's prepared statements; " +
+	"behind PgBouncer in transaction mode connect with default_query_exec_mode=exec (pgx) or binary_parameters=yes (lib/pq)")
+
+// Explain adds to err what it means and the way out, where there is more to
+// say than the database does: ErrSchema, ErrPooler. Like Schema it is for
+// errors of our own statements.
+func Explain(err error) error {
+	if Judge(err) == Pooled && !errors.Is(err, ErrPooler) {
+		return fmt.Errorf("%w: %w", ErrPooler, err)
+	}
+	return Schema(err)
+}
+
+func judgeState(e stater) Trouble {
+	state := e.SQLState()
+	switch state {
+	case "25006": // read_only_sql_transaction
+		return ReadOnly
+	case "42501": // insufficient_privilege
+		if routine(e) == "ExecWithCheckOptions" { // the row breaks a policy
+			return BadData
+		}
+		return Refused
+	case "42P01", "42703", "3F000":
+		return SchemaBehind
+	case "26000", "42P05": // a prepared statement that is not there, or there already
+		return Pooled
+	case "08P01": // protocol_violation; PgBouncer says it of all that is wrong
+		if routine(e) == "exec_bind_message" {
+			return Pooled
+		}
+		return Outage
+	case "0A000": // feature_not_supported
+		switch routine(e) {
+		case "RevalidateCachedQuery": // the table has changed under a prepared statement
+			return Transient
+		case "call_bool_check_hook": // a standby's answer to BEGIN READ WRITE, as lib/pq begins
+			return ReadOnly
+		}
+		return BadStatement
+	case "57014": // query_canceled
+		return Timeout
+	case "25P03", "25P04": // idle_in_transaction_session_timeout, transaction_timeout
+		return Idled
+	case "55P03", "XX000": // lock_not_available, internal_error
+		return Transient
+	case "40002": // transaction_integrity_constraint_violation
+		return BadData
+	}
+	switch state[:min(2, len(state))] {
+	case "08", "53", "57", "58", "F0", "XX": // connection, resources, operator, system, configuration, corruption
+		return Outage
+	case "28", "3D": // authorization, no such database
+		return Refused
+	case "40", "72": // rollback, snapshot too old
+		return Transient
+	case "22", "23", "44", "54": // data, constraint, check option, program limit
+		return BadData
+	}
+	return BadStatement
+}
+
+func judgeSQLite(err error) Trouble {
+	switch {
+	case mentions(err, "is locked", "SQLITE_BUSY", "schema has changed", "locking protocol"):
+		return Transient
+	case mentions(err, "interrupted"):
+		return Timeout
+	case mentions(err, "readonly database"):
+		return ReadOnly
+	case mentions(err, "access permission denied", "authorization denied", "not authorized"):
+		return Refused
+	case mentions(err, "database or disk is full", "disk I/O error", "unable to open database file",
+		"database disk image is malformed", "file is not a database", "out of memory"):
+		return Outage
+	case mentions(err, "constraint failed", "datatype mismatch", "string or blob too big"):
+		return BadData
+	case mentions(err, missingInSQLite...):
+		return SchemaBehind
+	}
+	return BadStatement
+}
+
+// stater is an error of PostgreSQL, as its drivers make it.
+type stater interface {
+	error
+	SQLState() string
+}
+
+func stateError(err error) stater {
+	if e, ok := errors.AsType[stater](err); ok && e.SQLState() != "" {
+		return e
+	}
+	return nil
+}
+
+// routine returns the name of the function in the server that raised err,
+// which tells more than its text and is the same in every language. Drivers
+// have it in a field of that name.
+func routine(err error) string {
+	v := reflect.Indirect(reflect.ValueOf(err))
+	if v.Kind() != reflect.Struct {
+		return ""
+	}
+	if field := v.FieldByName("Routine"); field.IsValid() && field.Kind() == reflect.String {
+		return field.String()
+	}
+	return ""
+}
+
+// SQLiteError returns the error inside err that a SQLite driver raised, or nil.
+// Drivers share no method to know them by, but their packages' name: a handler's
+// own error that speaks of a full disk is none.
+func SQLiteError(err error) error {
+	return find(err, func(e error) bool { return strings.HasPrefix(typeName(e), "sqlite") })
+}
+
+// isConnectError knows pgx's error of connecting, which hides what exactly it
+// was. The cores do not import a driver.
+func isConnectError(err error) bool { return typeName(err) == "pgconn.ConnectError" }
+
+func typeName(err error) string { return strings.TrimLeft(fmt.Sprintf("%T", err), "*") }
+
+// find returns the first error in err's tree that is one.
+func find(err error, is func(error) bool) error {
+	if err == nil || is(err) {
+		return err
+	}
+	switch e := err.(type) {
+	case interface{ Unwrap() error }:
+		return find(e.Unwrap(), is)
+	case interface{ Unwrap() []error }:
+		for _, inner := range e.Unwrap() {
+			if found := find(inner, is); found != nil {
+				return found
+			}
+		}
+	}
+	return nil
+}
+
+// untrusted reports whether err is about a certificate: ours does not satisfy
+// the server, or its does not satisfy us.
+func untrusted(err error) bool {
+	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
+		return true
+	}
+	op, ok := errors.AsType[*net.OpError](err)
+	return ok && op.Op == "remote error" // how package tls tells of an alert
+}
+
+// broken reports whether err is the network's. A net.Error is not enough: every
+// error of the operating system is one.
+func broken(err error) bool {
+	if _, ok := errors.AsType[*net.OpError](err); ok {
+		return true
+	}
+	if _, ok := errors.AsType[*net.DNSError](err); ok {
+		return true
+	}
+	for _, e := range []error{
+		driver.ErrBadConn, io.EOF, io.ErrUnexpectedEOF, net.ErrClosed,
+		syscall.ECONNREFUSED, syscall.ECONNRESET, syscall.ECONNABORTED, syscall.EPIPE, syscall.ETIMEDOUT,
+	} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return find(err, isConnClosed) != nil
+}
+
+// isConnClosed knows pgx's error of a connection that it has closed itself.
+func isConnClosed(err error) bool {
+	return typeName(err) == "pgconn.connLockError" && err.Error() == "conn closed"
+}
