@@ -63,6 +63,9 @@ type Settlement struct {
 	Delay    time.Duration // Park: at least this long, rounded up to the next rung of the ladder
 	Reason   Reason        // Park and SetAside
 	Err      error         // Park and SetAside: what went wrong
+	// Uncounted, on Park: the message is not at fault. It comes again with the
+	// failures and the history it came with.
+	Uncounted bool
 }
 
 // Reason says why a message was parked or set aside; it travels in the header

@@ -181,7 +181,7 @@ func (q *Queue) settle(s inbox.Settlement) error {
 	q.settled = append(q.settled, s)
 	switch s.Action {
 	case inbox.Park:
-		q.park(t.delivery, s.Delay)
+		q.park(t.delivery, s)
 	case inbox.GiveBack:
 		q.requeue(true, t)
 	}
@@ -189,13 +189,15 @@ func (q *Queue) settle(s inbox.Settlement) error {
 }
 
 // park keeps a delivery for its delay, and then appends it with one failure
-// more, as a copy that was not handed out before.
-func (q *Queue) park(d inbox.Delivery, delay time.Duration) {
+// more, if that is to be counted, as a copy that was not handed out before.
+func (q *Queue) park(d inbox.Delivery, s inbox.Settlement) {
 	d.Handle = nil
 	d.Redelivered = false
-	d.Failures++
+	if !s.Uncounted {
+		d.Failures++
+	}
 	p := &parked{delivery: d}
-	p.timer = time.AfterFunc(delay, func() {
+	p.timer = time.AfterFunc(s.Delay, func() {
 		q.mu.Lock()
 		defer q.mu.Unlock()
 		q.unpark(p)

@@ -59,6 +59,7 @@ func RunSourceSuite(t *testing.T, newHarness func(t *testing.T) SourceHarness) {
 		{"ack removes", (*suite).ackRemoves},
 		{"give back returns untouched", (*suite).giveBackReturns},
 		{"park comes again, later, with one failure more", (*suite).parkComesAgain},
+		{"park without counting comes again as it was", (*suite).parkUncounted},
 		{"set aside keeps body, reason and error", (*suite).setAsideKeeps},
 		{"what cannot be decoded is handed out and can be set aside", (*suite).undecodable},
 		{"outcomes stand at the place of their settlement", (*suite).mixedSettlements},

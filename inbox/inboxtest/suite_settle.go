@@ -89,6 +89,24 @@ func (s *suite) parkComesAgain() {
 	s.wantDepth(0)
 }
 
+func (s *suite) parkUncounted() {
+	want := s.publish(1)[0]
+	source, deliveries, _ := s.consume(10)
+	s.settle(source, inbox.Settlement{Delivery: s.receive(deliveries), Action: inbox.Park, Delay: s.Delay,
+		Reason: inbox.ReasonHandler, Err: errors.New("mail server is full")})
+	for range 2 {
+		d := s.receive(deliveries)
+		s.wantMessage(d, want)
+		if d.Failures != 1 {
+			s.t.Errorf("failures %d, want 1", d.Failures)
+		}
+		s.settle(source, inbox.Settlement{Delivery: d, Action: inbox.Park, Delay: s.Delay, Uncounted: true,
+			Err: errors.New("applied elsewhere just now")})
+	}
+	s.ack(source, s.receive(deliveries))
+	s.wantDepth(0)
+}
+
 func (s *suite) setAsideKeeps() {
 	want := s.publish(1)[0]
 	source, deliveries, _ := s.consume(10)

@@ -1,6 +1,7 @@
 package rabbitmq
 
 import (
+	"cmp"
 	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
@@ -38,7 +39,8 @@ func decode(d amqp.Delivery) inbox.Delivery {
 }
 
 // newCopy returns the copy of a delivery that goes to a retry or dead-letter
-// queue: everything as it came, and the history with one more failure.
+// queue: everything as it came, and the history with one more failure, unless
+// that is not to be counted.
 //
 // Left out is what would turn against the copy: headers of the broker (CC and
 // BCC would route it to other queues, x-death would grow with every attempt),
@@ -52,11 +54,17 @@ func newCopy(queue string, d amqp.Delivery, s inbox.Settlement, consumer string,
 		}
 	}
 	headers[wire.HeaderTopic] = s.Delivery.Message.Topic // the way back replaces the routing key
-	errText := ""
-	if s.Err != nil {
-		errText = s.Err.Error()
+	history := wire.ReadFailure(headers)
+	if s.Uncounted {
+		history.Exchange = cmp.Or(history.Exchange, d.Exchange)
+	} else {
+		errText := ""
+		if s.Err != nil {
+			errText = s.Err.Error()
+		}
+		history = history.Failed(s.Reason, errText, consumer, d.Exchange, at)
 	}
-	wire.ReadFailure(headers).Failed(s.Reason, errText, consumer, d.Exchange, at).Write(headers)
+	history.Write(headers)
 	return rabbit.Publishing{
 		Key: queue, // through the default exchange
 		Publishing: amqp.Publishing{

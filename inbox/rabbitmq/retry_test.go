@@ -39,6 +39,13 @@ func TestParkedMessagesComeBackWithTheirHistory(t *testing.T) {
 				if m := d.Message; m.Topic != "order.created" || m.CorrelationID != "c1" || string(m.Payload) != `{"id":"e1"}` || m.Headers["tenant"] != "acme" {
 					t.Fatalf("attempt %d: message %+v", attempt, m)
 				}
+				// Not the message's fault: it comes again as it was.
+				uncounted := park(d, 0, errors.New("locked elsewhere"))
+				uncounted.Uncounted = true
+				r.settle(uncounted)
+				if d = r.receiveID(deliveries, "e1"); d.Failures != attempt-1 {
+					t.Fatalf("failures %d, want %d", d.Failures, attempt-1)
+				}
 				r.settle(park(d, 0, fmt.Errorf("failure %d", attempt)))
 			}
 			d := r.receiveID(deliveries, "e1")
