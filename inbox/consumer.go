@@ -75,7 +75,7 @@ func newConsumer(in *Inbox, s Source, h Handler, cfg ConsumerConfig, problems []
 	}
 	c := &Consumer{in: in, source: s, cfg: cfg}
 	c.handler = c.timed(h)
-	c.settler = newSettler(s, &c.pulse, cfg.Logger)
+	c.settler = newSettler(s, &c.pulse, c.log)
 	c.pulse.h = Health{State: Starting, Since: time.Now()}
 	return c, nil
 }

@@ -77,14 +77,14 @@ func (l *lane) finish(ctx context.Context, r *run) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), l.c.in.noteTimeout())
 	defer cancel()
 	if err := l.c.in.finish(ctx, l.c.in.db, r.messages()); err != nil {
-		l.log(ctx, slog.LevelWarn, "inbox: could not note that a redelivered message was finished", r.deliveries[0], err)
+		l.c.log(ctx, slog.LevelWarn, "inbox: could not note that a redelivered message was finished", r.deliveries[0], err)
 	}
 }
 
 // settleClaims settles what a committed transaction made of its messages.
 func (l *lane) settleClaims(ctx context.Context, r *run, claims []claim) {
 	settlements := make([]Settlement, len(claims))
-	var applied, duplicates, conflicts int64
+	var applied, duplicates int64
 	for i, d := range r.deliveries {
 		settlements[i] = Settlement{Delivery: d, Action: Ack}
 		switch claims[i] {
@@ -93,17 +93,14 @@ func (l *lane) settleClaims(ctx context.Context, r *run, claims []claim) {
 		case duplicate:
 			duplicates++
 		case conflicting:
-			conflicts++
 			err := &ConflictError{Consumer: l.c.name(), EventID: d.Message.ID}
 			settlements[i] = Settlement{Delivery: d, Action: SetAside, Reason: ReasonConflict, Err: err}
-			l.log(ctx, slog.LevelError, "inbox: message set aside", d, err, "reason", ReasonConflict)
 		}
 	}
 	l.c.settler.settle(ctx, settlements)
 	l.c.pulse.change(func(h *Health) {
 		h.Applied += applied
 		h.Duplicates += duplicates
-		h.SetAside += conflicts
 	})
 }
 
@@ -129,16 +126,12 @@ func (l *lane) fail(ctx context.Context, r *run, err error) {
 		if !asked {
 			delay = l.c.cfg.Backoff(failures)
 		}
-		l.log(ctx, slog.LevelWarn, "inbox: handler failed; the message comes again", d, err, "delay", delay)
 		l.c.settler.settle(ctx, []Settlement{{Delivery: d, Action: Park, Delay: delay, Reason: ReasonHandler, Err: err}})
-		l.c.pulse.change(func(h *Health) { h.Retried++ })
 	}
 }
 
 func (l *lane) setAside(ctx context.Context, d Delivery, reason Reason, err error) {
-	l.log(ctx, slog.LevelError, "inbox: message set aside", d, err, "reason", reason)
 	l.c.settler.settle(ctx, []Settlement{{Delivery: d, Action: SetAside, Reason: reason, Err: err}})
-	l.c.pulse.change(func(h *Health) { h.SetAside++ })
 }
 
 func (l *lane) giveBack(ctx context.Context, ds []Delivery) {
@@ -147,16 +140,15 @@ func (l *lane) giveBack(ctx context.Context, ds []Delivery) {
 		settlements[i] = Settlement{Delivery: d, Action: GiveBack}
 	}
 	l.c.settler.settle(ctx, settlements)
-	l.c.pulse.change(func(h *Health) { h.GivenBack += int64(len(ds)) })
 }
 
 // log writes a line about one delivery, with its ids and, after a panic, where
 // that came from.
-func (l *lane) log(ctx context.Context, level slog.Level, text string, d Delivery, err error, attrs ...any) {
-	attrs = append(attrs, "error", err, "consumer", l.c.name(),
+func (c *Consumer) log(ctx context.Context, level slog.Level, text string, d Delivery, err error, attrs ...any) {
+	attrs = append(attrs, "error", err, "consumer", c.name(),
 		"event_id", d.Message.ID, "topic", d.Message.Topic, "attempt", d.Failures+1)
 	if panicked, ok := errors.AsType[*PanicError](err); ok {
 		attrs = append(attrs, "stack", string(panicked.Stack))
 	}
-	l.c.cfg.Logger.Log(d.Message.context(ctx), level, text, attrs...)
+	c.cfg.Logger.Log(d.Message.context(ctx), level, text, attrs...)
 }

@@ -19,41 +19,73 @@ const (
 // settleTimeout bounds one call of Source.Settle.
 const settleTimeout = 30 * time.Second
 
-// settler hands settlements to the source. Those the source could not take are
-// repeated in the background, so that no worker waits for them.
+// settler hands settlements to the source, counts them and logs them once the
+// source has them. Workers wait for acknowledgements only: what has to be
+// published, and may find a queue full or missing, is left to run, which
+// repeats what the source could not take.
 type settler struct {
 	source Source
 	pulse  *pulse
-	logger *slog.Logger
-	wake   chan struct{} // holds one: there is something to repeat
+	log    deliveryLog
+	wake   chan struct{} // holds one: there is something fresh
 
 	mu     sync.Mutex
-	failed []Settlement
+	fresh  []Settlement // not tried yet
+	failed []Settlement // tried in vain
 }
 
-func newSettler(s Source, p *pulse, logger *slog.Logger) *settler {
-	return &settler{source: s, pulse: p, logger: logger, wake: make(chan struct{}, 1)}
+// deliveryLog writes a line about one delivery.
+type deliveryLog func(ctx context.Context, level slog.Level, text string, d Delivery, err error, attrs ...any)
+
+func newSettler(s Source, p *pulse, log deliveryLog) *settler {
+	return &settler{source: s, pulse: p, log: log, wake: make(chan struct{}, 1)}
 }
 
-// settle tries once, and leaves to run what failed. It works on after ctx has
-// ended: what is done must be said.
+// settle acknowledges what is to be acknowledged, and leaves the rest to run.
+// It works on after ctx has ended: what is done must be said.
 func (s *settler) settle(ctx context.Context, settlements []Settlement) {
-	failed, err := s.try(context.WithoutCancel(ctx), settlements)
-	if len(failed) == 0 {
+	var acks, rest []Settlement
+	for _, st := range settlements {
+		if st.Action == Ack {
+			acks = append(acks, st)
+		} else {
+			rest = append(rest, st)
+		}
+	}
+	var failed []Settlement
+	if len(acks) > 0 {
+		failed = s.try(context.WithoutCancel(ctx), acks, 0)
+	}
+	if len(failed)+len(rest) == 0 {
 		return
 	}
-	s.logger.WarnContext(ctx, "inbox: the source could not settle; trying again", "messages", len(failed), "error", err)
-	s.keep(failed, err)
+	s.mu.Lock()
+	s.failed = append(s.failed, failed...)
+	s.fresh = append(s.fresh, rest...)
+	s.mu.Unlock()
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
 }
 
-// try returns what has to be tried again, and why.
-func (s *settler) try(ctx context.Context, settlements []Settlement) (failed []Settlement, err error) {
+// try returns what has to be tried again. before is how many of the
+// settlements have failed already.
+func (s *settler) try(ctx context.Context, settlements []Settlement, before int) (failed []Settlement) {
+	var err error
 	ctx, cancel := context.WithTimeout(ctx, settleTimeout)
 	defer cancel()
-	stale := 0
+	var settled [GiveBack + 1]int64 // by action
+	stale := int64(0)
 	for i, outcome := range s.source.Settle(ctx, settlements) {
+		diverted, moved := errors.AsType[*DivertedError](outcome)
 		switch {
 		case outcome == nil:
+			settled[settlements[i].Action]++
+			s.tell(ctx, settlements[i], nil)
+		case moved:
+			settled[diverted.Action]++
+			s.tell(ctx, settlements[i], diverted)
 		case errors.Is(outcome, ErrStale):
 			stale++
 		default:
@@ -61,69 +93,111 @@ func (s *settler) try(ctx context.Context, settlements []Settlement) (failed []S
 			err = outcome
 		}
 	}
-	if stale > 0 {
-		s.pulse.change(func(h *Health) { h.Stale += int64(stale) })
+	if len(failed) > 0 && before == 0 {
+		s.log(ctx, slog.LevelWarn, "inbox: the source could not settle; trying again", failed[0].Delivery, err, "messages", len(failed))
 	}
-	return failed, err
-}
-
-func (s *settler) keep(failed []Settlement, err error) {
-	s.mu.Lock()
-	s.failed = append(s.failed, failed...)
-	s.mu.Unlock()
 	s.pulse.change(func(h *Health) {
-		h.Unsettled += len(failed)
-		h.LastError = err
+		h.Retried += settled[Park]
+		h.SetAside += settled[SetAside]
+		h.GivenBack += settled[GiveBack]
+		h.Stale += stale
+		h.Unsettled += len(failed) - before
+		if err != nil {
+			h.LastError = err
+		}
 	})
-	select {
-	case s.wake <- struct{}{}:
-	default:
+	return failed
+}
+
+// tell logs a settlement that the source has carried out, diverted if that is
+// not nil.
+func (s *settler) tell(ctx context.Context, st Settlement, diverted *DivertedError) {
+	action, attrs := st.Action, []any{"reason", st.Reason}
+	if diverted != nil {
+		action = diverted.Action
+		attrs = append(attrs, "instead_of", st.Action.String(), "because", diverted.Err)
+	}
+	switch action {
+	case SetAside:
+		s.log(ctx, slog.LevelError, "inbox: message set aside", st.Delivery, st.Err, attrs...)
+	case Park:
+		s.log(ctx, slog.LevelWarn, "inbox: handler failed; the message comes again", st.Delivery, st.Err, append(attrs, "delay", st.Delay)...)
 	}
 }
 
-func (s *settler) take() []Settlement {
+// run settles what settle has left to it, until all workers have handled and
+// none is left. Once ctx has ended everything is tried once more at most; what
+// is left then the source delivers again.
+func (s *settler) run(ctx context.Context, handled <-chan struct{}) {
+	var waits backoff
+	var due <-chan time.Time // nil: nothing has failed
+	for cut := ctx.Done(); ; {
+		select {
+		case <-s.wake:
+			s.attempt(context.WithoutCancel(ctx), s.take(&s.fresh), 0)
+		case <-due:
+			due = nil
+			old := s.take(&s.failed)
+			if s.attempt(ctx, old, len(old)) > 0 {
+				waits = backoff{}
+			}
+		case <-handled:
+			handled = nil
+		case <-cut:
+			cut = nil
+		}
+		fresh, failed := s.left()
+		switch {
+		case cut == nil:
+			due, failed = nil, 0
+		case failed > 0 && due == nil:
+			due = time.After(waits.next())
+		}
+		if fresh+failed == 0 && handled == nil {
+			return
+		}
+	}
+}
+
+// attempt tries settlements, keeps those that fail, and returns how many did
+// not.
+func (s *settler) attempt(ctx context.Context, settlements []Settlement, before int) (settled int) {
+	if len(settlements) == 0 {
+		return 0
+	}
+	failed := s.try(ctx, settlements, before)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	taken := s.failed
-	s.failed = nil
+	s.failed = append(s.failed, failed...)
+	return len(settlements) - len(failed)
+}
+
+func (s *settler) take(from *[]Settlement) []Settlement {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	taken := *from
+	*from = nil
 	return taken
 }
 
-// run repeats failed settlements until all workers have handled and none is
-// left, or ctx ends. What is left then the source delivers again.
-func (s *settler) run(ctx context.Context, handled <-chan struct{}) {
-	waits := backoff{}
-	for {
-		select {
-		case <-s.wake:
-		case <-handled:
-			select {
-			case <-s.wake:
-			default:
-				return
-			}
-		}
-		if !waits.wait(ctx, nil) {
-			return
-		}
-		taken := s.take()
-		failed, err := s.try(ctx, taken)
-		s.pulse.change(func(h *Health) { h.Unsettled -= len(taken) })
-		if len(failed) == 0 {
-			waits = backoff{}
-			continue
-		}
-		s.keep(failed, err)
-	}
+func (s *settler) left() (fresh, failed int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.fresh), len(s.failed)
 }
 
 // backoff is the growing wait of one outage.
 type backoff struct{ last time.Duration }
 
+// next returns the next wait.
+func (b *backoff) next() time.Duration {
+	b.last = min(max(2*b.last, firstWait), lastWait)
+	return b.last/2 + rand.N(b.last/2)
+}
+
 // wait sleeps one step; false means that ctx has ended, or stop was closed.
 func (b *backoff) wait(ctx context.Context, stop <-chan struct{}) bool {
-	b.last = min(max(2*b.last, firstWait), lastWait)
-	timer := time.NewTimer(b.last/2 + rand.N(b.last/2))
+	timer := time.NewTimer(b.next())
 	defer timer.Stop()
 	select {
 	case <-timer.C:

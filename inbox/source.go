@@ -3,6 +3,7 @@ package inbox
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/asimalizada/pulse-events/internal/wire"
@@ -19,7 +20,8 @@ type Source interface {
 	// A channel closed before ctx ends says the same of a later moment.
 	Consume(ctx context.Context, prefetch int) (<-chan Delivery, error)
 	// Settle carries out settlements, in their order where the broker keeps
-	// one, and returns the outcomes by index: nil when the broker has it;
+	// one, and returns the outcomes by index: nil when the broker has it; a
+	// *DivertedError when the broker has it, in another place than asked for;
 	// ErrStale when the delivery is no longer ours and will come again; any
 	// other error when nothing has changed and Settle may be called again.
 	// It works on after the context of Consume has ended, and is called by
@@ -56,6 +58,21 @@ const (
 	GiveBack
 )
 
+// String returns the action as logs name it.
+func (a Action) String() string {
+	switch a {
+	case Ack:
+		return "ack"
+	case Park:
+		return "park"
+	case SetAside:
+		return "set aside"
+	case GiveBack:
+		return "give back"
+	}
+	return fmt.Sprintf("Action(%d)", int(a))
+}
+
 // Settlement is an action on a delivery.
 type Settlement struct {
 	Delivery Delivery
@@ -81,6 +98,16 @@ const (
 	ReasonContract    = wire.ReasonContract
 	ReasonExpired     = wire.ReasonExpired
 )
+
+// DivertedError is the outcome of a settlement that could not be carried out
+// as asked: the message is settled, by another action.
+type DivertedError struct {
+	Action Action // what was done: SetAside where a retry was impossible, Park where the dead letters took no more
+	Err    error  // why
+}
+
+func (e *DivertedError) Error() string { return fmt.Sprintf("settled by %v: %v", e.Action, e.Err) }
+func (e *DivertedError) Unwrap() error { return e.Err }
 
 // ErrStale: the connection a delivery came on is gone; the broker will
 // deliver the message again.
