@@ -15,10 +15,10 @@ import (
 //
 // Its goroutines: Run reads the source and deals deliveries out by key; each
 // worker gathers batches, applies and settles them; one repeats settlements
-// that failed; one purges.
+// that failed; one purges; one reports what is in hand.
 type Consumer struct {
 	in      *Inbox // nil: the handler claims for itself
-	source  Source
+	source  *hands
 	handler Handler
 	cfg     ConsumerConfig
 	settler *settler
@@ -50,7 +50,8 @@ func NewConsumer(in *Inbox, s Source, h Handler, cfg ConsumerConfig) (*Consumer,
 // is away in Unavailable, so that no attempt is counted.
 //
 // Messages are handled one by one in each worker. Crash loops are not
-// recognised and nothing is purged: both need the inbox's database.
+// recognised and nothing is purged: both need the inbox's database. Give it as
+// ConsumerConfig.ReportTo, so that the consumer can say what it has in hand.
 func NewConsumerFunc(s Source, fn func(ctx context.Context, msg Message) error, cfg ConsumerConfig) (*Consumer, error) {
 	var problems []error
 	if fn == nil {
@@ -73,9 +74,12 @@ func newConsumer(in *Inbox, s Source, h Handler, cfg ConsumerConfig, problems []
 	if err := errors.Join(append(problems, err)...); err != nil {
 		return nil, fmt.Errorf("inbox: consumer settings:\n%w", err)
 	}
-	c := &Consumer{in: in, source: s, cfg: cfg}
+	if cfg.ReportTo == nil {
+		cfg.ReportTo = in
+	}
+	c := &Consumer{in: in, source: newHands(s), cfg: cfg}
 	c.handler = c.timed(h)
-	c.settler = newSettler(s, &c.pulse, c.log)
+	c.settler = newSettler(c.source, &c.pulse, c.log)
 	c.pulse.h = Health{State: Starting, Since: time.Now()}
 	return c, nil
 }
@@ -154,6 +158,9 @@ func (c *Consumer) work(ctx context.Context, deliveries <-chan Delivery) {
 	if c.in != nil && c.cfg.Retention != KeepForever {
 		others.Go(func() { c.purge(ctx, handled) })
 	}
+	if c.cfg.ReportTo != nil {
+		others.Go(func() { c.report(ctx, finished) })
+	}
 
 	lanes := make([]*lane, c.cfg.Workers)
 	for i := range lanes {
@@ -162,6 +169,7 @@ func (c *Consumer) work(ctx context.Context, deliveries <-chan Delivery) {
 	}
 	seed := maphash.MakeSeed()
 	for d := range deliveries {
+		c.source.take(&d)
 		key := d.Message.Key
 		if key == "" {
 			key = d.Message.ID
@@ -210,6 +218,14 @@ func (c *Consumer) purge(ctx context.Context, handled <-chan struct{}) {
 			return
 		}
 	}
+}
+
+// report tells the database what is in hand until all is settled.
+func (c *Consumer) report(ctx context.Context, finished <-chan struct{}) {
+	newReporter(c.cfg.ReportTo, c.source).run(ctx, finished, func(err error) {
+		c.cfg.Logger.WarnContext(ctx, "inbox: this instance cannot say in the database what it holds; pulsectl verify will not take it for idle",
+			"consumer", c.cfg.ReportTo.consumer, "error", err)
+	})
 }
 
 // name is the consumer's in logs.

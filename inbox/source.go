@@ -41,6 +41,8 @@ type Delivery struct {
 	Redelivered bool
 	// Handle is the source's own.
 	Handle any
+
+	received int64 // for hands
 }
 
 // Action is what is to become of a delivery.

@@ -94,6 +94,7 @@ func NewNotifications(cfg NotificationsConfig) (_ *Notifications, err error) {
 	if cfg.Consumer.Logger == nil {
 		cfg.Consumer.Logger = s.log
 	}
+	cfg.Consumer.ReportTo = s.inbox
 	if s.consumer, err = inbox.NewConsumerFunc(s.source, s.apply, cfg.Consumer); err != nil {
 		return nil, err
 	}

@@ -98,6 +98,13 @@ func (s *Source) Health() (connected bool, lastErr error) {
 	return len(s.links) > 0, s.lastErr
 }
 
+// Status says what the source reads and whether the broker serves it, for the
+// inbox's account of its instances.
+func (s *Source) Status() inbox.SourceStatus {
+	connected, _ := s.Health()
+	return inbox.SourceStatus{Queue: s.cfg.Queue, RetryDelays: s.cfg.RetryDelays, Subscribed: connected}
+}
+
 // Close ends all subscriptions and connections and returns when they are gone.
 // What is unsettled by then goes back to the queue.
 func (s *Source) Close() error {
