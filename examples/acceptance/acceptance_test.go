@@ -20,10 +20,11 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 func TestTarget(t *testing.T) {
 	const prefix = "PULSE_ACCEPTANCE_"
 	env := settings.NewReader(os.LookupEnv)
+	amqpURL, _ := env.Secret(prefix + "AMQP_URL")
 	target := Target{
 		OrdersURL:        env.String(prefix+"ORDERS_URL", ""),
 		NotificationsURL: env.String(prefix+"NOTIFICATIONS_URL", ""),
-		AMQPURL:          env.Secret(prefix + "AMQP_URL"),
+		AMQPURL:          amqpURL,
 		Patience:         time.Minute,
 	}
 	if target.OrdersURL == "" && target.NotificationsURL == "" {

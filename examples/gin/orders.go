@@ -56,7 +56,7 @@ func NewOrders(cfg OrdersConfig) (_ *Orders, err error) {
 			err = errors.Join(fmt.Errorf("%s: %w", ordersService, err), s.Close())
 		}
 	}()
-	if s.db, err = openStore(cfg.DatabaseURL, ordersService, s.log); err != nil {
+	if s.db, err = openStore(cfg.Settings, ordersService, s.log); err != nil {
 		return nil, err
 	}
 	if s.outbox, err = outbox.New(s.db.DB, outbox.WithDialect(s.db.Dialect)); err != nil {
@@ -65,7 +65,7 @@ func NewOrders(cfg OrdersConfig) (_ *Orders, err error) {
 	s.db.Own(orders.Schema(s.db.Dialect))
 	s.db.Require(s.outbox.Migrate, s.outbox.CheckSchema)
 	s.publisher, err = rabbitmq.NewPublisher(rabbitmq.PublisherConfig{
-		URL: cfg.AMQPURL, TLS: cfg.AMQPTLS, Exchange: cfg.Exchange, Producer: ordersService, Logger: s.log,
+		URL: cfg.AMQPURL, GetURL: cfg.GetAMQPURL, TLS: cfg.AMQPTLS, GetTLS: cfg.GetAMQPTLS, Exchange: cfg.Exchange, Producer: ordersService, Logger: s.log,
 	})
 	if err != nil {
 		return nil, err

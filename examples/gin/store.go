@@ -22,8 +22,8 @@ type store struct {
 	orm *gorm.DB
 }
 
-func openStore(url, name string, log *slog.Logger) (*store, error) {
-	db, err := service.OpenDatabase(url, name)
+func openStore(s service.Settings, name string, log *slog.Logger) (*store, error) {
+	db, err := service.OpenDatabase(s, name)
 	if err != nil {
 		return nil, err
 	}

@@ -19,7 +19,7 @@ import (
 func TestSlowStatementsAreLoggedWithoutValues(t *testing.T) {
 	var logs strings.Builder
 	log := slog.New(slog.NewJSONHandler(&logs, nil))
-	db, err := openStore(sqlite.URL(filepath.Join(t.TempDir(), "orders.db")), "test", log)
+	db, err := openStore(Settings{DatabaseURL: sqlite.URL(filepath.Join(t.TempDir(), "orders.db"))}, "test", log)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -61,7 +61,7 @@ func NewNotifications(cfg NotificationsConfig) (_ *Notifications, err error) {
 			err = errors.Join(fmt.Errorf("%s: %w", notificationsService, err), s.Close())
 		}
 	}()
-	if s.db, err = openStore(cfg.DatabaseURL, notificationsService); err != nil {
+	if s.db, err = openStore(cfg.Settings, notificationsService); err != nil {
 		return nil, err
 	}
 	in, err := inbox.New(s.db.DB, notificationsService, inbox.WithDialect(s.db.Dialect))
@@ -71,7 +71,7 @@ func NewNotifications(cfg NotificationsConfig) (_ *Notifications, err error) {
 	s.db.Own(notifications.Schema(s.db.Dialect))
 	s.db.Require(in.Migrate, in.CheckSchema)
 	s.source, err = rabbitmq.NewSource(rabbitmq.SourceConfig{
-		URL: cfg.AMQPURL, TLS: cfg.AMQPTLS, Exchange: cfg.Exchange, Queue: cfg.Queue,
+		URL: cfg.AMQPURL, GetURL: cfg.GetAMQPURL, TLS: cfg.AMQPTLS, GetTLS: cfg.GetAMQPTLS, Exchange: cfg.Exchange, Queue: cfg.Queue,
 		Topics: []string{notifications.OrderCreatedTopic}, RetryDelays: cfg.RetryDelays,
 		Consumer: notificationsService, Logger: s.log,
 	})

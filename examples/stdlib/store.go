@@ -16,8 +16,8 @@ type store struct {
 	queries sqldb.Queries
 }
 
-func openStore(url, name string) (*store, error) {
-	db, err := service.OpenDatabase(url, name)
+func openStore(s service.Settings, name string) (*store, error) {
+	db, err := service.OpenDatabase(s, name)
 	if err != nil {
 		return nil, err
 	}

@@ -2,6 +2,7 @@ package rabbitmq
 
 import (
 	"cmp"
+	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -19,10 +20,25 @@ import (
 // wait for their next attempt.
 type SourceConfig struct {
 	// URL of the broker: amqp://user:password@host:5672/vhost, or amqps:// for
-	// TLS. Required.
+	// TLS. Several brokers of a cluster are separated by commas, as in
+	// amqp://user:password@one:5672,two:5672/vhost: they are tried in random
+	// order, beginning with the next one after each loss. Required without
+	// GetURL.
 	URL string
+	// GetURL, if set, is asked for the URL at each attempt to connect, in place
+	// of URL. An error is a failure to connect, and tried again.
+	GetURL func(context.Context) (string, error)
+	// Credentials, if set, is asked for user and password at each attempt to
+	// connect, in place of those in the URL: for passwords that are rotated. An
+	// error is a failure to connect, and tried again; it is logged, so it must
+	// hold no secret. It is called from several goroutines.
+	Credentials func(context.Context) (user, password string, err error)
 	// TLS is used with amqps. Defaults to the system's certificate authorities.
 	TLS *tls.Config
+	// GetTLS, if set, is asked for TLS at each attempt to connect, in place of
+	// TLS: for certificates and authorities that are rotated. nil, nil stands
+	// for the defaults. It is called from several goroutines.
+	GetTLS func(context.Context) (*tls.Config, error)
 	// Queue that is consumed. Required.
 	Queue string
 	// Exchange the queue is bound to, a durable topic exchange. Defaults to
@@ -169,7 +185,10 @@ func (c SourceConfig) withDefaults() SourceConfig {
 func (c SourceConfig) connection(purpose string) rabbit.Config {
 	return rabbit.Config{
 		URL:         c.URL,
+		GetURL:      c.GetURL,
+		Credentials: c.Credentials,
 		TLS:         c.TLS,
+		GetTLS:      c.GetTLS,
 		Name:        c.Consumer + purpose,
 		Heartbeat:   c.Heartbeat,
 		DialTimeout: c.DialTimeout,

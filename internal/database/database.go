@@ -3,6 +3,7 @@
 package database
 
 import (
+	"context"
 	"errors"
 	"strings"
 
@@ -13,14 +14,29 @@ import (
 	"github.com/asimalizada/pulse-events/internal/sqlite"
 )
 
+// Config says which database to open, and how.
+type Config struct {
+	// URL: postgres:// or sqlite:. Required.
+	URL string
+	// GetURL, if set, is asked for the URL of PostgreSQL at each connect.
+	GetURL func(context.Context) (string, error)
+	// Name is what PostgreSQL shows as the application.
+	Name string
+}
+
 // Open opens a postgres:// or sqlite: URL and tells its dialect. name is what
 // PostgreSQL shows as the application. Neither network nor file is touched.
 func Open(url, name string) (*sqlx.DB, sqldb.Dialect, error) {
-	if sqlite.IsURL(url) {
-		db, err := sqlite.Open(url)
+	return Config{URL: url, Name: name}.Open()
+}
+
+// Open is the function of that name, for all there is to say.
+func (c Config) Open() (*sqlx.DB, sqldb.Dialect, error) {
+	if sqlite.IsURL(c.URL) {
+		db, err := sqlite.Open(c.URL)
 		return db, sqldb.SQLite, err
 	}
-	db, err := postgres.Open(postgres.Config{URL: url, Name: name})
+	db, err := postgres.Open(postgres.Config{URL: c.URL, GetURL: c.GetURL, Name: c.Name})
 	return db, sqldb.PostgreSQL, err
 }
 

@@ -1,8 +1,13 @@
-// Package postgres opens PostgreSQL through pgx for programs of ours.
+// Package postgres opens PostgreSQL through pgx for programs of ours. What it
+// is told where to connect to is looked at anew at each connect; a connection
+// that works and is of no use any more is given up; a connection pooler is
+// recognised.
 package postgres
 
 import (
 	"cmp"
+	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"net/url"
@@ -10,14 +15,19 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/jmoiron/sqlx"
 )
 
 // Config says how to reach a database.
 type Config struct {
-	// URL such as postgres://user:password@host:5432/database. Required.
+	// URL such as postgres://user:password@host:5432/database. Several servers
+	// are separated by commas, as in one:5432,two:5432: then only one that takes
+	// writes is connected to, unless the URL says otherwise with
+	// target_session_attrs. Required.
 	URL string
+	// GetURL, if set, is asked for the URL at each connect, in place of URL,
+	// which then is what it was at the start.
+	GetURL func(context.Context) (string, error)
 	// Name of the application as pg_stat_activity shows it. Defaults to the
 	// URL's application_name, else to "pulse-events".
 	Name string
@@ -84,18 +94,11 @@ func parseURL(raw string) (*pgx.ConnConfig, error) {
 // Open returns a pool of connections. It does not touch the network: a
 // database that is away shows at the first query. Close ends the pool.
 func Open(c Config) (*sqlx.DB, error) {
-	parsed, err := c.parse()
-	if err != nil {
+	if err := c.Validate(); err != nil {
 		return nil, fmt.Errorf("postgres: %w", err)
 	}
-	if c.ConnectTimeout > 0 || parsed.ConnectTimeout == 0 {
-		parsed.ConnectTimeout = cmp.Or(c.ConnectTimeout, defaultConnectTimeout)
-	}
-	if c.Name != "" || parsed.RuntimeParams["application_name"] == "" {
-		parsed.RuntimeParams["application_name"] = cmp.Or(c.Name, "pulse-events")
-	}
 	size := cmp.Or(c.MaxConns, defaultMaxConns)
-	db := stdlib.OpenDB(*parsed)
+	db := sql.OpenDB(&connector{cfg: c})
 	db.SetMaxOpenConns(size)
 	db.SetMaxIdleConns(size)
 	db.SetConnMaxLifetime(connLifetime)

@@ -9,6 +9,7 @@ package rabbit
 
 import (
 	"cmp"
+	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -25,13 +26,23 @@ import (
 // publishing must not hold up acknowledgements.
 type Config struct {
 	// URL such as amqp://user:password@host:5672/vhost, or amqps:// for TLS.
-	// Reserved characters in user and password are percent-encoded. The query
+	// Reserved characters in user and password are percent-encoded. Several
+	// brokers are separated by commas: one:5672,two:5672, or whole URLs. The query
 	// may hold auth_mechanism=external for login by client certificate.
-	// Required.
+	// Required without GetURL.
 	URL string
+	// GetURL, if set, is asked for the URL at each attempt to connect, in place
+	// of URL.
+	GetURL func(context.Context) (string, error)
+	// Credentials, if set, is asked for user and password at each attempt to
+	// connect, in place of those in the URL.
+	Credentials func(context.Context) (user, password string, err error)
 	// TLS is used with amqps. Defaults to the system's certificate authorities
-	// and the host's name; see TLSFromFiles.
+	// and the host's name.
 	TLS *tls.Config
+	// GetTLS, if set, is asked for TLS at each attempt to connect, in place of
+	// TLS; see TLSFiles.
+	GetTLS func(context.Context) (*tls.Config, error)
 	// Name of the connection as the broker's tools show it. Defaults to
 	// "pulse-events".
 	Name string
@@ -59,8 +70,11 @@ type Config struct {
 
 // Validate returns every problem at once, or nil. No text holds the password.
 func (c Config) Validate() error {
-	problems := urlProblems(c.URL)
-	if c.TLS != nil && strings.HasPrefix(c.URL, "amqp://") {
+	var problems []error
+	if c.GetURL == nil || c.URL != "" {
+		problems = urlProblems(c.URL)
+	}
+	if (c.TLS != nil || c.GetTLS != nil) && strings.HasPrefix(c.URL, "amqp://") {
 		problems = append(problems, errors.New("TLS: is set, but URL begins with amqp://; use amqps://"))
 	}
 	if len(c.Name) > maxShortString {
@@ -104,19 +118,28 @@ func urlProblems(raw string) []error {
 	if raw == "" {
 		return []error{fmt.Errorf("URL: is empty; %s", urlHint)}
 	}
+	for _, address := range addresses(raw) {
+		if err := addressProblem(address); err != nil {
+			return []error{err}
+		}
+	}
+	return nil
+}
+
+func addressProblem(raw string) error {
 	u, err := url.Parse(raw)
 	switch {
 	case err != nil || strings.Contains(raw, " "):
-		return []error{fmt.Errorf("URL: cannot be parsed; %s", urlHint)}
+		return fmt.Errorf("URL: cannot be parsed; %s", urlHint)
 	case u.Scheme != "amqp" && u.Scheme != "amqps":
-		return []error{fmt.Errorf("URL: does not begin with amqp:// or amqps://; %s", urlHint)}
+		return fmt.Errorf("URL: does not begin with amqp:// or amqps://; %s", urlHint)
 	case u.Host == "":
-		return []error{fmt.Errorf("URL: names no host; %s", urlHint)}
+		return fmt.Errorf("URL: names no host; %s", urlHint)
 	case strings.Contains(u.Path+u.RawQuery+u.Fragment, "@"):
-		return []error{fmt.Errorf("URL: has an @ behind the host, as from an unencoded password; %s", urlHint)}
+		return fmt.Errorf("URL: has an @ behind the host, as from an unencoded password; %s", urlHint)
 	}
 	if _, err := amqp.ParseURI(raw); err != nil {
-		return []error{redact(fmt.Errorf("URL: %w", err), raw)}
+		return redact(fmt.Errorf("URL: %w", err), raw)
 	}
 	return nil
 }

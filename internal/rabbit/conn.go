@@ -31,9 +31,10 @@ var ErrAccess = errors.New("access refused by the broker")
 // is then done with; Supervise makes the next one.
 type Conn struct {
 	*amqp.Connection
-	cfg Config
-	raw *guardedConn
-	wg  sync.WaitGroup
+	cfg     Config
+	address string // of the broker it leads to, with the credentials used
+	raw     *guardedConn
+	wg      sync.WaitGroup
 
 	mu      sync.Mutex
 	closed  bool
@@ -42,35 +43,38 @@ type Conn struct {
 }
 
 // Dial makes one connection, unsupervised: the caller closes it. It is for
-// work that must not touch the connection others use.
+// work that must not touch the connection others use. Of several brokers it
+// takes the first that answers.
 func Dial(ctx context.Context, cfg Config) (*Conn, error) {
-	cfg = cfg.withDefaults()
-	ctx, cancel := context.WithTimeoutCause(ctx, cfg.DialTimeout, fmt.Errorf("no answer within %v", cfg.DialTimeout))
-	defer cancel()
+	d := dialer{cfg: cfg.withDefaults()}
+	return d.dial(ctx)
+}
 
+// handshake connects to one address until ctx ends. c has its defaults.
+func (c Config) handshake(ctx context.Context, address string, secure *tls.Config) (*Conn, error) {
 	var raw *guardedConn
 	var stop func() bool
 	properties := amqp.NewConnectionProperties()
 	properties["product"] = "pulse-events"
-	properties.SetClientConnectionName(cfg.Name)
+	properties.SetClientConnectionName(c.Name)
 	delete(properties, "version") // the library's, not the product's
 	settings := amqp.Config{
-		Heartbeat:  cfg.Heartbeat,
+		Heartbeat:  c.Heartbeat,
 		Properties: properties,
 		Dial: func(network, addr string) (net.Conn, error) {
 			conn, err := new(net.Dialer).DialContext(ctx, network, addr)
 			if err != nil {
 				return nil, err
 			}
-			raw = &guardedConn{Conn: conn, timeout: cfg.CallTimeout}
+			raw = &guardedConn{Conn: conn, timeout: c.CallTimeout}
 			stop = context.AfterFunc(ctx, func() { _ = raw.Close() })
 			return raw, nil
 		},
 	}
-	if cfg.TLS != nil {
-		settings.TLSClientConfig = cfg.TLS.Clone() // the library writes to it
+	if secure != nil {
+		settings.TLSClientConfig = secure.Clone() // the library writes to it
 	}
-	conn, err := amqp.DialConfig(cfg.URL, settings)
+	conn, err := amqp.DialConfig(address, settings)
 	if raw != nil && !stop() {
 		err = errors.Join(err, context.Cause(ctx))
 	}
@@ -78,37 +82,38 @@ func Dial(ctx context.Context, cfg Config) (*Conn, error) {
 		if raw != nil {
 			_ = raw.Close() // the library leaves it open after a failed login
 		}
-		return nil, redact(explainDial(ctx, cfg, err), cfg.URL)
+		return nil, redact(explainDial(ctx, address, err), address)
 	}
 	raw.opened(conn.Config.Heartbeat)
-	c := &Conn{Connection: conn, cfg: cfg, raw: raw, changed: make(chan struct{})}
+	made := &Conn{Connection: conn, cfg: c, address: address, raw: raw, changed: make(chan struct{})}
 	alarms := conn.NotifyBlocked(make(chan amqp.Blocking, 16))
-	c.wg.Go(func() { c.watchAlarms(alarms) })
-	return c, nil
+	made.wg.Go(func() { made.watchAlarms(alarms) })
+	return made, nil
 }
 
 // explainDial says which of the things that go wrong on the way in it was.
 // A broker that refuses a login may just hang up, for which the library
 // answers ErrCredentials; so it does for one that hangs.
-func explainDial(ctx context.Context, cfg Config, err error) error {
+func explainDial(ctx context.Context, address string, err error) error {
 	var reply *amqp.Error
 	var unknownCA *tls.CertificateVerificationError
+	shown := RedactURL(address)
 	switch {
 	case ctx.Err() != nil:
-		return fmt.Errorf("connect to %s: %w", RedactURL(cfg.URL), context.Cause(ctx))
+		return fmt.Errorf("connect to %s: %w", shown, context.Cause(ctx))
 	case errors.As(err, &reply) && (reply.Code == amqp.AccessRefused || reply.Code == amqp.NotAllowed):
 		return fmt.Errorf("connect to %s: %w: %w; check user, password and virtual host, and the user's permissions on it",
-			RedactURL(cfg.URL), ErrAccess, err)
+			shown, ErrAccess, err)
 	case errors.As(err, &unknownCA):
-		return fmt.Errorf("connect to %s: the server's certificate is not trusted: %w; name its certificate authority", RedactURL(cfg.URL), err)
+		return fmt.Errorf("connect to %s: the server's certificate is not trusted: %w; name its certificate authority", shown, err)
 	case errors.Is(err, amqp.ErrClosed):
 		hint := "an AMQP 0-9-1 port without TLS"
-		if strings.HasPrefix(cfg.URL, "amqps://") {
+		if strings.HasPrefix(address, "amqps://") {
 			hint = "an AMQP 0-9-1 port with TLS, and does it ask for a client's certificate"
 		}
-		return fmt.Errorf("connect to %s: the server hung up at once: %w; is this %s?", RedactURL(cfg.URL), err, hint)
+		return fmt.Errorf("connect to %s: the server hung up at once: %w; is this %s?", shown, err, hint)
 	}
-	return fmt.Errorf("connect to %s: %w", RedactURL(cfg.URL), err)
+	return fmt.Errorf("connect to %s: %w", shown, err)
 }
 
 // Close ends the connection, with everything on it, within a few seconds and

@@ -30,7 +30,7 @@ func TestDialTLS(t *testing.T) {
 		{"wrong server name", front.CAFile, front.CertFile, front.KeyFile, "elsewhere.test", "elsewhere.test"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			settings, err := TLSFromFiles(c.ca, c.cert, c.key, c.serverName)
+			settings, err := TLSFiles{c.ca, c.cert, c.key, c.serverName}.Load()
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -45,14 +45,14 @@ func TestDialTLS(t *testing.T) {
 	}
 }
 
-func TestTLSFromFilesReportsEverything(t *testing.T) {
-	_, err := TLSFromFiles("no-ca.pem", "no-cert.pem", "", "")
+func TestTLSFilesReportEverything(t *testing.T) {
+	_, err := TLSFiles{CA: "no-ca.pem", Cert: "no-cert.pem"}.Load()
 	for _, part := range []string{"no-ca.pem", "no-cert.pem: its key file is missing"} {
 		if err == nil || !strings.Contains(err.Error(), part) {
 			t.Errorf("error %v lacks %q", err, part)
 		}
 	}
-	if settings, err := TLSFromFiles("", "", "", ""); settings != nil || err != nil {
+	if settings, err := (TLSFiles{}).Load(); settings != nil || err != nil || (TLSFiles{}).Get() != nil {
 		t.Errorf("no files: %v, %v", settings, err)
 	}
 }

@@ -12,15 +12,16 @@ import (
 
 // Supervise connects, runs session on the connection, closes it, waits, and
 // connects again, until ctx ends; it starts with the broker down and never
-// gives up. A session returns when its connection is of no more use (see
+// gives up. Of several brokers each attempt begins with the next. A session returns when its connection is of no more use (see
 // Conn.Lost) or ctx has ended; one that outlived MaxBackoff lets the next
 // attempt begin with MinBackoff. Nothing of a connection is left running when
 // Supervise returns. cfg must be valid.
 func Supervise(ctx context.Context, cfg Config, session func(ctx context.Context, conn *Conn) error) {
 	cfg = cfg.withDefaults()
+	brokers := &dialer{cfg: cfg}
 	backoff := cfg.MinBackoff
 	for ctx.Err() == nil {
-		err := attempt(ctx, cfg, func(conn *Conn) error {
+		err := attempt(ctx, brokers, func(conn *Conn) error {
 			began := time.Now()
 			defer func() {
 				if time.Since(began) > cfg.MaxBackoff {
@@ -43,17 +44,18 @@ func Supervise(ctx context.Context, cfg Config, session func(ctx context.Context
 	}
 }
 
-func attempt(ctx context.Context, cfg Config, session func(*Conn) error) error {
-	conn, err := Dial(ctx, cfg)
+func attempt(ctx context.Context, brokers *dialer, session func(*Conn) error) error {
+	conn, err := brokers.dial(ctx)
 	if err != nil {
 		return err
 	}
 	defer conn.Close()
-	cfg.Logger.InfoContext(ctx, "connected to the broker", "connection", cfg.Name, "url", RedactURL(cfg.URL))
+	shown := RedactURL(conn.address)
+	conn.cfg.Logger.InfoContext(ctx, "connected to the broker", "connection", conn.cfg.Name, "url", shown)
 	if err := session(conn); err != nil {
-		return redact(fmt.Errorf("connection to %s: %w", RedactURL(cfg.URL), err), cfg.URL)
+		return redact(fmt.Errorf("connection to %s: %w", shown, err), conn.address)
 	}
-	return fmt.Errorf("connection to %s: session ended", RedactURL(cfg.URL))
+	return fmt.Errorf("connection to %s: session ended", shown)
 }
 
 // report tells of a failure where somebody has to act more loudly than of one

@@ -3,6 +3,7 @@
 package settings
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -32,27 +33,39 @@ func (r *Reader) String(name, fallback string) string {
 }
 
 // Secret returns the variable, or the content of the file that name_FILE
-// names, without the line's end. Setting both is a problem. Problems never
-// hold the value.
-func (r *Reader) Secret(name string) string {
+// names, without the line's end. Where it is a file, again reads it as it is by
+// then, else again is nil. Setting both is a problem. Problems never hold the
+// value.
+func (r *Reader) Secret(name string) (value string, again func(context.Context) (string, error)) {
 	fileName := name + "_FILE"
 	value, path := r.String(name, ""), r.String(fileName, "")
 	switch {
 	case path == "":
-		return value
+		return value, nil
 	case value != "":
 		r.Problem(name, fmt.Errorf("%s is set as well; set one of them", fileName))
-		return value
+		return value, nil
 	}
-	content, err := os.ReadFile(path)
+	again = func(context.Context) (string, error) { return ReadSecret(path) }
+	value, err := ReadSecret(path)
 	if err != nil {
 		r.Problem(fileName, err)
-		return ""
 	}
-	if value = strings.TrimRight(string(content), "\r\n"); value == "" {
-		r.Problem(fileName, fmt.Errorf("the file %s is empty", path))
+	return value, again
+}
+
+// ReadSecret returns the content of a file without the line's end. An empty
+// file, as there is one while it is being written, is an error.
+func ReadSecret(path string) (string, error) {
+	content, err := os.ReadFile(path)
+	if err != nil {
+		return "", err
 	}
-	return value
+	value := strings.TrimRight(string(content), "\r\n")
+	if value == "" {
+		return "", fmt.Errorf("the file %s is empty", path)
+	}
+	return value, nil
 }
 
 // Bool returns the variable as true or false, or fallback where it is not set.

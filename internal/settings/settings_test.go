@@ -22,11 +22,24 @@ func TestReader(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := reader(map[string]string{"A": "a", "B_FILE": file, "C": "false", "EMPTY": ""})
+	fromFile, again := r.Secret("B")
+	if err := os.WriteFile(file, []byte("changed"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	changed, err := again(t.Context())
+	if err != nil {
+		t.Error(err)
+	}
+	none, never := r.Secret("NONE")
+	if never != nil {
+		t.Error("what is no file can be read again")
+	}
 	for got, want := range map[string]string{
 		r.String("A", "x"):     "a",
 		r.String("EMPTY", "x"): "x",
-		r.Secret("B"):          "from file",
-		r.Secret("NONE"):       "",
+		fromFile:               "from file",
+		changed:                "changed",
+		none:                   "",
 	} {
 		if got != want {
 			t.Errorf("got %q, want %q", got, want)

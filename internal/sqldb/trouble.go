@@ -102,7 +102,7 @@ func Judge(err error) Trouble {
 	switch {
 	case untrusted(err):
 		return Refused
-	case find(err, isConnectError) != nil:
+	case errors.Is(err, ErrNotConnected), find(err, isConnectError) != nil:
 		return Outage
 	case errors.Is(err, context.DeadlineExceeded):
 		return Timeout
@@ -111,6 +111,10 @@ func Judge(err error) Trouble {
 	}
 	return Foreign
 }
+
+// ErrNotConnected is matched by errors of connecting that a pool of ours marks:
+// an outage, where nothing in it says otherwise.
+var ErrNotConnected = errors.New("no connection to the database")
 
 // Retryable reports whether the database itself ended the transaction so that
 // it may be run again from its start.

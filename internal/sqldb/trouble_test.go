@@ -107,6 +107,8 @@ func TestJudgeReadsOtherErrors(t *testing.T) {
 		{&net.OpError{Op: "read", Err: os.ErrDeadlineExceeded}, Lost},
 		{&net.OpError{Op: "remote error", Err: errors.New("tls: bad certificate")}, Refused},
 		{&net.DNSError{Err: "no such host"}, Lost},
+		{fmt.Errorf("%w: the file is empty", ErrNotConnected), Outage},
+		{fmt.Errorf("%w: %w", ErrNotConnected, &pq.Error{Code: "28P01"}), Refused},
 		{fmt.Errorf("%w: outbox_schema is at version 1", ErrSchema), SchemaBehind},
 	} {
 		if got := Judge(c.err); got != c.want {

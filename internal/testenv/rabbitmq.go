@@ -22,13 +22,9 @@ import (
 // therefore take the names of what they declare from UniqueName.
 func RabbitMQ(t testing.TB) string {
 	t.Helper()
-	server, management := os.Getenv(AMQPVariable), os.Getenv(ManagementVariable)
-	if server != "" && management == "" {
+	server, management := managed(t)
+	if management == "" {
 		return server
-	}
-	if server == "" {
-		endpoints := shared(t, needRabbitMQ, protocol.ManagedRabbitMQ)
-		server, management = endpoints.URL, endpoints.ManagementURL
 	}
 	u, err := url.Parse(server)
 	if err != nil {
@@ -53,6 +49,82 @@ func RabbitMQ(t testing.TB) string {
 	}
 	u.Path, u.RawPath = "/"+vhost, ""
 	return u.String()
+}
+
+// managed returns the AMQP URL of the shared server and that of its management
+// API, which is "" where the server was given without.
+func managed(t testing.TB) (server, management string) {
+	t.Helper()
+	if server = os.Getenv(AMQPVariable); server != "" {
+		return server, os.Getenv(ManagementVariable)
+	}
+	endpoints := shared(t, needRabbitMQ, protocol.ManagedRabbitMQ)
+	return endpoints.URL, endpoints.ManagementURL
+}
+
+// RabbitMQUser is a user of RabbitMQ of the test's own, deleted when the test
+// ends. Its methods fail the test themselves, and belong in its goroutine.
+type RabbitMQUser struct {
+	t                      testing.TB
+	management, name, host string
+	vhost                  string
+	password               string
+}
+
+// NewRabbitMQUser makes a user who may do everything in the virtual host of
+// amqpURL, which RabbitMQ has returned. Where the server was given without its
+// management API the test is skipped.
+func NewRabbitMQUser(t testing.TB, amqpURL string) *RabbitMQUser {
+	t.Helper()
+	_, management := managed(t)
+	if management == "" {
+		t.Skipf("testenv: making a user needs the management API of the server given by %s: %s is not set", AMQPVariable, ManagementVariable)
+	}
+	parsed, err := url.Parse(amqpURL)
+	if err != nil {
+		t.Fatalf("testenv: %v", err)
+	}
+	u := &RabbitMQUser{t: t, management: management, name: "pulse-" + suffix(), host: parsed.Host, vhost: strings.TrimPrefix(parsed.Path, "/")}
+	t.Cleanup(func() {
+		ctx, cancel := cleanupContext()
+		defer cancel()
+		if err := manage(ctx, management, http.MethodDelete, "/api/users/"+u.name, nil); err != nil {
+			t.Errorf("testenv: delete the test's user: %v", err)
+		}
+	})
+	u.SetPassword("first/" + suffix())
+	u.do(http.MethodPut, "/api/permissions/"+url.PathEscape(u.vhost)+"/"+u.name, map[string]string{"configure": ".*", "write": ".*", "read": ".*"})
+	return u
+}
+
+// URL is that of the virtual host, with the user's present password.
+func (u *RabbitMQUser) URL() string {
+	return (&url.URL{Scheme: "amqp", User: url.UserPassword(u.name, u.password), Host: u.host, Path: "/" + u.vhost}).String()
+}
+
+// Credentials returns the user's name and its present password.
+func (u *RabbitMQUser) Credentials() (name, password string) { return u.name, u.password }
+
+// SetPassword changes the password; connections that are open stay so.
+func (u *RabbitMQUser) SetPassword(password string) {
+	u.t.Helper()
+	u.do(http.MethodPut, "/api/users/"+u.name, map[string]string{"password": password, "tags": ""})
+	u.password = password
+}
+
+// Disconnect closes every connection of the user.
+func (u *RabbitMQUser) Disconnect() {
+	u.t.Helper()
+	u.do(http.MethodDelete, "/api/connections/username/"+u.name, nil)
+}
+
+func (u *RabbitMQUser) do(method, path string, body any) {
+	u.t.Helper()
+	ctx, cancel := context.WithTimeout(u.t.Context(), setupLimit)
+	defer cancel()
+	if err := manage(ctx, u.management, method, path, body); err != nil {
+		u.t.Fatalf("testenv: %v", err)
+	}
 }
 
 // manage sends one request to RabbitMQ's management API. It keeps no

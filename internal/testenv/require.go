@@ -21,10 +21,12 @@ const (
 	needPostgres need = "postgres"
 	needRabbitMQ need = "rabbitmq"
 	needDocker   need = "docker"
-	needModules  need = "modules" // the module proxy; a test of the module itself asks for it
+	// PgBouncer is a binary beside PostgreSQL.
+	needPgBouncer need = "pgbouncer"
+	needModules   need = "modules" // the module proxy; a test of the module itself asks for it
 )
 
-var needs = []need{needPostgres, needRabbitMQ, needDocker, needModules}
+var needs = []need{needPostgres, needRabbitMQ, needPgBouncer, needDocker, needModules}
 
 // giveUp ends a test that cannot have a service.
 func giveUp(t testing.TB, n need, err error) {

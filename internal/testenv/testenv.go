@@ -20,9 +20,9 @@
 // may stop (PostgresServer, RabbitMQServer) never comes from a URL.
 //
 // Where a service cannot be had the test is skipped and says what is missing,
-// unless PULSE_TEST_REQUIRE (postgres, rabbitmq, docker, modules, separated by
-// commas) lists it: then the test fails. With docker on the list, servers come from
-// Docker or not at all.
+// unless PULSE_TEST_REQUIRE (postgres, rabbitmq, pgbouncer, docker, modules,
+// separated by commas) lists it: then the test fails. With docker on the list,
+// servers come from Docker or not at all; PgBouncer is always the machine's.
 package testenv
 
 import (

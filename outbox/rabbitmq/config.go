@@ -2,6 +2,7 @@ package rabbitmq
 
 import (
 	"cmp"
+	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -26,16 +27,32 @@ const (
 	None = rabbit.None
 )
 
-// PublisherConfig holds the settings of a Publisher. Only URL is required.
+// PublisherConfig holds the settings of a Publisher. Only URL, or GetURL, is
+// required.
 type PublisherConfig struct {
 	// URL such as amqp://user:password@host:5672/vhost, or amqps:// for TLS;
-	// reserved characters in user and password are percent-encoded. With
+	// reserved characters in user and password are percent-encoded. Several
+	// brokers of a cluster are separated by commas, as in
+	// amqp://user:password@one:5672,two:5672/vhost: they are tried in random
+	// order, beginning with the next one after each loss. With
 	// ?auth_mechanism=external the client's certificate is the login.
 	URL string
+	// GetURL, if set, is asked for the URL at each attempt to connect, in place
+	// of URL. An error is a failure to connect, and tried again.
+	GetURL func(context.Context) (string, error)
+	// Credentials, if set, is asked for user and password at each attempt to
+	// connect, in place of those in the URL: for passwords that are rotated. An
+	// error is a failure to connect, and tried again; it is logged, so it must
+	// hold no secret. It is called from several goroutines.
+	Credentials func(context.Context) (user, password string, err error)
 	// TLS is used with amqps: own certificate authorities in RootCAs, a
 	// client's certificate in Certificates. Defaults to the system's
 	// authorities and the host's name.
 	TLS *tls.Config
+	// GetTLS, if set, is asked for TLS at each attempt to connect, in place of
+	// TLS: for certificates and authorities that are rotated. nil, nil stands
+	// for the defaults. It is called from several goroutines.
+	GetTLS func(context.Context) (*tls.Config, error)
 	// Exchange to publish to: a durable topic exchange. Defaults to
 	// "pulse.events". The broker's nameless default exchange cannot be used:
 	// it would take topics for names of queues.
@@ -99,7 +116,8 @@ func (c PublisherConfig) connection() rabbit.Config {
 		name = c.Producer + " publisher"
 	}
 	return rabbit.Config{
-		URL: c.URL, TLS: c.TLS, Name: name[:min(len(name), 255)], Heartbeat: c.Heartbeat,
+		URL: c.URL, GetURL: c.GetURL, Credentials: c.Credentials, TLS: c.TLS, GetTLS: c.GetTLS,
+		Name: name[:min(len(name), 255)], Heartbeat: c.Heartbeat,
 		CallTimeout: max(c.ConfirmTimeout, 0), Logger: c.Logger,
 	}
 }

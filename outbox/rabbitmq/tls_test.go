@@ -12,7 +12,8 @@ func TestPublishOverTLS(t *testing.T) {
 	b := newBroker(t)
 	b.queue(t, topic, nil)
 	front := rabbittest.NewTLS(t, b.url)
-	settings, err := rabbit.TLSFromFiles(front.CAFile, front.CertFile, front.KeyFile, certtest.ServerName)
+	files := rabbit.TLSFiles{CA: front.CAFile, Cert: front.CertFile, Key: front.KeyFile, ServerName: certtest.ServerName}
+	settings, err := files.Load()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -25,10 +25,10 @@ type schema struct {
 	check   func(context.Context) error
 }
 
-// OpenDatabase opens what url names; name is that of the service. It touches
+// OpenDatabase opens the database of s; name is that of the service. It touches
 // neither network nor file.
-func OpenDatabase(url, name string) (*Database, error) {
-	db, dialect, err := database.Open(url, name)
+func OpenDatabase(s Settings, name string) (*Database, error) {
+	db, dialect, err := database.Config{URL: s.DatabaseURL, GetURL: s.GetDatabaseURL, Name: name}.Open()
 	if err != nil {
 		return nil, err
 	}

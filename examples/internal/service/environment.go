@@ -46,16 +46,16 @@ func NotificationsFromEnv(lookup func(string) (string, bool), logs io.Writer, ad
 func fromEnv(lookup func(string) (string, bool), logs io.Writer, envDB, envAddr, addr string) (Settings, error) {
 	env := settings.NewReader(lookup)
 	s := Settings{
-		DatabaseURL: env.Secret(envDB),
-		AMQPURL:     env.Secret(envAMQP),
 		Addr:        env.String(envAddr, addr),
 		AutoMigrate: env.Bool(envAutoMigrate, true),
 	}
-	var err error
-	s.AMQPTLS, err = rabbit.TLSFromFiles(env.String(envAMQPCA, ""), env.String(envAMQPCert, ""), env.String(envAMQPKey, ""), "")
-	if err != nil {
+	s.DatabaseURL, s.GetDatabaseURL = env.Secret(envDB)
+	s.AMQPURL, s.GetAMQPURL = env.Secret(envAMQP)
+	files := rabbit.TLSFiles{CA: env.String(envAMQPCA, ""), Cert: env.String(envAMQPCert, ""), Key: env.String(envAMQPKey, "")}
+	if _, err := files.Load(); err != nil {
 		env.Problem(envAMQPCA, err)
 	}
+	s.GetAMQPTLS = files.Get()
 	level, err := logging.ParseLevel(env.String(envLogLevel, ""))
 	if err != nil {
 		env.Problem(envLogLevel, err)

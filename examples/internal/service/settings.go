@@ -2,6 +2,7 @@ package service
 
 import (
 	"cmp"
+	"context"
 	"crypto/tls"
 	"fmt"
 	"log/slog"
@@ -21,12 +22,20 @@ type Settings struct {
 	// postgres://user:password@host:5432/orders, or a SQLite file, such as
 	// sqlite:/var/lib/orders.db, whose folder has to exist. Required.
 	DatabaseURL string
-	// AMQPURL of the broker, such as amqp://user:password@host:5672/. The
-	// broker may be away; the URL is required.
+	// GetDatabaseURL, if set, is asked for the URL of PostgreSQL at each connect,
+	// as its password may have been rotated. DatabaseURL is then what it was at
+	// the start.
+	GetDatabaseURL func(context.Context) (string, error)
+	// AMQPURL of the broker, such as amqp://user:password@host:5672/, or of
+	// several, separated by commas. They may be away; the URL is required.
 	AMQPURL string
+	// GetAMQPURL, if set, is asked for AMQPURL at each connect.
+	GetAMQPURL func(context.Context) (string, error)
 	// AMQPTLS is used with amqps://. Defaults to the system's certificate
 	// authorities and the host's name.
 	AMQPTLS *tls.Config
+	// GetAMQPTLS, if set, is asked for AMQPTLS at each connect.
+	GetAMQPTLS func(context.Context) (*tls.Config, error)
 	// Exchange that events go through. Defaults to pulse.events.
 	Exchange string
 	// Addr to serve HTTP on, as host:port. Each service of each stack has a
@@ -87,7 +96,7 @@ func (s Settings) problems() (problems []problem) {
 	}
 	problems = append(problems, problemsOf(database.Validate(s.DatabaseURL),
 		map[string]string{"URL": "DatabaseURL"})...)
-	problems = append(problems, problemsOf(rabbit.Config{URL: s.AMQPURL, TLS: s.AMQPTLS}.Validate(),
+	problems = append(problems, problemsOf(rabbit.Config{URL: s.AMQPURL, TLS: s.AMQPTLS, GetTLS: s.GetAMQPTLS}.Validate(),
 		map[string]string{"URL": "AMQPURL", "TLS": "AMQPTLS"})...)
 	if len(s.Exchange) > 255 {
 		add("Exchange", "%d bytes, at most 255 are allowed", len(s.Exchange))

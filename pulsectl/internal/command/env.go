@@ -4,11 +4,8 @@ package command
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"log/slog"
-	"os"
-	"strings"
 	"time"
 
 	"github.com/jmoiron/sqlx"
@@ -17,6 +14,7 @@ import (
 	inboxrabbit "github.com/asimalizada/pulse-events/inbox/rabbitmq"
 	"github.com/asimalizada/pulse-events/internal/database"
 	"github.com/asimalizada/pulse-events/internal/rabbit"
+	pulsesettings "github.com/asimalizada/pulse-events/internal/settings"
 	"github.com/asimalizada/pulse-events/outbox"
 	outboxrabbit "github.com/asimalizada/pulse-events/outbox/rabbitmq"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/console"
@@ -100,12 +98,12 @@ func (e *Env) setting(flag, envName string, fromState func(stack.State) string) 
 	if v := e.getenv(envName); v != "" {
 		return v, nil
 	}
-	if file := e.getenv(envName + "_FILE"); file != "" {
-		raw, err := os.ReadFile(file)
+	if read := e.rotated(flag, envName); read != nil {
+		value, err := read(context.Background())
 		if err != nil {
 			return "", fail.New(fail.Usage, "", "%s_FILE: %v", envName, err)
 		}
-		return strings.TrimSpace(string(raw)), nil
+		return value, nil
 	}
 	s, err := e.running()
 	switch {
@@ -115,6 +113,16 @@ func (e *Env) setting(flag, envName string, fromState func(stack.State) string) 
 		return "", nil
 	}
 	return "", fail.Wrap("cannot tell where the stack is", err)
+}
+
+// rotated reads a setting that a file holds as it is by then, as for the next
+// connect. It is nil where the setting comes from elsewhere.
+func (e *Env) rotated(flag, envName string) func(context.Context) (string, error) {
+	file := e.getenv(envName + "_FILE")
+	if flag != "" || e.getenv(envName) != "" || file == "" {
+		return nil
+	}
+	return func(context.Context) (string, error) { return pulsesettings.ReadSecret(file) }
 }
 
 func (e *Env) required(value string, err error, what, flag, envName string) (string, error) {
@@ -164,7 +172,7 @@ func (e *Env) Outbox(ctx context.Context) (*outbox.Outbox, *sqlx.DB, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	db, err := e.open(ctx, "outbox database", url)
+	db, err := e.open(ctx, "outbox database", url, e.rotated(e.flags.outboxDB, "PULSE_OUTBOX_DB"))
 	if err != nil {
 		return nil, nil, err
 	}
@@ -185,7 +193,7 @@ func (e *Env) Inbox(ctx context.Context) (*inbox.Inbox, *sqlx.DB, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	db, err := e.open(ctx, "inbox database", url)
+	db, err := e.open(ctx, "inbox database", url, e.rotated(e.flags.inboxDB, "PULSE_INBOX_DB"))
 	if err != nil {
 		return nil, nil, err
 	}
@@ -197,8 +205,8 @@ func (e *Env) Inbox(ctx context.Context) (*inbox.Inbox, *sqlx.DB, error) {
 	return in, db, nil
 }
 
-func (e *Env) open(ctx context.Context, what, url string) (*sqlx.DB, error) {
-	db, _, err := database.Open(url, "pulsectl")
+func (e *Env) open(ctx context.Context, what, url string, again func(context.Context) (string, error)) (*sqlx.DB, error) {
+	db, _, err := database.Config{URL: url, GetURL: again, Name: "pulsectl"}.Open()
 	if err != nil {
 		return nil, fail.Usagef("", "%s: %v", what, err)
 	}
@@ -226,12 +234,12 @@ func (e *Env) Publisher(ctx context.Context) (*outboxrabbit.Publisher, error) {
 	if err != nil {
 		return nil, err
 	}
-	secure, err := e.amqpTLS()
+	files, err := e.amqpTLS()
 	if err != nil {
 		return nil, err
 	}
 	p, err := outboxrabbit.NewPublisher(outboxrabbit.PublisherConfig{
-		URL: url, TLS: secure, Producer: "pulsectl", Logger: slog.New(slog.DiscardHandler), // its errors come back as verdicts
+		URL: url, GetURL: e.rotated(e.flags.amqpURL, "PULSE_AMQP_URL"), GetTLS: files.Get(), Producer: "pulsectl", Logger: slog.New(slog.DiscardHandler), // its errors come back as verdicts
 	})
 	if err != nil {
 		return nil, fail.Usagef("", "--amqp-url: %v", err)
@@ -246,22 +254,25 @@ func (e *Env) queues() (queues, error) {
 	if err != nil {
 		return queues{}, err
 	}
-	secure, err := e.amqpTLS()
+	files, err := e.amqpTLS()
 	if err != nil {
 		return queues{}, err
 	}
-	if err := (rabbit.Config{URL: url, TLS: secure}).Validate(); err != nil {
+	if err := (rabbit.Config{URL: url, GetTLS: files.Get()}).Validate(); err != nil {
 		return queues{}, fail.Usagef("", "--amqp-url: %v", err)
 	}
-	return queues{inboxrabbit.SourceConfig{URL: url, TLS: secure, Queue: e.flags.queue}}, nil
+	return queues{inboxrabbit.SourceConfig{
+		URL: url, GetURL: e.rotated(e.flags.amqpURL, "PULSE_AMQP_URL"), GetTLS: files.Get(), Queue: e.flags.queue,
+	}}, nil
 }
 
-// amqpTLS is what amqps:// needs beside the URL: an authority of one's own, a
-// client's certificate. Nil: the system's authorities.
-func (e *Env) amqpTLS() (*tls.Config, error) {
-	secure, err := rabbit.TLSFromFiles(e.getenv("PULSE_AMQP_CA_FILE"), e.getenv("PULSE_AMQP_CERT_FILE"), e.getenv("PULSE_AMQP_KEY_FILE"), "")
-	if err != nil {
-		return nil, fail.Usagef("", "PULSE_AMQP_CA_FILE, PULSE_AMQP_CERT_FILE, PULSE_AMQP_KEY_FILE: %v", err)
+// amqpTLS names what amqps:// needs beside the URL: an authority of one's own, a
+// client's certificate. They are read at each connect, and once here, so that
+// a problem is told at once.
+func (e *Env) amqpTLS() (rabbit.TLSFiles, error) {
+	files := rabbit.TLSFiles{CA: e.getenv("PULSE_AMQP_CA_FILE"), Cert: e.getenv("PULSE_AMQP_CERT_FILE"), Key: e.getenv("PULSE_AMQP_KEY_FILE")}
+	if _, err := files.Load(); err != nil {
+		return files, fail.Usagef("", "PULSE_AMQP_CA_FILE, PULSE_AMQP_CERT_FILE, PULSE_AMQP_KEY_FILE: %v", err)
 	}
-	return secure, nil
+	return files, nil
 }

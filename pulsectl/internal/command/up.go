@@ -148,8 +148,11 @@ func (e *Env) stackConfig(o upOptions) (stack.Config, error) {
 		}
 	case stack.External:
 		cfg.OutboxDB, cfg.InboxDB, cfg.AMQPURL = read(e.outboxURL()), read(e.inboxURL()), read(e.amqpURL())
-		if cfg.AMQPTLS, err = e.amqpTLS(); err != nil {
-			errs = append(errs, err)
+		files, err := e.amqpTLS()
+		errs = append(errs, err)
+		cfg.Rotated = stack.Rotated{
+			OutboxDB: e.rotated(e.flags.outboxDB, "PULSE_OUTBOX_DB"), InboxDB: e.rotated(e.flags.inboxDB, "PULSE_INBOX_DB"),
+			AMQPURL: e.rotated(e.flags.amqpURL, "PULSE_AMQP_URL"), AMQPTLS: files.Get(),
 		}
 		cfg.BrokerStopCmd = read(e.setting(o.stopCmd, "PULSE_BROKER_STOP_CMD", nil))
 		cfg.BrokerStartCmd = read(e.setting(o.startCmd, "PULSE_BROKER_START_CMD", nil))

@@ -26,7 +26,7 @@ type Config struct {
 	OrdersAddr, NotificationsAddr string
 	// External: where databases and broker are, and how to stop and start them.
 	OutboxDB, InboxDB, AMQPURL    string
-	AMQPTLS                       *tls.Config // nil: the system's authorities
+	Rotated                       Rotated
 	BrokerStopCmd, BrokerStartCmd string
 	DBStopCmd, DBStartCmd         string
 	// Embedded: the folder of its files, and where its broker listens.
@@ -35,6 +35,13 @@ type Config struct {
 	Dir     string // of the state file
 	LogFile string // noted, where there is one
 	Logger  *slog.Logger
+}
+
+// Rotated asks for what may have changed since the start, at each connect. What
+// is nil does not change.
+type Rotated struct {
+	OutboxDB, InboxDB, AMQPURL func(context.Context) (string, error)
+	AMQPTLS                    func(context.Context) (*tls.Config, error)
 }
 
 // Run runs both services, with relay and consumer, in this process until ctx
@@ -81,13 +88,17 @@ func serve(ctx context.Context, cfg Config, state State, claimed *Claimed, order
 		relay.LeaseTTL = embeddedLeaseTTL
 	}
 	orders, err := stdlib.NewOrders(stdlib.OrdersConfig{Relay: relay, Settings: stdlib.Settings{
-		DatabaseURL: state.OutboxDB, AMQPURL: state.AMQPURL, AMQPTLS: cfg.AMQPTLS, AutoMigrate: true, Logger: cfg.Logger,
+		DatabaseURL: state.OutboxDB, GetDatabaseURL: cfg.Rotated.OutboxDB,
+		AMQPURL: state.AMQPURL, GetAMQPURL: cfg.Rotated.AMQPURL, GetAMQPTLS: cfg.Rotated.AMQPTLS,
+		AutoMigrate: true, Logger: cfg.Logger,
 	}})
 	if err != nil {
 		return err
 	}
 	notifications, err := stdlib.NewNotifications(stdlib.NotificationsConfig{Settings: stdlib.Settings{
-		DatabaseURL: state.InboxDB, AMQPURL: state.AMQPURL, AMQPTLS: cfg.AMQPTLS, AutoMigrate: true, Logger: cfg.Logger,
+		DatabaseURL: state.InboxDB, GetDatabaseURL: cfg.Rotated.InboxDB,
+		AMQPURL: state.AMQPURL, GetAMQPURL: cfg.Rotated.AMQPURL, GetAMQPTLS: cfg.Rotated.AMQPTLS,
+		AutoMigrate: true, Logger: cfg.Logger,
 	}})
 	if err != nil {
 		return errors.Join(err, orders.Close())

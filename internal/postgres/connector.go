@@ -1,0 +1,165 @@
+package postgres
+
+import (
+	"cmp"
+	"context"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/stdlib"
+
+	"github.com/asimalizada/pulse-events/internal/sqldb"
+)
+
+// keepAlive finds out within half a minute that the other side of a silent
+// connection is gone. What waits for an answer with a deadline finds out sooner.
+var keepAlive = net.KeepAliveConfig{Enable: true, Idle: 10 * time.Second, Interval: 5 * time.Second, Count: 4}
+
+// connector makes the pool's connections.
+type connector struct {
+	cfg Config
+	// failures counts what could not be connected. Of several servers the next
+	// attempt begins with another: one that takes a connection and says nothing
+	// must not use up the time of every caller.
+	failures atomic.Int64
+	pooler   atomic.Bool // the last connection led to a pooler
+}
+
+var _ driver.Connector = (*connector)(nil)
+
+// Driver implements driver.Connector.
+func (c *connector) Driver() driver.Driver { return stdlib.GetDefaultDriver() }
+
+// Connect implements driver.Connector, with the address, the credentials and
+// the certificates of this moment.
+func (c *connector) Connect(ctx context.Context) (driver.Conn, error) {
+	conn, err := c.connect(ctx)
+	if err != nil {
+		c.failures.Add(1)
+		return nil, fmt.Errorf("%w: %w", sqldb.ErrNotConnected, err)
+	}
+	return conn, nil
+}
+
+func (c *connector) connect(ctx context.Context) (driver.Conn, error) {
+	cfg, modeIsGiven, err := c.settings(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for {
+		expected := c.pooler.Load()
+		if expected && !modeIsGiven {
+			cfg.DefaultQueryExecMode = pgx.QueryExecModeExec
+		}
+		conn, err := stdlib.GetConnector(*cfg).Connect(ctx)
+		if err != nil {
+			return nil, err
+		}
+		found, err := behindPooler(ctx, conn)
+		if err != nil {
+			return nil, errors.Join(err, conn.Close())
+		}
+		c.pooler.Store(found)
+		if !found || expected || modeIsGiven {
+			return conn, nil
+		}
+		// Its prepared statements would be those of whichever session the pooler
+		// has at hand. Once more without.
+		if err := conn.Close(); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// settings returns how to connect now, and whether the URL itself says how
+// queries are executed.
+func (c *connector) settings(ctx context.Context) (cfg *pgx.ConnConfig, modeIsGiven bool, err error) {
+	raw := c.cfg.URL
+	if c.cfg.GetURL != nil {
+		if raw, err = c.cfg.GetURL(ctx); err != nil {
+			return nil, false, fmt.Errorf("ask for the database's URL: %w", err)
+		}
+	}
+	if cfg, err = parseURL(raw); err != nil {
+		return nil, false, err
+	}
+	if c.cfg.ConnectTimeout > 0 || cfg.ConnectTimeout == 0 {
+		cfg.ConnectTimeout = cmp.Or(c.cfg.ConnectTimeout, defaultConnectTimeout)
+	}
+	if c.cfg.Name != "" || cfg.RuntimeParams["application_name"] == "" {
+		cfg.RuntimeParams["application_name"] = cmp.Or(c.cfg.Name, "pulse-events")
+	}
+	cfg.DialFunc = (&net.Dialer{KeepAliveConfig: keepAlive}).DialContext
+	// A server's answer that makes the session useless ends it, as a fatal one does.
+	fatal := cfg.OnPgError
+	cfg.OnPgError = func(conn *pgconn.PgConn, e *pgconn.PgError) bool {
+		return fatal(conn, e) && !sqldb.Judge(e).GiveUp()
+	}
+	params := urlParams(raw)
+	if len(servers(cfg)) > 1 {
+		rotate(cfg, c.failures.Load())
+		if !params.Has("target_session_attrs") {
+			cfg.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite
+		}
+	}
+	return cfg, params.Has("default_query_exec_mode"), nil
+}
+
+// urlParams returns the parameters of a URL that has been parsed before. One
+// with several hosts is none to package url.
+func urlParams(raw string) url.Values {
+	_, query, _ := strings.Cut(raw, "?")
+	params, err := url.ParseQuery(query)
+	if err != nil {
+		return nil
+	}
+	return params
+}
+
+// behindPooler reports whether a pooler stands between: what it said at login
+// is not the session that answers.
+func behindPooler(ctx context.Context, conn driver.Conn) (bool, error) {
+	c := conn.(*stdlib.Conn).Conn().PgConn()
+	results, err := c.Exec(ctx, `SELECT pg_backend_pid()`).ReadAll()
+	if err != nil {
+		return false, err
+	}
+	pid, err := strconv.ParseUint(string(results[0].Rows[0][0]), 10, 32)
+	return uint32(pid) != c.PID(), err
+}
+
+// rotate makes the attempts to connect begin with another server than the
+// first, the others following in their order.
+func rotate(cfg *pgx.ConnConfig, by int64) {
+	attempts := slices.Insert(slices.Clone(cfg.Fallbacks), 0, &pgconn.FallbackConfig{Host: cfg.Host, Port: cfg.Port, TLSConfig: cfg.TLSConfig})
+	all := servers(cfg)
+	first := all[by%int64(len(all))]
+	start := slices.IndexFunc(attempts, func(f *pgconn.FallbackConfig) bool { return address(f.Host, f.Port) == first })
+	attempts = slices.Concat(attempts[start:], attempts[:start])
+	cfg.Host, cfg.Port, cfg.TLSConfig = attempts[0].Host, attempts[0].Port, attempts[0].TLSConfig
+	cfg.Fallbacks = attempts[1:]
+}
+
+// servers returns the servers of cfg, each once, in their order. Each may have
+// several attempts in a row, with TLS and without.
+func servers(cfg *pgx.ConnConfig) []string {
+	all := []string{address(cfg.Host, cfg.Port)}
+	for _, f := range cfg.Fallbacks {
+		all = append(all, address(f.Host, f.Port))
+	}
+	return slices.Compact(all)
+}
+
+func address(host string, port uint16) string {
+	return net.JoinHostPort(host, strconv.Itoa(int(port)))
+}
