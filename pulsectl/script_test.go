@@ -136,28 +136,41 @@ func code(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// tty FILE command...: the command runs on a terminal where FILE is typed; what
-// the terminal shows goes into the file screen. With ! the command has to fail.
+// tty FILE command...: the command runs on a terminal of $TTY columns where FILE
+// is typed. All that the terminal got goes into the file raw, what it shows in
+// the end into the file screen; nothing may be wider than it. With ! the
+// command has to fail.
 func tty(ts *testscript.TestScript, neg bool, args []string) {
 	if len(args) < 2 {
 		ts.Fatalf("usage: [!] tty FILE command [argument...]")
 	}
+	columns := 160
+	if text := ts.Getenv("TTY"); text != "" {
+		var err error
+		columns, err = strconv.Atoi(text)
+		ts.Check(err)
+	}
 	cmd := exec.Command(args[1], args[2:]...)
 	cmd.Dir, cmd.Env = ts.Getenv("WORK"), nil
-	for _, name := range []string{"PATH", "HOME", "PULSE_STATE_DIR", "TERM", "NO_COLOR"} {
+	for _, name := range []string{"PATH", "HOME", "PULSE_STATE_DIR", "TERM", "NO_COLOR", "PULSE_OUTBOX_DB", "TMPDIR"} {
 		cmd.Env = append(cmd.Env, name+"="+ts.Getenv(name))
 	}
-	terminal, err := pty.StartWithSize(cmd, &pty.Winsize{Rows: 40, Cols: 160})
+	terminal, err := pty.StartWithSize(cmd, &pty.Winsize{Rows: 24, Cols: uint16(columns)})
 	ts.Check(err)
 	defer terminal.Close()
 	_, err = terminal.WriteString(ts.ReadFile(args[0]))
 	ts.Check(err)
-	screen, _ := io.ReadAll(terminal) // ends with an error when the command has ended
+	raw, _ := io.ReadAll(terminal) // ends with an error when the command has ended
 	err = cmd.Wait()
-	ts.Check(os.WriteFile(ts.MkAbs("screen"), screen, 0o600))
+	ts.Check(os.WriteFile(ts.MkAbs("raw"), raw, 0o600))
 	if (err != nil) != neg {
-		ts.Fatalf("command ended with %v; the terminal shows\n%s", err, screen)
+		ts.Fatalf("command ended with %v; the terminal got\n%s", err, raw)
 	}
+	lines, err := screen(string(raw), columns)
+	if err != nil {
+		ts.Fatalf("%v; the terminal got\n%q", err, raw)
+	}
+	ts.Check(os.WriteFile(ts.MkAbs("screen"), []byte(strings.Join(lines, "\n")+"\n"), 0o600))
 }
 
 // field PATH VALUE: the JSON on stdout has that value at the path, such as

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os/exec"
 	"slices"
 	"strings"
@@ -146,14 +147,32 @@ func (e *Env) changeByCommand(ctx context.Context, c change, command string) err
 			"the %s of an external stack is not ours to touch", c.server.what)
 	}
 	cmd := exec.CommandContext(ctx, "/bin/sh", "-c", command)
-	cmd.Stdout, cmd.Stderr = e.IO.Err, e.IO.Err
 	// A server left behind by the command may hold on to our streams.
 	cmd.WaitDelay = time.Second
-	if err := cmd.Run(); err != nil {
-		return fail.Wrap(fmt.Sprintf("%s: command %q failed", c.fault, command), err)
+	said := &compose.Tail{Limit: keptOutput}
+	err := e.IO.Wait(ctx, c.waitedFor, func(output io.Writer) error {
+		output = io.MultiWriter(output, said)
+		cmd.Stdout, cmd.Stderr = output, output
+		return cmd.Run()
+	})
+	switch {
+	case err == nil:
+		return e.renderHarm(c.fault, c.state, command)
+	case errors.Is(ctx.Err(), context.DeadlineExceeded):
+		return fail.New(fail.Timeout, "run it by hand: "+command, "%s: the command did not end within %s", c.fault, short(chaosTimeout))
+	case ctx.Err() != nil:
+		return ctx.Err()
 	}
-	return e.renderHarm(c.fault, c.state, command)
+	if line := said.LastLine(); line != "" && e.IO.ErrStructured() { // else it has been seen
+		err = fmt.Errorf("%w: %s", err, line)
+	}
+	return fail.Wrap(fmt.Sprintf("%s: command %q failed", c.fault, command), err)
 }
+
+// keptOutput is how much of a command's output is kept for its error.
+const keptOutput = 4 << 10
+
+func (c change) waitedFor() string { return fmt.Sprintf("the %s to %s", c.server.what, c.verb) }
 
 func (e *Env) changeContainer(ctx context.Context, c change, s stack.State) error {
 	container, err := containerOf(ctx, s, c.server.service)
@@ -161,7 +180,8 @@ func (e *Env) changeContainer(ctx context.Context, c change, s stack.State) erro
 		return err
 	}
 	command := c.containers(container)
-	if err := compose.Control(ctx, command); err != nil {
+	control := func(io.Writer) error { return compose.Control(ctx, command) }
+	if err := e.IO.Wait(ctx, c.waitedFor, control); err != nil {
 		return late(fail.Wrap("cannot "+c.verb+" the "+c.server.what, err), container)
 	}
 	if c.state == started {
@@ -218,7 +238,7 @@ func late(err error, c compose.Container) error {
 }
 
 func (e *Env) awaitHealthy(ctx context.Context, s stack.State, services ...string) error {
-	err := stack.AwaitHealthy(ctx, s.Project, func(compose.Container) {}, services...)
+	err := stack.AwaitHealthy(ctx, s.Project, e.IO.Wait, services...)
 	if err != nil && !errors.Is(err, context.Canceled) {
 		return notHealthy(err, fmt.Sprintf("waited %s for %s", chaosTimeout, strings.Join(services, ", ")))
 	}
@@ -274,7 +294,9 @@ func (e *Env) startStopped(ctx context.Context, s stack.State) error {
 		return err
 	}
 	for _, c := range down {
-		if err := compose.Control(ctx, c.StartCommand()); err != nil {
+		what := func() string { return "container " + c.Name + " to start" }
+		start := func(io.Writer) error { return compose.Control(ctx, c.StartCommand()) }
+		if err := e.IO.Wait(ctx, what, start); err != nil {
 			return late(fail.Wrap("cannot mend everything", err), c)
 		}
 		if err := e.awaitHealthy(ctx, s, c.Service); err != nil {

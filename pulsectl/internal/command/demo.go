@@ -71,6 +71,9 @@ func demoCommand(env *Env) *cli.Command {
 	}
 }
 
+const promise = "A message is published if and only if its transaction commits,\n" +
+	"and its effect is applied once even when it arrives twice. Watch:"
+
 // demo runs an embedded stack of its own in a temporary folder, on free
 // ports, and plays the story against it as any client would.
 func (e *Env) demo(ctx context.Context, n int, log *slog.Logger) (err error) {
@@ -80,6 +83,9 @@ func (e *Env) demo(ctx context.Context, n int, log *slog.Logger) (err error) {
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 
+	if !e.IO.Structured() {
+		e.IO.Para("", promise)
+	}
 	running, stop := context.WithCancel(ctx)
 	defer stop()
 	ready, ended := make(chan stack.State, 1), make(chan error, 1)
@@ -141,8 +147,16 @@ func (e *Env) conclude(t told) error {
 	return nil
 }
 
-// say writes a line of the story.
-func (st *story) say(format string, args ...any) { st.out.Println(fmt.Sprintf(format, args...)) }
+// label stands before what a part of the stack has done.
+func label(of string) string { return fmt.Sprintf("   %-23s", of) }
+
+// fact tells what a part of the stack has done.
+func (st *story) fact(of, text string) { st.out.Para(label(of), text) }
+
+// watch is fact while it comes about.
+func (st *story) watch(of string, told func() string, work func() error) error {
+	return st.out.Live(label(of), told, work)
+}
 
 // pace lets a person on a terminal read one part of the story before the next.
 const pace = 1500 * time.Millisecond
@@ -155,5 +169,6 @@ func (st *story) chapter(ctx context.Context, title string) {
 		case <-ctx.Done():
 		}
 	}
-	st.say("\n%s  %s", st.out.Paint(console.Strong, fmt.Sprint(st.chapters)), st.out.Paint(console.Strong, title))
+	st.out.Println("")
+	st.out.Para(st.out.Paint(console.Strong, fmt.Sprintf("%d  ", st.chapters)), st.out.Paint(console.Strong, title))
 }

@@ -1,9 +1,11 @@
 package command
 
 import (
-	"bytes"
+	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"strings"
 	"time"
@@ -16,41 +18,75 @@ import (
 // detachedEnv tells the process that runs in the background what it is.
 const detachedEnv = "PULSE_DETACHED"
 
-// logTail is how much of its log a stack that did not start gets to show.
-const logTail = 4096
-
 // upDetached starts this very command line again in the background, without
 // --detach, and waits until the stack has noted that it is ready.
 func (e *Env) upDetached(ctx context.Context, dir string, timeout time.Duration) error {
-	if _, err := stack.Load(dir); err == nil {
-		return errRunning()
+	if s, err := stack.Load(dir); err == nil || errors.As(err, new(*stack.StartingError)) {
+		return errRunning(s, err)
 	}
 	child, err := stack.StartDetached(dir, withoutDetach(os.Args), detachedEnv+"=1")
 	if err != nil {
-		return fail.Wrap("cannot start the stack in the background", err)
+		return cannotStart(err)
 	}
+	log := stack.LogPath(dir)
 	var ready stack.State
-	err = e.until(ctx, timeout, "the stack to be ready", func(context.Context) (bool, error) {
+	err = e.until(ctx, timeout, "the stack to be ready", func(context.Context) (string, error) {
 		s, err := stack.Load(dir)
 		if err == nil {
 			ready = s
-			return true, nil
+			return "", nil
 		}
-		if code, ended := child.Ended(); ended {
-			return false, &fail.Error{Kind: fail.KindOf(code), Message: "the stack did not start", Cause: errors.New(tail(stack.LogPath(dir)))}
+		if code, report, ended := child.Ended(); ended {
+			return "", reported(code, report, log)
 		}
-		return false, nil
+		return cmp.Or(lastWords(log), "it does not answer yet"), nil
 	})
 	if err != nil {
 		// Nothing half-started stays behind.
+		if f := fail.From(err); f.Kind == fail.Timeout {
+			f.Hint = "read its log: " + log
+		}
 		return errors.Join(err, child.Kill())
 	}
 	if e.IO.Structured() {
 		return console.RenderOne(e.IO, stateColumns, ready.Redacted())
 	}
 	e.announce(ready)
-	e.IO.Notef("its log: %s", stack.LogPath(dir))
+	e.IO.Notef("its log: %s", log)
 	return nil
+}
+
+// report is a fail.Error on its way from a stack in the background to who has
+// started it.
+type report struct {
+	Message, Cause, Hint string
+}
+
+// tellParent reports the error that ends a stack in the background.
+func tellParent(err error) {
+	f := fail.From(err)
+	r := report{Message: f.Message, Hint: f.Hint}
+	if f.Cause != nil {
+		r.Cause = f.Cause.Error()
+	}
+	if raw, err := json.Marshal(r); err == nil {
+		stack.Report(raw)
+	}
+}
+
+// reported is why a stack in the background has ended: in its own words, or by
+// its log where it had no time for any.
+func reported(code int, raw []byte, log string) error {
+	var r report
+	if json.Unmarshal(raw, &r) != nil || r.Message == "" {
+		return &fail.Error{Kind: fail.KindOf(code), Message: fmt.Sprintf("the stack ended with exit code %d", code),
+			Cause: errors.New(cmp.Or(lastWords(log), "its log is empty")), Hint: "read its log: " + log}
+	}
+	f := &fail.Error{Kind: fail.KindOf(code), Message: r.Message, Hint: r.Hint}
+	if r.Cause != "" {
+		f.Cause = errors.New(r.Cause)
+	}
+	return f
 }
 
 func withoutDetach(args []string) []string {
@@ -67,16 +103,17 @@ func withoutDetach(args []string) []string {
 	return out
 }
 
-func tail(path string) string {
+// lastWords is the last line of a log, as one says it.
+func lastWords(path string) string {
 	raw, err := os.ReadFile(path)
 	if err != nil {
-		return "its log cannot be read: " + err.Error()
+		return ""
 	}
-	if len(raw) > logTail {
-		raw = raw[len(raw)-logTail:]
-		if i := bytes.IndexByte(raw, '\n'); i >= 0 {
-			raw = raw[i+1:]
-		}
+	lines := strings.Split(strings.TrimSpace(string(raw)), "\n")
+	last := lines[len(lines)-1]
+	var entry struct{ Msg, Error string }
+	if json.Unmarshal([]byte(last), &entry) == nil && entry.Msg != "" {
+		last = strings.TrimSuffix(entry.Msg+": "+entry.Error, ": ")
 	}
-	return strings.TrimSpace(string(raw))
+	return strings.Join(strings.Fields(last), " ")
 }

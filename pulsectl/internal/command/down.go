@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -52,7 +53,9 @@ func (e *Env) down(ctx context.Context, o downOptions) error {
 		return fail.Wrap("cannot tell what is running", err)
 	}
 	running := err == nil
-	switch {
+	switch starting := new(stack.StartingError); {
+	case errors.As(err, &starting) && starting.PID != 0 && o.stack == "" && !o.volumes:
+		return e.downProcess(ctx, starting.PID, o.timeout)
 	case running && s.Stack == stack.Compose && o.stack == "":
 		return e.downCompose(ctx, s.NotedProject(), s.Client, o)
 	case o.stack != "":
@@ -67,19 +70,22 @@ func (e *Env) down(ctx context.Context, o downOptions) error {
 		e.IO.Notef("nothing to do: no stack is running")
 		return console.RenderOne(e.IO, endedColumns, ended{false})
 	}
-	return e.downProcess(ctx, s, o.timeout)
+	return e.downProcess(ctx, s.PID, o.timeout)
 }
 
-func (e *Env) downProcess(ctx context.Context, s stack.State, timeout time.Duration) error {
-	if err := stack.Stop(s); err != nil {
-		return fail.Wrap(fmt.Sprintf("cannot stop process %d", s.PID), err)
+func (e *Env) downProcess(ctx context.Context, pid int, timeout time.Duration) error {
+	if err := stack.Stop(pid); err != nil {
+		return fail.Wrap(fmt.Sprintf("cannot stop process %d", pid), err)
 	}
-	err := e.until(ctx, timeout, "the stack to stop", func(context.Context) (bool, error) {
+	err := e.until(ctx, timeout, "the stack to stop", func(context.Context) (string, error) {
 		_, err := stack.Load(e.stateDir)
-		if errors.Is(err, stack.ErrNotRunning) {
-			return true, nil
+		if errors.Is(err, stack.ErrNotRunning) && !errors.As(err, new(*stack.StartingError)) {
+			return "", nil
 		}
-		return false, err
+		if err != nil && !errors.Is(err, stack.ErrNotRunning) {
+			return "", err
+		}
+		return fmt.Sprintf("process %d is still running", pid), nil
 	})
 	if err != nil {
 		return err
@@ -104,13 +110,16 @@ func (e *Env) downCompose(ctx context.Context, project compose.Project, started 
 	if err != nil {
 		return orElse(err, "forget the containers: rm "+stack.Path(dir))
 	}
-	err = stack.DownCompose(limited, dir, client, project, o.volumes, e.IO.Err)
+	what := func() string { return "the containers of project " + project.Name + " to stop" }
+	err = e.IO.Wait(limited, what, func(output io.Writer) error {
+		return stack.DownCompose(limited, dir, client, project, o.volumes, output)
+	})
 	switch {
 	case errors.Is(err, stack.ErrRunning):
 		return fail.New(fail.General, "see what is running: pulsectl status", "another pulsectl is at work on a stack")
 	case errors.Is(err, context.DeadlineExceeded):
 		return fail.New(fail.Timeout, "see what is left: docker ps --filter label=com.docker.compose.project="+project.Name,
-			"waited %s for the containers to stop", o.timeout)
+			"waited %s for the containers to stop", short(o.timeout))
 	case err != nil:
 		return fail.Wrap("cannot stop the containers", err)
 	}

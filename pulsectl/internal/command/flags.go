@@ -2,7 +2,6 @@ package command
 
 import (
 	"bufio"
-	"context"
 	"strconv"
 	"strings"
 	"time"
@@ -83,31 +82,4 @@ func (e *Env) readIDs(args []string) ([]uuid.UUID, error) {
 		}
 	}
 	return ids, nil
-}
-
-// pollInterval is how often a waiting command looks again.
-const pollInterval = 100 * time.Millisecond
-
-// until polls met until it holds. An error of met ends the wait; the timeout
-// ends it with exit code 7.
-func (e *Env) until(ctx context.Context, timeout time.Duration, what string, met func(context.Context) (bool, error)) error {
-	waiting, cancel := context.WithTimeout(ctx, timeout)
-	defer cancel()
-	tick := time.NewTicker(pollInterval)
-	defer tick.Stop()
-	for {
-		ok, err := met(waiting)
-		switch {
-		case waiting.Err() != nil && ctx.Err() == nil:
-			return fail.New(fail.Timeout, "look at: pulsectl status", "waited %s for %s", timeout, what)
-		case err != nil:
-			return fail.Wrap("waiting for "+what, err)
-		case ok:
-			return nil
-		}
-		select {
-		case <-tick.C:
-		case <-waiting.Done():
-		}
-	}
 }

@@ -14,11 +14,11 @@ import (
 func processedColumns(consumer string) []console.Column[inbox.Record] {
 	return []console.Column[inbox.Record]{
 		{Key: "eventId", Value: func(r inbox.Record) any { return r.EventID }, ID: true},
-		{Key: "consumer", Value: func(inbox.Record) any { return consumer }},
-		{Key: "topic", Value: func(r inbox.Record) any { return r.Topic }},
+		{Key: "consumer", Value: func(inbox.Record) any { return consumer }, Min: 8},
+		{Key: "topic", Value: func(r inbox.Record) any { return r.Topic }, Keep: 1, Min: 8},
 		{Key: "correlationId", Value: func(r inbox.Record) any { return r.CorrelationID }, Wide: true},
 		{Key: "occurredAt", Value: func(r inbox.Record) any { return r.OccurredAt }, Wide: true},
-		{Key: "processedAt", Value: func(r inbox.Record) any { return r.ProcessedAt }},
+		{Key: "processedAt", Value: func(r inbox.Record) any { return r.ProcessedAt }, Head: "APPLIED", Keep: 2},
 	}
 }
 

@@ -26,12 +26,12 @@ type notification struct {
 
 var notificationColumns = []console.Column[notification]{
 	{Key: "id", Value: func(n notification) any { return n.ID }, ID: true},
-	{Key: "orderId", Value: func(n notification) any { return n.OrderID }},
+	{Key: "orderId", Value: func(n notification) any { return n.OrderID }, Keep: 4},
 	{Key: "eventId", Value: func(n notification) any { return n.EventID }, Wide: true},
-	{Key: "customerId", Value: func(n notification) any { return n.CustomerID }},
-	{Key: "amount", Value: func(n notification) any { return n.Amount }},
+	{Key: "customerId", Value: func(n notification) any { return n.CustomerID }, Keep: 3, Min: 8},
+	{Key: "amount", Value: func(n notification) any { return n.Amount }, Keep: 2},
 	{Key: "correlationId", Value: func(n notification) any { return n.CorrelationID }},
-	{Key: "createdAt", Value: func(n notification) any { return n.CreatedAt }},
+	{Key: "createdAt", Value: func(n notification) any { return n.CreatedAt }, Head: "AGE", Keep: 1},
 }
 
 func notificationCommand(env *Env) *cli.Command {

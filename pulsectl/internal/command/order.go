@@ -33,11 +33,11 @@ type receipt struct {
 
 var orderColumns = []console.Column[order]{
 	{Key: "orderId", Value: func(o order) any { return o.OrderID }, ID: true},
-	{Key: "customerId", Value: func(o order) any { return o.CustomerID }},
-	{Key: "amount", Value: func(o order) any { return o.Amount }},
+	{Key: "customerId", Value: func(o order) any { return o.CustomerID }, Keep: 3, Min: 8},
+	{Key: "amount", Value: func(o order) any { return o.Amount }, Keep: 2},
 	{Key: "eventId", Value: func(o order) any { return o.EventID }, Wide: true},
 	{Key: "correlationId", Value: func(o order) any { return o.CorrelationID }},
-	{Key: "createdAt", Value: func(o order) any { return o.CreatedAt }},
+	{Key: "createdAt", Value: func(o order) any { return o.CreatedAt }, Head: "AGE", Keep: 1},
 }
 
 var receiptColumns = []console.Column[receipt]{
@@ -164,14 +164,20 @@ func (e *Env) waitForEvent(ctx context.Context, r receipt, state string, timeout
 		if err != nil {
 			return fail.Wrap("the orders service gave a bad event id", err)
 		}
-		return e.until(ctx, timeout, "the event to be published", func(ctx context.Context) (bool, error) {
+		return e.until(ctx, timeout, "the event to be published", func(ctx context.Context) (string, error) {
 			rec, err := ob.Get(ctx, id)
-			return err == nil && !rec.PublishedAt.IsZero(), err
+			if err != nil || !rec.PublishedAt.IsZero() {
+				return "", err
+			}
+			return "it is still " + string(rec.Status), nil
 		})
 	case "handled":
-		return e.until(ctx, timeout, "the notification to be written", func(ctx context.Context) (bool, error) {
+		return e.until(ctx, timeout, "the notification to be written", func(ctx context.Context) (string, error) {
 			list, err := e.notificationsOf(ctx, r.OrderID)
-			return len(list) > 0, err
+			if err != nil || len(list) > 0 {
+				return "", err
+			}
+			return "none yet", nil
 		})
 	}
 	return nil

@@ -15,21 +15,21 @@ import (
 )
 
 var recordColumns = []console.Column[outbox.Record]{
-	{Key: "seq", Value: func(r outbox.Record) any { return r.Seq }},
+	{Key: "seq", Value: func(r outbox.Record) any { return r.Seq }, Wide: true},
 	{Key: "id", Value: func(r outbox.Record) any { return r.ID.String() }, ID: true},
-	{Key: "topic", Value: func(r outbox.Record) any { return r.Topic }},
+	{Key: "topic", Value: func(r outbox.Record) any { return r.Topic }, Keep: 1, Min: 13},
 	{Key: "type", Value: func(r outbox.Record) any { return r.Type }, Wide: true},
 	{Key: "key", Value: func(r outbox.Record) any { return r.Key }, Wide: true},
-	{Key: "status", Value: func(r outbox.Record) any { return string(r.Status) }, Tone: statusTone},
-	{Key: "attempts", Value: func(r outbox.Record) any { return r.Attempts }},
-	{Key: "createdAt", Value: func(r outbox.Record) any { return r.CreatedAt }},
+	{Key: "status", Value: func(r outbox.Record) any { return string(r.Status) }, Tone: statusTone, Keep: 5},
+	{Key: "attempts", Value: func(r outbox.Record) any { return r.Attempts }, Head: "TRIES", Keep: 2},
+	{Key: "createdAt", Value: func(r outbox.Record) any { return r.CreatedAt }, Head: "AGE", Keep: 4},
 	{Key: "availableAt", Value: func(r outbox.Record) any { return r.AvailableAt }, Wide: true},
-	{Key: "publishedAt", Value: func(r outbox.Record) any { return r.PublishedAt }},
+	{Key: "publishedAt", Value: func(r outbox.Record) any { return r.PublishedAt }, Head: "PUBLISHED"},
 	{Key: "correlationId", Value: func(r outbox.Record) any { return r.CorrelationID }, Wide: true},
 	{Key: "causationId", Value: func(r outbox.Record) any { return r.CausationID }, Wide: true},
 	{Key: "bucket", Value: func(r outbox.Record) any { return r.Bucket }, Wide: true},
 	{Key: "blockedBy", Value: blockedBy, Wide: true},
-	{Key: "lastError", Value: func(r outbox.Record) any { return r.LastError }},
+	{Key: "lastError", Value: func(r outbox.Record) any { return r.LastError }, Keep: 3, Min: 16},
 }
 
 func blockedBy(r outbox.Record) any {
@@ -257,9 +257,12 @@ func (e *Env) waitDrained(ctx context.Context, timeout time.Duration) error {
 	if err != nil {
 		return err
 	}
-	err = e.until(ctx, timeout, "the outbox to drain", func(ctx context.Context) (bool, error) {
-		n, _, err := ob.Count(ctx, outbox.ListQuery{Statuses: []outbox.Status{outbox.Pending}}, 1)
-		return n == 0, err
+	err = e.until(ctx, timeout, "the outbox to drain", func(ctx context.Context) (string, error) {
+		n, more, err := ob.Count(ctx, outbox.ListQuery{Statuses: []outbox.Status{outbox.Pending}}, countBound)
+		if err != nil || n == 0 {
+			return "", err
+		}
+		return counted(int64(n), !more) + " still pending", nil
 	})
 	if err != nil {
 		return err

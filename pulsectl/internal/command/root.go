@@ -28,11 +28,14 @@ func Run(ctx context.Context, args []string, out *console.IO, getenv func(string
 		return 0
 	}
 	e := fail.From(err)
-	if errors.Is(context.Cause(ctx), context.Canceled) && e.Kind != fail.Interrupted {
-		e = &fail.Error{Kind: fail.Interrupted, Message: "interrupted", Cause: e}
+	code := e.ExitCode()
+	if signal, ok := errors.AsType[signaled](context.Cause(ctx)); ok {
+		if code = signal.exitCode(); e.Kind != fail.Interrupted {
+			e = &fail.Error{Kind: fail.Interrupted, Message: "interrupted", Cause: e}
+		}
 	}
 	out.Fail(e)
-	return e.ExitCode()
+	return code
 }
 
 func newApp(env *Env) *cli.App {

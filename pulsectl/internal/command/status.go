@@ -41,7 +41,7 @@ var componentColumns = []console.Column[component]{
 		}
 		return console.Dim
 	}},
-	{Key: "detail", Value: func(c component) any { return c.detail }},
+	{Key: "detail", Value: func(c component) any { return c.detail }, Wrap: true},
 }
 
 func statusCommand(env *Env) *cli.Command {

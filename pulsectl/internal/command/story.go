@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"sync/atomic"
 	"time"
 
@@ -40,13 +41,20 @@ func (st *story) play(ctx context.Context) error {
 }
 
 func (st *story) open(ctx context.Context) error {
-	st.say("A message is published if and only if its transaction commits,")
-	st.say("and its effect is applied once even when it arrives twice. Watch:")
 	st.chapter(ctx, "Everything is real, and runs in this process.")
-	st.say("   orders service         %s   SQLite", st.state.OrdersURL)
-	st.say("   notifications service  %s   SQLite", st.state.NotificationsURL)
-	st.say("   broker                 %s   AMQP 0-9-1, on disk", st.state.Redacted().AMQPURL)
+	st.fact("orders service", st.state.OrdersURL+"  SQLite")
+	st.fact("notifications service", st.state.NotificationsURL+"  SQLite")
+	st.fact("broker", brokerAddress(st.state.AMQPURL)+"  AMQP 0-9-1, on disk")
 	return nil
+}
+
+// brokerAddress is a broker's URL without the user.
+func brokerAddress(raw string) string {
+	u, err := url.Parse(raw)
+	if err != nil {
+		return "?"
+	}
+	return u.Scheme + "://" + u.Host
 }
 
 func (st *story) calm(ctx context.Context) error {
@@ -79,7 +87,7 @@ func (st *story) outage(ctx context.Context) error {
 		return fail.Wrap("cannot count the outbox", err)
 	}
 	st.told.pendingDuringOutage = pending
-	st.say("   outbox                 %s wait, %d attempts burnt", st.out.Paint(console.Warn, fmt.Sprint(pending)), retrying)
+	st.fact("outbox", fmt.Sprintf("%s wait, %d attempts burnt", st.out.Paint(console.Warn, fmt.Sprint(pending)), retrying))
 	return nil
 }
 
@@ -110,14 +118,20 @@ func (st *story) echo(ctx context.Context) error {
 		return fail.Wrap("cannot replay", err)
 	}
 	var skipped atomic.Int64
-	line := func() string {
-		return fmt.Sprintf("   inbox                  %d further deliveries, %d skipped as duplicates", 2*published, skipped.Load())
+	told := func() string {
+		return fmt.Sprintf("%d further deliveries, %d skipped as duplicates", 2*published, skipped.Load())
 	}
-	err = st.out.Live(line, func() error {
-		return st.env.until(ctx, storyPatience, "the duplicates to be skipped", func(ctx context.Context) (bool, error) {
+	err = st.watch("inbox", told, func() error {
+		return poll(ctx, storyPatience, "the duplicates to be skipped", func(ctx context.Context) (string, error) {
 			now, err := st.duplicates(ctx)
+			if err != nil {
+				return "", err
+			}
 			skipped.Store(int64(now - before))
-			return now-before >= 2*published, err
+			if now-before < 2*published {
+				return fmt.Sprintf("%d of %d so far", now-before, 2*published), nil
+			}
+			return "", nil
 		})
 	})
 	st.told.duplicatesSkipped = int(skipped.Load())
@@ -180,10 +194,10 @@ func (st *story) broker() control.Client {
 // placeOrders places n orders by HTTP, one after the other.
 func (st *story) placeOrders(ctx context.Context) error {
 	var placed atomic.Int64
-	line := func() string {
-		return fmt.Sprintf("   POST /orders           %s accepted, each with its outbox row in the same transaction", st.out.Paint(console.Good, fmt.Sprint(placed.Load())))
+	told := func() string {
+		return fmt.Sprintf("%s accepted, order and outbox row in one transaction", st.out.Paint(console.Good, fmt.Sprint(placed.Load())))
 	}
-	return st.out.Live(line, func() error {
+	return st.watch("POST /orders", told, func() error {
 		for i := range st.n {
 			o := createOptions{customer: fmt.Sprintf("customer-%d", i+1), amount: fmt.Sprintf("%d.5", 10+i)}
 			if _, err := st.env.placeOrder(ctx, o); err != nil {
@@ -206,19 +220,25 @@ func (st *story) awaitApplied(ctx context.Context, n int) error {
 		return err
 	}
 	var published, applied atomic.Int64
-	line := func() string {
-		return fmt.Sprintf("   relay and inbox        %d published and confirmed, %s notifications written", published.Load(), st.out.Paint(console.Good, fmt.Sprint(applied.Load())))
+	told := func() string {
+		return fmt.Sprintf("%d published and confirmed, %s notifications written", published.Load(), st.out.Paint(console.Good, fmt.Sprint(applied.Load())))
 	}
-	return st.out.Live(line, func() error {
-		return st.env.until(ctx, storyPatience, "the events to be applied", func(ctx context.Context) (bool, error) {
+	return st.watch("relay and inbox", told, func() error {
+		return poll(ctx, storyPatience, "the events to be applied", func(ctx context.Context) (string, error) {
 			p, _, err := ob.Count(ctx, outbox.ListQuery{Statuses: []outbox.Status{outbox.Published}}, countBound)
 			if err != nil {
-				return false, err
+				return "", err
 			}
 			a, err := in.Stats(ctx)
+			if err != nil {
+				return "", err
+			}
 			published.Store(int64(p))
 			applied.Store(a.Applied.N)
-			return p >= n && a.Applied.N >= int64(n), err
+			if p < n || a.Applied.N < int64(n) {
+				return fmt.Sprintf("%d of %d published, %d applied", p, n, a.Applied.N), nil
+			}
+			return "", nil
 		})
 	})
 }

@@ -5,8 +5,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
+	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -18,10 +21,10 @@ import (
 )
 
 // upTimeout bounds the start of a stack in the background, composeTimeout that
-// of containers whose images may have to be pulled and built first.
+// of containers, once their images are there.
 const (
 	upTimeout      = time.Minute
-	composeTimeout = 15 * time.Minute
+	composeTimeout = 5 * time.Minute
 )
 
 const upDescription = "embedded and external run in this process until Ctrl-C, or in the background with --detach.\n" +
@@ -59,7 +62,7 @@ func upCommand(env *Env) *cli.Command {
 			&cli.StringFlag{Name: "log-level", Value: "info", EnvVars: []string{"PULSE_LOG_LEVEL"}, Usage: "`LEVEL`: debug, info, warn, error"},
 			&cli.StringFlag{Name: "log-format", Value: "auto", EnvVars: []string{"PULSE_LOG_FORMAT"}, Usage: "`FORMAT`: auto, json, text"},
 			&cli.BoolFlag{Name: "detach", Aliases: []string{"d"}, Usage: "return once all is ready, and leave it running; compose does so anyway"},
-			&cli.DurationFlag{Name: "timeout", Usage: "detached, compose: give up after `DURATION` with exit code 7 (default: 1m; compose: 15m, images may have to be pulled and built)"},
+			&cli.DurationFlag{Name: "timeout", Usage: "detached, compose: give up after `DURATION` with exit code 7 (default: 1m; compose: 5m, once images are pulled and built)"},
 		},
 		Action: func(ctx *cli.Context) error {
 			return env.up(ctx.Context, upOptions{
@@ -76,9 +79,15 @@ func upCommand(env *Env) *cli.Command {
 }
 
 func (e *Env) up(ctx context.Context, o upOptions) (err error) {
+	detached := e.getenv(detachedEnv) != ""
+	defer func() {
+		if detached && err != nil {
+			tellParent(err)
+		}
+	}()
 	dir, err := e.dir()
 	if err != nil {
-		return fail.Wrap("cannot start", err)
+		return cannotStart(err)
 	}
 	cfg, err := e.stackConfig(o)
 	if err != nil {
@@ -91,7 +100,7 @@ func (e *Env) up(ctx context.Context, o upOptions) (err error) {
 	if o.detach {
 		return e.upDetached(ctx, dir, cmp.Or(o.timeout, upTimeout))
 	}
-	if e.getenv(detachedEnv) != "" {
+	if detached {
 		cfg.LogFile = stack.LogPath(dir)
 	}
 	if cfg.Kind == stack.Embedded {
@@ -103,21 +112,64 @@ func (e *Env) up(ctx context.Context, o upOptions) (err error) {
 			defer func() { err = errors.Join(err, os.RemoveAll(cfg.DataDir)) }()
 		}
 	}
-	err = stack.Run(ctx, cfg, e.announce)
-	switch {
+	return e.run(ctx, cfg)
+}
+
+// run runs a stack in this process until ctx ends.
+func (e *Env) run(ctx context.Context, cfg stack.Config) error {
+	var waitedFor atomic.Value
+	waitedFor.Store("the stack")
+	cfg.Waiting = func(service string) { waitedFor.Store("the " + service + " service") }
+	stopReminding := e.IO.Remind(func() string { return waitedFor.Load().(string) + " to be ready" })
+	defer stopReminding()
+	stopTelling := context.AfterFunc(ctx, func() {
+		e.IO.Notef("stopping, once what has begun is finished; Ctrl-C again ends it at once")
+	})
+	defer stopTelling()
+
+	ready := false
+	err := stack.Run(ctx, cfg, func(s stack.State) {
+		stopReminding()
+		ready = true
+		e.announce(s)
+	})
+	switch taken := new(stack.PortTakenError); {
 	case errors.Is(err, stack.ErrRunning):
-		return errRunning()
-	case errors.As(err, new(*stack.PortTakenError)):
-		return fail.New(fail.General, "stop it, or choose another address: --orders-addr, --notifications-addr, --broker-addr", "%v", err)
-	case errors.Is(err, context.Canceled) && ctx.Err() != nil, err == nil:
+		return errRunning(stack.Load(cfg.Dir))
+	case errors.As(err, &taken):
+		return fail.New(fail.General, "stop it, or choose another address: pulsectl up --"+taken.Flag+" 127.0.0.1:0", "%v", err)
+	case ctx.Err() != nil && (err == nil || errors.Is(err, context.Canceled)):
+		if !ready {
+			return fail.New(fail.Interrupted, "", "interrupted, before the stack was ready")
+		}
 		return nil // asked to stop, and did
+	case err == nil:
+		return nil
 	}
 	return fail.Wrap("the stack ended", err)
 }
 
-// errRunning: there is one stack at a time.
-func errRunning() error {
-	return fail.New(fail.General, "stop it first: pulsectl down", "a stack is running already")
+// errRunning: there is one stack at a time. s and err are what Load says of it.
+func errRunning(s stack.State, err error) error {
+	const hint = "use it, or stop it first: pulsectl down"
+	switch starting := new(stack.StartingError); {
+	case errors.As(err, &starting):
+		return fail.New(fail.General, hint, "%v", starting)
+	case err == nil && s.Stack == stack.Compose:
+		return fail.New(fail.General, hint, "a stack is running already: compose, project %s, profile %s", s.Project, s.Profiles)
+	case err == nil:
+		return fail.New(fail.General, hint, "a stack is running already: %s, process %d", s.Stack, s.PID)
+	}
+	return fail.New(fail.General, hint, "a stack is running already")
+}
+
+// cannotStart says what to do where the state directory cannot be used.
+func cannotStart(err error) error {
+	f := fail.From(fail.Wrap("cannot start", err))
+	if errors.As(err, new(*fs.PathError)) {
+		f.Hint = "name a folder that you may write to: PULSE_STATE_DIR=/tmp/pulse-events pulsectl up"
+	}
+	return f
 }
 
 // stackConfig gathers the settings. They come from flags and environment
@@ -173,19 +225,20 @@ func (e *Env) stackConfig(o upOptions) (stack.Config, error) {
 
 // allUsage makes one error of several, so that all are mended at once.
 func allUsage(errs []error) error {
+	errs = slices.DeleteFunc(errs, func(err error) bool { return err == nil })
+	if len(errs) == 0 {
+		return nil
+	}
+	if len(errs) == 1 {
+		return errs[0]
+	}
 	var messages []string
 	for _, err := range errs {
-		if err == nil {
-			continue
-		}
 		f := fail.From(err)
 		if f.Kind != fail.Usage {
 			return err
 		}
 		messages = append(messages, f.Message)
-	}
-	if len(messages) == 0 {
-		return nil
 	}
 	return fail.Usagef("run: pulsectl up --help", "%s", strings.Join(messages, "\n"))
 }
@@ -197,9 +250,12 @@ func (e *Env) announce(s stack.State) {
 		_ = console.RenderOne(e.IO, stateColumns, s)
 		return
 	}
-	how, stop := fmt.Sprintf("process %d", s.PID), "stop with Ctrl-C or: pulsectl down"
-	if s.Stack == stack.Compose {
-		how, stop = "profile "+s.Profiles, "stop the containers with: pulsectl down"
+	how, try, stop := fmt.Sprintf("process %d", s.PID), "try, in another terminal:", "stop with Ctrl-C or: pulsectl down"
+	switch {
+	case s.Stack == stack.Compose:
+		how, try, stop = "profile "+s.Profiles, "try:", "stop the containers with: pulsectl down"
+	case s.PID != os.Getpid(): // in the background
+		try, stop = "try:", "stop with: pulsectl down"
 	}
 	lines := []string{
 		"", fmt.Sprintf("%s (%s stack, %s)", e.IO.Paint(console.Good, "ready"), s.Stack, how),
@@ -211,10 +267,6 @@ func (e *Env) announce(s stack.State) {
 	}
 	if s.Stack == stack.Embedded {
 		lines = append(lines, "", e.IO.Paint(console.Warn, "NOT FOR PRODUCTION:")+" one process, SQLite files, a broker for development")
-	}
-	try := "try, in another terminal:"
-	if s.Stack == stack.Compose {
-		try = "try:"
 	}
 	lines = append(lines, "", try,
 		"  pulsectl order create --customer customer-123 --amount 77.5",

@@ -49,19 +49,17 @@ func (e *Env) upCompose(ctx context.Context, dir string, o upOptions) error {
 	if err != nil {
 		return err
 	}
-	timeout := cmp.Or(o.timeout, composeTimeout)
-	limited, cancel := context.WithTimeout(ctx, timeout)
-	defer cancel()
-	client, err := compose.Find(limited, "")
+	client, err := compose.Find(ctx, "")
 	if err != nil {
 		return orElse(err, "run without containers: pulsectl up")
 	}
-	if err := checkProfiles(limited, client, project); err != nil {
+	if err := checkProfiles(ctx, client, project); err != nil {
 		return err
 	}
+	timeout := cmp.Or(o.timeout, composeTimeout)
 	e.IO.Notef("%s up, project %s, profile %s", client, project.Name, project.Profiles)
-	s, err := stack.UpCompose(limited, stack.ComposeConfig{
-		Dir: dir, Client: client, Project: project, Settings: settings, Output: e.IO.Err, Live: e.IO.Progress,
+	s, err := stack.UpCompose(ctx, stack.ComposeConfig{
+		Dir: dir, Client: client, Project: project, Settings: settings, Healthy: timeout, Wait: e.IO.Wait,
 		Changed: func(c compose.Container) {
 			if !e.IO.ErrTTY { // there the progress shows it
 				e.IO.Notef("%s: %s", c.Service, c.Condition())
@@ -76,7 +74,7 @@ func (e *Env) upCompose(ctx context.Context, dir string, o upOptions) error {
 		e.announce(s)
 		return nil
 	case errors.Is(err, stack.ErrRunning):
-		return errRunning()
+		return errRunning(stack.Load(dir))
 	case errors.As(err, &taken):
 		hint := "stop it and try again"
 		if taken.Variable != "" {
@@ -84,9 +82,9 @@ func (e *Env) upCompose(ctx context.Context, dir string, o upOptions) error {
 		}
 		return fail.New(fail.General, hint, "%v", taken)
 	case ctx.Err() != nil:
-		return &fail.Error{Kind: fail.Interrupted, Message: "interrupted; containers may be running", Hint: "end them with: pulsectl down --stack compose"}
+		return &fail.Error{Kind: fail.Interrupted, Message: "interrupted; some containers may be running", Hint: "end them with: pulsectl down --stack compose"}
 	}
-	failed := fail.From(notHealthy(err, "waited "+timeout.String()+" for the containers"))
+	failed := fail.From(notHealthy(err, "waited "+short(timeout)+" for the containers"))
 	if failed.Hint == "" {
 		failed.Hint = "what Compose said is above; end what runs with: pulsectl down --stack compose"
 	}

@@ -83,10 +83,16 @@ func (c *Client) Profiles(ctx context.Context, p Project) ([]string, error) {
 	return strings.Fields(string(out)), err
 }
 
-// Up builds and starts what p's profiles name, and returns once all containers
-// are started. output gets what the client says.
-func (c *Client) Up(ctx context.Context, p Project, output io.Writer) error {
-	_, err := c.run(ctx, p, call{output: output}, "up", "--detach", "--build")
+// Make pulls and builds the images of what p's profiles name, and makes the
+// containers, but starts none. output gets what the client says.
+func (c *Client) Make(ctx context.Context, p Project, output io.Writer) error {
+	_, err := c.run(ctx, p, call{output: output}, "up", "--no-start", "--build")
+	return err
+}
+
+// Start starts what Make has made, and returns once all containers are started.
+func (c *Client) Start(ctx context.Context, p Project, output io.Writer) error {
+	_, err := c.run(ctx, p, call{output: output}, "up", "--detach", "--no-build")
 	return err
 }
 
@@ -143,7 +149,7 @@ func run(ctx context.Context, c call) ([]byte, error) {
 		ctx = limited
 	}
 	var out bytes.Buffer
-	said := &tail{limit: keptOutput}
+	said := &Tail{Limit: keptOutput}
 	cmd := exec.CommandContext(ctx, c.args[0], c.args[1:]...)
 	cmd.Dir, cmd.Env = c.dir, append(os.Environ(), c.env...)
 	cmd.Stdout, cmd.Stderr = &out, said
@@ -180,18 +186,21 @@ func (c call) shown() string {
 	return strings.Join(words, " ")
 }
 
-// tail keeps the end of what is written to it.
-type tail struct {
-	limit int
+// Tail keeps the end of what is written to it, up to Limit bytes.
+type Tail struct {
+	Limit int
 	kept  []byte
 }
 
-func (t *tail) Write(p []byte) (int, error) {
+func (t *Tail) Write(p []byte) (int, error) {
 	t.kept = append(t.kept, p...)
-	if over := len(t.kept) - t.limit; over > 0 {
+	if over := len(t.kept) - t.Limit; over > 0 {
 		t.kept = t.kept[over:]
 	}
 	return len(p), nil
 }
 
-func (t *tail) String() string { return string(t.kept) }
+func (t *Tail) String() string { return string(t.kept) }
+
+// LastLine is the last line that holds something.
+func (t *Tail) LastLine() string { return lastLine(t.String()) }

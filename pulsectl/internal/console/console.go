@@ -24,7 +24,11 @@ type IO struct {
 	OutTTY bool // stdout is a terminal
 	ErrTTY bool
 	InTTY  bool
-	Width  int // of the terminal in cells; 0: unknown
+	// OutWidth and ErrWidth measure the terminal in cells; 0: not known. They
+	// are asked each time, since a terminal may be resized. Nil: not known.
+	OutWidth, ErrWidth func() int
+	// Dumb: no terminal here can draw over what it has drawn.
+	Dumb bool
 
 	Format Format // of results
 	Now    func() time.Time
@@ -47,13 +51,12 @@ const (
 func System(getenv func(string) string) *IO {
 	c := &IO{
 		In: os.Stdin, Out: os.Stdout, Err: os.Stderr,
-		InTTY:  term.IsTerminal(int(os.Stdin.Fd())),
-		OutTTY: term.IsTerminal(int(os.Stdout.Fd())),
-		ErrTTY: term.IsTerminal(int(os.Stderr.Fd())),
-		Now:    time.Now,
-	}
-	if width, _, err := term.GetSize(int(os.Stdout.Fd())); err == nil {
-		c.Width = width
+		InTTY:    term.IsTerminal(int(os.Stdin.Fd())),
+		OutTTY:   term.IsTerminal(int(os.Stdout.Fd())),
+		ErrTTY:   term.IsTerminal(int(os.Stderr.Fd())),
+		OutWidth: widthOf(os.Stdout), ErrWidth: widthOf(os.Stderr),
+		Dumb: getenv("TERM") == "dumb",
+		Now:  time.Now,
 	}
 	c.SetColor(ColorAuto, getenv)
 	return c
@@ -126,17 +129,23 @@ func (c *IO) Paint(t Tone, text string) string { return style(c.out, t).Render(t
 // PaintErr colours text meant for stderr.
 func (c *IO) PaintErr(t Tone, text string) string { return style(c.err, t).Render(text) }
 
-// Notef writes a line of side remarks to stderr.
+// Notef writes a side remark to stderr, unless that is for a program.
 func (c *IO) Notef(format string, args ...any) {
-	fmt.Fprintln(c.Err, c.PaintErr(Dim, fmt.Sprintf(format, args...)))
+	if !c.ErrStructured() {
+		c.printErr(c.PaintErr(Dim, visible(fmt.Sprintf(format, args...))))
+	}
 }
 
-// Warnf writes a warning to stderr.
-func (c *IO) Warnf(format string, args ...any) {
-	fmt.Fprintf(c.Err, "%s %s\n", c.PaintErr(Warn, "warning:"), fmt.Sprintf(format, args...))
+// printErr writes a line to stderr, wrapped where that is a terminal.
+func (c *IO) printErr(text string) {
+	fmt.Fprintln(c.Err, wrap("", text, c.errWidth()))
 }
 
 // Println writes a line of prose to stdout. Results go through Render.
 func (c *IO) Println(text string) {
 	fmt.Fprintln(c.Out, strings.TrimRight(text, " "))
 }
+
+// Para writes prose to stdout behind a label. On a terminal it is wrapped at
+// the edge, and goes on below where it has begun.
+func (c *IO) Para(label, text string) { c.Println(wrap(label, text, c.outWidth())) }

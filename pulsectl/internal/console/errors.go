@@ -2,7 +2,6 @@ package console
 
 import (
 	"fmt"
-	"strings"
 
 	"github.com/asimalizada/pulse-events/pulsectl/internal/fail"
 )
@@ -24,14 +23,14 @@ func (c *IO) Fail(e *fail.Error) {
 		}{body{string(e.Kind), e.Error(), e.Hint}})
 		return
 	}
-	say := func(t Tone, label, text string) {
-		fmt.Fprintf(c.Err, "%s %s\n", c.PaintErr(t, label), strings.ReplaceAll(text, "\n", "\n  "))
+	say := func(t Tone, label, text string, width int) {
+		fmt.Fprintln(c.Err, wrap(c.PaintErr(t, label)+" ", visible(text), width))
 	}
-	say(Bad, "error:", e.Message)
+	say(Bad, "error:", e.Message, c.errWidth())
 	if e.Cause != nil {
-		say(Dim, "cause:", e.Cause.Error())
+		say(Dim, "cause:", e.Cause.Error(), c.errWidth())
 	}
-	if e.Hint != "" {
-		say(Good, "hint: ", e.Hint)
+	if e.Hint != "" { // not wrapped: it is for copying
+		say(Good, "hint: ", e.Hint, 0)
 	}
 }

@@ -59,6 +59,13 @@ func (c *IO) Structured() bool {
 	return f == JSON || f == JSONL || f == Name
 }
 
+// ErrStructured reports whether stderr, too, is for a program, which expects
+// nothing there but the error. A person at a terminal gets remarks as well.
+func (c *IO) ErrStructured() bool {
+	f := c.Resolved()
+	return (f == JSON || f == JSONL) && !c.ErrTTY
+}
+
 // age is how people read a time: 3s, 12m, 4h, 9d.
 func age(now, at time.Time) string {
 	d := now.Sub(at)

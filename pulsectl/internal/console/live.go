@@ -1,56 +1,150 @@
 package console
 
 import (
+	"bytes"
+	"context"
 	"fmt"
 	"io"
 	"sync"
 	"time"
 )
 
-// liveInterval is how often a live line is drawn anew.
-const liveInterval = 80 * time.Millisecond
+const (
+	liveInterval = 80 * time.Millisecond // between two drawings of a live line
+	patience     = time.Second           // that a wait takes before it is told
+	remindEvery  = 10 * time.Second      // where lines cannot be drawn over
+)
 
-// Live shows line() on stdout while work runs, and once more when it has
-// ended: on a terminal drawn again and again in place, elsewhere only the end.
-func (c *IO) Live(line func() string, work func() error) error {
-	err := redraw(c.Out, c.OutTTY, line, work)
-	c.Println(line())
-	return err
-}
-
-// Progress shows line() on stderr while work runs, where that is a terminal.
-func (c *IO) Progress(line func() string, work func() error) error {
-	return redraw(c.Err, c.ErrTTY, func() string {
-		text := []rune(line())
-		if c.Width > 0 && len(text) >= c.Width { // a line that wraps cannot be redrawn
-			text = append(text[:max(0, c.Width-2)], '…')
-		}
-		return string(text)
-	}, work)
-}
-
-// redraw draws line() in place on a terminal until work ends, and wipes it.
-func redraw(w io.Writer, tty bool, line func() string, work func() error) error {
-	if !tty {
-		return work()
+// Live shows a label and text() on stdout while work runs, and once more when
+// it has ended: on a terminal drawn again and again in place, elsewhere only
+// the end.
+func (c *IO) Live(label string, text func() string, work func() error) error {
+	defer func() { c.Para(label, text()) }()
+	if c.OutTTY && !c.Dumb {
+		line := &liveLine{w: c.Out, width: c.outWidth}
+		stop := every(0, liveInterval, func() { line.draw(label + text()) })
+		defer line.clear()
+		defer stop()
 	}
-	var drawing sync.WaitGroup
+	return work()
+}
+
+// Wait runs work and tells on stderr what it waits for once that has taken a
+// second, with the time so far: on a terminal in one line drawn in place,
+// elsewhere in a line now and then. What work writes appears above.
+func (c *IO) Wait(ctx context.Context, what func() string, work func(io.Writer) error) error {
+	if c.ErrStructured() {
+		return work(io.Discard)
+	}
+	text := c.waiting(what)
+	if !c.ErrTTY || c.Dumb {
+		defer c.Remind(what)()
+		return work(c.Err)
+	}
+	line := &liveLine{w: c.Err, width: c.errWidth}
+	stop := every(patience, liveInterval, func() {
+		told := text()
+		if ctx.Err() != nil {
+			told = "interrupted: ending what has begun; Ctrl-C again ends it at once"
+		}
+		line.draw(c.PaintErr(Dim, told))
+	})
+	defer line.clear()
+	defer stop()
+	return work(line)
+}
+
+// Remind writes a line to stderr now and then that tells what is waited for,
+// from a second on until the returned function is called.
+func (c *IO) Remind(what func() string) (stop func()) {
+	text := c.waiting(what)
+	return every(patience, remindEvery, func() { c.Notef("%s", text()) })
+}
+
+func (c *IO) waiting(what func() string) func() string {
+	begun := c.Now()
+	return func() string {
+		return fmt.Sprintf("waiting for %s (%s)", visible(what()), c.Now().Sub(begun).Round(time.Second))
+	}
+}
+
+// every calls f after a first delay and then at an interval, until the returned
+// function is called, which waits for a call that runs. It may be called again.
+func every(first, interval time.Duration, f func()) (stop func()) {
 	done := make(chan struct{})
-	drawing.Go(func() {
-		tick := time.NewTicker(liveInterval)
-		defer tick.Stop()
+	var calls sync.WaitGroup
+	calls.Go(func() {
+		next := time.NewTimer(first)
+		defer next.Stop()
 		for {
-			fmt.Fprintf(w, "\r%s\x1b[K", line())
 			select {
-			case <-tick.C:
+			case <-next.C:
+				f()
+				next.Reset(interval)
 			case <-done:
-				fmt.Fprint(w, "\r\x1b[K")
 				return
 			}
 		}
 	})
-	err := work()
-	close(done)
-	drawing.Wait()
-	return err
+	return sync.OnceFunc(func() {
+		close(done)
+		calls.Wait()
+	})
+}
+
+// liveLine is the last line on a terminal, drawn in place. Between drawings the
+// cursor stands in its first column: when the terminal becomes narrower and
+// breaks the line in two, the cursor goes to the first of them, and the next
+// drawing erases both.
+type liveLine struct {
+	w     io.Writer
+	width func() int
+
+	mu    sync.Mutex
+	shown string // empty: nothing is drawn
+	open  []byte // the beginning of a line that was written and has no end yet
+}
+
+const eraseBelow = "\x1b[J"
+
+func (l *liveLine) draw(text string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	// The last column stays free: some terminals go to the next line with it.
+	l.shown = cut(text, l.width()-1)
+	fmt.Fprintf(l.w, "\r%s%s\r", eraseBelow, l.shown)
+}
+
+// clear wipes the line, and ends what was written without an end.
+func (l *liveLine) clear() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.shown != "" {
+		fmt.Fprintf(l.w, "\r%s", eraseBelow)
+		l.shown = ""
+	}
+	if len(l.open) > 0 {
+		_, _ = l.w.Write(append(l.open, '\n'))
+		l.open = nil
+	}
+}
+
+// Write puts whole lines above the live one.
+func (l *liveLine) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.open = append(l.open, p...)
+	end := bytes.LastIndexByte(l.open, '\n') + 1
+	if end == 0 {
+		return len(p), nil
+	}
+	whole := l.open[:end]
+	if l.shown != "" {
+		whole = fmt.Appendf(nil, "\r%s%s%s\r", eraseBelow, whole, l.shown)
+	}
+	l.open = append([]byte(nil), l.open[end:]...)
+	if _, err := l.w.Write(whole); err != nil {
+		return 0, err
+	}
+	return len(p), nil
 }

@@ -2,14 +2,13 @@ package console
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
 	"slices"
 	"strings"
 	"time"
-
-	"github.com/charmbracelet/lipgloss"
 )
 
 // Column is one fact about a T. Table, TSV and JSON are made of the same
@@ -20,7 +19,13 @@ type Column[T any] struct {
 	Tone  func(T) Tone
 	Wide  bool // only in wide tables, in TSV and in JSON
 	Only  bool // only in JSON
-	ID    bool // what -o name prints
+	ID    bool // what -o name prints; always shown, and whole
+
+	// For tables on a terminal that is too narrow for all columns.
+	Head string // a shorter heading; empty: made from the key
+	Keep int    // those with the lowest are left out first; of equals, the rightmost
+	Min  int    // may be cut down to this many cells; 0: shown whole or not at all
+	Wrap bool   // the last column: goes on below instead of being cut
 }
 
 // List is rows and where the next ones begin.
@@ -76,9 +81,12 @@ func RenderList[T any](c *IO, list List[T]) error {
 	case Name:
 		return writeNames(c.Out, list.Columns, list.Items)
 	case TSV:
-		return writeTSV(c.Out, visible(list.Columns, list.Show, true), list.Items)
+		return writeTSV(c.Out, shown(list.Columns, list.Show, true), list.Items)
 	}
-	return writeTable(c, visible(list.Columns, list.Show, c.Resolved() == Wide), list.Items)
+	if len(list.Items) == 0 && c.OutTTY {
+		defer c.Notef("(none)")
+	}
+	return writeTable(c, shown(list.Columns, list.Show, c.Resolved() == Wide), list.Items, len(list.Show) > 0)
 }
 
 // RenderOne writes one object to stdout in the format in force.
@@ -100,14 +108,16 @@ func RenderOne[T any](c *IO, columns []Column[T], item T) error {
 	case Name:
 		return writeNames(c.Out, columns, []T{item})
 	case TSV:
-		for _, col := range visible(columns, nil, true) {
+		for _, col := range shown(columns, nil, true) {
 			if _, err := fmt.Fprintf(c.Out, "%s\t%s\n", col.Key, exact(col.Value(item))); err != nil {
 				return err
 			}
 		}
 		return nil
 	}
-	cols := visible(columns, nil, true)
+	cols := slices.DeleteFunc(shown(columns, nil, true), func(col Column[T]) bool {
+		return col.Wide && c.Resolved() != Wide && exact(col.Value(item)) == ""
+	})
 	width := 0
 	for _, col := range cols {
 		width = max(width, len(col.Key))
@@ -122,7 +132,7 @@ func RenderOne[T any](c *IO, columns []Column[T], item T) error {
 	return nil
 }
 
-func visible[T any](columns []Column[T], show []string, wide bool) []Column[T] {
+func shown[T any](columns []Column[T], show []string, wide bool) []Column[T] {
 	if len(show) > 0 {
 		var out []Column[T]
 		for _, key := range show {
@@ -150,11 +160,13 @@ func object[T any](columns []Column[T], item T) (json.RawMessage, error) {
 				value = at.UTC().Format(time.RFC3339Nano)
 			}
 		}
-		raw, err := json.Marshal(value)
-		if err != nil {
+		fmt.Fprintf(&buf, "%q:", col.Key)
+		enc := json.NewEncoder(&buf)
+		enc.SetEscapeHTML(false)
+		if err := enc.Encode(value); err != nil {
 			return nil, fmt.Errorf("column %s: %w", col.Key, err)
 		}
-		fmt.Fprintf(&buf, "%q:%s", col.Key, raw)
+		buf.Truncate(buf.Len() - 1) // the line break
 	}
 	buf.WriteByte('}')
 	return buf.Bytes(), nil
@@ -180,6 +192,7 @@ func writeNames[T any](w io.Writer, columns []Column[T], items []T) error {
 	return nil
 }
 
+// writeTSV writes a line for each item, and a cell for each column.
 func writeTSV[T any](w io.Writer, columns []Column[T], items []T) error {
 	clean := strings.NewReplacer("\t", " ", "\n", " ", "\r", " ")
 	for _, item := range items {
@@ -192,63 +205,6 @@ func writeTSV[T any](w io.Writer, columns []Column[T], items []T) error {
 		}
 	}
 	return nil
-}
-
-func writeTable[T any](c *IO, columns []Column[T], items []T) error {
-	widths := make([]int, len(columns))
-	heads := make([]string, len(columns))
-	for i, col := range columns {
-		heads[i] = heading(col.Key)
-		widths[i] = lipgloss.Width(heads[i])
-	}
-	rows := make([][]string, len(items))
-	for r, item := range items {
-		rows[r] = make([]string, len(columns))
-		for i, col := range columns {
-			cell := human(c.Now(), col.Value(item), false)
-			rows[r][i] = cell
-			widths[i] = max(widths[i], lipgloss.Width(cell))
-		}
-	}
-	line := func(cells []string, paint func(i int, padded string) string) {
-		var b strings.Builder
-		for i, cell := range cells {
-			if i > 0 {
-				b.WriteString("  ")
-			}
-			if i < len(cells)-1 {
-				cell = pad(cell, widths[i])
-			}
-			b.WriteString(paint(i, cell))
-		}
-		c.Println(b.String())
-	}
-	line(heads, func(_ int, s string) string { return c.Paint(Dim, s) })
-	for r, item := range items {
-		line(rows[r], func(i int, s string) string {
-			if columns[i].Tone == nil {
-				return s
-			}
-			return c.Paint(columns[i].Tone(item), s)
-		})
-	}
-	return nil
-}
-
-// heading makes CREATED AT of createdAt.
-func heading(key string) string {
-	var b strings.Builder
-	for i, r := range key {
-		if i > 0 && r >= 'A' && r <= 'Z' {
-			b.WriteByte(' ')
-		}
-		b.WriteRune(r)
-	}
-	return strings.ToUpper(b.String())
-}
-
-func pad(s string, width int) string {
-	return s + strings.Repeat(" ", max(0, width-lipgloss.Width(s)))
 }
 
 // exact is a value for a program: full, in UTC, empty when unset.
@@ -270,29 +226,22 @@ func exact(v any) string {
 	return fmt.Sprint(v)
 }
 
-// maxCell keeps one long error from pushing the table off the screen.
-const maxCell = 60
-
 // human is a value for a person: ages, and a dash where there is nothing.
 func human(now time.Time, v any, full bool) string {
 	if at, ok := v.(time.Time); ok {
 		switch {
 		case at.IsZero():
-			return "-"
+			return nothing
 		case full:
 			return at.Local().Format("2006-01-02 15:04:05 MST") + " (" + age(now, at) + ")"
 		}
 		return age(now, at)
 	}
-	s := strings.Join(strings.Fields(exact(v)), " ")
-	if s == "" {
-		return "-"
-	}
-	if runes := []rune(s); !full && len(runes) > maxCell {
-		return string(runes[:maxCell-1]) + "…"
-	}
-	return s
+	return cmp.Or(visible(strings.Join(strings.Fields(exact(v)), " ")), nothing)
 }
+
+// nothing is shown where there is no value.
+const nothing = "-"
 
 func nullable(s string) *string {
 	if s == "" {

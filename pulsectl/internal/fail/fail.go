@@ -52,7 +52,13 @@ func (e *Error) Error() string {
 	return e.Message + ": " + e.Cause.Error()
 }
 
-func (e *Error) Unwrap() error { return e.Cause }
+// Unwrap returns the cause; that of an interruption is context.Canceled.
+func (e *Error) Unwrap() error {
+	if e.Cause == nil && e.Kind == Interrupted {
+		return context.Canceled
+	}
+	return e.Cause
+}
 
 // ExitCode is the process's exit code.
 func (e *Error) ExitCode() int { return exitCodes[e.Kind] }
@@ -77,6 +83,9 @@ func Wrap(message string, cause error) error {
 		return e
 	}
 	kind, hint := classify(cause)
+	if kind == Interrupted {
+		return interrupted()
+	}
 	return &Error{Kind: kind, Message: message, Cause: cause, Hint: hint}
 }
 
@@ -86,8 +95,14 @@ func From(err error) *Error {
 		return e
 	}
 	kind, hint := classify(err)
+	if kind == Interrupted {
+		return interrupted()
+	}
 	return &Error{Kind: kind, Message: err.Error(), Hint: hint}
 }
+
+// interrupted says just that: what was under way is not to blame.
+func interrupted() *Error { return New(Interrupted, "", "interrupted") }
 
 func classify(err error) (Kind, string) {
 	switch {

@@ -61,10 +61,11 @@ type ComposeConfig struct {
 	Client   *compose.Client
 	Project  compose.Project
 	Settings compose.Settings
-	Output   io.Writer // gets what the client says while it builds and starts
-	// Live shows a line while work runs, Changed tells of a container whose
-	// condition is another than before.
-	Live    func(line func() string, work func() error) error
+	// Healthy bounds the time from the start of the containers until all are
+	// healthy. Images are pulled and built before, however long that takes.
+	Healthy time.Duration
+	Wait    Waiter
+	// Changed tells of a container whose condition is another than before.
 	Changed func(compose.Container)
 }
 
@@ -89,20 +90,9 @@ func UpCompose(ctx context.Context, cfg ComposeConfig) (s State, err error) {
 	if err := checkPorts(ctx, cfg); err != nil {
 		return State{}, err
 	}
-	if err := cfg.Client.Up(ctx, cfg.Project, cfg.Output); err != nil {
-		if taken, ok := errors.AsType[*compose.PortError](err); ok {
-			return State{}, cfg.portTaken(taken)
-		}
-		return State{}, whyNotUp(ctx, cfg.Project.Name, err)
-	}
-	var containers []compose.Container
-	w := &watch{project: cfg.Project.Name, changed: cfg.Changed}
-	err = cfg.Live(w.line, func() (err error) {
-		containers, err = w.await(ctx)
-		return err
-	})
+	containers, err := makeAndStart(ctx, cfg)
 	if err != nil {
-		return State{}, whyNotUp(ctx, cfg.Project.Name, err)
+		return State{}, err
 	}
 	s = State{
 		Stack: Compose, StartedAt: before.StartedAt,
@@ -112,6 +102,32 @@ func UpCompose(ctx context.Context, cfg ComposeConfig) (s State, err error) {
 		return State{}, err
 	}
 	return s, claimed.Publish(s)
+}
+
+// makeAndStart returns the containers once they are healthy.
+func makeAndStart(ctx context.Context, cfg ComposeConfig) (containers []compose.Container, err error) {
+	images := func() string { return "images to be pulled and built, which takes minutes the first time" }
+	err = cfg.Wait(ctx, images, func(output io.Writer) error { return cfg.Client.Make(ctx, cfg.Project, output) })
+	if err != nil {
+		return nil, err
+	}
+	limited, cancel := context.WithTimeout(ctx, cfg.Healthy)
+	defer cancel()
+	w := &watch{project: cfg.Project.Name, changed: cfg.Changed}
+	err = cfg.Wait(limited, w.line, func(output io.Writer) (err error) {
+		if err := cfg.Client.Start(limited, cfg.Project, output); err != nil {
+			return err
+		}
+		containers, err = w.await(limited)
+		return err
+	})
+	if taken, ok := errors.AsType[*compose.PortError](err); ok {
+		return nil, cfg.portTaken(taken)
+	}
+	if err != nil {
+		return nil, whyNotUp(ctx, cfg.Project.Name, err)
+	}
+	return containers, nil
 }
 
 // DownCompose removes the containers of a project, with volumes their data as

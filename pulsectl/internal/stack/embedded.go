@@ -33,7 +33,7 @@ func embed(ctx context.Context, cfg Config, state *State, services func(context.
 		Addr: cfg.BrokerAddr, DataDir: filepath.Join(cfg.DataDir, "broker"), Logger: cfg.Logger.With("service", "broker"),
 	})
 	if err != nil {
-		return explainPort("broker", cfg.BrokerAddr, err)
+		return explainPort("broker", "broker-addr", cfg.BrokerAddr, err)
 	}
 	defer func() {
 		limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), brokerStop)

@@ -1,9 +1,11 @@
 package stack
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -46,14 +48,21 @@ func (e *UnhealthyError) Error() string {
 func (e *UnhealthyError) Unwrap() error { return e.Err }
 
 // AwaitHealthy waits until these services of a project run and are healthy;
-// no service: all of them.
-func AwaitHealthy(ctx context.Context, project string, changed func(compose.Container), services ...string) error {
-	w := &watch{project: project, services: services, changed: changed}
-	if _, err := w.await(ctx); err != nil {
+// no service: all of them. wait tells what is waited for.
+func AwaitHealthy(ctx context.Context, project string, wait Waiter, services ...string) error {
+	w := &watch{project: project, services: services, changed: func(compose.Container) {}}
+	err := wait(ctx, w.line, func(io.Writer) error {
+		_, err := w.await(ctx)
+		return err
+	})
+	if err != nil {
 		return whyNotUp(ctx, project, err)
 	}
 	return nil
 }
+
+// Waiter tells what is waited for while work runs, and shows what work writes.
+type Waiter func(ctx context.Context, what func() string, work func(io.Writer) error) error
 
 // watch follows the containers of a project until they are healthy.
 type watch struct {
@@ -70,7 +79,7 @@ type watch struct {
 // line says what is still waited for.
 func (w *watch) line() string {
 	text, _ := w.shown.Load().(string)
-	return text
+	return cmp.Or(text, "the containers to start")
 }
 
 func (w *watch) await(ctx context.Context) ([]compose.Container, error) {
@@ -97,11 +106,10 @@ func (w *watch) await(ctx context.Context) ([]compose.Container, error) {
 				waiting = append(waiting, c.Service+" ("+c.Condition()+")")
 			}
 		}
-		w.shown.Store(fmt.Sprintf("%d of %d containers are healthy", len(list)-len(waiting), len(list)))
 		if len(waiting) == 0 {
 			return list, nil
 		}
-		w.shown.Store(w.line() + ", waiting for " + strings.Join(waiting, ", "))
+		w.shown.Store(fmt.Sprintf("%s; %d of %d are healthy", strings.Join(waiting, ", "), len(list)-len(waiting), len(list)))
 		select {
 		case <-tick.C:
 		case <-ctx.Done():

@@ -18,10 +18,9 @@ type PortTakenError struct {
 	Part   string // such as "orders service"
 	Addr   string
 	Holder string // who has it; empty where that cannot be known
-	// Variable is the environment variable that names another port; empty where
-	// flags do.
-	Variable string
-	Err      error
+	// Flag of up, or else the environment variable, that names another one.
+	Flag, Variable string
+	Err            error
 }
 
 func (e *PortTakenError) Error() string {
@@ -35,9 +34,9 @@ func (e *PortTakenError) Error() string {
 func (e *PortTakenError) Unwrap() error { return e.Err }
 
 // explainPort makes a PortTakenError of an error of listening, where it is one.
-func explainPort(part, addr string, err error) error {
+func explainPort(part, flag, addr string, err error) error {
 	if errors.Is(err, syscall.EADDRINUSE) {
-		return &PortTakenError{Part: part, Addr: addr, Holder: holder(addr), Err: err}
+		return &PortTakenError{Part: part, Flag: flag, Addr: addr, Holder: holder(addr), Err: err}
 	}
 	return fmt.Errorf("%s: %w", part, err)
 }

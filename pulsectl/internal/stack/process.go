@@ -1,17 +1,30 @@
 package stack
 
 import (
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"syscall"
+	"time"
 )
 
 // Child is a stack that was started in the background.
 type Child struct {
-	cmd  *exec.Cmd
-	done chan struct{}
+	cmd    *exec.Cmd
+	report []byte // complete once done is closed
+	done   chan struct{}
 }
+
+const (
+	// reportFD is where a child finds the pipe for its report.
+	reportFD = 3
+	// maxReport bounds a report.
+	maxReport = 64 << 10
+	// killAfter is how long a child may take to end when it is asked to.
+	killAfter = 15 * time.Second
+)
 
 // StartDetached runs this program again with the given arguments, in a session
 // of its own, its output in LogPath(dir). args[0] is the program's name.
@@ -28,47 +41,72 @@ func StartDetached(dir string, args []string, env ...string) (*Child, error) {
 		return nil, fmt.Errorf("log file: %w", err)
 	}
 	defer log.Close()
+	reports, report, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	defer report.Close()
 	cmd := exec.Command(self, args[1:]...)
+	cmd.ExtraFiles = []*os.File{report}
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.Env = append(os.Environ(), env...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if err := cmd.Start(); err != nil {
-		return nil, err
+		return nil, errors.Join(err, reports.Close())
 	}
-	c := &Child{cmd, make(chan struct{})}
+	c := &Child{cmd: cmd, done: make(chan struct{})}
 	// The goroutine ends with the child or with this process, whichever is first.
 	go func() {
 		defer close(c.done)
+		defer reports.Close()
+		c.report, _ = io.ReadAll(io.LimitReader(reports, maxReport))
 		_ = cmd.Wait()
 	}()
 	return c, nil
 }
 
-// Ended reports whether the child has ended, and with which exit code.
-func (c *Child) Ended() (code int, ended bool) {
+// Ended reports whether the child has ended, with which exit code, and what it
+// has reported of that; nothing where it had no time to.
+func (c *Child) Ended() (code int, report []byte, ended bool) {
 	select {
 	case <-c.done:
-		return c.cmd.ProcessState.ExitCode(), true
+		return c.cmd.ProcessState.ExitCode(), c.report, true
 	default:
-		return 0, false
+		return 0, nil, false
 	}
 }
 
 // Kill ends a child that is still running and waits for it.
 func (c *Child) Kill() error {
-	if _, ended := c.Ended(); ended {
-		return nil
-	}
 	if err := c.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		if errors.Is(err, os.ErrProcessDone) {
+			return nil
+		}
 		return err
 	}
+	select {
+	case <-c.done:
+		return nil
+	case <-time.After(killAfter):
+	}
+	err := c.cmd.Process.Kill()
 	<-c.done
-	return nil
+	return err
 }
 
-// Stop asks a running stack to end. It returns at once.
-func Stop(s State) error {
-	p, err := os.FindProcess(s.PID)
+// Report tells the process that has started this one in the background why it
+// ends. Nothing happens where there is no such process, or no longer.
+func Report(text []byte) {
+	var info syscall.Stat_t
+	if syscall.Fstat(reportFD, &info) != nil || info.Mode&syscall.S_IFMT != syscall.S_IFIFO {
+		return
+	}
+	_, _ = syscall.Write(reportFD, text)
+}
+
+// Stop asks the process of a running stack to end. It returns at once.
+func Stop(pid int) error {
+	p, err := os.FindProcess(pid)
 	if err != nil {
 		return err
 	}

@@ -35,6 +35,8 @@ type Config struct {
 	Dir     string // of the state file
 	LogFile string // noted, where there is one
 	Logger  *slog.Logger
+	// Waiting is told which service is asked whether it is ready. Nil: nobody.
+	Waiting func(service string)
 }
 
 // Rotated asks for what may have changed since the start, at each connect. What
@@ -60,12 +62,12 @@ func Run(ctx context.Context, cfg Config, ready func(State)) (err error) {
 		BrokerStopCmd: cfg.BrokerStopCmd, BrokerStartCmd: cfg.BrokerStartCmd,
 		DBStopCmd: cfg.DBStopCmd, DBStartCmd: cfg.DBStartCmd, LogFile: cfg.LogFile,
 	}
-	ordersListener, err := listen("orders", cmp.Or(cfg.OrdersAddr, "127.0.0.1:6101"))
+	ordersListener, err := listen("orders service", "orders-addr", cmp.Or(cfg.OrdersAddr, "127.0.0.1:6101"))
 	if err != nil {
 		return err
 	}
 	defer ordersListener.Close()
-	notificationsListener, err := listen("notifications", cmp.Or(cfg.NotificationsAddr, "127.0.0.1:6102"))
+	notificationsListener, err := listen("notifications service", "notifications-addr", cmp.Or(cfg.NotificationsAddr, "127.0.0.1:6102"))
 	if err != nil {
 		return err
 	}
@@ -107,8 +109,11 @@ func serve(ctx context.Context, cfg Config, state State, claimed *Claimed, order
 	group.Go(func() error { return orders.Run(running, ordersListener) })
 	group.Go(func() error { return notifications.Run(running, notificationsListener) })
 	group.Go(func() error {
-		for _, base := range []string{state.OrdersURL, state.NotificationsURL} {
-			if err := awaitReady(running, base); err != nil {
+		for _, s := range []struct{ name, url string }{{"orders", state.OrdersURL}, {"notifications", state.NotificationsURL}} {
+			if cfg.Waiting != nil {
+				cfg.Waiting(s.name)
+			}
+			if err := awaitReady(running, s.url); err != nil {
 				return err
 			}
 		}
@@ -121,10 +126,10 @@ func serve(ctx context.Context, cfg Config, state State, claimed *Claimed, order
 	return group.Wait()
 }
 
-func listen(service, addr string) (net.Listener, error) {
+func listen(part, flag, addr string) (net.Listener, error) {
 	ln, err := net.Listen("tcp", addr)
 	if err != nil {
-		return nil, explainPort(service+" service", addr, err)
+		return nil, explainPort(part, flag, addr, err)
 	}
 	return ln, nil
 }

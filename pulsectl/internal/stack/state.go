@@ -34,6 +34,7 @@ const (
 type State struct {
 	Stack            Kind      `json:"stack"`
 	PID              int       `json:"pid"`
+	Starting         bool      `json:"starting,omitempty"` // only process and kind are known yet
 	StartedAt        time.Time `json:"startedAt"`
 	OutboxDB         string    `json:"outboxDb"`
 	InboxDB          string    `json:"inboxDb"`
@@ -61,6 +62,22 @@ var ErrNotRunning = errors.New("no stack is running")
 // ErrRunning: a stack is up already.
 var ErrRunning = errors.New("a stack is running already")
 
+// StartingError: a stack is on its way up, or pulsectl at work on containers.
+// It is an ErrNotRunning.
+type StartingError struct {
+	PID int // 0: not known, as with containers
+}
+
+func (e *StartingError) Error() string {
+	if e.PID == 0 {
+		return "another pulsectl is at work on a stack"
+	}
+	return fmt.Sprintf("a stack is starting (process %d)", e.PID)
+}
+
+// Is reports whether target is ErrNotRunning.
+func (e *StartingError) Is(target error) bool { return target == ErrNotRunning }
+
 // Dir is the folder of the state file: PULSE_STATE_DIR, else pulse-events in
 // the user's state directory (XDG_STATE_HOME, ~/.local/state).
 func Dir(getenv func(string) string) (string, error) {
@@ -85,21 +102,26 @@ func lockPath(dir string) string { return filepath.Join(dir, "stack.lock") }
 // LogPath is where a detached stack writes its log.
 func LogPath(dir string) string { return filepath.Join(dir, "stack.log") }
 
-// Load returns the running stack, or ErrNotRunning. The stack's process holds
+// Load returns the running stack, or ErrNotRunning, which may be a
+// StartingError. The stack's process holds
 // a lock for as long as it lives, so a note left by one that was killed is
 // never believed. Containers have no such process: their note stands until
 // down removes it.
 func Load(dir string) (State, error) {
 	s, err := noted(dir)
-	if err != nil || s.Stack == Compose {
-		return s, err
+	if err == nil && s.Stack == Compose {
+		return s, nil
 	}
-	held, err := locked(dir)
-	if err != nil {
+	if err != nil && !errors.Is(err, ErrNotRunning) {
 		return State{}, err
 	}
-	if !held {
+	switch held, lockErr := locked(dir); {
+	case lockErr != nil:
+		return State{}, lockErr
+	case !held:
 		return State{}, ErrNotRunning
+	case err != nil, s.Starting:
+		return State{}, &StartingError{s.PID}
 	}
 	return s, nil
 }
@@ -120,6 +142,10 @@ func noted(dir string) (s State, err error) {
 }
 
 func locked(dir string) (bool, error) {
+	// Who only looks makes no file: the folder may not be there, or not be ours.
+	if _, err := os.Stat(lockPath(dir)); errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
 	l := flock.New(lockPath(dir))
 	got, err := l.TryRLock() // shared: two who look must not take one another for the stack
 	if err != nil {
@@ -157,7 +183,11 @@ func Claim(dir string, kind Kind) (*Claimed, error) {
 		return nil, errors.Join(ErrRunning, l.Unlock())
 	}
 	// A note of a stack that was killed must not be read as ours.
-	if err := c.Forget(); err != nil {
+	err = c.Forget()
+	if kind != Compose {
+		err = errors.Join(err, c.Publish(State{Stack: kind, PID: os.Getpid(), StartedAt: time.Now().UTC(), Starting: true}))
+	}
+	if err != nil {
 		return nil, errors.Join(err, l.Unlock())
 	}
 	return c, nil
