@@ -37,7 +37,7 @@ func screen(raw string, width int) (lines []string, err error) {
 			continue
 		case strings.HasPrefix(raw, "\x1b["):
 			end := strings.IndexFunc(raw[2:], func(r rune) bool { return r >= '@' && r <= '~' }) + 2
-			switch raw[2:end+1] {
+			switch raw[2 : end+1] {
 			case "K":
 				rows[row] = rows[row][:min(column, len(rows[row]))]
 			case "J":

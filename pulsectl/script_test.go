@@ -111,7 +111,7 @@ func run(t *testing.T, dir string, setup func(*testscript.Env) error) {
 			return setup(env)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"code": code, "field": field, "let": let, "let-lines": letLines, "sql": sqlCommand, "tty": tty,
+			"code": code, "field": field, "let": let, "let-lines": letLines, "signal": signalCommand, "sql": sqlCommand, "tty": tty,
 		},
 	})
 }
@@ -151,7 +151,7 @@ func tty(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Check(err)
 	}
 	cmd := exec.Command(args[1], args[2:]...)
-	cmd.Dir, cmd.Env = ts.Getenv("WORK"), nil
+	cmd.Dir, cmd.Env = ts.MkAbs("."), nil
 	for _, name := range []string{"PATH", "HOME", "PULSE_STATE_DIR", "TERM", "NO_COLOR", "PULSE_OUTBOX_DB", "TMPDIR"} {
 		cmd.Env = append(cmd.Env, name+"="+ts.Getenv(name))
 	}

@@ -3,6 +3,7 @@ package console
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"sync"
@@ -36,22 +37,52 @@ func (c *IO) Wait(ctx context.Context, what func() string, work func(io.Writer) 
 	if c.ErrStructured() {
 		return work(io.Discard)
 	}
-	text := c.waiting(what)
+	const ending = "interrupted: ending what has begun; Ctrl-C again ends it at once"
 	if !c.ErrTTY || c.Dumb {
 		defer c.Remind(what)()
+		defer interrupted(ctx, func() { c.Notef(ending) })()
 		return work(c.Err)
 	}
 	line := &liveLine{w: c.Err, width: c.errWidth}
+	text := c.waiting(what)
 	stop := every(patience, liveInterval, func() {
 		told := text()
-		if ctx.Err() != nil {
-			told = "interrupted: ending what has begun; Ctrl-C again ends it at once"
+		if errors.Is(ctx.Err(), context.Canceled) {
+			told = ending
 		}
 		line.draw(c.PaintErr(Dim, told))
 	})
 	defer line.clear()
 	defer stop()
 	return work(line)
+}
+
+// interrupted calls f where ctx was cancelled and what goes on does not end at
+// once, unless the returned function was called before.
+func interrupted(ctx context.Context, f func()) (stop func()) {
+	done := make(chan struct{})
+	var watch sync.WaitGroup
+	watch.Go(func() {
+		select {
+		case <-ctx.Done():
+		case <-done:
+			return
+		}
+		if !errors.Is(ctx.Err(), context.Canceled) { // its time is over
+			return
+		}
+		timer := time.NewTimer(patience / 2)
+		defer timer.Stop()
+		select {
+		case <-timer.C:
+			f()
+		case <-done:
+		}
+	})
+	return func() {
+		close(done)
+		watch.Wait()
+	}
 }
 
 // Remind writes a line to stderr now and then that tells what is waited for,
