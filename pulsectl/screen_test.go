@@ -43,6 +43,7 @@ func screen(raw string, width int) (lines []string, err error) {
 			case "J":
 				rows[row] = rows[row][:min(column, len(rows[row]))]
 				rows = rows[:row+1]
+			case "?7l", "?7h": // too long a line is an error here in any case
 			default:
 				if raw[end] != 'm' {
 					return nil, fmt.Errorf("unknown sequence %q", raw[:end+1])

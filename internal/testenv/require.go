@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"slices"
 	"strings"
 	"testing"
@@ -24,9 +25,19 @@ const (
 	// PgBouncer is a binary beside PostgreSQL.
 	needPgBouncer need = "pgbouncer"
 	needModules   need = "modules" // the module proxy; a test of the module itself asks for it
+	needTools     need = "tools"   // programs on the PATH, such as other shells
 )
 
-var needs = []need{needPostgres, needRabbitMQ, needPgBouncer, needDocker, needModules}
+var needs = []need{needPostgres, needRabbitMQ, needPgBouncer, needDocker, needModules, needTools}
+
+// Tool skips the test (or fails it, see the package's text) where a program is
+// not on the PATH, such as a shell or a terminal to try commands in.
+func Tool(t testing.TB, name string) {
+	t.Helper()
+	if _, err := exec.LookPath(name); err != nil {
+		giveUp(t, needTools, fmt.Errorf("%s %w (on Debian: make install-services)", name, protocol.ErrUnavailable))
+	}
+}
 
 // giveUp ends a test that cannot have a service.
 func giveUp(t testing.TB, n need, err error) {

@@ -21,8 +21,9 @@
 //
 // Where a service cannot be had the test is skipped and says what is missing,
 // unless PULSE_TEST_REQUIRE (postgres, rabbitmq, pgbouncer, docker, modules,
-// separated by commas) lists it: then the test fails. With docker on the list,
-// servers come from Docker or not at all; PgBouncer is always the machine's.
+// tools, separated by commas) lists it: then the test fails. With docker on the
+// list, servers come from Docker or not at all; PgBouncer is always the
+// machine's, and so are the tools, programs on the PATH such as other shells.
 package testenv
 
 import (

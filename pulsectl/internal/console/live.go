@@ -126,7 +126,8 @@ func every(first, interval time.Duration, f func()) (stop func()) {
 // liveLine is the last line on a terminal, drawn in place. Between drawings the
 // cursor stands in its first column: when the terminal becomes narrower and
 // breaks the line in two, the cursor goes to the first of them, and the next
-// drawing erases both.
+// drawing erases both. While it is drawn the terminal breaks no lines: it may be
+// narrower already than it was when it was measured.
 type liveLine struct {
 	w     io.Writer
 	width func() int
@@ -136,22 +137,32 @@ type liveLine struct {
 	open  []byte // the beginning of a line that was written and has no end yet
 }
 
-const eraseBelow = "\x1b[J"
+const (
+	breakOff  = "\x1b[?7l"
+	breakOn   = "\x1b[?7h"
+	eraseRest = "\x1b[J"
+	eraseLine = "\x1b[K"
+	// tmux would keep a copy of all if it were erased from the first column on.
+	eraseBelow = "\r " + eraseRest + "\r" + eraseLine
+)
 
 func (l *liveLine) draw(text string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	// The last column stays free: some terminals go to the next line with it.
 	l.shown = cut(text, l.width()-1)
-	fmt.Fprintf(l.w, "\r%s%s\r", eraseBelow, l.shown)
+	fmt.Fprint(l.w, l.drawn())
 }
+
+// drawn draws the line from the first column, and goes back there.
+func (l *liveLine) drawn() string { return "\r" + breakOff + l.shown + breakOn + eraseRest + "\r" }
 
 // clear wipes the line, and ends what was written without an end.
 func (l *liveLine) clear() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.shown != "" {
-		fmt.Fprintf(l.w, "\r%s", eraseBelow)
+		fmt.Fprint(l.w, eraseBelow)
 		l.shown = ""
 	}
 	if len(l.open) > 0 {
@@ -171,7 +182,7 @@ func (l *liveLine) Write(p []byte) (int, error) {
 	}
 	whole := l.open[:end]
 	if l.shown != "" {
-		whole = fmt.Appendf(nil, "\r%s%s%s\r", eraseBelow, whole, l.shown)
+		whole = fmt.Append(nil, eraseBelow, string(whole), l.drawn())
 	}
 	l.open = append([]byte(nil), l.open[end:]...)
 	if _, err := l.w.Write(whole); err != nil {

@@ -71,7 +71,8 @@ func TestVisible(t *testing.T) {
 // What is written while a line is drawn stands above it, whole lines only.
 func TestLiveLineKeepsBelowWhatIsWritten(t *testing.T) {
 	var screen bytes.Buffer
-	line := &liveLine{w: &screen, width: func() int { return 10 }}
+	width := 10
+	line := &liveLine{w: &screen, width: func() int { return width }}
 	write := func(text string) {
 		t.Helper()
 		if n, err := line.Write([]byte(text)); n != len(text) || err != nil {
@@ -82,8 +83,12 @@ func TestLiveLineKeepsBelowWhatIsWritten(t *testing.T) {
 	line.draw("waiting for it")
 	write("o\nthr")
 	line.draw("done")
+	width = 5
+	line.draw("narrow")
 	line.clear()
-	want := "one\n" + "\r\x1b[Jwaiting …\r" + "\r\x1b[Jtwo\nwaiting …\r" + "\r\x1b[Jdone\r" + "\r\x1b[Jthr\n"
+	drawn := func(text string) string { return "\r\x1b[?7l" + text + "\x1b[?7h\x1b[J\r" }
+	const erase = "\r \x1b[J\r\x1b[K"
+	want := "one\n" + drawn("waiting …") + erase + "two\n" + drawn("waiting …") + drawn("done") + drawn("nar…") + erase + "thr\n"
 	if got := screen.String(); got != want {
 		t.Errorf("got\n%q\nwant\n%q", got, want)
 	}

@@ -1,0 +1,103 @@
+package main
+
+import (
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/asimalizada/pulse-events/internal/testenv"
+)
+
+// terminal is a real one, with a shell in it: it breaks lines anew when it is
+// resized, as those of desktops do.
+type terminal struct {
+	t      *testing.T
+	socket string
+	env    []string
+}
+
+// openTerminal opens a terminal of a size in which pulsectl can be typed.
+func openTerminal(t *testing.T, width, height string, env ...string) *terminal {
+	t.Helper()
+	testenv.Tool(t, "tmux")
+	pulsectl, err := exec.LookPath("pulsectl")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	term := &terminal{t, filepath.Join(dir, "tmux"), append(env, "HOME="+dir, "PULSE_STATE_DIR="+filepath.Join(dir, "state"),
+		"PATH="+filepath.Dir(pulsectl)+":/usr/bin:/bin", "LC_ALL=C.UTF-8", "HISTFILE=", "TERM=xterm-256color")}
+	term.tmux("-f", "/dev/null", "new-session", "-d", "-x", width, "-y", height, "bash --norc --noprofile")
+	t.Cleanup(func() { term.tmux("kill-server") })
+	term.shows(`[#$]$`)
+	return term
+}
+
+func (term *terminal) tmux(args ...string) string {
+	term.t.Helper()
+	cmd := exec.Command("tmux", append([]string{"-S", term.socket}, args...)...)
+	cmd.Env = term.env
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		term.t.Fatalf("%s: %v\n%s", cmd, err, out)
+	}
+	return string(out)
+}
+
+func (term *terminal) typing(keys ...string) {
+	term.t.Helper()
+	term.tmux(append([]string{"send-keys"}, keys...)...)
+}
+
+// shows waits until a line of the terminal matches, and returns all that it
+// shows.
+func (term *terminal) shows(pattern string) string {
+	term.t.Helper()
+	line := regexp.MustCompile(`(?m)` + pattern)
+	shown := ""
+	defer func() {
+		if term.t.Failed() {
+			term.t.Logf("the terminal shows\n%s", shown)
+		}
+	}()
+	testenv.Eventually(term.t, time.Minute, "the terminal to show "+pattern, func() bool {
+		shown = strings.TrimRight(term.tmux("capture-pane", "-p", "-S", "-100"), "\n")
+		return line.MatchString(shown)
+	})
+	return shown
+}
+
+// A line that is drawn in place stays one line in a terminal that becomes
+// narrower and wider again, and leaves what stands above it alone.
+func TestLiveLineSurvivesResizing(t *testing.T) {
+	term := openTerminal(t, "80", "24", "PULSE_ORDERS_ADDR=127.0.0.1:0", "PULSE_NOTIFICATIONS_ADDR=127.0.0.1:0", "PULSE_BROKER_ADDR=127.0.0.1:0")
+	defer func() {
+		term.typing("pulsectl down; echo is down", "Enter")
+		term.shows("^is down$")
+	}()
+	term.typing("pulsectl up --detach -q && pulsectl chaos broker-down && pulsectl order create --customer a --amount 1 -q; clear; echo before", "Enter")
+	term.shows("^before$")
+	term.typing("pulsectl outbox wait --drained", "Enter")
+	for _, size := range []struct{ width, line string }{
+		{"80", `^waiting for the outbox to drain: 1 still pending \(\d+s\)$`},
+		{"40", `^waiting for the outbox to drain: 1 sti…$`},
+		{"25", `^waiting for the outbox …$`},
+		{"60", `^waiting for the outbox to drain: 1 still pending \(\d+s\)$`},
+	} {
+		term.tmux("resize-window", "-x", size.width)
+		shown := term.shows(size.line)
+		if strings.Count(shown, "waiting") != 1 || !strings.Contains(shown, "before\n") {
+			t.Errorf("at %s columns the terminal shows\n%s", size.width, shown)
+		}
+	}
+	term.typing("C-c")
+	shown := term.shows(`^error: interrupted, 1 still pending$`)
+	if strings.Contains(shown, "waiting") {
+		t.Errorf("after Ctrl-C the terminal shows\n%s", shown)
+	}
+	term.typing("echo exit code $?", "Enter")
+	term.shows("^exit code 130$")
+}
