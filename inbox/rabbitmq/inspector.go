@@ -7,7 +7,9 @@ import (
 
 	amqp "github.com/rabbitmq/amqp091-go"
 
+	"github.com/asimalizada/pulse-events/inbox"
 	"github.com/asimalizada/pulse-events/internal/rabbit"
+	"github.com/asimalizada/pulse-events/internal/wire"
 )
 
 // Inspector looks at the queues of a Source from outside, over a connection of
@@ -25,8 +27,13 @@ type Depths struct {
 	Ready        int // in the queue, to be delivered
 	Retrying     int // in all retry queues together
 	DeadLettered int
-	Consumers    int      // that have subscribed to the queue
-	Missing      []string // queues that do not exist; they count as empty
+	Consumers    int // of the queue; see Holders
+	// Holders are the consumers of all these queues together. A quorum queue
+	// counts among them whoever else holds messages of it unacknowledged, once
+	// for each message got and for each consumer that was cancelled; of a classic
+	// queue see CountsHolders.
+	Holders int
+	Missing []string // queues that do not exist; they count as empty
 }
 
 // OpenInspector connects once; it does not try again. Of cfg it needs what
@@ -54,6 +61,7 @@ func (i *Inspector) Depths(ctx context.Context) (Depths, error) {
 		if err == nil && !found {
 			d.Missing = append(d.Missing, queue)
 		}
+		d.Holders += q.Consumers
 		return q, err
 	}
 	q, err := look(i.names.Queue)
@@ -108,9 +116,43 @@ func (i *Inspector) DeadLetterIDs(ctx context.Context, limit int) ([]string, err
 }
 
 func (i *Inspector) ids(ctx context.Context, queue string, limit int) (ids []string, err error) {
+	err = i.read(ctx, queue, limit, func(d amqp.Delivery) error {
+		if d.MessageId != "" {
+			ids = append(ids, d.MessageId)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return ids, nil
+}
+
+// DeadLetter is a message in the dead-letter queue. Its fields that nobody has
+// set are empty: those of a message that was put there by the broker or a tool.
+type DeadLetter struct {
+	ID       string // of the event
+	Consumer string // whose source set it aside, by SourceConfig.Consumer
+	Reason   inbox.Reason
+	Body     []byte
+}
+
+// DeadLetters calls each with every dead letter that was there when it began,
+// in the order of the queue, and ends with the first error that each returns.
+// What it costs is what DeadLetterIDs costs.
+func (i *Inspector) DeadLetters(ctx context.Context, each func(DeadLetter) error) error {
+	return i.read(ctx, i.names.DeadLetters, 0, func(d amqp.Delivery) error {
+		failure := wire.ReadFailure(d.Headers)
+		return each(DeadLetter{ID: d.MessageId, Consumer: failure.Consumer, Reason: failure.Reason, Body: d.Body})
+	})
+}
+
+// read shows messages of a queue to each, at most limit of those that were
+// there when it began; 0: all.
+func (i *Inspector) read(ctx context.Context, queue string, limit int, each func(amqp.Delivery) error) (err error) {
 	q, found, err := i.look(ctx, queue)
 	if err != nil || !found {
-		return nil, err
+		return err
 	}
 	n := q.Messages
 	if limit > 0 {
@@ -118,7 +160,7 @@ func (i *Inspector) ids(ctx context.Context, queue string, limit int) (ids []str
 	}
 	ch, err := i.channel(ctx)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	var last uint64
 	defer func() {
@@ -137,17 +179,17 @@ func (i *Inspector) ids(ctx context.Context, queue string, limit int) (ids []str
 			return err
 		})
 		if err != nil {
-			return nil, fmt.Errorf("look into queue %q: %w", queue, err)
+			return fmt.Errorf("look into queue %q: %w", queue, err)
 		}
 		if !ok {
 			break
 		}
 		last = d.DeliveryTag
-		if d.MessageId != "" {
-			ids = append(ids, d.MessageId)
+		if err := each(d); err != nil {
+			return err
 		}
 	}
-	return ids, nil
+	return nil
 }
 
 // look asks for a queue; found is false where there is none.

@@ -76,3 +76,65 @@ func TestInspectorLooksWithoutTaking(t *testing.T) {
 		t.Errorf("dead letters afterwards: %q", letters)
 	}
 }
+
+// Whoever holds messages of a quorum queue is counted; of a classic one only
+// consumers are, and the inspector says so.
+func TestInspectorCountsHolders(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		change func(*rabbitmq.SourceConfig)
+		counts bool
+	}{
+		"quorum":                 {func(*rabbitmq.SourceConfig) {}, true},
+		"single active consumer": {func(c *rabbitmq.SourceConfig) { c.SingleActiveConsumer = true }, true},
+		"classic":                {func(c *rabbitmq.SourceConfig) { c.QueueType = rabbitmq.Classic }, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, tc.change)
+			inspector, err := rabbitmq.OpenInspector(t.Context(), r.cfg)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer inspector.Close()
+			counts := func() bool {
+				counts, err := inspector.CountsHolders(t.Context())
+				if err != nil {
+					t.Fatal(err)
+				}
+				return counts
+			}
+			depths := func() rabbitmq.Depths {
+				d, err := inspector.Depths(t.Context())
+				if err != nil {
+					t.Fatal(err)
+				}
+				return d
+			}
+			if counts() || len(depths().Missing) != 4 {
+				t.Error("queues that do not exist are counted, or were made by the question")
+			}
+			ctx, cancel := context.WithCancel(t.Context())
+			r.consumeUntil(ctx, 1)
+			if got := counts(); got != tc.counts {
+				t.Errorf("it counts holders: %v, want %v", got, tc.counts)
+			}
+			if d := depths(); d.Holders != 1 || d.Consumers != 1 {
+				t.Errorf("beside a consumer: %+v", d)
+			}
+			r.end(cancel)
+			if r.cfg.SingleActiveConsumer {
+				return // nothing can be got from it
+			}
+			r.publish("0")
+			r.awaitDepth(r.cfg.Queue, 1)
+			holder := r.channel(r.conn)
+			if d, ok, err := holder.Get(r.cfg.Queue, false); err != nil || !ok {
+				t.Fatalf("get: %v, %v, %v", d, ok, err)
+			}
+			if d := depths(); d.Ready != 0 || d.Consumers != d.Holders || (d.Holders == 1) != tc.counts {
+				t.Errorf("while a tool holds a message: %+v", d)
+			}
+		})
+	}
+}
