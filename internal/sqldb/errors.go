@@ -31,23 +31,23 @@ func UniqueViolation(err error, constraint, columns string) bool {
 	return false
 }
 
-// Schema marks err with ErrSchema where it says that a table, a column or the
-// schema itself is missing, and returns any other error as it is. It is for
-// errors of our own statements: the caller's SQL may lack tables of its own.
+// Schema adds to err what it means and what to do where the database does not
+// say: ErrSchema where a table, a column or the schema itself is missing,
+// ErrPooler where a session is not the driver's own. Any other error it returns
+// as it is. It is for errors of our own statements: the caller's SQL may lack
+// tables of its own.
 func Schema(err error) error {
-	if err == nil || errors.Is(err, ErrSchema) {
-		return err
+	if Judge(err) == SchemaBehind && !errors.Is(err, ErrSchema) {
+		return fmt.Errorf("%w: %w", ErrSchema, err)
 	}
-	switch SQLState(err) {
-	case "42P01", "42703", "3F000":
-	case "":
-		if !mentions(err, missingInSQLite...) {
-			return err
-		}
-	default:
-		return err
+	return explainPooler(err)
+}
+
+func explainPooler(err error) error {
+	if Judge(err) == Pooled && !errors.Is(err, ErrPooler) {
+		return fmt.Errorf("%w: %w", ErrPooler, err)
 	}
-	return fmt.Errorf("%w: %w", ErrSchema, err)
+	return err
 }
 
 var missingInSQLite = []string{"no such table", "no such column", "has no column named"}

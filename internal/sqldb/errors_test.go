@@ -50,9 +50,6 @@ func TestErrorsOfDrivers(t *testing.T) {
 		text                      string
 		retryable, schema, unique bool
 	}{
-		{"sqlite3: SQL logic error: no such table: outbox_messages", false, true, false},
-		{"no such column: discarded_at", false, true, false},
-		{"table outbox_messages has no column named discarded_at", false, true, false},
 		{"sqlite3: constraint failed: UNIQUE constraint failed: t.id", false, false, true},
 		{"UNIQUE constraint failed: t.seq", false, false, false},
 		{"connection refused", false, false, false},

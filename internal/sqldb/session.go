@@ -17,13 +17,17 @@ import (
 // given up by what their errors mean.
 
 // Transact runs do in a transaction of its own: committed if do returns nil,
-// else rolled back. A connection that has to be given up is.
+// else rolled back. A connection that has to be given up is. The error matches
+// ErrPooler where a pooler stands in the way.
 func Transact(ctx context.Context, db *sqlx.DB, opts *sql.TxOptions, do func(ctx context.Context, tx *sqlx.Tx) error) (err error) {
 	conn, tx, err := Begin(ctx, db, opts)
 	if err != nil {
 		return err
 	}
-	defer func() { Release(db, conn, err) }()
+	defer func() {
+		Release(db, conn, err)
+		err = explainPooler(err)
+	}()
 	defer tx.Rollback() // after a commit it does nothing
 	if err := do(ctx, tx); err != nil {
 		return err
@@ -43,7 +47,7 @@ func Do(ctx context.Context, db *sqlx.DB, do func(ctx context.Context, conn *sql
 		err = do(ctx, conn)
 		Release(db, conn, err)
 		if !errors.Is(err, driver.ErrBadConn) || tries <= 0 || ctx.Err() != nil {
-			return err
+			return explainPooler(err)
 		}
 	}
 }
@@ -58,7 +62,7 @@ func Acquire(ctx context.Context, db *sqlx.DB) (*sqlx.Conn, error) {
 	if limit := db.Stats(); ctx.Err() != nil && limit.MaxOpenConnections > 0 && limit.InUse >= limit.MaxOpenConnections {
 		return nil, fmt.Errorf("no connection to be had: all %d that the pool may have (SetMaxOpenConns) are in use: %w", limit.MaxOpenConnections, err)
 	}
-	return nil, err
+	return nil, explainPooler(err)
 }
 
 // Begin begins a transaction on a connection of its own, which the caller
@@ -78,7 +82,7 @@ func Begin(ctx context.Context, db *sqlx.DB, opts *sql.TxOptions) (*sqlx.Conn, *
 		Release(db, conn, err)
 		died := Judge(err) == Lost || Judge(err) == Outage && SQLiteError(err) == nil
 		if !died || tries <= 0 || ctx.Err() != nil {
-			return nil, nil, err
+			return nil, nil, explainPooler(err)
 		}
 	}
 }

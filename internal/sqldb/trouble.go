@@ -121,19 +121,10 @@ var ErrNotConnected = errors.New("no connection to the database")
 func Retryable(err error) bool { return Judge(err) == Transient }
 
 // ErrPooler is matched by errors of a session that lacks the prepared
-// statements which the driver made; see Pooler.
+// statements which the driver made, or that a pooler does not open at all.
 var ErrPooler = errors.New("a connection pooler stands between, or something has discarded the session's prepared statements; " +
-	"behind PgBouncer in transaction mode connect with default_query_exec_mode=exec (pgx) or binary_parameters=yes (lib/pq)")
-
-// Explain adds to err what it means and the way out, where there is more to
-// say than the database does: ErrSchema, ErrPooler. Like Schema it is for
-// errors of our own statements.
-func Explain(err error) error {
-	if Judge(err) == Pooled && !errors.Is(err, ErrPooler) {
-		return fmt.Errorf("%w: %w", ErrPooler, err)
-	}
-	return Schema(err)
-}
+	"behind PgBouncer in transaction mode connect with default_query_exec_mode=exec (pgx), " +
+	"or with binary_parameters=yes and ignore_startup_parameters = extra_float_digits in pgbouncer.ini (lib/pq)")
 
 func judgeState(e stater) Trouble {
 	state := e.SQLState()
@@ -150,7 +141,7 @@ func judgeState(e stater) Trouble {
 	case "26000", "42P05": // a prepared statement that is not there, or there already
 		return Pooled
 	case "08P01": // protocol_violation; PgBouncer says it of all that is wrong
-		if routine(e) == "exec_bind_message" {
+		if routine(e) == "exec_bind_message" || mentions(e, "unsupported startup parameter") {
 			return Pooled
 		}
 		return Outage

@@ -129,19 +129,17 @@ func TestWhatCountsNoAttemptAndWhatEndsAConnection(t *testing.T) {
 	}
 }
 
-func TestExplainNamesTheSetting(t *testing.T) {
-	err := Explain(&pgconn.PgError{Code: "42P05"})
-	if !errors.Is(err, ErrPooler) || !strings.Contains(err.Error(), "default_query_exec_mode=exec") || SQLState(err) != "42P05" {
-		t.Errorf("%v", err)
-	}
-	if again := Explain(err); again != err {
-		t.Errorf("explained twice: %v", again)
-	}
-	if err := Explain(&pgconn.PgError{Code: "42P01"}); !errors.Is(err, ErrSchema) {
-		t.Errorf("%v", err)
-	}
-	if err := Explain(nil); err != nil {
-		t.Error(err)
+func TestAPoolerIsNamedWithTheSetting(t *testing.T) {
+	for _, cause := range []error{&pgconn.PgError{Code: "42P05"}, &pq.Error{Code: "08P01", Message: "unsupported startup parameter: extra_float_digits"}} {
+		err := Schema(cause)
+		for _, setting := range []string{"default_query_exec_mode=exec", "binary_parameters=yes", "ignore_startup_parameters"} {
+			if !errors.Is(err, ErrPooler) || !errors.Is(err, cause) || !strings.Contains(err.Error(), setting) {
+				t.Errorf("%v does not name %s", err, setting)
+			}
+		}
+		if again := Schema(err); again != err {
+			t.Errorf("explained twice: %v", again)
+		}
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -20,9 +21,10 @@ import (
 const pgBouncerSessions = 2
 
 // PgBouncer starts a PgBouncer in transaction mode for the test alone, before
-// the server of databaseURL, and returns that URL with its address. It is the
-// binary on this machine (on Debian: apt-get install pgbouncer).
-func PgBouncer(t testing.TB, databaseURL string) string {
+// the server of databaseURL, and returns that URL with its address. settings
+// are further lines of its configuration. It is the binary on this machine (on
+// Debian: apt-get install pgbouncer).
+func PgBouncer(t testing.TB, databaseURL string, settings ...string) string {
 	t.Helper()
 	binary, err := findPgBouncer()
 	if err != nil {
@@ -38,7 +40,7 @@ func PgBouncer(t testing.TB, databaseURL string) string {
 	}
 	dir := t.TempDir()
 	password, _ := u.User.Password()
-	settings := fmt.Sprintf(`[databases]
+	text := fmt.Sprintf(`[databases]
 * = host=%s port=%s user=%s password=%s
 [pgbouncer]
 listen_addr = 127.0.0.1
@@ -49,10 +51,11 @@ pool_mode = transaction
 default_pool_size = %d
 max_client_conn = 500
 query_wait_timeout = 20
-`, u.Hostname(), u.Port(), u.User.Username(), password, port, pgBouncerSessions)
+%s
+`, u.Hostname(), u.Port(), u.User.Username(), password, port, pgBouncerSessions, strings.Join(settings, "\n"))
 	file := filepath.Join(dir, "pgbouncer.ini")
 	// Readable for the user it changes to.
-	if err := os.WriteFile(file, []byte(settings), 0o644); err != nil {
+	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
 		t.Fatalf("testenv: %v", err)
 	}
 	args := []string{"-q", file}
