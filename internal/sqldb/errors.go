@@ -31,17 +31,20 @@ func UniqueViolation(err error, constraint, columns string) bool {
 	return false
 }
 
-// Schema adds to err what it means and what to do where the database does not
+// Explain adds to err what it means and what to do where the database does not
 // say: ErrSchema where a table, a column or the schema itself is missing,
 // ErrPooler where a session is not the driver's own. Any other error it returns
 // as it is. It is for errors of our own statements: the caller's SQL may lack
 // tables of its own.
-func Schema(err error) error {
+func Explain(err error) error {
 	if Judge(err) == SchemaBehind && !errors.Is(err, ErrSchema) {
 		return fmt.Errorf("%w: %w", ErrSchema, err)
 	}
 	return explainPooler(err)
 }
+
+// Schema is Explain by its old name.
+func Schema(err error) error { return Explain(err) }
 
 func explainPooler(err error) error {
 	if Judge(err) == Pooled && !errors.Is(err, ErrPooler) {

@@ -131,13 +131,13 @@ func TestWhatCountsNoAttemptAndWhatEndsAConnection(t *testing.T) {
 
 func TestAPoolerIsNamedWithTheSetting(t *testing.T) {
 	for _, cause := range []error{&pgconn.PgError{Code: "42P05"}, &pq.Error{Code: "08P01", Message: "unsupported startup parameter: extra_float_digits"}} {
-		err := Schema(cause)
+		err := Explain(cause)
 		for _, setting := range []string{"default_query_exec_mode=exec", "binary_parameters=yes", "ignore_startup_parameters"} {
 			if !errors.Is(err, ErrPooler) || !errors.Is(err, cause) || !strings.Contains(err.Error(), setting) {
 				t.Errorf("%v does not name %s", err, setting)
 			}
 		}
-		if again := Schema(err); again != err {
+		if again := Explain(err); again != err {
 			t.Errorf("explained twice: %v", again)
 		}
 	}
