@@ -19,8 +19,9 @@ type terminal struct {
 	env    []string
 }
 
-// openTerminal opens a terminal of a size in which pulsectl can be typed.
-func openTerminal(t *testing.T, width, height string, env ...string) *terminal {
+// openTerminal opens a terminal of 24 lines with a shell in it, in which pulsectl
+// can be typed.
+func openTerminal(t *testing.T, width, shell string, env ...string) *terminal {
 	t.Helper()
 	testenv.Tool(t, "tmux")
 	pulsectl, err := exec.LookPath("pulsectl")
@@ -30,9 +31,9 @@ func openTerminal(t *testing.T, width, height string, env ...string) *terminal {
 	dir := t.TempDir()
 	term := &terminal{t, filepath.Join(dir, "tmux"), append(env, "HOME="+dir, "PULSE_STATE_DIR="+filepath.Join(dir, "state"),
 		"PATH="+filepath.Dir(pulsectl)+":/usr/bin:/bin", "LC_ALL=C.UTF-8", "HISTFILE=", "TERM=xterm-256color")}
-	term.tmux("-f", "/dev/null", "new-session", "-d", "-x", width, "-y", height, "bash --norc --noprofile")
+	term.tmux("-f", "/dev/null", "new-session", "-d", "-x", width, "-y", "24", shell)
 	t.Cleanup(func() { term.tmux("kill-server") })
-	term.shows(`[#$]$`)
+	term.shows(`[#$%>] ?$`) // its prompt
 	return term
 }
 
@@ -49,7 +50,7 @@ func (term *terminal) tmux(args ...string) string {
 
 func (term *terminal) typing(keys ...string) {
 	term.t.Helper()
-	term.tmux(append([]string{"send-keys"}, keys...)...)
+	term.tmux(append([]string{"send-keys", "--"}, keys...)...)
 }
 
 // shows waits until a line of the terminal matches, and returns all that it
@@ -73,7 +74,7 @@ func (term *terminal) shows(pattern string) string {
 // A line that is drawn in place stays one line in a terminal that becomes
 // narrower and wider again, and leaves what stands above it alone.
 func TestLiveLineSurvivesResizing(t *testing.T) {
-	term := openTerminal(t, "80", "24", "PULSE_ORDERS_ADDR=127.0.0.1:0", "PULSE_NOTIFICATIONS_ADDR=127.0.0.1:0", "PULSE_BROKER_ADDR=127.0.0.1:0")
+	term := openTerminal(t, "80", "bash --norc --noprofile", "PULSE_ORDERS_ADDR=127.0.0.1:0", "PULSE_NOTIFICATIONS_ADDR=127.0.0.1:0", "PULSE_BROKER_ADDR=127.0.0.1:0")
 	defer func() {
 		term.typing("pulsectl down; echo is down", "Enter")
 		term.shows("^is down$")

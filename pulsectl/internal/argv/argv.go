@@ -12,8 +12,6 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-const completionFlag = "--generate-bash-completion"
-
 // level is one command on the path from the application to the leaf.
 type level struct {
 	name     string
@@ -26,7 +24,7 @@ type level struct {
 // known flag moved to the level that declares it. Unknown flags stay for the
 // parser to reject. It is idempotent.
 func Normalise(app *cli.App, args []string) []string {
-	if len(args) == 0 || args[len(args)-1] == completionFlag {
+	if len(args) == 0 {
 		return args
 	}
 	root := &level{name: args[0], flags: flagsOf(app.Flags), commands: app.Commands}

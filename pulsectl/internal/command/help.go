@@ -1,36 +1,28 @@
 package command
 
 import (
-	"embed"
+	"fmt"
+	"io"
+	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/asimalizada/pulse-events/pulsectl/internal/console"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/fail"
 )
 
-//go:embed topics/*.txt
-var topics embed.FS
-
-// topicNames lists the help topics in the order they are shown.
-var topicNames = []string{"exit-codes", "environment", "output", "guarantees"}
-
 func helpCommand(env *Env) *cli.Command {
 	return &cli.Command{
-		Name: "help", Usage: "explain a topic: " + strings.Join(topicNames, ", "), ArgsUsage: "[TOPIC | COMMAND...]",
+		Name: "help", Usage: "explain a command or a topic: " + strings.Join(topicNames, ", "), ArgsUsage: "[TOPIC | COMMAND...]",
 		Action: func(ctx *cli.Context) error {
 			if !ctx.Args().Present() {
 				return cli.ShowAppHelp(ctx)
 			}
-			word := ctx.Args().First()
-			if slices.Contains(topicNames, word) {
-				text, err := topics.ReadFile("topics/" + word + ".txt")
-				if err != nil {
-					return err
-				}
-				env.IO.Println(strings.TrimRight(string(text), "\n"))
-				return nil
+			if word := ctx.Args().First(); slices.Contains(topicNames, word) {
+				return env.showTopic(word)
 			}
 			// help outbox ls = outbox ls --help
 			commands := ctx.App.Commands
@@ -46,4 +38,145 @@ func helpCommand(env *Env) *cli.Command {
 			return ctx.App.RunContext(ctx.Context, append(args, "--help"))
 		},
 	}
+}
+
+// printHelp writes the help of the app or of a command.
+func (e *Env) printHelp(_ io.Writer, _ string, data any, _ map[string]any) {
+	switch data := data.(type) {
+	case *cli.App:
+		e.appHelp(data, false)
+	case *cli.Command:
+		e.commandHelp(data)
+	}
+}
+
+func (e *Env) heading(text string) { e.IO.Println(e.IO.Paint(console.Strong, text)) }
+
+// appHelp is what a stranger sees first; the short one fits 24 lines of 80.
+func (e *Env) appHelp(app *cli.App, short bool) {
+	e.IO.Prose(0, app.Name+": "+app.Usage)
+	if !short {
+		e.IO.Println("")
+		e.IO.Prose(0, app.Description)
+	}
+	list := definitionsOf(app.Commands)
+	for i := range list { // one column of terms for all groups
+		list[i].Term = fmt.Sprintf("%-12s", list[i].Term)
+		if end := strings.IndexAny(list[i].Text, ";:"); short && end > 0 {
+			list[i].Text = list[i].Text[:end]
+		}
+	}
+	group := ""
+	for i, c := range app.Commands {
+		if c.Category != group {
+			if !short {
+				e.IO.Println("")
+			}
+			group = c.Category
+			e.heading(group)
+		}
+		e.IO.Definitions(2, list[i:i+1])
+	}
+	if short {
+		e.IO.Prose(0, "More: pulsectl COMMAND --help, pulsectl --help, pulsectl help "+topicNames[0])
+		return
+	}
+	e.IO.Println("")
+	e.heading("FLAGS, before or behind any command")
+	e.IO.Definitions(2, flagsOf(app.VisibleFlags()))
+	e.IO.Println("")
+	e.heading("TOPICS")
+	e.IO.Prose(2, "pulsectl help "+strings.Join(topicNames, ", pulsectl help "))
+}
+
+func (e *Env) commandHelp(c *cli.Command) {
+	path := strings.TrimPrefix(c.HelpName, "pulsectl ")
+	e.IO.Prose(0, c.HelpName+": "+c.Usage)
+	if c.Description != "" {
+		e.IO.Println("")
+		e.IO.Prose(0, c.Description)
+	}
+	e.IO.Println("")
+	e.heading("USAGE")
+	e.IO.Prose(2, synopsis(c))
+	if commands := c.VisibleCommands(); len(commands) > 0 {
+		e.IO.Println("")
+		e.heading("COMMANDS")
+		e.IO.Definitions(2, definitionsOf(commands))
+	}
+	if flags := flagsOf(c.VisibleFlags()); len(flags) > 0 {
+		e.IO.Println("")
+		e.heading("FLAGS")
+		e.IO.Definitions(2, flags)
+	}
+	if lines := examples[path]; len(lines) > 0 {
+		e.IO.Println("")
+		e.heading("EXAMPLES")
+		for _, line := range lines { // not wrapped: they are for copying
+			e.IO.Println("  " + line)
+		}
+	}
+	e.IO.Println("")
+	e.IO.Prose(0, "Flags of all commands, such as -o json: pulsectl --help")
+}
+
+// synopsis is how a command is typed.
+func synopsis(c *cli.Command) string {
+	words := []string{c.HelpName}
+	if len(c.Subcommands) > 0 {
+		words = append(words, "COMMAND")
+	}
+	if len(flagsOf(c.VisibleFlags())) > 0 {
+		words = append(words, "[FLAGS]")
+	}
+	if c.ArgsUsage != "" {
+		words = append(words, c.ArgsUsage)
+	}
+	return strings.Join(words, " ")
+}
+
+func definitionsOf(commands []*cli.Command) []console.Definition {
+	var list []console.Definition
+	for _, c := range commands {
+		list = append(list, console.Definition{Term: c.Name, Text: c.Usage})
+	}
+	return list
+}
+
+// placeholder is the name of a flag's value within its usage.
+var placeholder = regexp.MustCompile("`([^`]+)`")
+
+// flagsOf describes flags, except --help, which every command has.
+func flagsOf(flags []cli.Flag) []console.Definition {
+	var list []console.Definition
+	for _, f := range flags {
+		described, ok := f.(cli.DocGenerationFlag)
+		if !ok || f == cli.HelpFlag {
+			continue
+		}
+		var names []string
+		for _, name := range f.Names() {
+			if len(name) == 1 {
+				names = append([]string{"-" + name}, names...)
+			} else {
+				names = append(names, "--"+name)
+			}
+		}
+		d := console.Definition{Term: strings.Join(names, ", "), Text: described.GetUsage()}
+		if m := placeholder.FindStringSubmatch(d.Text); m != nil {
+			d.Term += " " + m[1]
+			d.Text = strings.ReplaceAll(d.Text, "`", "")
+		}
+		if value := described.GetDefaultText(); described.TakesValue() && value != "" && value != "0s" && !strings.Contains(d.Text, "(default:") {
+			if length, err := time.ParseDuration(value); err == nil {
+				value = short(length)
+			}
+			d.Text += fmt.Sprintf(" (default: %s)", strings.Trim(value, `"`))
+		}
+		if env := described.GetEnvVars(); len(env) > 0 {
+			d.Text += fmt.Sprintf(" (env %s)", env[0])
+		}
+		list = append(list, d)
+	}
+	return list
 }

@@ -30,7 +30,7 @@ var stepColumns = []console.Column[step]{
 func migrateCommand(env *Env) *cli.Command {
 	only := &cli.StringFlag{Name: "only", Usage: "just this `SCHEMA`: outbox or inbox"}
 	return &cli.Command{
-		Name: "migrate", Usage: "bring the tables of outbox and inbox to the version this program needs",
+		Name: "migrate", Usage: "bring the tables of outbox and inbox up to date: to the version this program needs",
 		Subcommands: []*cli.Command{
 			{
 				Name: "up", Usage: "apply what is missing; nothing to do is success", Flags: []cli.Flag{only},

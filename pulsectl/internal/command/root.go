@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"slices"
 	"strings"
+	"time"
 
 	"github.com/urfave/cli/v2"
 
@@ -22,6 +24,10 @@ var Version string
 func Run(ctx context.Context, args []string, out *console.IO, getenv func(string) string) int {
 	env := &Env{IO: out, getenv: getenv}
 	app := newApp(env)
+	if len(args) > 1 && args[1] == completeWord {
+		env.complete(app, args[2:])
+		return 0
+	}
 	err := app.RunContext(ctx, argv.Normalise(app, args))
 	err = errors.Join(err, env.Close())
 	if err == nil {
@@ -50,7 +56,6 @@ func newApp(env *Env) *cli.App {
 		ErrWriter:                 env.IO.Err,
 		HideHelpCommand:           true,
 		DisableSliceFlagSeparator: true,
-		EnableBashCompletion:      true,
 		ExitErrHandler:            func(*cli.Context, error) {}, // os.Exit inside Run would lose defers
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "`FORMAT` of results: table, wide, json, jsonl, tsv, name (default: table on a terminal, tsv in a pipe)"},
@@ -67,20 +72,32 @@ func newApp(env *Env) *cli.App {
 			cli.HelpFlag, // the library leaves it out where there is a command help
 		},
 		Before: env.readGlobals,
-		Commands: []*cli.Command{
-			demoCommand(env), upCommand(env), downCommand(env), statusCommand(env),
-			orderCommand(env), notificationCommand(env),
-			outboxCommand(env), inboxCommand(env), replayCommand(env),
-			chaosCommand(env), verifyCommand(env), migrateCommand(env),
-			versionCommand(env), helpCommand(env),
-		},
+		Commands: slices.Concat(
+			category("START HERE", demoCommand(env), upCommand(env), downCommand(env), statusCommand(env)),
+			category("ORDERS AND MESSAGES", orderCommand(env), notificationCommand(env), outboxCommand(env), inboxCommand(env),
+				replayCommand(env), migrateCommand(env)),
+			category("BREAK AND PROVE", chaosCommand(env), verifyCommand(env)),
+			category("ABOUT PULSECTL", helpCommand(env), completionCommand(env), manCommand(env), versionCommand(env)),
+		),
 	}
+	cli.HelpPrinterCustom = env.printHelp // the library's own does not fit a terminal
 	app.OnUsageError = usageError
-	app.Action = groupAction("pulsectl", app.Commands)
+	app.Action = groupAction("pulsectl", app.Commands, func(ctx *cli.Context) error {
+		env.appHelp(ctx.App, true)
+		return nil
+	})
 	for _, c := range app.Commands {
 		harden(c, "pulsectl")
 	}
 	return app
+}
+
+// category puts commands under a heading of the help.
+func category(name string, commands ...*cli.Command) []*cli.Command {
+	for _, c := range commands {
+		c.Category = name
+	}
+	return commands
 }
 
 // harden gives every command the answers that the library leaves out: usage
@@ -90,7 +107,7 @@ func harden(c *cli.Command, parent string) {
 	c.OnUsageError = usageError
 	c.HideHelpCommand = true
 	if len(c.Subcommands) > 0 && c.Action == nil {
-		c.Action = groupAction(full, c.Subcommands)
+		c.Action = groupAction(full, c.Subcommands, cli.ShowSubcommandHelp)
 	}
 	for _, sub := range c.Subcommands {
 		harden(sub, full)
@@ -106,13 +123,11 @@ func harden(c *cli.Command, parent string) {
 	}
 }
 
-func groupAction(full string, commands []*cli.Command) cli.ActionFunc {
+// groupAction is what a command does that has others below it: it shows them.
+func groupAction(full string, commands []*cli.Command, show cli.ActionFunc) cli.ActionFunc {
 	return func(ctx *cli.Context) error {
 		if !ctx.Args().Present() {
-			if ctx.Command != nil && ctx.Command.Name != "" && len(ctx.Lineage()) > 1 && ctx.Command.Name != "pulsectl" {
-				return cli.ShowSubcommandHelp(ctx)
-			}
-			return cli.ShowAppHelp(ctx)
+			return show(ctx)
 		}
 		word := ctx.Args().First()
 		hint := "run: " + full + " --help"
@@ -190,6 +205,20 @@ func version() string {
 		}
 	}
 	return v
+}
+
+// revisionDate is the day of the commit that was built; empty: not known.
+func revisionDate() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return ""
+	}
+	for _, s := range info.Settings {
+		if at, err := time.Parse(time.RFC3339, s.Value); err == nil && s.Key == "vcs.time" {
+			return at.Format(time.DateOnly)
+		}
+	}
+	return ""
 }
 
 func versionCommand(env *Env) *cli.Command {

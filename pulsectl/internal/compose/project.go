@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/asimalizada/pulse-events/pulsectl/internal/fail"
@@ -55,6 +56,29 @@ func FindFile(given, dir string) (string, error) {
 				"there is no %s in %s or above", FileName, dir)
 		}
 	}
+}
+
+var profilesOfService = regexp.MustCompile(`(?m)^\s*profiles:\s*\[([^\]]*)\]`)
+
+// ProfilesNear lists the profiles of the compose file that FindFile finds,
+// without a client, where it is written as ours is. It is for completion.
+func ProfilesNear(given, dir string) []string {
+	file, err := FindFile(given, dir)
+	if err != nil {
+		return nil
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return nil
+	}
+	var names []string
+	for _, m := range profilesOfService.FindAllStringSubmatch(string(text), -1) {
+		for name := range strings.SplitSeq(m[1], ",") {
+			names = append(names, unquote(strings.TrimSpace(name)))
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
 }
 
 // Settings looks variables up as Compose does: in the environment first, then

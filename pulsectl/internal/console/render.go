@@ -39,16 +39,22 @@ type List[T any] struct {
 
 // CheckColumns reports a key in show that no column has.
 func CheckColumns[T any](columns []Column[T], show []string) error {
-	var keys []string
-	for _, col := range columns {
-		keys = append(keys, col.Key)
-	}
+	keys := Keys(columns)
 	for _, key := range show {
 		if !slices.Contains(keys, key) {
 			return fmt.Errorf("unknown column %q; have %s", key, strings.Join(keys, ", "))
 		}
 	}
 	return nil
+}
+
+// Keys are those of columns, in their order.
+func Keys[T any](columns []Column[T]) []string {
+	var keys []string
+	for _, col := range columns {
+		keys = append(keys, col.Key)
+	}
+	return keys
 }
 
 // RenderList writes a list to stdout in the format in force.

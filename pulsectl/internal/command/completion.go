@@ -1,0 +1,244 @@
+package command
+
+import (
+	"embed"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/asimalizada/pulse-events/internal/logging"
+	"github.com/asimalizada/pulse-events/outbox"
+	"github.com/asimalizada/pulse-events/pulsectl/internal/compose"
+	"github.com/asimalizada/pulse-events/pulsectl/internal/console"
+	"github.com/asimalizada/pulse-events/pulsectl/internal/fail"
+	"github.com/asimalizada/pulse-events/pulsectl/internal/stack"
+)
+
+// Scripts that ask this program what may be typed next, by completeWord.
+//
+//go:embed completion/pulsectl.*
+var completionScripts embed.FS
+
+// completeWord is how shells call this program: followed by the words behind
+// its name up to the cursor, the last of which is being typed.
+const completeWord = "__complete"
+
+var shells = []string{"bash", "zsh", "fish"}
+
+func completionCommand(env *Env) *cli.Command {
+	return &cli.Command{
+		Name: "completion", Usage: "print a script that completes commands in bash, zsh or fish", ArgsUsage: strings.Join(shells, " | "),
+		Description: "bash: add to ~/.bashrc: source <(pulsectl completion bash)\n" +
+			"zsh: the same in ~/.zshrc, behind compinit; or save it as _pulsectl in a folder of $fpath\n" +
+			"fish: pulsectl completion fish > ~/.config/fish/completions/pulsectl.fish",
+		Action: func(ctx *cli.Context) error {
+			shell, err := oneArg(ctx, "shell")
+			if err != nil {
+				return err
+			}
+			if !slices.Contains(shells, shell) {
+				return fail.Usagef("have: "+strings.Join(shells, ", "), "unknown shell %q", shell)
+			}
+			script, err := completionScripts.ReadFile("completion/pulsectl." + shell)
+			if err != nil {
+				return err
+			}
+			env.IO.Println(strings.TrimRight(string(script), "\n"))
+			return nil
+		},
+	}
+}
+
+// candidate is a word that may be typed, with what it means.
+type candidate struct{ word, text string }
+
+// Where the shell itself knows what may be typed.
+var (
+	files   = candidate{word: ":files"}
+	folders = candidate{word: ":folders"}
+)
+
+// complete answers a shell: a line for each candidate, word and meaning with a
+// tab between. It reaches for nothing but files on this machine.
+func (e *Env) complete(app *cli.App, words []string) {
+	if len(words) == 0 {
+		words = []string{""}
+	}
+	for _, c := range e.candidates(app, words) {
+		e.IO.Println(c.word + "\t" + strings.Join(strings.Fields(c.text), " "))
+	}
+}
+
+// candidates are what may stand in place of the last of words.
+func (e *Env) candidates(app *cli.App, words []string) []candidate {
+	var path []string // of the command
+	commands, known := app.Commands, app.VisibleFlags()
+	var positionals []string
+	var wanted cli.Flag // the flag whose value comes next
+	last := words[len(words)-1]
+	for _, word := range words[:len(words)-1] {
+		switch {
+		case wanted != nil:
+			wanted = nil
+		case strings.HasPrefix(word, "-") && len(word) > 1:
+			if f := flagNamed(known, word); f != nil && takesValue(f) && !strings.Contains(word, "=") {
+				wanted = f
+			}
+		default:
+			i := slices.IndexFunc(commands, func(c *cli.Command) bool { return c.HasName(word) })
+			if i < 0 || len(positionals) > 0 {
+				positionals = append(positionals, word)
+				continue
+			}
+			path = append(path, commands[i].Name)
+			known = append(slices.Clone(commands[i].VisibleFlags()), known...)
+			commands = commands[i].Subcommands
+		}
+	}
+	switch name, value, inline := strings.Cut(last, "="); {
+	case wanted != nil:
+		return matching(last, "", e.values(path, wanted))
+	case inline && strings.HasPrefix(last, "-"):
+		if f := flagNamed(known, name); f != nil && takesValue(f) {
+			return matching(value, name+"=", e.values(path, f))
+		}
+		return nil
+	case strings.HasPrefix(last, "-"):
+		return matching(last, "", flagWords(known))
+	case len(path) > 0 && path[0] == "help":
+		return matching(last, "", helpWords(app, positionals))
+	case len(path) > 0 && path[0] == "completion" && len(positionals) == 0:
+		return matching(last, "", plain(shells...))
+	case len(positionals) == 0:
+		return matching(last, "", commandWords(commands))
+	}
+	return nil
+}
+
+// matching returns the candidates that begin with what is typed, which may be a
+// list with commas, each with a prefix.
+func matching(typed, prefix string, all []candidate) []candidate {
+	if len(all) == 1 && (all[0] == files || all[0] == folders) {
+		return all
+	}
+	var out []candidate
+	if i := strings.LastIndexByte(typed, ','); i >= 0 {
+		prefix, typed = prefix+typed[:i+1], typed[i+1:]
+	}
+	for _, c := range all {
+		if strings.HasPrefix(c.word, typed) {
+			out = append(out, candidate{prefix + c.word, c.text})
+		}
+	}
+	return out
+}
+
+func plain[S ~string](words ...S) []candidate {
+	var out []candidate
+	for _, word := range words {
+		out = append(out, candidate{word: string(word)})
+	}
+	return out
+}
+
+func commandWords(commands []*cli.Command) []candidate {
+	var out []candidate
+	for _, c := range commands {
+		if !c.Hidden {
+			out = append(out, candidate{c.Name, c.Usage})
+		}
+	}
+	return out
+}
+
+// helpWords are what help takes after some words: topics and commands.
+func helpWords(app *cli.App, before []string) []candidate {
+	commands := app.Commands
+	for _, word := range before {
+		i := slices.IndexFunc(commands, func(c *cli.Command) bool { return c.HasName(word) })
+		if i < 0 {
+			return nil
+		}
+		commands = commands[i].Subcommands
+	}
+	out := commandWords(commands)
+	if len(before) == 0 {
+		out = append(out, plain(topicNames...)...)
+	}
+	return out
+}
+
+func flagNamed(flags []cli.Flag, word string) cli.Flag {
+	name, _, _ := strings.Cut(strings.TrimLeft(word, "-"), "=")
+	for _, f := range flags {
+		if slices.Contains(f.Names(), name) {
+			return f
+		}
+	}
+	return nil
+}
+
+func takesValue(f cli.Flag) bool {
+	described, ok := f.(cli.DocGenerationFlag)
+	return ok && described.TakesValue()
+}
+
+func flagWords(flags []cli.Flag) []candidate {
+	var out []candidate
+	for _, f := range flags {
+		described, ok := f.(cli.DocGenerationFlag)
+		word := candidate{word: "--" + f.Names()[0]}
+		if ok {
+			word.text = strings.ReplaceAll(described.GetUsage(), "`", "")
+		}
+		if !slices.ContainsFunc(out, func(c candidate) bool { return c.word == word.word }) {
+			out = append(out, word)
+		}
+	}
+	return out
+}
+
+// values are what a flag of a command takes, where that is known.
+func (e *Env) values(path []string, f cli.Flag) []candidate {
+	switch name, command := f.Names()[0], strings.Join(path, " "); name {
+	case "output":
+		return plain(console.Formats()...)
+	case "color":
+		return plain(console.ColorAuto, console.ColorAlways, console.ColorNever)
+	case "status":
+		return append(plain(outbox.Pending, outbox.Published, outbox.Dead, outbox.Discarded), plain("retrying")...)
+	case "columns":
+		if command == "inbox ls" {
+			return plain(console.Keys(processedColumns(""))...)
+		}
+		return plain(console.Keys(recordColumns)...)
+	case "stack":
+		if command == "down" {
+			return plain(stack.Compose)
+		}
+		return plain(stack.Embedded, stack.Compose, stack.External)
+	case "wait":
+		return plain("published", "handled")
+	case "only":
+		return plain("outbox", "inbox")
+	case "dialect":
+		return plain(outbox.PostgreSQL, outbox.SQLite)
+	case "log-level":
+		return plain("debug", "info", "warn", "error")
+	case "log-format":
+		return plain(logging.Auto, logging.JSON, logging.Text)
+	case "profile":
+		here, err := os.Getwd()
+		if err != nil {
+			return nil
+		}
+		return plain(compose.ProfilesNear(e.getenv("PULSE_COMPOSE_FILE"), here)...)
+	case "data-dir":
+		return []candidate{folders}
+	case "compose-file":
+		return []candidate{files}
+	}
+	return nil
+}

@@ -1,0 +1,51 @@
+package command
+
+// examples are shown in the help of a command and in the manual, by the words
+// that call it.
+var examples = map[string][]string{
+	"demo":   {"pulsectl demo", "pulsectl demo --orders 500 -o json"},
+	"up":     {"pulsectl up", "pulsectl up --detach --orders-addr 127.0.0.1:7101", "pulsectl up --stack compose --profile gin", "pulsectl up --stack external --stop-cmd 'systemctl stop rabbitmq-server'"},
+	"down":   {"pulsectl down", "pulsectl down --volumes --yes", "pulsectl down --stack compose"},
+	"status": {"pulsectl status", "pulsectl status -o json"},
+
+	"order create": {"pulsectl order create --customer customer-123 --amount 77.5", "pulsectl order create --customer customer-123 --amount 77.5 --wait handled -q"},
+	"order get":    {"pulsectl order get 01a2077e-aa18-74f6-bc5d-9af2b23e0269"},
+	"order ls":     {"pulsectl order ls --limit 10"},
+
+	"notification ls": {"pulsectl notification ls --order 01a2077e-aa18-74f6-bc5d-9af2b23e0269"},
+
+	"outbox ls": {"pulsectl outbox ls --status dead", "pulsectl outbox ls --status pending --oldest-first --since 1h",
+		"pulsectl outbox ls --error refused --columns id,attempts,lastError", "pulsectl outbox ls -o wide"},
+	"outbox show":    {"pulsectl outbox show 01a2077e-aa18-74f7-aacf-79289ea1d69c"},
+	"outbox stats":   {"pulsectl outbox stats -o json"},
+	"outbox retry":   {"pulsectl outbox retry 01a2077e-aa18-74f7-aacf-79289ea1d69c", "pulsectl outbox ls -q --status dead | pulsectl outbox retry -", "pulsectl outbox retry --all --dry-run"},
+	"outbox discard": {"pulsectl outbox discard 01a2077e-aa18-74f7-aacf-79289ea1d69c --reason 'customer was deleted'"},
+	"outbox wait":    {"pulsectl outbox wait --drained", "pulsectl outbox wait --drained --timeout 10m"},
+
+	"inbox ls": {"pulsectl inbox ls --since 15m", "pulsectl inbox ls --event 01a2077e-aa18-74f7-aacf-79289ea1d69c"},
+
+	"replay": {"pulsectl replay 01a2077e-aa18-74f7-aacf-79289ea1d69c --times 3", "pulsectl outbox ls -q --status published --since 1h | pulsectl replay - --dry-run"},
+
+	"migrate up":     {"pulsectl migrate up", "pulsectl migrate up --only outbox"},
+	"migrate status": {"pulsectl migrate status"},
+	"migrate print":  {"pulsectl migrate print > outbox.sql", "pulsectl migrate print --dialect sqlite --only inbox"},
+
+	"chaos broker-down":    {"pulsectl chaos broker-down", "pulsectl chaos broker-down --stop-cmd 'systemctl stop rabbitmq-server'"},
+	"chaos broker-up":      {"pulsectl chaos broker-up"},
+	"chaos broker-restart": {"pulsectl chaos broker-restart"},
+	"chaos db-down":        {"pulsectl chaos db-down", "pulsectl chaos db-down --stop-cmd 'systemctl stop postgresql'"},
+	"chaos db-up":          {"pulsectl chaos db-up"},
+	"chaos broker-block":   {"pulsectl chaos broker-block"},
+	"chaos broker-slow":    {"pulsectl chaos broker-slow --delay 2s"},
+	"chaos drop-confirms":  {"pulsectl chaos drop-confirms --count 10"},
+	"chaos duplicate":      {"pulsectl chaos duplicate --count 10"},
+	"chaos ls":             {"pulsectl chaos ls"},
+	"chaos clear":          {"pulsectl chaos clear"},
+
+	"verify": {"pulsectl verify", "pulsectl verify --timeout 5m -o json"},
+
+	"help":       {"pulsectl help outbox ls", "pulsectl help exit-codes"},
+	"completion": {"source <(pulsectl completion bash)", "pulsectl completion zsh > ~/.zsh/completions/_pulsectl", "pulsectl completion fish > ~/.config/fish/completions/pulsectl.fish"},
+	"man":        {"pulsectl man > pulsectl.1", "pulsectl man | man -l -"},
+	"version":    {"pulsectl version"},
+}

@@ -1,0 +1,75 @@
+package command
+
+import (
+	"embed"
+	"regexp"
+	"strings"
+
+	"github.com/asimalizada/pulse-events/pulsectl/internal/console"
+)
+
+//go:embed topics/*.txt
+var topicFiles embed.FS
+
+// topicNames lists the help topics in the order they are shown.
+var topicNames = []string{"exit-codes", "environment", "output", "guarantees"}
+
+// block is a part of a topic: terms with their meanings, a paragraph, or a line
+// that stays as it is.
+type block struct {
+	definitions []console.Definition
+	paragraph   string
+	verbatim    string
+}
+
+// term finds a line that begins a definition: the term, two blanks or more, and
+// what it means. Lines further in go on with it.
+var term = regexp.MustCompile(`^  (\S.*?)  +(\S.*)$`)
+
+// topic reads a help topic: its title and what stands below.
+func topic(name string) (title string, blocks []block, err error) {
+	text, err := topicFiles.ReadFile("topics/" + name + ".txt")
+	if err != nil {
+		return "", nil, err
+	}
+	title, body, _ := strings.Cut(string(text), "\n\n")
+	for part := range strings.SplitSeq(strings.Trim(body, "\n"), "\n\n") {
+		var b block
+		for line := range strings.SplitSeq(part, "\n") {
+			n := len(b.definitions)
+			switch m := term.FindStringSubmatch(line); {
+			case n > 0 && strings.HasPrefix(line, "    "):
+				b.definitions[n-1].Text += " " + strings.TrimSpace(line)
+			case m != nil:
+				b.definitions = append(b.definitions, console.Definition{Term: m[1], Text: m[2]})
+			case strings.HasPrefix(line, "    "):
+				b.verbatim = strings.TrimSpace(line)
+			default:
+				b.paragraph = strings.TrimSpace(b.paragraph + " " + strings.TrimSpace(line))
+			}
+		}
+		blocks = append(blocks, b)
+	}
+	return title, blocks, nil
+}
+
+// showTopic writes a help topic, fitted to the terminal.
+func (e *Env) showTopic(name string) error {
+	title, blocks, err := topic(name)
+	if err != nil {
+		return err
+	}
+	e.heading(title)
+	for _, b := range blocks {
+		e.IO.Println("")
+		switch {
+		case len(b.definitions) > 0:
+			e.IO.Definitions(2, b.definitions)
+		case b.verbatim != "":
+			e.IO.Println("    " + b.verbatim)
+		default:
+			e.IO.Prose(2, b.paragraph)
+		}
+	}
+	return nil
+}
