@@ -22,9 +22,17 @@ import (
 // therefore take the names of what they declare from UniqueName.
 func RabbitMQ(t testing.TB) string {
 	t.Helper()
-	server, management := managed(t)
+	server, _ := RabbitMQManaged(t)
+	return server
+}
+
+// RabbitMQManaged is RabbitMQ with the address of the server's management API
+// (http://user:password@host:port/), which is "" where it is not known.
+func RabbitMQManaged(t testing.TB) (server, management string) {
+	t.Helper()
+	server, management = managed(t)
 	if management == "" {
-		return server
+		return server, ""
 	}
 	u, err := url.Parse(server)
 	if err != nil {
@@ -48,7 +56,7 @@ func RabbitMQ(t testing.TB) string {
 		t.Fatalf("testenv: give %s the test's virtual host: %v", u.User.Username(), err)
 	}
 	u.Path, u.RawPath = "/"+vhost, ""
-	return u.String()
+	return u.String(), management
 }
 
 // managed returns the AMQP URL of the shared server and that of its management

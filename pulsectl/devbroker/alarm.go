@@ -1,24 +1,35 @@
 package devbroker
 
 import (
+	"strings"
+	"time"
+
+	"github.com/asimalizada/pulse-events/pulsectl/devbroker/internal/journal"
 	"github.com/asimalizada/pulse-events/pulsectl/devbroker/internal/wire"
 )
 
-// checkAlarm blocks publishers when too much memory is held or a fault says so, and lets them go on afterwards. There
-// is a tenth between the two limits, so that the alarm does not flutter. The caller holds the lock.
+// diskLook is how often the room on the disk is looked at.
+const diskLook = 200 * time.Millisecond
+
+// alarms are what publishers are blocked for, faults excepted. The broker's lock guards them.
+type alarms struct{ memory, disk bool }
+
+// checkAlarm blocks publishers when too much memory is held, the disk is full or a fault says so, and lets them go on
+// afterwards. There is a tenth between the two limits, so that an alarm does not flutter. The caller holds the lock.
 func (b *Broker) checkAlarm() {
 	held := b.memory.Load()
 	limit := b.cfg.MemoryLimit
-	if b.unblocked != nil {
+	if b.alarms.memory {
 		limit -= limit / 10
 	}
-	block := held > limit || b.faults.on(FaultBlockPublishers, nil) != nil
+	b.alarms.memory = held > limit
+	reason := b.blockReason()
 	switch {
-	case block && b.unblocked == nil:
+	case reason != "" && b.unblocked == nil:
 		b.unblocked = make(chan struct{})
 		b.blocked.Store(true)
-		b.log.Warn("publishers are blocked", "reason", b.blockReason(), "bytes", held, "limit", b.cfg.MemoryLimit)
-	case !block && b.unblocked != nil:
+		b.log.Warn("publishers are blocked", "reason", reason, "bytes", held, "limit", b.cfg.MemoryLimit)
+	case reason == "" && b.unblocked != nil:
 		close(b.unblocked)
 		b.unblocked = nil
 		b.blocked.Store(false)
@@ -32,12 +43,22 @@ func (b *Broker) checkAlarm() {
 	}
 }
 
-// blockReason is what clients are told, in RabbitMQ's words.
+// blockReason is what clients are told, in RabbitMQ's words, or "" if publishers are not to be blocked.
 func (b *Broker) blockReason() string {
-	if b.faults.on(FaultBlockPublishers, nil) != nil {
+	var low []string
+	if b.alarms.memory {
+		low = append(low, "memory")
+	}
+	if b.alarms.disk {
+		low = append(low, "disk")
+	}
+	switch {
+	case len(low) > 0:
+		return "low on " + strings.Join(low, " & ")
+	case b.faults.on(FaultBlockPublishers, nil) != nil:
 		return "blocked on demand"
 	}
-	return "low on memory"
+	return ""
 }
 
 // reserve counts n bytes more against the memory limit. Blocked publishers keep to it by themselves; far beyond it are
@@ -49,4 +70,39 @@ func (b *Broker) reserve(n int) error {
 		return resourceError("the broker holds %d bytes, far beyond its limit of %d", held, b.cfg.MemoryLimit)
 	}
 	return nil
+}
+
+// watchDisk is the goroutine that looks at the room on the disk.
+func (b *Broker) watchDisk() {
+	ticker := time.NewTicker(diskLook)
+	defer ticker.Stop()
+	for {
+		b.lookAtDisk()
+		select {
+		case <-ticker.C:
+		case <-b.stopped:
+			return
+		}
+	}
+}
+
+// lookAtDisk raises or ends the alarm, and has the journal compacted while there is one: what consumers have taken gives
+// room back only then.
+func (b *Broker) lookAtDisk() {
+	free, size, known := journal.Space(b.cfg.DataDir)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	limit := b.cfg.DiskFreeLimit
+	if limit == 0 {
+		limit = min(defaultDiskFreeLimit, size/10)
+	}
+	b.store.journal.KeepFree(max(0, limit/2))
+	if b.alarms.disk {
+		limit += limit / 10
+	}
+	b.alarms.disk = b.store.journal.Full() || known && free < limit
+	b.checkAlarm()
+	if b.alarms.disk && b.tooLong() && b.storedBytes+b.definedBytes < free {
+		b.askCompaction()
+	}
 }

@@ -29,6 +29,7 @@ type queueSettings struct {
 	ttl, expires         int64 // milliseconds
 	maxLength, maxBytes  int64
 	deliveryLimit        int64
+	maxPriority          int64
 	deadLetterTo         *string // exchange; nil: drop
 	deadLetterKey        *string // nil: as published
 	overflow             overflow
@@ -60,12 +61,15 @@ func queueArguments(what string, args wire.Table) (queueSettings, error) {
 		deadLetterKey:        r.name("x-dead-letter-routing-key"),
 		overflow:             overflow(r.choice("x-overflow", "invalid_overflow", string(dropHead), string(rejectPublish), string(rejectPublishDLX))),
 		singleActiveConsumer: r.boolean("x-single-active-consumer"),
-		deliveryLimit:        none,
+		deliveryLimit:        none, maxPriority: none,
 	}
 	foreign := "rabbit_quorum_queue"
 	switch kind := r.queueType(); kind {
 	case "classic":
-		r.integer("x-max-priority", 0, 255)
+		s.maxPriority = r.integer("x-max-priority", 0, math.MaxInt64)
+		if s.maxPriority > 255 {
+			r.invalid("x-max-priority", fmt.Sprintf("{max_value_exceeded,%d}", s.maxPriority))
+		}
 	case "quorum":
 		s.quorum, foreign = true, "rabbit_classic_queue"
 		s.deliveryLimit = max(none, r.anyInteger("x-delivery-limit"))
@@ -84,9 +88,6 @@ func queueArguments(what string, args wire.Table) (queueSettings, error) {
 	}
 	if s.deadLetterKey != nil && s.deadLetterTo == nil {
 		r.invalid("x-dead-letter-routing-key", "routing_key_but_no_dlx_defined")
-	}
-	if _, ok := args["x-max-priority"]; ok {
-		r.fail(notImplemented("priority queues (x-max-priority) are not supported by devbroker, for %s", what))
 	}
 	return s, r.err
 }

@@ -36,19 +36,19 @@ type Broker struct {
 	control    sync.Mutex     // held while going up, down, or away; taken before mu
 
 	mu        sync.Mutex // guards what follows, and all that says so elsewhere
-	addr      net.Addr
-	listener  net.Listener // nil while down
+	doors     doors
 	closing   bool
 	failure   error
 	conns     map[*conn]struct{}
-	exchanges map[string]*exchange
-	queues    map[string]*queue
-	lastSeq   uint64 // of messages
-	lastQueue uint64 // id
+	vhosts    map[string]*virtualHost
+	users     map[string]*user
+	replies   map[string]*channel // that the names of direct reply-to lead to
+	lastSeq   uint64              // of messages
+	lastQueue uint64              // id
 	// What a snapshot would take, about: messages, and definitions.
 	storedBytes, definedBytes int64
-	router                    router
 	faults                    faults
+	alarms                    alarms
 	unblocked                 chan struct{} // closed when publishers may go on; nil if they may
 	schedule                  schedule
 	rescheduled               chan struct{}
@@ -69,9 +69,19 @@ func Start(ctx context.Context, cfg Config) (*Broker, error) {
 	b := &Broker{
 		cfg: cfg, log: cfg.Logger, stopped: make(chan struct{}), failed: make(chan struct{}),
 		compacting: make(chan struct{}, 1), rescheduled: make(chan struct{}, 1),
-		conns: make(map[*conn]struct{}), exchanges: predeclared(), queues: make(map[string]*queue),
+		conns: make(map[*conn]struct{}), vhosts: make(map[string]*virtualHost), users: make(map[string]*user),
+		replies: make(map[string]*channel),
 	}
-	b.router = router{exchanges: b.exchanges, queues: b.queues}
+	b.doors.amqp = door{configured: cfg.Addr, serve: func(l net.Listener) { b.accept(l, b.admit) }}
+	b.doors.tls = door{configured: cfg.TLSAddr, serve: func(l net.Listener) { b.accept(l, b.admitTLS) }}
+	b.doors.management = door{configured: cfg.ManagementAddr, serve: b.serveManagement}
+	b.vhosts[cfg.VHost] = newVirtualHost(cfg.VHost)
+	if err := errors.Join(
+		b.SetUser(User{Name: cfg.User, Password: cfg.Password, Tags: []string{"administrator"}}),
+		b.SetPermissions(cfg.User, cfg.VHost, AllPermissions),
+	); err != nil {
+		return nil, err
+	}
 	if err := b.open(ctx); err != nil {
 		return nil, fmt.Errorf("devbroker: %w", err)
 	}
@@ -101,6 +111,7 @@ func (b *Broker) open(ctx context.Context) error {
 		r.finish()
 		b.mu.Unlock()
 		b.done.Go(b.compact)
+		b.done.Go(b.watchDisk)
 	}
 	b.done.Go(b.keepTime)
 	return nil
@@ -110,15 +121,25 @@ func (b *Broker) open(ctx context.Context) error {
 func (b *Broker) Addr() string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.addr == nil {
-		return b.cfg.Addr
-	}
-	return b.addr.String()
+	return b.doors.amqp.String()
 }
 
 // URL returns what to dial, credentials included, such as "amqp://guest:guest@127.0.0.1:5673/".
-func (b *Broker) URL() string {
-	u := url.URL{Scheme: "amqp", User: url.UserPassword(b.cfg.User, b.cfg.Password), Host: b.Addr(), Path: "/"}
+func (b *Broker) URL() string { return b.url("amqp", b.Addr()) }
+
+// TLSURL returns what to dial with TLS, credentials included, such as "amqps://guest:guest@127.0.0.1:5671/", or "" if
+// Config.TLSAddr is.
+func (b *Broker) TLSURL() string {
+	if b.cfg.TLSAddr == "" {
+		return ""
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.url("amqps", b.doors.tls.String())
+}
+
+func (b *Broker) url(scheme, host string) string {
+	u := url.URL{Scheme: scheme, User: url.UserPassword(b.cfg.User, b.cfg.Password), Host: host, Path: "/"}
 	if b.cfg.VHost != "/" {
 		u.Path, u.RawPath = "/"+b.cfg.VHost, "/"+url.PathEscape(b.cfg.VHost)
 	}
@@ -172,10 +193,7 @@ func (b *Broker) Shutdown(ctx context.Context) error {
 // caller holds control.
 func (b *Broker) disconnect(ctx context.Context, reason error) error {
 	b.mu.Lock()
-	if b.listener != nil {
-		_ = b.listener.Close()
-		b.listener = nil
-	}
+	b.doors.close()
 	b.mu.Unlock()
 	b.accepting.Wait()                                              // no connection comes after this
 	if stored := b.lastStored(); b.store.awaitSync(stored) == nil { // if it fails, closing the journal will say so
@@ -235,9 +253,11 @@ func (b *Broker) forget(c *conn) {
 		b.endChannel(ch)
 	}
 	clear(c.channels)
-	for _, q := range b.queues {
-		if q.owner == c {
-			b.deleteQueue(q)
+	if c.vhost != nil {
+		for _, q := range c.vhost.queues {
+			if q.owner == c {
+				b.deleteQueue(q)
+			}
 		}
 	}
 	b.settleQueues()
@@ -255,7 +275,10 @@ func (b *Broker) endChannel(ch *channel) {
 	if ch.closed {
 		return
 	}
+	ch.conn.payLocked()
 	ch.closed = true
+	b.endReplies(ch)
+	b.dropTx(ch)
 	for _, c := range ch.consumers {
 		b.endConsumer(c)
 	}
@@ -285,18 +308,10 @@ func (b *Broker) beat(c *conn, interval time.Duration) {
 	c.heart = b.later(now()+interval.Milliseconds(), next)
 }
 
-// vhosted names things as RabbitMQ's error texts do.
-func (b *Broker) queueName(name string) string {
-	return fmt.Sprintf("queue '%s' in vhost '%s'", name, b.cfg.VHost)
-}
-
-func (b *Broker) exchangeName(name string) string {
-	return fmt.Sprintf("exchange '%s' in vhost '%s'", name, b.cfg.VHost)
-}
-
 // awaitUnblocked holds a publisher back while an alarm is on, and tells the client so.
 func (c *conn) awaitUnblocked() error {
 	for c.b.blocked.Load() {
+		c.pay()
 		c.b.mu.Lock()
 		unblocked := c.b.unblocked
 		if unblocked != nil && !c.toldBlocked && c.canBlock {

@@ -132,7 +132,8 @@ func TestInspection(t *testing.T) {
 	s.send(q, "one", "two", "three")
 	s.next(s.consume(q, 1))
 	want := devbroker.QueueInfo{
-		Name: q, Type: "quorum", Durable: true, Arguments: map[string]any{"x-queue-type": "quorum", "x-max-length": int32(10)},
+		VHost: "/",
+		Name:  q, Type: "quorum", Durable: true, Arguments: map[string]any{"x-queue-type": "quorum", "x-max-length": int32(10)},
 		Ready: 2, Unacked: 1, Bytes: 8, Consumers: 1,
 	}
 	info, ok := b.Queue(q)
@@ -146,7 +147,7 @@ func TestInspection(t *testing.T) {
 		t.Error("there is a queue called nope")
 	}
 	stats := b.Stats()
-	if stats.Connections != 1 || stats.Channels != 2 || stats.Consumers != 1 || stats.Queues != 1 || stats.Exchanges != 6 ||
+	if stats.Connections != 1 || stats.Channels != 2 || stats.Consumers != 1 || stats.Queues != 1 || stats.Exchanges != 7 ||
 		stats.Ready != 2 || stats.Unacked != 1 || stats.MemoryBytes == 0 || stats.JournalBytes != 0 || stats.Blocked {
 		t.Errorf("stats %+v", stats)
 	}

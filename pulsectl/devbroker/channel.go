@@ -30,6 +30,9 @@ type channel struct {
 	prefetch       uint16 // for consumers to come
 	globalPrefetch uint16 // for all consumers together; 0: no limit
 	outstanding    int    // deliveries to consumers that await an acknowledgement
+
+	replies *replyConsumer // nil: it has not subscribed to replies
+	tx      *transaction   // nil: it is not in tx mode
 }
 
 // delivery is a message handed out that awaits its acknowledgement.
@@ -38,7 +41,11 @@ type delivery struct {
 	queue    *queue
 	entry    *entry    // nil once it is settled
 	consumer *consumer // nil for basic.get
+	held     bool      // settled in a transaction that is not committed yet
 }
+
+// free tells whether the delivery can be settled.
+func (d *delivery) free() bool { return d.entry != nil && !d.held }
 
 // consumer is a subscription of a channel to a queue.
 type consumer struct {
@@ -75,38 +82,64 @@ func (ch *channel) track(q *queue, e *entry, c *consumer) {
 	}
 }
 
-// settle takes the delivery of this tag off the channel's books, or with multiple all up to it, and returns them in
-// order. Tag 0 with multiple means all there are.
+// span finds the delivery of this tag, or with multiple all up to it; tag 0 with multiple means all there are. Some of
+// them may not be free.
+func (ch *channel) span(tag uint64, multiple bool) (from, to int, err error) {
+	if tag == 0 && multiple {
+		return 0, len(ch.unacked), nil
+	}
+	at, ok := ch.find(tag)
+	if !ok || !ch.unacked[at].free() {
+		return 0, 0, preconditionFailed("unknown delivery tag %d", tag)
+	}
+	if multiple {
+		return 0, at + 1, nil
+	}
+	return at, at + 1, nil
+}
+
+func (ch *channel) find(tag uint64) (int, bool) {
+	return slices.BinarySearchFunc(ch.unacked, tag, func(d delivery, tag uint64) int { return int(int64(d.tag) - int64(tag)) })
+}
+
+// settle takes the deliveries that span finds off the channel's books and returns them in order.
 func (ch *channel) settle(tag uint64, multiple bool) ([]delivery, error) {
-	from, to := 0, len(ch.unacked)
-	if tag != 0 || !multiple {
-		at, ok := slices.BinarySearchFunc(ch.unacked, tag, func(d delivery, tag uint64) int {
-			return int(int64(d.tag) - int64(tag))
-		})
-		if !ok || ch.unacked[at].entry == nil {
-			return nil, preconditionFailed("unknown delivery tag %d", tag)
-		}
-		if to = at + 1; !multiple {
-			from = at
-		}
+	from, to, err := ch.span(tag, multiple)
+	if err != nil {
+		return nil, err
 	}
 	settled := make([]delivery, 0, to-from)
 	for i := from; i < to; i++ {
-		d := &ch.unacked[i]
-		if d.entry == nil {
-			continue
-		}
-		settled = append(settled, *d)
-		d.entry = nil
-		ch.settled++
-		d.queue.unacked--
-		if c := d.consumer; c != nil {
-			c.outstanding--
-			ch.outstanding--
+		if d := &ch.unacked[i]; d.free() {
+			settled = append(settled, ch.takeOff(d))
 		}
 	}
 	ch.trim()
 	return settled, nil
+}
+
+// take takes the deliveries of these tags, which a transaction holds, off the channel's books.
+func (ch *channel) take(tags []uint64) []delivery {
+	taken := make([]delivery, 0, len(tags))
+	for _, tag := range tags {
+		if at, ok := ch.find(tag); ok {
+			taken = append(taken, ch.takeOff(&ch.unacked[at]))
+		}
+	}
+	ch.trim()
+	return taken
+}
+
+func (ch *channel) takeOff(d *delivery) delivery {
+	settled := *d
+	d.entry = nil
+	ch.settled++
+	d.queue.unacked--
+	if c := d.consumer; c != nil {
+		c.outstanding--
+		ch.outstanding--
+	}
+	return settled
 }
 
 // trim drops settled deliveries at the front, and all of them once they are the greater part.

@@ -2,6 +2,9 @@ package devbroker
 
 import (
 	"cmp"
+	"context"
+	"errors"
+	"log/slog"
 	"slices"
 
 	"github.com/asimalizada/pulse-events/pulsectl/devbroker/internal/journal"
@@ -20,17 +23,30 @@ func (b *Broker) afterCommit() {
 		b.giveUp(err)
 		return
 	}
-	if b.tooLong() {
-		select {
-		case b.compacting <- struct{}{}:
-		default: // asked already
-		}
+	if b.store.journal.Full() && !b.alarms.disk {
+		b.alarms.disk = true
+		b.checkAlarm()
+	}
+	if b.tooLong() && !b.alarms.disk { // else whether there is room for it is to be seen first
+		b.askCompaction()
 	}
 }
 
-// tooLong tells whether the journal is to be compacted. The caller holds the lock.
+func (b *Broker) askCompaction() {
+	select {
+	case b.compacting <- struct{}{}:
+	default: // asked already
+	}
+}
+
+// tooLong tells whether the journal is to be compacted: when half of it is of no use any more, or on a full disk as soon
+// as it is worth while. The caller holds the lock.
 func (b *Broker) tooLong() bool {
-	return b.store.journal.Size() > 2*(b.storedBytes+b.definedBytes)+compactionSlack
+	useful := b.storedBytes + b.definedBytes
+	if b.alarms.disk {
+		return b.store.journal.Size() > useful+useful/4+compactionSlack/32
+	}
+	return b.store.journal.Size() > 2*useful+compactionSlack
 }
 
 // giveUp ends the service when nothing can be promised any more: no confirm will be sent, and clients learn why.
@@ -41,9 +57,7 @@ func (b *Broker) giveUp(err error) {
 	b.failure = err
 	close(b.failed)
 	b.log.Error("giving up: the data directory failed", "error", err)
-	if b.listener != nil {
-		_ = b.listener.Close()
-	}
+	b.doors.close()
 	for c := range b.conns {
 		c.force(internalError("the broker's data directory failed"))
 	}
@@ -59,7 +73,11 @@ func (b *Broker) compact() {
 		}
 		if err := b.snapshot(); err != nil {
 			// The journal goes on as it is, only longer; if it is the disk, the journal will notice by itself.
-			b.log.Error("compacting the journal", "error", err)
+			level := slog.LevelError
+			if errors.Is(err, journal.ErrFull) {
+				level = slog.LevelDebug // the alarm has told
+			}
+			b.log.Log(context.Background(), level, "compacting the journal", "error", err)
 		}
 	}
 }
@@ -123,20 +141,23 @@ func appendMessages(s *journal.Snapshot, scratch *store, entries []held) error {
 // definitions returns the records of all durable exchanges, queues and bindings. The caller holds the lock.
 func (b *Broker) definitions(scratch *store) (records [][]byte) {
 	add := func(r recordWriter) { records = append(records, slices.Clone(r)) }
-	for _, x := range b.exchanges {
-		if x.durable && x.name != "" && !reserved(x.name) {
-			add(scratch.exchangeRecord(x))
+	for _, v := range b.vhosts {
+		add(scratch.vhostRecord(recordVHost, v.name))
+		for _, x := range v.exchanges {
+			if x.durable && x.name != "" && !reserved(x.name) {
+				add(scratch.exchangeRecord(x))
+			}
 		}
-	}
-	for _, q := range b.queues {
-		if q.stored() {
-			add(scratch.queueRecord(q))
+		for _, q := range v.queues {
+			if q.stored() {
+				add(scratch.queueRecord(q))
+			}
 		}
-	}
-	for _, x := range b.exchanges {
-		for _, bound := range x.bindings {
-			if bound.durable() {
-				add(scratch.bindingRecord(recordBinding, bound))
+		for _, x := range v.exchanges {
+			for _, bound := range x.bindings {
+				if bound.durable() {
+					add(scratch.bindingRecord(recordBinding, bound))
+				}
 			}
 		}
 	}
@@ -150,8 +171,8 @@ func (b *Broker) durableEntries() (entries []held) {
 			entries = append(entries, held{msg: e.msg, holder: holder{queue: q.id, deliveries: e.deliveries}})
 		}
 	}
-	for _, q := range b.queues {
-		q.all(func(e *entry) { add(q, e) })
+	for q := range b.allQueues() {
+		q.backlog.all(func(e *entry) { add(q, e) })
 		for _, letter := range q.stuck {
 			add(q, letter.entry)
 		}

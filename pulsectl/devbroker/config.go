@@ -1,6 +1,7 @@
 package devbroker
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -11,11 +12,19 @@ import (
 
 // Config configures a [Broker]. The zero value is a broker on 127.0.0.1:5673 that keeps everything in memory.
 type Config struct {
-	// Addr is the host and port to listen on. Port 0 picks a free one, which [Broker.Addr] names.
-	// Defaults to "127.0.0.1:5673".
+	// Addr is the host and port to listen on. Port 0 picks a free one, which [Broker.Addr] names. With 127.0.0.1 or
+	// localhost as host the broker also listens on the same port of ::1, where that can be had: programs that are told
+	// localhost try either. Defaults to "127.0.0.1:5673".
 	Addr string
-	// AllowNonLoopback permits an Addr that other machines can reach. The protocol is not encrypted and the password is
-	// public, so that without it such an address is refused.
+	// TLSAddr is where to listen for clients that speak TLS, under the same rules; [Broker.TLSURL] names it. TLS is how
+	// to speak it: its certificate, and for clients that must show one its ClientAuth. Defaults to nowhere.
+	TLSAddr string
+	TLS     *tls.Config
+	// ManagementAddr is where to serve a part of RabbitMQ's management API over HTTP, under the same rules;
+	// [Broker.ManagementURL] names it. See [Broker.Management]. Defaults to nowhere.
+	ManagementAddr string
+	// AllowNonLoopback permits addresses that other machines can reach. The protocol is not encrypted and the password is
+	// public, so that without it they are refused.
 	AllowNonLoopback bool
 	// DataDir is where durable queues and persistent messages are kept. It is created if missing, and used by one broker
 	// at a time. Defaults to none: everything is in memory only.
@@ -24,13 +33,19 @@ type Config struct {
 	// many (plus one message), which only very many connections at once can reach, connections are closed with 506.
 	// Defaults to 512 MiB.
 	MemoryLimit int64
-	// MaxMessageSize is the largest body accepted, in bytes. Defaults to 16 MiB, as RabbitMQ 4.
+	// DiskFreeLimit is how much room, in bytes, the file system of DataDir must have, or publishers are blocked until it has
+	// again. Defaults to 50 MiB, as RabbitMQ, or a tenth of the file system if that is less. Negative: publishers are
+	// blocked only when a write fails for lack of room.
+	DiskFreeLimit int64
+	// MaxMessageSize is the largest body accepted, in bytes. Defaults to 128 MiB, as RabbitMQ 3.10; for
+	// RabbitMQ 4 it is 16 MiB. The most is 512 MiB.
 	MaxMessageSize int64
 	// MaxConnections is how many clients may be connected. More are disconnected at once. Defaults to 4096.
 	MaxConnections int
-	// User and Password are the credentials of the only user. Each defaults to "guest".
+	// User and Password are the credentials of the first user, who is an administrator and may do everything in VHost.
+	// Each defaults to "guest". See [Broker.SetUser] for more.
 	User, Password string
-	// VHost is the name of the only virtual host. Defaults to "/".
+	// VHost is the name of the virtual host that is always there. Defaults to "/". See [Broker.AddVHost] for more.
 	VHost string
 	// Heartbeat is what is proposed to clients, in whole seconds; a client may choose another value or none.
 	// Defaults to 60 s, as RabbitMQ.
@@ -42,8 +57,10 @@ type Config struct {
 
 const (
 	defaultAddr           = "127.0.0.1:5673"
+	defaultDiskFreeLimit  = 50 << 20
 	defaultMemoryLimit    = 512 << 20
-	defaultMaxMessageSize = 16 << 20
+	defaultMaxMessageSize = 128 << 20
+	mostMessageSize       = 512 << 20
 	defaultMaxConnections = 4096
 	defaultHeartbeat      = 60 * time.Second
 	maxHeartbeat          = 65535 * time.Second
@@ -75,10 +92,21 @@ func (c Config) check() error {
 	refuse := func(format string, args ...any) {
 		problems = append(problems, fmt.Errorf("devbroker: "+format, args...))
 	}
-	if host, _, err := net.SplitHostPort(c.Addr); err != nil {
-		refuse("Addr %q: %w", c.Addr, err)
-	} else if !c.AllowNonLoopback && !isLoopback(host) {
-		refuse("Addr %q can be reached from other machines: use a loopback address, or set AllowNonLoopback", c.Addr)
+	for _, a := range []struct{ field, value string }{{"Addr", c.Addr}, {"TLSAddr", c.TLSAddr}, {"ManagementAddr", c.ManagementAddr}} {
+		if a.value == "" {
+			continue
+		}
+		if host, _, err := net.SplitHostPort(a.value); err != nil {
+			refuse("%s %q: %w", a.field, a.value, err)
+		} else if !c.AllowNonLoopback && !isLoopback(host) {
+			refuse("%s %q can be reached from other machines: use a loopback address, or set AllowNonLoopback", a.field, a.value)
+		}
+	}
+	if c.TLSAddr != "" && c.TLS == nil {
+		refuse("TLS is missing: TLSAddr is %q", c.TLSAddr)
+	}
+	if c.MaxMessageSize > mostMessageSize {
+		refuse("MaxMessageSize is %d: the most is %d", c.MaxMessageSize, mostMessageSize)
 	}
 	for _, limit := range []struct {
 		field string

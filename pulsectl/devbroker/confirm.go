@@ -10,6 +10,7 @@ type confirms struct {
 	settled  uint64              // every tag up to here has its verdict
 	ahead    map[uint64]struct{} // tags beyond that have theirs, too
 	awaiting []awaited           // by position
+	ready    []verdict           // to be sent when the connection has nothing more to read
 	gap      bool                // a fault swallowed a confirm: no confirm may ever cover it
 	withheld []verdict           // by a fault
 }
@@ -31,13 +32,36 @@ type verdict struct {
 // confirmPublish answers a publish, or notes to do so once the journal has it.
 func (b *Broker) confirmPublish(ch *channel, tag uint64, out outcome) {
 	if out.stored == 0 || out.refused {
-		b.answer(ch, []verdict{{tag: tag, nack: out.refused, about: out.about}})
+		if len(ch.confirms.ready) == 0 {
+			ch.conn.owing = append(ch.conn.owing, ch)
+		}
+		ch.confirms.ready = append(ch.confirms.ready, verdict{tag: tag, nack: out.refused, about: out.about})
 		return
 	}
 	if len(ch.confirms.awaiting) == 0 {
 		b.awaiting = append(b.awaiting, ch)
 	}
 	ch.confirms.awaiting = append(ch.confirms.awaiting, awaited{stored: out.stored, tag: tag, about: out.about})
+}
+
+// pay sends the confirms that wait for the connection to have nothing more to read: those of a burst of messages go out
+// as one. Only the connection's reading goroutine calls it.
+func (c *conn) pay() {
+	if len(c.owing) > 0 {
+		c.b.mu.Lock()
+		defer c.b.mu.Unlock()
+		c.payLocked()
+	}
+}
+
+// payLocked is pay for a caller that holds the lock.
+func (c *conn) payLocked() {
+	for _, ch := range c.owing {
+		c.b.answer(ch, ch.confirms.ready)
+		ch.confirms.ready = ch.confirms.ready[:0]
+	}
+	clear(c.owing)
+	c.owing = c.owing[:0]
 }
 
 // committed is called by the journal: everything up to synced is on disk.

@@ -2,6 +2,7 @@ package devbroker
 
 import (
 	"errors"
+	"io"
 	"log/slog"
 	"net"
 	"os"
@@ -13,8 +14,6 @@ import (
 
 const (
 	handshakeTimeout = 10 * time.Second
-	// closeTimeout is how long a client may take to agree to the end of its connection.
-	closeTimeout = 3 * time.Second
 	// sendTimeout is how long a client may take to receive what is sent to it.
 	sendTimeout = 30 * time.Second
 
@@ -22,11 +21,9 @@ const (
 	frameMax   = 131072
 )
 
-// errClientClosed ends a connection that the client closed in order.
-var errClientClosed = errors.New("closed by the client")
-
 // conn is one client's connection. Two goroutines serve it: one reads and handles, which owns the fields above the
-// line, and one writes. The broker's lock guards the fields below the line.
+// line, and one writes. The broker's lock guards the fields below the line; the reading goroutine alone changes those
+// of the handshake, under the lock.
 type conn struct {
 	b          *Broker
 	nc         net.Conn
@@ -34,9 +31,11 @@ type conn struct {
 	out        *outbound
 	log        *slog.Logger
 	patience   time.Duration // how long to wait for the client's next octet; 0: for ever
+	deadline   time.Time     // when to stop waiting in any case; zero: never
 	channelMax uint16
 	canCancel  bool // the client understands basic.cancel from us
 	canBlock   bool // the client understands connection.blocked
+	owing      []*channel
 	quit       chan struct{}
 
 	interrupt sync.Mutex // held to change the read deadline
@@ -44,6 +43,9 @@ type conn struct {
 
 	// ---
 
+	user        *user        // nil before the handshake has found out
+	vhost       *virtualHost // likewise
+	client      clientInfo
 	channels    map[uint16]*channel // the reader changes it, under the lock
 	heart       *task               // sends the next heartbeat
 	toldBlocked bool
@@ -51,10 +53,22 @@ type conn struct {
 	gone        bool
 }
 
-func newConn(b *Broker, nc net.Conn) *conn {
+// clientInfo is what is told about a connection.
+type clientInfo struct {
+	name       string // as the management API names the connection
+	since      time.Time
+	properties wire.Table
+	mechanism  string
+	heartbeat  uint16 // seconds
+	frameMax   uint32
+	tls        bool
+}
+
+func newConn(b *Broker, nc net.Conn, tls bool) *conn {
 	c := &conn{
 		b: b, nc: nc, out: newOutbound(), quit: make(chan struct{}), channels: make(map[uint16]*channel),
 		channelMax: channelMax, log: b.log.With("client", nc.RemoteAddr().String()),
+		client: clientInfo{name: nc.RemoteAddr().String() + " -> " + nc.LocalAddr().String(), since: time.Now(), tls: tls},
 	}
 	c.in = wire.NewReader(patientReader{c})
 	return c
@@ -64,9 +78,10 @@ func newConn(b *Broker, nc net.Conn) *conn {
 func (c *conn) serve() {
 	var writer sync.WaitGroup
 	writer.Go(c.write)
-	c.patience = handshakeTimeout
+	c.deadline = time.Now().Add(handshakeTimeout)
 	err := c.handshake()
 	if err == nil {
+		c.deadline = time.Time{}
 		err = c.read()
 	}
 	orderly := c.isForced(err)
@@ -96,51 +111,9 @@ func (c *conn) read() error {
 	}
 }
 
-// end tells the client why its connection ends, if there is somebody to tell, and waits until it has read that. If the
-// broker ends in order, the acknowledgements that are under way are taken in meanwhile.
-func (c *conn) end(err error, orderly bool) {
-	if errors.Is(err, errClientClosed) {
-		return
-	}
-	e := asException(err)
-	if e == nil {
-		c.log.Info("connection lost", "error", err)
-		c.out.abandon()
-		return
-	}
-	c.log.Info("closing connection", "error", e)
-	c.out.method(0, &wire.ConnectionClose{ReplyCode: e.code, ReplyText: e.text})
-	if errors.Is(err, wire.ErrMalformed) {
-		return // where the next frame begins is anybody's guess
-	}
-	c.interrupt.Lock()
-	c.forced = nil
-	c.interrupt.Unlock()
-	c.patience = closeTimeout
-	for deadline := time.Now().Add(closeTimeout); time.Now().Before(deadline); {
-		f, err := c.in.Next()
-		if err != nil {
-			return
-		}
-		if f.Type != wire.FrameMethod {
-			continue
-		}
-		switch m, _ := wire.ParseMethod(f.Payload); m.(type) {
-		case *wire.BasicAck, *wire.BasicNack, *wire.BasicReject:
-			if ch := c.channels[f.Channel]; orderly && ch != nil && ch.content == nil {
-				_ = ch.handle(m) // of a mistake nobody needs to hear any more
-			}
-		case *wire.ConnectionCloseOk:
-			return
-		case *wire.ConnectionClose:
-			c.out.method(0, &wire.ConnectionCloseOk{})
-			return
-		}
-	}
-}
-
 // write sends what is queued until there will be nothing more.
 func (c *conn) write() {
+	defer c.out.end()
 	var used []byte
 	for {
 		next, ok := c.out.take(used)
@@ -201,6 +174,7 @@ type patientReader struct{ c *conn }
 
 func (r patientReader) Read(p []byte) (int, error) {
 	c := r.c
+	c.pay()
 	if err := c.arm(); err != nil {
 		return 0, err
 	}
@@ -222,8 +196,14 @@ func (c *conn) arm() error {
 	if c.forced != nil {
 		return c.forced
 	}
-	if c.patience == 0 {
-		return c.nc.SetReadDeadline(time.Time{})
+	deadline := c.deadline
+	if c.patience > 0 {
+		if soonest := time.Now().Add(c.patience); deadline.IsZero() || soonest.Before(deadline) {
+			deadline = soonest
+		}
 	}
-	return c.nc.SetReadDeadline(time.Now().Add(c.patience))
+	return c.nc.SetReadDeadline(deadline)
 }
+
+// half tells whether the client has only finished sending, and may still read what is on its way to it.
+func half(err error) bool { return errors.Is(err, io.EOF) }

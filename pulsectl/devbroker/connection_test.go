@@ -14,11 +14,23 @@ func TestCapabilities(t *testing.T) {
 		announced, _ := s.conn.Properties["capabilities"].(amqp.Table)
 		for _, capability := range []string{
 			"publisher_confirms", "exchange_exchange_bindings", "basic.nack", "consumer_cancel_notify", "connection.blocked",
-			"consumer_priorities", "authentication_failure_close", "per_consumer_qos",
+			"consumer_priorities", "authentication_failure_close", "per_consumer_qos", "direct_reply_to",
 		} {
 			if announced[capability] != true {
 				s.Errorf("%s is not announced in %v", capability, announced)
 			}
+		}
+		// What clients switch on is the same. What it really is stands in a property of its own.
+		for _, property := range []string{"product", "version", "platform", "cluster_name", "copyright", "information"} {
+			if text, _ := s.conn.Properties[property].(string); text == "" {
+				s.Errorf("no %s in %v", property, s.conn.Properties)
+			}
+		}
+		if s.conn.Properties["product"] != "RabbitMQ" {
+			s.Errorf("product %v", s.conn.Properties["product"])
+		}
+		if own, _ := s.conn.Properties["devbroker"].(string); (own == "") != s.real {
+			s.Errorf("devbroker: %q", own)
 		}
 	})
 }

@@ -28,15 +28,18 @@ func (b *Broker) qos(ch *channel, m *wire.BasicQos) error {
 func (b *Broker) consume(ch *channel, m *wire.BasicConsume) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if m.Queue == "amq.rabbitmq.reply-to" {
-		return notImplemented("direct reply-to (%s) is not supported by devbroker", m.Queue)
+	if m.Queue == replyTo {
+		return b.consumeReplies(ch, m)
 	}
-	q, err := b.queueFor(ch, m.Queue)
+	if ch.consumers[m.ConsumerTag] != nil {
+		return notAllowed("attempt to reuse consumer tag '%s'", m.ConsumerTag)
+	}
+	q, err := ch.queueToRead(m.Queue)
 	if err != nil {
 		return err
 	}
 	if m.ConsumerTag == "" {
-		m.ConsumerTag = "amq.ctag-" + rand.Text()
+		m.ConsumerTag = generatedTag()
 	}
 	var priority int64
 	if v, ok := m.Arguments["x-priority"]; ok {
@@ -45,8 +48,6 @@ func (b *Broker) consume(ch *channel, m *wire.BasicConsume) error {
 		}
 	}
 	switch {
-	case ch.consumers[m.ConsumerTag] != nil:
-		return notAllowed("attempt to reuse consumer tag '%s'", m.ConsumerTag)
 	case q.exclusiveUse, m.Exclusive && (len(q.consumers) > 0 || q.settings.singleActiveConsumer && !q.settings.quorum):
 		return accessRefused("%s in exclusive use", q.what)
 	case q.settings.quorum && ch.globalPrefetch > 0:
@@ -69,11 +70,15 @@ func (b *Broker) consume(ch *channel, m *wire.BasicConsume) error {
 	return nil
 }
 
+func generatedTag() string { return "amq.ctag-" + rand.Text() }
+
 // cancel ends a subscription. One that does not exist has ended already.
 func (b *Broker) cancel(ch *channel, m *wire.BasicCancel) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if c := ch.consumers[m.ConsumerTag]; c != nil {
+	if ch.replies != nil && ch.replies.tag == m.ConsumerTag {
+		b.endReplies(ch)
+	} else if c := ch.consumers[m.ConsumerTag]; c != nil {
 		b.endConsumer(c)
 	}
 	if !m.NoWait {
@@ -87,7 +92,7 @@ func (b *Broker) cancel(ch *channel, m *wire.BasicCancel) error {
 func (b *Broker) get(ch *channel, m *wire.BasicGet) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	q, err := b.queueFor(ch, m.Queue)
+	q, err := ch.queueToRead(m.Queue)
 	if err != nil {
 		return err
 	}
@@ -107,7 +112,7 @@ func (b *Broker) get(ch *channel, m *wire.BasicGet) error {
 			DeliveryTag: ch.lastTag, Redelivered: e.deliveries > 0, Exchange: e.msg.exchange, RoutingKey: e.msg.key,
 			MessageCount: uint32(q.ready()),
 		}
-		props := q.propsFor(e)
+		props := q.propsFor(e, true)
 		b.handOut(ch, q, e, nil, m.NoAck)
 		ch.conn.out.content(ch.id, reply, props, e.msg.body)
 	}
@@ -120,6 +125,9 @@ func (b *Broker) get(ch *channel, m *wire.BasicGet) error {
 func (b *Broker) settleDeliveries(ch *channel, tag uint64, multiple bool, how func([]delivery)) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if ch.tx != nil {
+		return ch.tx.settle(ch, tag, multiple, how)
+	}
 	settled, err := ch.settle(tag, multiple)
 	if err != nil {
 		return err
@@ -141,9 +149,11 @@ func (b *Broker) recoverDeliveries(ch *channel, requeue, answer bool) error {
 	if !requeue {
 		return notImplemented("requeue=false")
 	}
-	if err := b.settleDeliveries(ch, 0, true, b.requeue); err != nil {
-		return err
-	}
+	b.mu.Lock()
+	unacked, _ := ch.settle(0, true) // those in a transaction excepted
+	b.requeue(unacked)
+	b.settleQueues()
+	b.mu.Unlock()
 	if answer {
 		ch.send(&wire.BasicRecoverOk{})
 	}

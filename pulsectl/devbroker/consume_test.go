@@ -336,3 +336,32 @@ func TestSingleActiveConsumer(t *testing.T) {
 		}
 	})
 }
+
+// TestDeliveryCount: a quorum queue says how often it delivered a message before, on request even if it did not.
+func TestDeliveryCount(t *testing.T) {
+	onBrokers(t, func(s *session) {
+		q := s.queue(amqp.Table{"x-queue-type": "quorum"})
+		s.send(q, "got")
+		s.eventuallyReady(q, 1)
+		for i := range 3 {
+			d, ok, err := s.ch.Get(q, false)
+			s.must(err)
+			if count, is := d.Headers["x-delivery-count"].(int64); !ok || !is || count != int64(i) {
+				t.Errorf("get %d: %v", i, d.Headers)
+			}
+			s.must(d.Nack(false, true))
+			s.eventuallyReady(q, 1)
+		}
+		_, err := s.ch.QueuePurge(q, false)
+		s.must(err)
+		s.send(q, "consumed")
+		deliveries := s.consume(q, 1)
+		for i := range 3 {
+			d := s.nextBody(deliveries, "consumed")
+			if count, is := d.Headers["x-delivery-count"].(int64); is != (i > 0) || count != int64(i) {
+				t.Errorf("delivery %d: %v", i, d.Headers)
+			}
+			s.must(d.Nack(false, true))
+		}
+	})
+}

@@ -55,7 +55,7 @@ func (b *Broker) retryStuck(q *queue) {
 // republish publishes an entry to the dead-letter exchange of its queue and ends it. It tells whether it did: without
 // a queue that takes the message, nothing has changed.
 func (b *Broker) republish(q *queue, e *entry, cause death) bool {
-	x := b.exchanges[*q.settings.deadLetterTo]
+	x := q.vhost.exchanges[*q.settings.deadLetterTo]
 	if x == nil {
 		return false
 	}
@@ -70,11 +70,11 @@ func (b *Broker) republish(q *queue, e *entry, cause death) bool {
 		keys = []string{*q.settings.deadLetterKey}
 	}
 	props.Headers, props.Expiration = headers, nil
-	targets := b.router.route(x, keys, wire.AppendTable(nil, headers)[4:])
+	targets := q.vhost.router.route(x, keys, wire.AppendTable(nil, headers)[4:])
 	if cause != deathRejected {
 		targets = slices.DeleteFunc(targets, func(target *queue) bool { return inCycle(headers, target.name) })
 	}
-	m := &message{exchange: x.name, key: keys[0], props: props.Append(nil), body: e.msg.body, expiration: none}
+	m := &message{exchange: x.name, key: keys[0], props: props.Append(nil), body: e.msg.body, expiration: none, priority: e.msg.priority}
 	// The journal adds the letter and removes the entry in one record: no crash loses or doubles it.
 	outcome := b.enqueue(m, targets, isPersistent(props), &origin{queue: q, entry: e})
 	if outcome.taken == 0 {

@@ -94,7 +94,7 @@ func (b *Broker) deliver(c *consumer, e *entry) {
 		ConsumerTag: c.tag, DeliveryTag: ch.lastTag, Redelivered: e.deliveries > 0,
 		Exchange: e.msg.exchange, RoutingKey: e.msg.key,
 	}
-	props := q.propsFor(e)
+	props := q.propsFor(e, false)
 	b.handOut(ch, q, e, c, c.noAck)
 	ch.conn.out.content(ch.id, method, props, e.msg.body)
 }
@@ -122,9 +122,10 @@ func (b *Broker) addCopy(q *queue, e *entry) {
 	q.putBack(&entry{msg: e.msg, since: e.since, deliveries: e.deliveries, copied: true})
 }
 
-// propsFor returns the properties an entry is delivered with: a quorum queue tells how often it delivered before.
-func (q *queue) propsFor(e *entry) []byte {
-	if !q.settings.quorum || e.deliveries == 0 {
+// propsFor returns the properties an entry is delivered with: a quorum queue tells how often it delivered before, on
+// request even if it did not.
+func (q *queue) propsFor(e *entry, requested bool) []byte {
+	if !q.settings.quorum || e.deliveries == 0 && !requested {
 		return e.msg.props
 	}
 	props, _ := wire.ParseProperties(e.msg.props) // checked when the message came in

@@ -10,27 +10,36 @@ import (
 func (c *conn) handle(f wire.Frame) error {
 	switch f.Type {
 	case wire.FrameHeartbeat:
+		if f.Channel != 0 {
+			return unexpectedFrame("%s", f.Describe())
+		}
 		return nil
 	case wire.FrameMethod:
-	default:
+	case wire.FrameHeader, wire.FrameBody:
 		return c.handleContent(f)
+	default:
+		return frameError("%s: unknown_frame", f.Describe())
 	}
 	m, err := wire.ParseMethod(f.Payload)
 	var unknown *wire.ErrUnknownMethod
+	var undecodable *wire.FrameError
 	switch {
 	case errors.As(err, &unknown):
 		return notImplemented("%v", err)
+	case errors.As(err, &undecodable):
+		return during(wire.MethodID(f.Payload), frameError("%s", undecodable.Text)) // where the next frame begins is known
 	case err != nil:
-		return syntaxError("%v", err)
+		return frameError("%v", err)
 	case f.Channel == 0:
 		return c.handleConnection(m)
-	case f.Channel > c.channelMax:
-		return channelError("channel %d is beyond the agreed maximum of %d", f.Channel, c.channelMax)
 	}
 	ch := c.channels[f.Channel]
 	if ch == nil {
+		if len(c.channels) >= int(c.channelMax) {
+			return notAllowed("number of channels opened (%d) has reached the negotiated channel_max (%d)", len(c.channels), c.channelMax)
+		}
 		if _, ok := m.(*wire.ChannelOpen); !ok {
-			return channelError("expected 'channel.open'")
+			return during(m.ID(), channelError("expected 'channel.open'"))
 		}
 		return c.openChannel(f.Channel)
 	}
@@ -40,14 +49,14 @@ func (c *conn) handle(f wire.Frame) error {
 // raise closes the channel for an error that concerns it alone, and passes on what concerns the connection.
 func (c *conn) raise(ch *channel, method uint32, err error) error {
 	var e *exception
-	if !errors.As(err, &e) || e.hard {
+	if !errors.As(during(method, err), &e) || e.hard {
 		return err
 	}
 	c.log.Info("closing channel", "channel", ch.id, "error", e)
 	c.b.closeChannel(ch)
 	ch.closing, ch.content = true, nil
 	ch.send(&wire.ChannelClose{
-		ReplyCode: e.code, ReplyText: e.text, ClassID: uint16(method >> 16), MethodID: uint16(method),
+		ReplyCode: e.code, ReplyText: e.reply(), ClassID: uint16(method >> 16), MethodID: uint16(method),
 	})
 	return nil
 }
@@ -59,9 +68,11 @@ func (c *conn) handleConnection(m wire.Method) error {
 		c.out.method(0, &wire.ConnectionCloseOk{})
 		return errClientClosed
 	case *wire.ConnectionUpdateSecret:
-		return notImplemented("connection.update-secret is not supported by devbroker")
+		// With RabbitMQ's own users it has no effect either: a password is asked for at the handshake alone.
+		c.out.method(0, &wire.ConnectionUpdateSecretOk{})
+		return nil
 	}
-	return commandInvalid("%s on channel 0", wire.Name(m.ID()))
+	return during(m.ID(), channelError("unexpected method in connection state running"))
 }
 
 // openChannel opens a channel that is not open.
@@ -85,12 +96,14 @@ func (c *conn) drop(ch *channel) {
 func (c *conn) handleContent(f wire.Frame) error {
 	ch := c.channels[f.Channel]
 	switch {
-	case ch == nil:
-		return channelError("content on channel %d, which is not open", f.Channel)
-	case ch.closing:
+	case f.Channel == 0:
+		return unexpectedFrame("%s", f.Describe())
+	case ch != nil && ch.closing:
 		return nil
-	case ch.content == nil, (f.Type == wire.FrameHeader) == ch.content.started:
-		return unexpectedFrame("expected method frame, got frame of type %d instead", f.Type)
+	case ch == nil || ch.content == nil:
+		return unexpectedFrame("expected method frame, got non method frame instead")
+	case (f.Type == wire.FrameHeader) == ch.content.started:
+		return ch.content.interrupted()
 	}
 	u := ch.content
 	if f.Type == wire.FrameHeader {
@@ -112,7 +125,7 @@ func (c *conn) handleContent(f wire.Frame) error {
 	ch.content = nil
 	c.b.store.throttle()
 	c.b.memory.Add(-int64(len(u.body))) // from now on it counts as a message, if it becomes one
-	return c.raise(ch, u.method.ID(), c.b.publish(ch, u))
+	return c.raise(ch, u.method.ID(), c.b.receive(ch, u))
 }
 
 // handle acts on a method of an open channel.
@@ -127,7 +140,7 @@ func (ch *channel) handle(m wire.Method) error {
 		return nil
 	}
 	if ch.content != nil {
-		return unexpectedFrame("expected content header or body, got %s", wire.Name(m.ID()))
+		return ch.content.interrupted()
 	}
 	b := ch.conn.b
 	switch m := m.(type) {
@@ -157,6 +170,9 @@ func (ch *channel) handle(m wire.Method) error {
 		*wire.ExchangeDeclare, *wire.ExchangeDelete, *wire.ExchangeBind, *wire.ExchangeUnbind:
 		return b.handleTopology(ch, m)
 	case *wire.ConfirmSelect:
+		if ch.tx != nil {
+			return preconditionFailed("cannot switch from tx to confirm mode")
+		}
 		ch.confirming = true
 		if !m.NoWait {
 			ch.send(&wire.ConfirmSelectOk{})
@@ -175,10 +191,14 @@ func (ch *channel) handle(m wire.Method) error {
 		ch.conn.drop(ch)
 		ch.send(&wire.ChannelCloseOk{})
 		return nil
-	case *wire.TxSelect, *wire.TxCommit, *wire.TxRollback:
-		return notImplemented("transactions (%s) are not supported by devbroker; use confirm.select", wire.Name(m.ID()))
+	case *wire.TxSelect:
+		return b.selectTx(ch)
+	case *wire.TxCommit:
+		return b.commit(ch)
+	case *wire.TxRollback:
+		return b.rollback(ch)
 	}
-	return commandInvalid("%s is not for a client to send", wire.Name(m.ID()))
+	return commandInvalid("unimplemented method")
 }
 
 // beginPublish starts to receive a message.

@@ -12,12 +12,29 @@ var ErrClosed = errors.New("devbroker: broker is closed")
 
 // exception is an AMQP error on its way to the client that caused it.
 type exception struct {
-	code uint16
-	text string // as the client reads it, with the code's name in front
-	hard bool   // closes the connection, not only the channel
+	code   uint16
+	text   string // as the client reads it, with the code's name in front
+	hard   bool   // closes the connection, not only the channel
+	method uint32 // that caused it; 0: none
 }
 
 func (e *exception) Error() string { return fmt.Sprintf("%d %s", e.code, e.text) }
+
+// reply is the text as it fits into a short string, cut as RabbitMQ cuts it.
+func (e *exception) reply() string {
+	if len(e.text) > 255 {
+		return e.text[:252] + "..."
+	}
+	return e.text
+}
+
+// during notes the method that caused an exception.
+func during(method uint32, err error) error {
+	if e := (*exception)(nil); errors.As(err, &e) && e.method == 0 {
+		e.method = method
+	}
+	return err
+}
 
 func softException(code uint16, name string) func(format string, args ...any) error {
 	return func(format string, args ...any) error {
@@ -54,8 +71,12 @@ var (
 // asException tells what to answer to err, or nil if it is the network's and there is nobody to answer to.
 func asException(err error) *exception {
 	var e *exception
+	var frame *wire.FrameError
 	switch {
 	case errors.As(err, &e):
+		return e
+	case errors.As(err, &frame):
+		errors.As(frameError("%s", frame.Text), &e)
 		return e
 	case errors.Is(err, wire.ErrMalformed):
 		errors.As(frameError("%v", err), &e)

@@ -63,6 +63,7 @@ var refusals = []refusal{
 	{"negative TTL", fresh(amqp.Table{"x-message-ttl": int64(-1)}), 406, invalidArg + "'x-message-ttl' for " + neverQueue + ": {value_negative,-1}", false},
 	{"TTL in words", fresh(amqp.Table{"x-message-ttl": "5"}), 406, invalidArg + "'x-message-ttl' for " + neverQueue + ": \"expected integer, got longstr\"", false},
 	{"no time to expire", fresh(amqp.Table{"x-expires": int32(0)}), 406, invalidArg + "'x-expires' for " + neverQueue + ": {value_zero,0}", false},
+	{"priority beyond what there is", fresh(amqp.Table{"x-max-priority": int32(256)}), 406, invalidArg + "'x-max-priority' for " + neverQueue + ": {max_value_exceeded,256}", false},
 	{"unknown overflow", fresh(amqp.Table{"x-overflow": "foo"}), 406, invalidArg + "'x-overflow' for " + neverQueue + ": invalid_overflow", false},
 	{"overflow of another kind", fresh(amqp.Table{"x-overflow": int32(1)}), 406, invalidArg + "'x-overflow' for " + neverQueue + ": {unacceptable_type,signedint}", false},
 	{"dead-letter key alone", fresh(amqp.Table{"x-dead-letter-routing-key": "foo"}), 406, invalidArg + "'x-dead-letter-routing-key' for " + neverQueue + ": routing_key_but_no_dlx_defined", false},
@@ -179,13 +180,7 @@ func TestRefusals(t *testing.T) {
 
 // unsupported is what RabbitMQ has and this broker says 540 to.
 var unsupported = []refusal{
-	{"transactions", func(s *session, _ string) error { return s.ch.Tx() }, 540, "NOT_IMPLEMENTED - transactions (tx.select) are not supported by devbroker; use confirm.select", true},
-	{"priorities", fresh(amqp.Table{"x-max-priority": int32(3)}), 540, "NOT_IMPLEMENTED - priority queues (x-max-priority) are not supported by devbroker, for " + neverQueue, true},
 	{"streams", fresh(amqp.Table{"x-queue-type": "stream"}), 540, "NOT_IMPLEMENTED - queue type 'stream' is not supported by devbroker, for " + neverQueue, true},
-	{"direct reply-to", func(s *session, _ string) error {
-		_, err := s.ch.Consume("amq.rabbitmq.reply-to", "", true, false, false, false, nil)
-		return err
-	}, 540, "NOT_IMPLEMENTED - direct reply-to (amq.rabbitmq.reply-to) is not supported by devbroker", true},
 }
 
 func TestUnsupported(t *testing.T) {

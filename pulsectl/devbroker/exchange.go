@@ -9,6 +9,7 @@ import (
 
 // exchange routes messages to queues and other exchanges. The broker's lock guards it.
 type exchange struct {
+	vhost                         *virtualHost
 	name, kind                    string
 	durable, autoDelete, internal bool
 	arguments                     wire.Table
@@ -30,20 +31,21 @@ type binding struct {
 }
 
 // predeclared are the exchanges of every virtual host.
-func predeclared() map[string]*exchange {
+func predeclared(v *virtualHost) map[string]*exchange {
 	exchanges := make(map[string]*exchange)
 	for name, kind := range map[string]string{
 		"": "direct", "amq.direct": "direct", "amq.fanout": "fanout", "amq.topic": "topic",
-		"amq.headers": "headers", "amq.match": "headers",
+		"amq.headers": "headers", "amq.match": "headers", "amq.rabbitmq.trace": "topic",
 	} {
-		exchanges[name] = newExchange(name, kind)
+		exchanges[name] = newExchange(v, name, kind)
 		exchanges[name].durable = true
+		exchanges[name].internal = name == "amq.rabbitmq.trace"
 	}
 	return exchanges
 }
 
-func newExchange(name, kind string) *exchange {
-	return &exchange{name: name, kind: kind, byKey: make(map[string][]*binding)}
+func newExchange(v *virtualHost, name, kind string) *exchange {
+	return &exchange{vhost: v, name: name, kind: kind, byKey: make(map[string][]*binding)}
 }
 
 // reserved tells whether a name is the broker's own.

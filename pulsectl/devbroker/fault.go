@@ -231,7 +231,7 @@ func (b *Broker) clear(which func(*Fault) bool) error {
 	up := slices.ContainsFunc(b.faults, func(f *Fault) bool { return f.Kind == FaultDown && which(f) })
 	b.faults.remove(func(f *Fault) bool { return f.Kind != FaultDown && which(f) })
 	b.releaseConfirms()
-	for _, q := range b.queues {
+	for q := range b.allQueues() {
 		b.touch(q)
 	}
 	b.settleQueues()

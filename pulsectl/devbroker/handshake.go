@@ -1,7 +1,8 @@
 package devbroker
 
 import (
-	"crypto/subtle"
+	"fmt"
+	"os"
 	"runtime/debug"
 	"strings"
 	"time"
@@ -9,25 +10,29 @@ import (
 	"github.com/asimalizada/pulse-events/pulsectl/devbroker/internal/wire"
 )
 
-const protocolHeader = "AMQP\x00\x00\x09\x01"
+const (
+	protocolHeader = "AMQP\x00\x00\x09\x01"
+	// olderHeader is that of AMQP 0-9, which differs in nothing that matters.
+	olderHeader = "AMQP\x01\x01\x00\x09"
+)
 
-// handshake agrees with the client on the protocol, checks its credentials, and opens the virtual host.
+// handshake agrees with the client on the protocol, checks its credentials, and opens the virtual host. As with
+// RabbitMQ, only a client whose credentials were right, or that says it understands, is told what is wrong.
 func (c *conn) handshake() error {
 	header, err := c.in.ReadProtocolHeader()
 	if err != nil {
 		return err
 	}
-	if string(header[:]) != protocolHeader {
+	if h := string(header[:]); h != protocolHeader && h != olderHeader {
 		c.out.raw(protocolHeader) // the version we would speak, and good-bye
-		c.log.Info("connection refused: not AMQP 0-9-1")
-		return errClientClosed
+		return errOtherProtocol
 	}
 	c.out.method(0, &wire.ConnectionStart{
-		VersionMinor: 9, ServerProperties: serverProperties(), Mechanisms: "AMQPLAIN PLAIN", Locales: "en_US",
+		VersionMinor: 9, ServerProperties: serverProperties(), Mechanisms: "PLAIN AMQPLAIN", Locales: "en_US",
 	})
 	startOk, err := expect[*wire.ConnectionStartOk](c)
 	if err != nil {
-		return err
+		return silently(err)
 	}
 	if err := c.authenticate(startOk); err != nil {
 		return err
@@ -37,21 +42,34 @@ func (c *conn) handshake() error {
 	})
 	tuneOk, err := expect[*wire.ConnectionTuneOk](c)
 	if err != nil {
-		return err
+		return silently(err)
 	}
 	if err := c.tune(tuneOk); err != nil {
-		return err
+		return silently(err)
 	}
 	open, err := expect[*wire.ConnectionOpen](c)
 	if err != nil {
 		return err
 	}
-	if open.VirtualHost != c.b.cfg.VHost {
-		return notAllowed("vhost %s not found", open.VirtualHost)
+	if err := c.open(open.VirtualHost); err != nil {
+		return during(open.ID(), err)
 	}
 	c.out.method(0, &wire.ConnectionOpenOk{})
 	return nil
 }
+
+// silently turns an exception into a refusal of which the client is not told.
+func silently(err error) error {
+	if e := asException(err); e != nil {
+		return fmt.Errorf("%w: %w", errRefused, errText(e.Error()))
+	}
+	return err
+}
+
+// errText is an error that nothing can be done with but to read it.
+type errText string
+
+func (e errText) Error() string { return string(e) }
 
 // expect reads the method that the handshake is at.
 func expect[M wire.Method](c *conn) (M, error) {
@@ -72,16 +90,18 @@ func expect[M wire.Method](c *conn) (M, error) {
 		if err != nil {
 			return none, syntaxError("%v", err)
 		}
-		switch m := m.(type) {
-		case M:
+		if m, ok := m.(M); ok {
 			return m, nil
-		case *wire.ConnectionClose:
-			c.out.method(0, &wire.ConnectionCloseOk{})
-			return none, errClientClosed
 		}
-		return none, commandInvalid("%s, expected %s", wire.Name(m.ID()), wire.Name(none.ID()))
+		return none, during(m.ID(), channelError("unexpected method in connection state opening"))
 	}
 }
+
+// What RabbitMQ presents, and clients switch on; the property "devbroker" says what this is.
+const (
+	presentedVersion  = "3.10.8"
+	presentedPlatform = "Erlang/OTP 25.2.3"
+)
 
 func serverProperties() wire.Table {
 	version := "(devel)"
@@ -89,14 +109,25 @@ func serverProperties() wire.Table {
 		version = info.Main.Version
 	}
 	return wire.Table{
-		"product": "devbroker", "version": version, "platform": "Go",
-		"information": "An AMQP broker for development and tests, not for production",
+		"product": "RabbitMQ", "version": presentedVersion, "platform": presentedPlatform, "cluster_name": clusterName(),
+		"copyright":   "Copyright (c) 2007-2022 VMware, Inc. or its affiliates.",
+		"information": "Licensed under the MPL 2.0. Website: https://rabbitmq.com",
+		"devbroker":   "Pulse Events' development broker " + version + ", which behaves as RabbitMQ and is none; not for production",
 		"capabilities": wire.Table{
 			"publisher_confirms": true, "exchange_exchange_bindings": true, "basic.nack": true,
 			"consumer_cancel_notify": true, "connection.blocked": true, "consumer_priorities": true,
-			"authentication_failure_close": true, "per_consumer_qos": true,
+			"authentication_failure_close": true, "per_consumer_qos": true, "direct_reply_to": true,
 		},
 	}
+}
+
+// clusterName is what RabbitMQ calls a cluster of one node that nobody named.
+func clusterName() string {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "localhost"
+	}
+	return "rabbit@" + host
 }
 
 // authenticate checks the credentials. A client that cannot be told why it is refused only sees the connection end.
@@ -104,56 +135,77 @@ func (c *conn) authenticate(m *wire.ConnectionStartOk) error {
 	capabilities, _ := m.ClientProperties["capabilities"].(wire.Table)
 	c.canCancel, _ = capabilities["consumer_cancel_notify"].(bool)
 	c.canBlock, _ = capabilities["connection.blocked"].(bool)
-	var user, password string
+	var name, password string
 	switch m.Mechanism {
 	case "PLAIN":
 		_, credentials, _ := strings.Cut(m.Response, "\x00")
-		user, password, _ = strings.Cut(credentials, "\x00")
+		name, password, _ = strings.Cut(credentials, "\x00")
 	case "AMQPLAIN":
 		credentials, err := wire.DecodeTable([]byte(m.Response))
 		if err != nil {
-			return syntaxError("%v", err)
+			return silently(syntaxError("%v", err))
 		}
-		user, _ = credentials["LOGIN"].(string)
+		name, _ = credentials["LOGIN"].(string)
 		password, _ = credentials["PASSWORD"].(string)
 	default:
-		return commandInvalid("unknown authentication mechanism '%s'", m.Mechanism)
+		return silently(commandInvalid("unknown authentication mechanism '%s'", m.Mechanism))
 	}
-	known := subtle.ConstantTimeCompare([]byte(user), []byte(c.b.cfg.User)) &
-		subtle.ConstantTimeCompare([]byte(password), []byte(c.b.cfg.Password))
-	if known == 1 {
+	c.b.mu.Lock()
+	defer c.b.mu.Unlock()
+	if c.user = c.b.authenticated(name, password); c.user != nil {
+		c.client.properties, c.client.mechanism = m.ClientProperties, m.Mechanism
 		return nil
 	}
+	c.log.Info("login refused", "user", name)
 	if told, _ := capabilities["authentication_failure_close"].(bool); told {
-		return loginRefused("Login was refused using authentication mechanism %s", m.Mechanism)
+		return loginRefused("Login was refused using authentication mechanism %s. For details see the broker logfile.", m.Mechanism)
 	}
-	c.log.Info("login refused", "user", user)
-	return errClientClosed
+	return errRefused
 }
 
-// tune takes over what the client settled for. Zero means that it has no limit of its own.
+// tune takes over what the client settled for.
 func (c *conn) tune(m *wire.ConnectionTuneOk) error {
-	if m.FrameMax == 0 {
-		m.FrameMax = frameMax
-	}
-	if m.ChannelMax == 0 {
-		m.ChannelMax = channelMax
-	}
-	switch {
-	case m.FrameMax < wire.FrameMinSize:
-		return notAllowed("negotiated frame_max = %d is lower than the minimum allowed value (%d)", m.FrameMax, wire.FrameMinSize)
-	case m.FrameMax > frameMax:
-		return notAllowed("negotiated frame_max = %d is higher than the maximum allowed value (%d)", m.FrameMax, frameMax)
-	case m.ChannelMax > channelMax:
-		return notAllowed("negotiated channel_max = %d is higher than the maximum allowed value (%d)", m.ChannelMax, channelMax)
+	for _, v := range []struct {
+		name                 string
+		value, least, atMost uint32
+	}{
+		{"frame_max", m.FrameMax, wire.FrameMinSize, frameMax},
+		{"channel_max", uint32(m.ChannelMax), 1, channelMax},
+	} {
+		switch {
+		case v.value == 0:
+			return notAllowed("negotiated %s = 0 (no limit) is higher than the maximum allowed value (%d)", v.name, v.atMost)
+		case v.value < v.least:
+			return notAllowed("negotiated %s = %d is lower than the minimum allowed value (%d)", v.name, v.value, v.least)
+		case v.value > v.atMost:
+			return notAllowed("negotiated %s = %d is higher than the maximum allowed value (%d)", v.name, v.value, v.atMost)
+		}
 	}
 	c.channelMax = m.ChannelMax
 	c.in.SetFrameMax(m.FrameMax)
 	c.out.setFrameMax(m.FrameMax)
 	interval := time.Duration(m.Heartbeat) * time.Second
 	c.patience = 2 * interval
+	c.b.mu.Lock()
+	c.client.heartbeat, c.client.frameMax = m.Heartbeat, m.FrameMax
+	c.b.mu.Unlock()
 	if interval > 0 {
 		c.b.beat(c, interval/2)
 	}
+	return nil
+}
+
+// open enters a virtual host.
+func (c *conn) open(name string) error {
+	c.b.mu.Lock()
+	defer c.b.mu.Unlock()
+	v := c.b.vhosts[name]
+	switch {
+	case v == nil:
+		return notAllowed("vhost %s not found", name)
+	case c.user.grants[name] == nil:
+		return notAllowed("access to vhost '%s' refused for user '%s'", name, c.user.name)
+	}
+	c.vhost = v
 	return nil
 }

@@ -9,7 +9,7 @@ import (
 
 // QueueInfo is what a queue is and holds at one moment.
 type QueueInfo struct {
-	Name                           string
+	VHost, Name                    string
 	Type                           string // "classic" or "quorum"
 	Durable, Exclusive, AutoDelete bool
 	// Arguments are those it was declared with. Tables in them are of type map[string]any.
@@ -23,31 +23,33 @@ type QueueInfo struct {
 	Consumers int
 }
 
-// Queues lists the queues by name.
+// Queues lists the queues of all virtual hosts, by virtual host and name.
 func (b *Broker) Queues() []QueueInfo {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	infos := make([]QueueInfo, 0, len(b.queues))
-	for _, q := range b.queues {
+	infos := []QueueInfo{}
+	for q := range b.allQueues() {
 		infos = append(infos, q.info())
 	}
-	slices.SortFunc(infos, func(x, y QueueInfo) int { return cmp.Compare(x.Name, y.Name) })
+	slices.SortFunc(infos, func(x, y QueueInfo) int {
+		return cmp.Or(cmp.Compare(x.VHost, y.VHost), cmp.Compare(x.Name, y.Name))
+	})
 	return infos
 }
 
-// Queue returns the queue of this name, and whether there is one.
+// Queue returns the queue of this name in the virtual host Config.VHost, and whether there is one.
 func (b *Broker) Queue(name string) (QueueInfo, bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if q := b.queues[name]; q != nil {
-		return q.info(), true
+	if v := b.vhosts[b.cfg.VHost]; v != nil && v.queues[name] != nil {
+		return v.queues[name].info(), true
 	}
 	return QueueInfo{}, false
 }
 
 func (q *queue) info() QueueInfo {
 	info := QueueInfo{
-		Name: q.name, Type: "classic", Durable: q.durable, Exclusive: q.exclusive, AutoDelete: q.autoDelete,
+		VHost: q.vhost.name, Name: q.name, Type: "classic", Durable: q.durable, Exclusive: q.exclusive, AutoDelete: q.autoDelete,
 		Arguments: plain(q.arguments).(map[string]any),
 		Ready:     q.ready(), Unacked: q.unacked, Stuck: len(q.stuck), Bytes: q.readySize, Consumers: len(q.consumers),
 	}
@@ -95,13 +97,19 @@ func (b *Broker) Stats() Stats {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	s := Stats{
-		Connections: len(b.conns), Exchanges: len(b.exchanges), Queues: len(b.queues),
 		MemoryBytes: b.memory.Load(), Blocked: b.unblocked != nil,
 	}
 	for c := range b.conns {
-		s.Channels += len(c.channels)
+		if !c.gone {
+			s.Connections++
+			s.Channels += len(c.channels)
+		}
 	}
-	for _, q := range b.queues {
+	for _, v := range b.vhosts {
+		s.Exchanges += len(v.exchanges)
+		s.Queues += len(v.queues)
+	}
+	for q := range b.allQueues() {
 		s.Ready += q.ready()
 		s.Unacked += q.unacked
 		s.Consumers += len(q.consumers)

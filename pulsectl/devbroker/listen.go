@@ -2,8 +2,10 @@ package devbroker
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"time"
 )
@@ -43,6 +45,64 @@ func (b *Broker) Up() error {
 	return b.listen()
 }
 
+// door is an address that the broker listens on while it is up.
+type door struct {
+	configured string // "": there is none
+	addr       net.Addr
+	listeners  []net.Listener // none while down
+	serve      func(net.Listener)
+}
+
+// doors are what the broker listens on. The lock guards them.
+type doors struct{ amqp, tls, management door }
+
+func (d *doors) all() []*door { return []*door{&d.amqp, &d.tls, &d.management} }
+
+func (d *doors) close() {
+	for _, d := range d.all() {
+		for _, l := range d.listeners {
+			_ = l.Close()
+		}
+		d.listeners = nil
+	}
+}
+
+// String is the address that the door has, or would have.
+func (d *door) String() string {
+	if d.addr == nil {
+		return d.configured // port 0 is settled the first time it opens
+	}
+	return d.addr.String()
+}
+
+// open starts to listen, on both addresses of a local host.
+func (d *door) open(log *slog.Logger) error {
+	if d.configured == "" || len(d.listeners) > 0 {
+		return nil
+	}
+	host, port, err := net.SplitHostPort(d.String())
+	if err != nil {
+		return err
+	}
+	if host == "localhost" {
+		host = "127.0.0.1"
+	}
+	l, err := net.Listen("tcp", net.JoinHostPort(host, port))
+	if err != nil {
+		return err
+	}
+	d.addr, d.listeners = l.Addr(), []net.Listener{l}
+	if host == "127.0.0.1" {
+		_, port, _ := net.SplitHostPort(l.Addr().String())
+		if l, err := net.Listen("tcp", net.JoinHostPort("::1", port)); err == nil {
+			d.listeners = append(d.listeners, l)
+		} else {
+			log.Info("not listening on ::1", "port", port, "error", err) // no IPv6 here, or somebody else's port
+		}
+	}
+	return nil
+}
+
 // listen starts to accept connections. The caller holds control.
 func (b *Broker) listen() error {
 	b.mu.Lock()
@@ -52,20 +112,24 @@ func (b *Broker) listen() error {
 		return b.failure
 	case b.closing:
 		return ErrClosed
-	case b.listener != nil:
-		return nil
 	}
-	addr := b.cfg.Addr
-	if b.addr != nil {
-		addr = b.addr.String() // port 0 was settled the first time
+	var opened []*door
+	for _, d := range b.doors.all() {
+		if d.configured == "" || len(d.listeners) > 0 {
+			continue
+		}
+		if err := d.open(b.log); err != nil {
+			b.doors.close()
+			return fmt.Errorf("devbroker: %w", err)
+		}
+		opened = append(opened, d)
 	}
-	l, err := net.Listen("tcp", addr)
-	if err != nil {
-		return fmt.Errorf("devbroker: %w", err)
-	}
-	b.listener, b.addr = l, l.Addr()
 	b.faults.remove(func(f *Fault) bool { return f.Kind == FaultDown })
-	b.accepting.Go(func() { b.accept(l) })
+	for _, d := range opened {
+		for _, l := range d.listeners {
+			b.accepting.Go(func() { d.serve(l) })
+		}
+	}
 	return nil
 }
 
@@ -102,7 +166,7 @@ func (b *Broker) DropConnections() int {
 }
 
 // accept takes connections until the listener is closed.
-func (b *Broker) accept(l net.Listener) {
+func (b *Broker) accept(l net.Listener, serve func(net.Conn)) {
 	for {
 		nc, err := l.Accept()
 		if errors.Is(err, net.ErrClosed) {
@@ -118,12 +182,20 @@ func (b *Broker) accept(l net.Listener) {
 			}
 			continue
 		}
-		b.admit(nc)
+		serve(nc)
 	}
 }
 
 // admit serves a connection unless there are too many.
-func (b *Broker) admit(nc net.Conn) {
+func (b *Broker) admit(nc net.Conn) { b.admitConn(nc, nil) }
+
+// admitTLS is admit for a connection that begins with TLS.
+func (b *Broker) admitTLS(nc net.Conn) {
+	secured := tls.Server(nc, b.cfg.TLS)
+	b.admitConn(secured, secured)
+}
+
+func (b *Broker) admitConn(nc net.Conn, secured *tls.Conn) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if len(b.conns) >= b.cfg.MaxConnections {
@@ -131,7 +203,7 @@ func (b *Broker) admit(nc net.Conn) {
 		_ = nc.Close()
 		return
 	}
-	c := newConn(b, nc)
+	c := newConn(b, nc, secured != nil)
 	b.conns[c] = struct{}{}
 	b.clients.Go(func() {
 		c.serve()

@@ -25,6 +25,7 @@ type outbound struct {
 	barrier  journal.Position // the journal must have written up to here before buf leaves
 	beat     bool             // a heartbeat is due
 	closed   bool             // nothing more is accepted; the writer ends once buf is sent
+	ended    bool             // it has
 	starved  bool             // deliveries were refused because it was full
 	frameMax uint32
 }
@@ -88,6 +89,30 @@ func (o *outbound) full() bool {
 	}
 	o.starved = true
 	return true
+}
+
+// waiting tells how much waits to be sent, in bytes.
+func (o *outbound) waiting() int {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return len(o.buf)
+}
+
+// awaitSent waits until the writer has sent all that is queued, or gave up. Nothing more may be queued.
+func (o *outbound) awaitSent() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for !o.ended {
+		o.changed.Wait()
+	}
+}
+
+// end notes that the writer is done.
+func (o *outbound) end() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.ended = true
+	o.changed.Broadcast()
 }
 
 // awaitRoom waits while far too much is waiting to be sent: a client that asks without reading the answers.

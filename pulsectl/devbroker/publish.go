@@ -27,6 +27,9 @@ func (u *upload) header(payload []byte, maxSize int64) error {
 	if err != nil {
 		return err
 	}
+	if publish := u.method.ID() >> 16; uint32(h.Class) != publish {
+		return unexpectedFrame("expected content header for class %d, got one for class %d instead", publish, h.Class)
+	}
 	u.props = append([]byte(nil), h.Properties...)
 	if u.routing, err = wire.Scan(u.props); err != nil {
 		return syntaxError("%v", err)
@@ -39,45 +42,97 @@ func (u *upload) header(payload []byte, maxSize int64) error {
 	return nil
 }
 
+// interrupted is the error for a frame of another kind than the next one of the message.
+func (u *upload) interrupted() error {
+	if u.started {
+		return during(u.method.ID(), unexpectedFrame("expected content body, got non content body frame instead"))
+	}
+	return during(u.method.ID(), unexpectedFrame("expected content header for class 60, got non content header frame instead"))
+}
+
 func (u *upload) complete() bool { return u.started && uint64(len(u.body)) == u.size }
 
-// publish routes a message that was received whole.
-func (b *Broker) publish(ch *channel, u *upload) error {
-	m := &message{exchange: u.method.Exchange, key: u.method.RoutingKey, props: u.props, body: u.body}
-	keys := []string{m.key}
-	var err error
-	if m.expiration, err = parseExpiration(u.routing.Expiration); err != nil {
-		return err
-	}
-	if user := u.routing.UserID; user != "" && user != b.cfg.User {
-		return preconditionFailed("user_id property set to '%s' but authenticated user was '%s'", user, b.cfg.User)
-	}
-	if u.routing.Copies {
-		if keys, err = m.takeCopies(); err != nil {
-			return err
-		}
-	}
+// publication is a message that was checked and routed.
+type publication struct {
+	message    *message
+	targets    []*queue
+	mandatory  bool
+	persistent bool
+	tag        uint64 // of its confirm; 0: none is wanted
+}
+
+// receive publishes a message that was received whole.
+func (b *Broker) receive(ch *channel, u *upload) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	x := b.exchanges[m.exchange]
+	_, err := b.publish(ch, u)
+	return err
+}
+
+// publish checks and routes a message, and returns how many queues took it. The caller holds the lock.
+func (b *Broker) publish(ch *channel, u *upload) (taken int, err error) {
+	m := &message{exchange: u.method.Exchange, key: u.method.RoutingKey, props: u.props, body: u.body, priority: u.routing.Priority}
+	v := ch.conn.vhost
+	if err := ch.conn.mayExchange(write, m.exchange); err != nil {
+		return 0, err
+	}
+	x, err := v.exchange(m.exchange)
 	switch {
-	case x == nil:
-		return notFound("no exchange '%s' in vhost '%s'", m.exchange, b.cfg.VHost)
+	case err != nil:
+		return 0, err
 	case x.internal:
-		return accessRefused("cannot publish to internal %s", b.exchangeName(x.name))
+		return 0, accessRefused("cannot publish to internal %s", v.exchangeName(x.name))
 	}
-	targets := b.router.route(x, keys, u.routing.Headers)
-	if len(targets) == 0 && u.method.Mandatory {
-		ch.conn.out.content(ch.id, &wire.BasicReturn{
-			ReplyCode: 312, ReplyText: "NO_ROUTE", Exchange: m.exchange, RoutingKey: m.key,
-		}, m.props, m.body)
+	keys, err := ch.prepare(m, u)
+	if err != nil {
+		return 0, err
 	}
-	outcome := b.enqueue(m, targets, u.routing.Persistent, nil)
+	if x.name == "" && len(b.replies) > 0 {
+		b.deliverReplies(m, keys)
+	}
+	p := publication{
+		message: m, targets: v.router.route(x, keys, u.routing.Headers), mandatory: u.method.Mandatory,
+		persistent: u.routing.Persistent, tag: u.tag,
+	}
+	if ch.tx != nil {
+		return len(p.targets), ch.tx.publish(b, p)
+	}
+	outcome := b.enqueuePublished(ch, p)
 	if u.tag != 0 {
 		b.confirmPublish(ch, u.tag, outcome)
 	}
 	b.settleQueues()
-	return nil
+	return outcome.taken, nil
+}
+
+// prepare checks a message's properties, fills in what depends on the channel, and returns the routing keys.
+func (ch *channel) prepare(m *message, u *upload) (keys []string, err error) {
+	if u.routing.ReplyTo == replyTo {
+		if err := ch.addressReply(m); err != nil {
+			return nil, err
+		}
+	}
+	user := ch.conn.user
+	if claimed := u.routing.UserID; claimed != "" && claimed != user.name && !user.tagged("impersonator") {
+		return nil, preconditionFailed("user_id property set to '%s' but authenticated user was '%s'", claimed, user.name)
+	}
+	if m.expiration, err = parseExpiration(u.routing.Expiration); err != nil {
+		return nil, err
+	}
+	if u.routing.Copies {
+		return m.takeCopies()
+	}
+	return []string{m.key}, nil
+}
+
+// enqueuePublished adds a message to its queues, or returns it if it is mandatory and there is none.
+func (b *Broker) enqueuePublished(ch *channel, p publication) outcome {
+	if len(p.targets) == 0 && p.mandatory {
+		ch.conn.out.content(ch.id, &wire.BasicReturn{
+			ReplyCode: 312, ReplyText: "NO_ROUTE", Exchange: p.message.exchange, RoutingKey: p.message.key,
+		}, p.message.props, p.message.body)
+	}
+	return b.enqueue(p.message, p.targets, p.persistent, nil)
 }
 
 // takeCopies reads the further routing keys in the headers CC and BCC, and takes BCC out: who gets the message must

@@ -1,7 +1,6 @@
 package devbroker
 
 import (
-	"slices"
 	"time"
 
 	"github.com/asimalizada/pulse-events/pulsectl/devbroker/internal/wire"
@@ -15,7 +14,8 @@ type message struct {
 	published     int64  // unix milliseconds
 	expiration    int64  // milliseconds to live, or none
 	refs          int    // entries that hold it
-	durable       int    // entries among them that survive a restart
+	priority      uint8
+	durable       int // entries among them that survive a restart
 }
 
 // memory is what a message counts for against the limit, beside its entries.
@@ -48,6 +48,7 @@ type entry struct {
 
 // queue holds messages for consumers. The broker's lock guards it.
 type queue struct {
+	vhost                          *virtualHost
 	id                             uint64 // names it in the journal
 	name, what                     string // what: as error texts name it
 	durable, exclusive, autoDelete bool
@@ -56,9 +57,8 @@ type queue struct {
 	owner                          *conn // of an exclusive queue
 	deleted                        bool
 
-	returned  []*entry // given back, by order of publishing; they go before fresh
-	fresh     fifo
-	readySize int64 // bytes of bodies in both
+	backlog   backlog // what is ready
+	readySize int64   // bytes of bodies in it
 	unacked   int
 	stuck     []stuckLetter // dead letters that wait for a way out
 
@@ -77,7 +77,7 @@ type queue struct {
 // stored tells whether the queue is in the journal. An exclusive queue goes with its connection, durable or not.
 func (q *queue) stored() bool { return q.durable && !q.exclusive }
 
-func (q *queue) ready() int { return len(q.returned) + q.fresh.len() }
+func (q *queue) ready() int { return q.backlog.count }
 
 // overfull tells whether the queue must drop its head.
 func (q *queue) overfull() bool {
@@ -97,46 +97,34 @@ func (q *queue) exceeds(length int, size int64) bool {
 }
 
 // head returns the entry that is next, or nil.
-func (q *queue) head() *entry {
-	if len(q.returned) > 0 {
-		return q.returned[0]
-	}
-	return q.fresh.head()
-}
+func (q *queue) head() *entry { return q.backlog.head() }
 
 // pop takes the head.
 func (q *queue) pop() *entry {
-	var e *entry
-	if len(q.returned) > 0 {
-		e = q.returned[0]
-		q.returned[0] = nil
-		if q.returned = q.returned[1:]; len(q.returned) == 0 {
-			q.returned = nil
-		}
-	} else {
-		e = q.fresh.pop()
-	}
+	e := q.backlog.pop()
 	q.readySize -= int64(len(e.msg.body))
 	return e
 }
 
-// push adds an entry behind all others.
+// push adds an entry behind all others of its priority.
 func (q *queue) push(e *entry) {
-	q.fresh.push(e)
+	q.backlog.push(q.priority(e), e)
 	q.readySize += int64(len(e.msg.body))
 }
 
-// putBack returns an entry to the place it had: all that was ever delivered was published before what is fresh.
+// putBack returns an entry to the place it had.
 func (q *queue) putBack(e *entry) {
-	at, _ := slices.BinarySearchFunc(q.returned, e.msg.seq, func(o *entry, seq uint64) int {
-		if o.msg.seq <= seq {
-			return -1
-		}
-		return 1
-	})
-	q.returned = slices.Insert(q.returned, at, e)
+	q.backlog.putBack(q.priority(e), e)
 	q.readySize += int64(len(e.msg.body))
 }
+
+// priority tells how urgent an entry is in this queue.
+func (q *queue) priority(e *entry) int {
+	return int(min(int64(e.msg.priority), max(0, q.settings.maxPriority)))
+}
+
+// empty forgets what is ready.
+func (q *queue) empty() { q.backlog, q.readySize = backlog{}, 0 }
 
 // deadline tells when m must leave the queue, in unix milliseconds; 0: never.
 func (q *queue) deadline(m *message) int64 {
@@ -148,53 +136,6 @@ func (q *queue) deadline(m *message) int64 {
 		return 0
 	}
 	return m.published + ttl
-}
-
-// all calls f for each entry that is ready, in order.
-func (q *queue) all(f func(*entry)) {
-	for _, e := range q.returned {
-		f(e)
-	}
-	q.fresh.all(f)
-}
-
-// fifo is a queue of entries in a slice that is shifted now and then.
-type fifo struct {
-	entries []*entry
-	first   int
-}
-
-func (f *fifo) len() int { return len(f.entries) - f.first }
-
-func (f *fifo) push(e *entry) { f.entries = append(f.entries, e) }
-
-func (f *fifo) head() *entry {
-	if f.len() == 0 {
-		return nil
-	}
-	return f.entries[f.first]
-}
-
-func (f *fifo) pop() *entry {
-	e := f.entries[f.first]
-	f.entries[f.first] = nil
-	f.first++
-	switch {
-	case f.first == len(f.entries) && cap(f.entries) > 1024:
-		*f = fifo{}
-	case f.first == len(f.entries):
-		f.entries, f.first = f.entries[:0], 0
-	case f.first > 1024 && f.first > len(f.entries)/2:
-		f.entries = append(make([]*entry, 0, f.len()+f.len()/4), f.entries[f.first:]...)
-		f.first = 0
-	}
-	return e
-}
-
-func (f *fifo) all(visit func(*entry)) {
-	for _, e := range f.entries[f.first:] {
-		visit(e)
-	}
 }
 
 func now() int64 { return time.Now().UnixMilli() }

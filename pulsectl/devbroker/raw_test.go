@@ -4,6 +4,8 @@ import (
 	"errors"
 	"io"
 	"net"
+	"net/url"
+	"strings"
 	"testing"
 	"time"
 
@@ -14,13 +16,31 @@ import (
 // raw is a client that says what it likes.
 type raw struct {
 	*testing.T
-	nc net.Conn
-	in *wire.Reader
+	nc        net.Conn
+	in        *wire.Reader
+	vhost     string
+	header    string
+	heartbeat uint16
+	what      string // it says, for whoever wonders
 }
 
-func dialRaw(t *testing.T, b *devbroker.Broker) *raw {
+func dialRaw(t *testing.T, b *devbroker.Broker) *raw { return dialRawTo(t, b.Addr()) }
+
+// raw returns a client of the session's broker that says what it likes.
+func (s *session) raw() *raw {
+	s.Helper()
+	u, err := url.Parse(s.url)
+	s.must(err)
+	r := dialRawTo(s.T, u.Host)
+	if vhost := strings.TrimPrefix(u.Path, "/"); vhost != "" {
+		r.vhost = vhost
+	}
+	return r
+}
+
+func dialRawTo(t *testing.T, addr string) *raw {
 	t.Helper()
-	nc, err := net.Dial("tcp", b.Addr())
+	nc, err := net.Dial("tcp", addr)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -28,7 +48,7 @@ func dialRaw(t *testing.T, b *devbroker.Broker) *raw {
 	if err := nc.SetDeadline(time.Now().Add(patience)); err != nil {
 		t.Fatal(err)
 	}
-	return &raw{T: t, nc: nc, in: wire.NewReader(nc)}
+	return &raw{T: t, nc: nc, in: wire.NewReader(nc), vhost: "/", header: protocolHeader}
 }
 
 // write sends octets. That the broker has hung up already is no error: the answer tells.
@@ -87,12 +107,14 @@ func tuneOk() *wire.ConnectionTuneOk {
 // open goes through the handshake and opens channel 1.
 func (r *raw) open() {
 	r.Helper()
-	r.write([]byte(protocolHeader))
+	r.write([]byte(r.header))
 	want[*wire.ConnectionStart](r)
 	r.send(0, startOk())
 	want[*wire.ConnectionTune](r)
 	r.in.SetFrameMax(131072)
-	r.send(0, tuneOk(), &wire.ConnectionOpen{VirtualHost: "/"})
+	tune := tuneOk()
+	tune.Heartbeat = r.heartbeat
+	r.send(0, tune, &wire.ConnectionOpen{VirtualHost: r.vhost})
 	want[*wire.ConnectionOpenOk](r)
 	r.send(1, &wire.ChannelOpen{})
 	want[*wire.ChannelOpenOk](r)
@@ -107,7 +129,7 @@ func (r *raw) ended() (code uint16) {
 		var timeout net.Error
 		switch {
 		case errors.As(err, &timeout) && timeout.Timeout():
-			r.Fatal("the broker keeps the connection")
+			r.Fatalf("%s: the broker keeps the connection", r.what)
 		case errors.Is(err, wire.ErrMalformed):
 			r.Fatal(err)
 		case err != nil: // end of stream, or a reset because the broker did not read everything

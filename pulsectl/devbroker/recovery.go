@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+
+	"github.com/asimalizada/pulse-events/pulsectl/devbroker/internal/wire"
 )
 
 // recovery builds a broker's state from the journal.
@@ -21,15 +23,26 @@ func newRecovery(b *Broker) *recovery {
 // replay applies one record. What refers to something unknown is ignored: the rest of it was removed before.
 func (r *recovery) replay(record []byte) error {
 	in := recordReader{b: record[1:], ok: true}
-	switch kind := recordKind(record[0]); kind {
+	kind, vhost := recordKind(record[0]), defaultVHost
+	if kind == recordIn {
+		vhost = in.text()
+		kind = recordKind(in.flags())
+	}
+	switch kind {
+	case recordVHost:
+		r.vhost(in.text())
+	case recordVHostRemoved:
+		if v := r.b.vhosts[in.text()]; v != nil {
+			r.b.removeVHost(v)
+		}
 	case recordExchange:
-		r.exchange(&in)
+		r.exchange(&in, r.vhost(vhost))
 	case recordExchangeRemoved:
-		if x := r.b.exchanges[in.text()]; x != nil {
+		if x := r.vhost(vhost).exchanges[in.text()]; x != nil {
 			r.b.removeExchange(x)
 		}
 	case recordQueue:
-		if err := r.queue(&in); err != nil {
+		if err := r.queue(&in, r.vhost(vhost)); err != nil {
 			return err
 		}
 	case recordQueueRemoved:
@@ -40,7 +53,7 @@ func (r *recovery) replay(record []byte) error {
 			delete(r.entries, id)
 		}
 	case recordBinding, recordBindingRemoved:
-		r.binding(&in, kind == recordBinding)
+		r.binding(&in, r.vhost(vhost), kind == recordBinding)
 	case recordMessage:
 		r.message(&in)
 	case recordRemoved:
@@ -60,21 +73,29 @@ func (r *recovery) replay(record []byte) error {
 	return nil
 }
 
-func (r *recovery) exchange(in *recordReader) {
+// vhost returns the virtual host of a name. One that has things in it exists.
+func (r *recovery) vhost(name string) *virtualHost {
+	if r.b.vhosts[name] == nil {
+		r.b.vhosts[name] = newVirtualHost(name)
+	}
+	return r.b.vhosts[name]
+}
+
+func (r *recovery) exchange(in *recordReader, v *virtualHost) {
 	name, kind := in.text(), in.text()
 	flags := in.flags()
-	x := newExchange(name, kind)
+	x := newExchange(v, name, kind)
 	x.durable, x.autoDelete, x.internal = true, flags&1 != 0, flags&2 != 0
 	x.arguments = in.table()
 	r.b.addExchange(x)
 }
 
-func (r *recovery) queue(in *recordReader) error {
-	q := &queue{id: in.number(), name: in.text(), durable: true}
+func (r *recovery) queue(in *recordReader, v *virtualHost) error {
+	q := &queue{vhost: v, id: in.number(), name: in.text(), durable: true}
 	q.autoDelete = in.flags()&1 != 0
 	q.arguments = in.table()
 	var err error
-	if q.settings, err = queueArguments(r.b.queueName(q.name), q.arguments); err != nil {
+	if q.settings, err = queueArguments(v.queueName(q.name), q.arguments); err != nil {
 		return fmt.Errorf("queue %q: %w", q.name, err)
 	}
 	r.b.addQueue(q)
@@ -84,14 +105,14 @@ func (r *recovery) queue(in *recordReader) error {
 	return nil
 }
 
-func (r *recovery) binding(in *recordReader, add bool) {
-	source := r.b.exchanges[in.text()]
+func (r *recovery) binding(in *recordReader, v *virtualHost, add bool) {
+	source := v.exchanges[in.text()]
 	toQueue := in.flags()&1 != 0
 	bound := &binding{source: source}
 	if name := in.text(); toQueue {
-		bound.queue = r.b.queues[name]
+		bound.queue = v.queues[name]
 	} else {
-		bound.exchange = r.b.exchanges[name]
+		bound.exchange = v.exchanges[name]
 	}
 	bound.key = in.text()
 	bound.arguments = in.table()
@@ -111,6 +132,9 @@ func (r *recovery) message(in *recordReader) {
 	m := &message{
 		seq: in.number(), published: in.signed(), expiration: in.signed(), exchange: in.text(), key: in.text(),
 		props: slices.Clone(in.bytes()), body: slices.Clone(in.bytes()),
+	}
+	if routing, err := wire.Scan(m.props); err == nil {
+		m.priority = routing.Priority
 	}
 	r.b.lastSeq = max(r.b.lastSeq, m.seq)
 	if from := in.number(); from != 0 {

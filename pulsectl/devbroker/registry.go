@@ -30,7 +30,7 @@ func (b *Broker) account(size int64) {
 
 func (b *Broker) addExchange(x *exchange) {
 	x.alternate, _ = x.arguments["alternate-exchange"].(string)
-	b.exchanges[x.name] = x
+	x.vhost.exchanges[x.name] = x
 	b.account(x.memory())
 	if x.durable {
 		b.store.exchangeAdded(x)
@@ -39,16 +39,16 @@ func (b *Broker) addExchange(x *exchange) {
 
 // removeExchange deletes an exchange and every binding from or to it.
 func (b *Broker) removeExchange(x *exchange) {
-	if b.exchanges[x.name] != x {
+	if x.vhost.exchanges[x.name] != x {
 		return
 	}
-	delete(b.exchanges, x.name)
+	delete(x.vhost.exchanges, x.name)
 	b.account(-x.memory())
 	for _, bound := range slices.Clone(x.bindings) {
 		b.removeBinding(bound)
 	}
 	if x.incoming > 0 {
-		for _, source := range slices.Collect(maps.Values(b.exchanges)) {
+		for _, source := range slices.Collect(maps.Values(x.vhost.exchanges)) {
 			for _, bound := range slices.Clone(source.bindings) {
 				if bound.exchange == x {
 					b.removeBinding(bound)
@@ -62,13 +62,13 @@ func (b *Broker) removeExchange(x *exchange) {
 }
 
 func (b *Broker) addQueue(q *queue) {
-	q.what = b.queueName(q.name)
+	q.what = q.vhost.queueName(q.name)
 	q.bindings = make(map[*binding]struct{})
 	if q.id == 0 {
 		b.lastQueue++
 		q.id = b.lastQueue
 	}
-	b.queues[q.name] = q
+	q.vhost.queues[q.name] = q
 	b.account(q.memory())
 	if q.stored() {
 		b.store.queueAdded(q)
@@ -87,7 +87,7 @@ func (b *Broker) deleteQueue(q *queue) {
 	b.unschedule(q.wake)
 	b.unschedule(q.expiry)
 	b.unschedule(q.retry)
-	delete(b.queues, q.name)
+	delete(q.vhost.queues, q.name)
 	b.account(-q.memory())
 	for _, c := range slices.Clone(q.consumers) {
 		delete(c.channel.consumers, c.tag)
@@ -97,11 +97,12 @@ func (b *Broker) deleteQueue(q *queue) {
 		}
 	}
 	q.consumers = nil
-	q.all(func(e *entry) { b.release(e.msg, e) })
+	q.backlog.all(func(e *entry) { b.release(e.msg, e) })
 	for _, letter := range q.stuck {
 		b.release(letter.entry.msg, letter.entry)
 	}
-	q.returned, q.fresh, q.stuck, q.readySize = nil, fifo{}, nil, 0
+	q.empty()
+	q.stuck = nil
 	for bound := range q.bindings {
 		b.removeBinding(bound)
 	}
@@ -170,27 +171,27 @@ func (b *Broker) endConsumer(c *consumer) {
 
 // forgetTransient drops what a restart drops. No client is connected.
 func (b *Broker) forgetTransient() {
-	for _, q := range slices.Collect(maps.Values(b.queues)) {
+	for _, q := range slices.Collect(b.allQueues()) {
 		if !q.stored() {
 			b.deleteQueue(q)
 			continue
 		}
-		kept := make([]*entry, 0, q.ready())
-		var size int64
-		q.all(func(e *entry) {
-			if !e.durable {
+		ready := q.backlog
+		q.empty()
+		ready.all(func(e *entry) {
+			if e.durable {
+				q.push(e)
+			} else {
 				b.release(e.msg, e)
-				return
 			}
-			kept = append(kept, e)
-			size += int64(len(e.msg.body))
 		})
-		q.returned, q.fresh, q.readySize = nil, fifo{entries: kept}, size
 		b.touch(q)
 	}
-	for _, x := range slices.Collect(maps.Values(b.exchanges)) {
-		if !x.durable {
-			b.removeExchange(x)
+	for _, v := range b.vhosts {
+		for _, x := range slices.Collect(maps.Values(v.exchanges)) {
+			if !x.durable {
+				b.removeExchange(x)
+			}
 		}
 	}
 }

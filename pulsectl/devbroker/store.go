@@ -2,6 +2,7 @@ package devbroker
 
 import (
 	"encoding/binary"
+	"errors"
 	"math"
 
 	"github.com/asimalizada/pulse-events/pulsectl/devbroker/internal/journal"
@@ -21,6 +22,9 @@ const (
 	recordMessage         recordKind = 7 // came into queues, possibly as a dead letter that left another
 	recordRemoved         recordKind = 8 // left a queue
 	recordDelivered       recordKind = 9
+	recordVHost           recordKind = 10
+	recordVHostRemoved    recordKind = 11
+	recordIn              recordKind = 12 // names the virtual host, unless it is defaultVHost, and goes before another
 )
 
 // store writes what must survive to the journal. Without a journal it does nothing. The broker's lock guards it, except
@@ -42,6 +46,26 @@ func (s *store) append(r recordWriter, durable bool) journal.Position {
 }
 
 func (s *store) record(kind recordKind) recordWriter { return append(s.buf[:0], byte(kind)) }
+
+// recordOf begins a record about something in a virtual host.
+func (s *store) recordOf(v *virtualHost, kind recordKind) recordWriter {
+	if v.name == defaultVHost {
+		return s.record(kind)
+	}
+	r := s.record(recordIn)
+	r.text(v.name)
+	return append(r, byte(kind))
+}
+
+func (s *store) vhostAdded(name string) { s.append(s.vhostRecord(recordVHost, name), false) }
+
+func (s *store) vhostRemoved(name string) { s.append(s.vhostRecord(recordVHostRemoved, name), false) }
+
+func (s *store) vhostRecord(kind recordKind, name string) recordWriter {
+	r := s.record(kind)
+	r.text(name)
+	return r
+}
 
 // recordWriter builds a record.
 type recordWriter []byte
@@ -75,7 +99,7 @@ func (r *recordWriter) table(t wire.Table) { r.bytes(wire.AppendTable(nil, t)[4:
 func (s *store) exchangeAdded(x *exchange) { s.append(s.exchangeRecord(x), false) }
 
 func (s *store) exchangeRecord(x *exchange) recordWriter {
-	r := s.record(recordExchange)
+	r := s.recordOf(x.vhost, recordExchange)
 	r.text(x.name)
 	r.text(x.kind)
 	r.flags(x.autoDelete, x.internal)
@@ -84,7 +108,7 @@ func (s *store) exchangeRecord(x *exchange) recordWriter {
 }
 
 func (s *store) exchangeRemoved(x *exchange) {
-	r := s.record(recordExchangeRemoved)
+	r := s.recordOf(x.vhost, recordExchangeRemoved)
 	r.text(x.name)
 	s.append(r, false)
 }
@@ -92,7 +116,7 @@ func (s *store) exchangeRemoved(x *exchange) {
 func (s *store) queueAdded(q *queue) { s.append(s.queueRecord(q), false) }
 
 func (s *store) queueRecord(q *queue) recordWriter {
-	r := s.record(recordQueue)
+	r := s.recordOf(q.vhost, recordQueue)
 	r.number(q.id)
 	r.text(q.name)
 	r.flags(q.autoDelete)
@@ -111,7 +135,7 @@ func (s *store) bindingAdded(b *binding) { s.append(s.bindingRecord(recordBindin
 func (s *store) bindingRemoved(b *binding) { s.append(s.bindingRecord(recordBindingRemoved, b), false) }
 
 func (s *store) bindingRecord(kind recordKind, b *binding) recordWriter {
-	r := s.record(kind)
+	r := s.recordOf(b.source.vhost, kind)
 	r.text(b.source.name)
 	r.flags(b.queue != nil)
 	if b.queue != nil {
@@ -191,12 +215,16 @@ func (s *store) delivered(q *queue, e *entry) journal.Position {
 	return s.append(r, false)
 }
 
-// write hands the journal up to pos to the operating system. The lock is not needed.
+// write hands the journal up to pos to the operating system, unless the disk is full: consumers may go on then, and make
+// room. The lock is not needed.
 func (s *store) write(pos journal.Position) error {
 	if s.journal == nil || pos == 0 {
 		return nil
 	}
-	return s.journal.Write(pos)
+	if err := s.journal.Write(pos); !errors.Is(err, journal.ErrFull) {
+		return err
+	}
+	return nil
 }
 
 // awaitSync waits until the journal is on disk up to pos. The lock must not be held.

@@ -43,7 +43,7 @@ func TestTheMarkLeavesBeforeTheMessage(t *testing.T) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	m := &message{key: "q", props: []byte{0, 0}, body: []byte("needle"), expiration: none}
-	stored := b.enqueue(m, []*queue{b.queues["q"]}, true, nil).stored
+	stored := b.enqueue(m, []*queue{b.vhosts["/"].queues["q"]}, true, nil).stored
 	// Either the journal's goroutine writes this and is stuck afterwards, or it has been stuck since the declaration.
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()

@@ -1,10 +1,12 @@
 package devbroker
 
 import (
-	"crypto/rand"
+	"errors"
 	"slices"
 	"strconv"
+	"strings"
 
+	"github.com/asimalizada/pulse-events/pulsectl/devbroker/internal/journal"
 	"github.com/asimalizada/pulse-events/pulsectl/devbroker/internal/wire"
 )
 
@@ -21,13 +23,21 @@ func (b *Broker) handleTopology(ch *channel, m wire.Method) error {
 	}
 	if after != before {
 		if err := b.store.awaitSync(after); err != nil {
-			return internalError("%v", err)
+			return notStored(err)
 		}
 	}
 	if reply != nil {
 		ch.send(reply)
 	}
 	return nil
+}
+
+// notStored is the error for what the journal could not keep. On a full disk it is kept once there is room.
+func notStored(err error) error {
+	if errors.Is(err, journal.ErrFull) {
+		return resourceError("%v", err)
+	}
+	return internalError("%v", err)
 }
 
 // define acts on a method under the lock and returns its answer, nil if none is wanted.
@@ -39,15 +49,15 @@ func (b *Broker) define(ch *channel, m wire.Method) (wire.Method, error) {
 	)
 	switch m := m.(type) {
 	case *wire.ExchangeDeclare:
-		reply, noWait, err = &wire.ExchangeDeclareOk{}, m.NoWait, b.declareExchange(m)
+		reply, noWait, err = &wire.ExchangeDeclareOk{}, m.NoWait, b.declareExchange(ch, m)
 	case *wire.ExchangeDelete:
-		reply, noWait, err = &wire.ExchangeDeleteOk{}, m.NoWait, b.exchangeDelete(m)
+		reply, noWait, err = &wire.ExchangeDeleteOk{}, m.NoWait, b.exchangeDelete(ch, m)
 	case *wire.ExchangeBind:
 		reply, noWait = &wire.ExchangeBindOk{}, m.NoWait
-		err = b.bindExchange(m)
+		err = b.bindExchange(ch, m)
 	case *wire.ExchangeUnbind:
 		reply, noWait = &wire.ExchangeUnbindOk{}, m.NoWait
-		err = b.unbind(m.Source, b.exchanges[m.Destination], nil, m.RoutingKey, m.Arguments)
+		err = b.unbindExchange(ch, m)
 	case *wire.QueueDeclare:
 		noWait = m.NoWait
 		reply, err = b.declareQueue(ch, m)
@@ -55,11 +65,7 @@ func (b *Broker) define(ch *channel, m wire.Method) (wire.Method, error) {
 		reply, noWait = &wire.QueueBindOk{}, m.NoWait
 		err = b.bindQueue(ch, m)
 	case *wire.QueueUnbind:
-		reply = &wire.QueueUnbindOk{}
-		var name string
-		if name, err = ch.queueNamed(m.Queue); err == nil {
-			err = b.unbind(m.Exchange, nil, b.queues[name], m.RoutingKey, m.Arguments)
-		}
+		reply, err = &wire.QueueUnbindOk{}, b.unbindQueue(ch, m)
 	case *wire.QueuePurge:
 		noWait = m.NoWait
 		reply, err = b.purge(ch, m)
@@ -73,35 +79,36 @@ func (b *Broker) define(ch *channel, m wire.Method) (wire.Method, error) {
 	return reply, err
 }
 
-func (b *Broker) declareExchange(m *wire.ExchangeDeclare) error {
-	name := b.exchangeName(m.Exchange)
-	if m.Exchange == "" {
-		return accessRefused("operation not permitted on the default exchange")
+// lineEnds are taken out of the names of what is declared, bound or deleted.
+var lineEnds = strings.NewReplacer("\r", "", "\n", "")
+
+// errDefaultExchange refuses to change what every queue is bound to.
+func errDefaultExchange() error {
+	return accessRefused("operation not permitted on the default exchange")
+}
+
+func (b *Broker) declareExchange(ch *channel, m *wire.ExchangeDeclare) error {
+	v := ch.conn.vhost
+	m.Exchange = lineEnds.Replace(m.Exchange)
+	name := v.exchangeName(m.Exchange)
+	if !m.Passive && !slices.Contains([]string{"direct", "fanout", "topic", "headers"}, m.Type) {
+		return commandInvalid("invalid exchange type '%s'", m.Type)
 	}
-	existing := b.exchanges[m.Exchange]
+	if m.Exchange == "" {
+		return errDefaultExchange()
+	}
+	existing := v.exchanges[m.Exchange]
 	if m.Passive {
 		if existing == nil {
 			return notFound("no %s", name)
 		}
 		return nil
 	}
-	if !slices.Contains([]string{"direct", "fanout", "topic", "headers"}, m.Type) {
-		return commandInvalid("invalid exchange type '%s'", m.Type)
+	if err := ch.conn.mayExchange(configure, m.Exchange); err != nil {
+		return err
 	}
 	if existing == nil {
-		if reserved(m.Exchange) {
-			return accessRefused("exchange name '%s' contains reserved prefix 'amq.*'", m.Exchange)
-		}
-		if v, ok := m.Arguments["alternate-exchange"]; ok && fieldType(v) != "longstr" {
-			return preconditionFailed("invalid type '%s' for arg 'alternate-exchange' in %s", fieldType(v), name)
-		}
-		x := newExchange(m.Exchange, m.Type)
-		x.durable, x.autoDelete, x.internal, x.arguments = m.Durable, m.AutoDelete, m.Internal, m.Arguments
-		if err := b.afford(x.memory()); err != nil {
-			return err
-		}
-		b.addExchange(x)
-		return nil
+		return b.createExchange(ch, m)
 	}
 	for _, p := range []struct{ property, received, current string }{
 		{"type", m.Type, existing.kind},
@@ -114,6 +121,32 @@ func (b *Broker) declareExchange(m *wire.ExchangeDeclare) error {
 		}
 	}
 	return differingArgument("alternate-exchange", name, existing.arguments, m.Arguments)
+}
+
+func (b *Broker) createExchange(ch *channel, m *wire.ExchangeDeclare) error {
+	if reserved(m.Exchange) {
+		return accessRefused("exchange name '%s' contains reserved prefix 'amq.*'", m.Exchange)
+	}
+	if alternate, ok := m.Arguments["alternate-exchange"]; ok {
+		to, isName := alternate.(string)
+		if !isName {
+			return preconditionFailed("invalid type '%s' for arg 'alternate-exchange' in %s",
+				fieldType(alternate), ch.conn.vhost.exchangeName(m.Exchange))
+		}
+		if err := ch.conn.mayExchange(read, m.Exchange); err != nil {
+			return err
+		}
+		if err := ch.conn.mayExchange(write, to); err != nil {
+			return err
+		}
+	}
+	x := newExchange(ch.conn.vhost, m.Exchange, m.Type)
+	x.durable, x.autoDelete, x.internal, x.arguments = m.Durable, m.AutoDelete, m.Internal, m.Arguments
+	if err := b.afford(x.memory()); err != nil {
+		return err
+	}
+	b.addExchange(x)
+	return nil
 }
 
 func inequivalent(property, what, received, current string) error {
@@ -129,56 +162,122 @@ func (b *Broker) afford(size int64) error {
 	return nil
 }
 
-func (b *Broker) exchangeDelete(m *wire.ExchangeDelete) error {
-	x := b.exchanges[m.Exchange]
+func (b *Broker) exchangeDelete(ch *channel, m *wire.ExchangeDelete) error {
+	m.Exchange = lineEnds.Replace(m.Exchange)
+	name := ch.conn.vhost.exchangeName(m.Exchange)
 	switch {
 	case m.Exchange == "":
-		return accessRefused("operation not permitted on the default exchange")
+		return errDefaultExchange()
 	case reserved(m.Exchange):
-		return accessRefused("deletion of system %s not allowed", b.exchangeName(m.Exchange))
+		return accessRefused("deletion of system %s not allowed", name)
+	}
+	if err := ch.conn.mayExchange(configure, m.Exchange); err != nil {
+		return err
+	}
+	x := ch.conn.vhost.exchanges[m.Exchange]
+	switch {
 	case x == nil:
 		return nil
 	case m.IfUnused && len(x.bindings) > 0:
-		return preconditionFailed("%s in use", b.exchangeName(m.Exchange))
+		return preconditionFailed("%s in use", name)
 	}
 	b.removeExchange(x)
 	return nil
 }
 
-func (b *Broker) bindExchange(m *wire.ExchangeBind) error {
-	if m.Source == "" || m.Destination == "" {
-		return accessRefused("operation not permitted on the default exchange")
+// mayBind checks what is needed to bind to, or unbind from, a source; toDestination is the verdict on the destination.
+func (c *conn) mayBind(source string, toDestination error, defaultDestination bool) error {
+	switch {
+	case toDestination != nil:
+		return toDestination
+	case source == "" || defaultDestination:
+		return errDefaultExchange()
 	}
-	destination := b.exchanges[m.Destination]
-	if destination == nil {
-		return notFound("no %s", b.exchangeName(m.Destination))
-	}
-	return b.bind(m.Source, &binding{exchange: destination, key: m.RoutingKey, arguments: m.Arguments})
+	return c.mayExchange(read, source)
 }
 
-func (b *Broker) bindQueue(ch *channel, m *wire.QueueBind) error {
-	if m.Queue == "" && m.RoutingKey == "" {
-		m.RoutingKey = ch.lastQueue
+func (b *Broker) bindExchange(ch *channel, m *wire.ExchangeBind) error {
+	m.Source, m.Destination = lineEnds.Replace(m.Source), lineEnds.Replace(m.Destination)
+	if err := ch.conn.mayBind(m.Source, ch.conn.mayExchange(write, m.Destination), m.Destination == ""); err != nil {
+		return err
 	}
-	q, err := b.queueFor(ch, m.Queue)
+	x, err := ch.conn.vhost.exchange(m.Source)
 	if err != nil {
 		return err
 	}
-	if m.Exchange == "" {
-		return accessRefused("operation not permitted on the default exchange")
-	}
-	return b.bind(m.Exchange, &binding{queue: q, key: m.RoutingKey, arguments: m.Arguments})
-}
-
-func (b *Broker) bind(source string, bound *binding) error {
-	x := b.exchanges[source]
-	if x == nil {
-		return notFound("no %s", b.exchangeName(source))
-	}
-	if err := x.checkBinding(bound.arguments); err != nil {
+	destination, err := ch.conn.vhost.exchange(m.Destination)
+	if err != nil {
 		return err
 	}
-	if bound.source = x; x.find(bound) != nil {
+	return b.bind(&binding{source: x, exchange: destination, key: m.RoutingKey, arguments: m.Arguments})
+}
+
+func (b *Broker) unbindExchange(ch *channel, m *wire.ExchangeUnbind) error {
+	m.Source, m.Destination = lineEnds.Replace(m.Source), lineEnds.Replace(m.Destination)
+	if err := ch.conn.mayBind(m.Source, ch.conn.mayExchange(write, m.Destination), m.Destination == ""); err != nil {
+		return err
+	}
+	v := ch.conn.vhost
+	b.unbind(&binding{source: v.exchanges[m.Source], exchange: v.exchanges[m.Destination], key: m.RoutingKey, arguments: m.Arguments})
+	return nil
+}
+
+func (b *Broker) bindQueue(ch *channel, m *wire.QueueBind) (err error) {
+	m.Exchange = lineEnds.Replace(m.Exchange)
+	if m.Queue, m.RoutingKey, err = ch.bindingNames(m.Queue, m.RoutingKey); err != nil {
+		return err
+	}
+	if err := ch.conn.mayBind(m.Exchange, ch.conn.mayQueue(write, m.Queue), false); err != nil {
+		return err
+	}
+	x, err := ch.conn.vhost.exchange(m.Exchange)
+	if err != nil {
+		return err
+	}
+	q, err := ch.queueFor(m.Queue)
+	if err != nil {
+		return err
+	}
+	return b.bind(&binding{source: x, queue: q, key: m.RoutingKey, arguments: m.Arguments})
+}
+
+func (b *Broker) unbindQueue(ch *channel, m *wire.QueueUnbind) (err error) {
+	m.Exchange = lineEnds.Replace(m.Exchange)
+	if m.Queue, m.RoutingKey, err = ch.bindingNames(m.Queue, m.RoutingKey); err != nil {
+		return err
+	}
+	if err := ch.conn.mayBind(m.Exchange, ch.conn.mayQueue(write, m.Queue), false); err != nil {
+		return err
+	}
+	q := ch.conn.vhost.queues[m.Queue]
+	if q != nil && q.owner != nil && q.owner != ch.conn {
+		return q.locked()
+	}
+	b.unbind(&binding{source: ch.conn.vhost.exchanges[m.Exchange], queue: q, key: m.RoutingKey, arguments: m.Arguments})
+	return nil
+}
+
+// bindingNames resolves an empty queue name, and an empty key beside it, to the queue that the channel declared last.
+func (ch *channel) bindingNames(queue, key string) (string, string, error) {
+	name, err := ch.queueNamed(lineEnds.Replace(queue))
+	if queue == "" && key == "" {
+		key = name
+	}
+	return name, key, err
+}
+
+func (v *virtualHost) exchange(name string) (*exchange, error) {
+	if x := v.exchanges[name]; x != nil {
+		return x, nil
+	}
+	return nil, notFound("no %s", v.exchangeName(name))
+}
+
+func (b *Broker) bind(bound *binding) error {
+	if err := bound.source.checkBinding(bound.arguments); err != nil {
+		return err
+	}
+	if bound.source.find(bound) != nil {
 		return nil
 	}
 	if err := b.afford(bound.memory()); err != nil {
@@ -189,161 +288,11 @@ func (b *Broker) bind(source string, bound *binding) error {
 }
 
 // unbind removes a binding. One that does not exist is removed already.
-func (b *Broker) unbind(source string, toExchange *exchange, toQueue *queue, key string, args wire.Table) error {
-	if source == "" {
-		return accessRefused("operation not permitted on the default exchange")
+func (b *Broker) unbind(like *binding) {
+	if like.source == nil || like.exchange == nil && like.queue == nil {
+		return
 	}
-	x := b.exchanges[source]
-	if x == nil || toExchange == nil && toQueue == nil {
-		return nil
-	}
-	if bound := x.find(&binding{source: x, exchange: toExchange, queue: toQueue, key: key, arguments: args}); bound != nil {
+	if bound := like.source.find(like); bound != nil {
 		b.removeBinding(bound)
 	}
-	return nil
-}
-
-// declareQueue creates a queue, or compares it with one that exists.
-func (b *Broker) declareQueue(ch *channel, m *wire.QueueDeclare) (wire.Method, error) {
-	q := b.queues[m.Queue]
-	switch {
-	case q == nil && m.Passive:
-		return nil, notFound("no %s", b.queueName(m.Queue))
-	case q == nil:
-		var err error
-		if q, err = b.createQueue(ch, m); err != nil {
-			return nil, err
-		}
-	case q.owner != nil && q.owner != ch.conn:
-		return nil, q.locked()
-	case !m.Passive:
-		if err := q.compare(m); err != nil {
-			return nil, err
-		}
-	}
-	q.usedAt = now()
-	ch.lastQueue = q.name
-	return &wire.QueueDeclareOk{
-		Queue: q.name, MessageCount: uint32(q.ready()), ConsumerCount: uint32(len(q.consumers)),
-	}, nil
-}
-
-func (b *Broker) createQueue(ch *channel, m *wire.QueueDeclare) (*queue, error) {
-	what := b.queueName(m.Queue)
-	settings, err := queueArguments(what, m.Arguments)
-	switch {
-	case reserved(m.Queue):
-		return nil, accessRefused("queue name '%s' contains reserved prefix 'amq.*'", m.Queue)
-	case err != nil:
-		return nil, err
-	case settings.quorum && m.Queue == "":
-		return nil, preconditionFailed("Cannot declare a server-named queue for type rabbit_quorum_queue")
-	case settings.quorum && !m.Durable:
-		return nil, preconditionFailed("invalid property 'non-durable' for %s", what)
-	case settings.quorum && m.AutoDelete:
-		return nil, preconditionFailed("invalid property 'auto-delete' for %s", what)
-	case settings.quorum && m.Exclusive:
-		return nil, preconditionFailed("invalid property 'exclusive-owner' for %s", what)
-	}
-	q := &queue{
-		name: m.Queue, durable: m.Durable, exclusive: m.Exclusive, autoDelete: m.AutoDelete,
-		arguments: m.Arguments, settings: settings,
-	}
-	if m.Exclusive {
-		q.owner = ch.conn
-	}
-	if q.name == "" {
-		q.name = "amq.gen-" + rand.Text()
-	}
-	if err := b.afford(q.memory()); err != nil {
-		return nil, err
-	}
-	b.addQueue(q)
-	return q, nil
-}
-
-func (q *queue) locked() error {
-	return resourceLocked("cannot obtain exclusive access to locked %s. It could be originally declared on another "+
-		"connection or the exclusive property value does not match that of the original declaration.", q.what)
-}
-
-// compare refuses a declaration that asks for another queue than this one.
-func (q *queue) compare(m *wire.QueueDeclare) error {
-	switch {
-	case m.Exclusive != q.exclusive:
-		return q.locked()
-	case m.Durable != q.durable:
-		return inequivalent("durable", q.what, strconv.FormatBool(m.Durable), strconv.FormatBool(q.durable))
-	case m.AutoDelete != q.autoDelete:
-		return inequivalent("auto_delete", q.what, strconv.FormatBool(m.AutoDelete), strconv.FormatBool(q.autoDelete))
-	}
-	if kind, _ := m.Arguments["x-queue-type"].(string); (kind == "quorum") != q.settings.quorum {
-		return differingArgument("x-queue-type", q.what, q.arguments, m.Arguments)
-	}
-	for _, key := range comparedArguments {
-		if err := differingArgument(key, q.what, q.arguments, m.Arguments); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// queueNamed resolves the empty name to the queue that the channel declared last.
-func (ch *channel) queueNamed(name string) (string, error) {
-	if name != "" {
-		return name, nil
-	}
-	if ch.lastQueue == "" {
-		return "", notFound("no previously declared queue")
-	}
-	return ch.lastQueue, nil
-}
-
-// queueFor finds a queue that the channel may use.
-func (b *Broker) queueFor(ch *channel, name string) (*queue, error) {
-	name, err := ch.queueNamed(name)
-	if err != nil {
-		return nil, err
-	}
-	q := b.queues[name]
-	if q == nil {
-		return nil, notFound("no %s", b.queueName(name))
-	}
-	if q.owner != nil && q.owner != ch.conn {
-		return nil, q.locked()
-	}
-	return q, nil
-}
-
-func (b *Broker) purge(ch *channel, m *wire.QueuePurge) (wire.Method, error) {
-	q, err := b.queueFor(ch, m.Queue)
-	if err != nil {
-		return nil, err
-	}
-	n := q.ready()
-	for range n {
-		b.discard(q, q.pop())
-	}
-	return &wire.QueuePurgeOk{MessageCount: uint32(n)}, nil
-}
-
-func (b *Broker) queueDelete(ch *channel, m *wire.QueueDelete) (wire.Method, error) {
-	name, err := ch.queueNamed(m.Queue)
-	if err != nil {
-		return nil, err
-	}
-	q := b.queues[name]
-	switch {
-	case q == nil:
-		return &wire.QueueDeleteOk{}, nil
-	case q.owner != nil && q.owner != ch.conn:
-		return nil, q.locked()
-	case m.IfUnused && len(q.consumers) > 0:
-		return nil, preconditionFailed("%s in use", q.what)
-	case m.IfEmpty && q.ready() > 0:
-		return nil, preconditionFailed("%s not empty", q.what)
-	}
-	n := q.ready()
-	b.deleteQueue(q)
-	return &wire.QueueDeleteOk{MessageCount: uint32(n)}, nil
 }

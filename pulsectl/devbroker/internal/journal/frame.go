@@ -61,7 +61,7 @@ func createLog(dir string, generation uint64) (*os.File, error) {
 		err = syncDir(dir)
 	}
 	if err != nil {
-		return nil, errors.Join(err, f.Close())
+		return nil, errors.Join(err, f.Close(), os.Remove(f.Name()))
 	}
 	return f, nil
 }

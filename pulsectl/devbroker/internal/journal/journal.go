@@ -6,16 +6,21 @@
 // logs from there on. Compaction starts a new generation, writes its snapshot beside the growing log, and then deletes
 // the old generations; a crash in between leaves the old ones in charge.
 //
+// A disk that is full is waited for: what was appended stays in memory, whole, until there is room. Every other failure
+// to write is final.
+//
 // Group commit: records appended while one fsync is under way share the next one.
 package journal
 
 import (
 	"errors"
 	"fmt"
+	"io"
 	"math"
 	"os"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // backlogLimit is how much may wait to be written before [Journal.Throttle] holds callers back, in bytes.
@@ -23,6 +28,12 @@ const backlogLimit = 8 << 20
 
 // ErrClosed is returned when a journal is used after Close.
 var ErrClosed = errors.New("journal is closed")
+
+// ErrFull is returned while the disk is full. What was appended is written once there is room.
+var ErrFull = errors.New("the disk is full")
+
+// fullRetry is how often a full disk is tried again.
+const fullRetry = 100 * time.Millisecond
 
 // ErrLocked is returned by Open when another process has the directory.
 var ErrLocked = errors.New("directory is in use by another process")
@@ -35,8 +46,9 @@ const never = Position(math.MaxUint64)
 
 // Journal is a log open for appending. Its methods are safe for concurrent use.
 type Journal struct {
-	dir  string
-	lock *os.File
+	dir     string
+	lock    *os.File
+	reserve atomic.Int64
 	// committed is called by the committing goroutine each time it has written or synced something.
 	committed func(synced Position)
 	done      sync.WaitGroup
@@ -50,14 +62,24 @@ type Journal struct {
 	urgent   bool // somebody waits for an fsync of pending
 	closed   bool
 	err      error // sticky: after a failed write or fsync nothing more is promised
+	full     bool  // the last write found no room
+	retry    bool  // it is time to try again
 	rotateAt int   // where in pending the next generation begins; -1: nowhere
 	active   uint64
 	sizes    map[uint64]int64 // bytes on disk by generation, snapshot included
 
 	writing sync.Mutex // held while writing to file; taken before mu
-	file    *os.File
-	retired []*os.File // logs of older generations, closed by the committing goroutine alone
+	file    logFile
+	whole   int64     // bytes in file that make up whole records
+	retired []logFile // logs of older generations, closed by the committing goroutine alone
 	written atomic.Uint64
+}
+
+// logFile is what a journal needs of a file.
+type logFile interface {
+	io.WriteCloser
+	Sync() error
+	Truncate(size int64) error
 }
 
 // Open locks dir, creating it if need be, hands every record found to replay in order, and returns the journal ready
@@ -83,6 +105,9 @@ func Open(dir string, replay func(record []byte) error, committed func(synced Po
 	return j, nil
 }
 
+// KeepFree keeps that many bytes of the disk free of the log, so that there is room for a snapshot when it is full.
+func (j *Journal) KeepFree(n int64) { j.reserve.Store(n) }
+
 // Append adds a record, which must not be empty, and returns the position behind it. durable asks for an fsync soon;
 // other records are handed to the operating system soon, and are synced with the next durable one. On a journal that
 // is closed or broken it does nothing, and returns a position that is never reached.
@@ -104,10 +129,13 @@ func (j *Journal) Append(record []byte, durable bool) Position {
 }
 
 // Write hands everything up to pos to the operating system: it then survives the end of this process, though not of
-// the machine.
+// the machine. While the disk is full it fails with [ErrFull] at once.
 func (j *Journal) Write(pos Position) error {
 	if Position(j.written.Load()) >= pos {
 		return nil
+	}
+	if j.Full() {
+		return ErrFull
 	}
 	j.writing.Lock()
 	defer j.writing.Unlock()
@@ -117,13 +145,16 @@ func (j *Journal) Write(pos Position) error {
 	return j.flush()
 }
 
-// Sync waits until everything up to pos is on disk.
+// Sync waits until everything up to pos is on disk. While the disk is full it fails with [ErrFull] at once.
 func (j *Journal) Sync(pos Position) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	for j.synced < pos && j.err == nil {
 		if j.closed && pos > j.appended {
 			return ErrClosed
+		}
+		if j.full {
+			return ErrFull
 		}
 		if !j.urgent {
 			j.urgent = true
@@ -134,11 +165,11 @@ func (j *Journal) Sync(pos Position) error {
 	return j.err
 }
 
-// Throttle waits while the disk is far behind what is appended.
+// Throttle waits while the disk is far behind what is appended, but not while it is full.
 func (j *Journal) Throttle() {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	for len(j.pending) > backlogLimit && j.err == nil && !j.closed {
+	for len(j.pending) > backlogLimit && j.err == nil && !j.closed && !j.full {
 		j.changed.Wait()
 	}
 }
@@ -151,6 +182,13 @@ func (j *Journal) Size() (total int64) {
 		total += n
 	}
 	return total
+}
+
+// Full tells whether the last write found no room on the disk.
+func (j *Journal) Full() bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.full
 }
 
 // Err returns the error that ended the journal's promises, if one did.
@@ -179,11 +217,11 @@ func (j *Journal) Close() error {
 func (j *Journal) commit() {
 	for {
 		j.mu.Lock()
-		for len(j.pending) == 0 && j.rotateAt < 0 && !j.urgent && !j.closed && j.err == nil {
+		for !j.due() {
 			j.changed.Wait()
 		}
 		last, urgent, failed := j.closed, j.urgent || j.closed, j.err != nil
-		j.urgent = false
+		j.urgent, j.retry = false, false
 		j.mu.Unlock()
 		if failed {
 			j.committed(j.synced)
@@ -204,9 +242,13 @@ func (j *Journal) commit() {
 			err = errors.Join(err, f.Close())
 		}
 		j.mu.Lock()
-		if err != nil {
+		switch {
+		case errors.Is(err, ErrFull) && !last:
+			j.urgent = urgent
+			time.AfterFunc(fullRetry, j.tryAgain)
+		case err != nil:
 			j.fail(err)
-		} else if urgent {
+		case urgent:
 			j.synced = written
 		}
 		synced := j.synced
@@ -217,6 +259,24 @@ func (j *Journal) commit() {
 			return
 		}
 	}
+}
+
+// due tells whether there is something to write, or to end. The caller holds mu.
+func (j *Journal) due() bool {
+	switch {
+	case j.closed || j.err != nil:
+		return true
+	case j.full:
+		return j.retry
+	}
+	return len(j.pending) > 0 || j.rotateAt >= 0 || j.urgent
+}
+
+func (j *Journal) tryAgain() {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.retry = true
+	j.changed.Broadcast()
 }
 
 // flush writes what is pending. The caller holds writing.
@@ -232,38 +292,71 @@ func (j *Journal) flush() error {
 	j.mu.Unlock()
 
 	var err error
-	rest := buf
+	done := 0 // bytes of buf
 	if cut >= 0 {
-		if err = j.write(generation, rest[:cut]); err == nil {
+		if err = j.write(generation, buf[:cut]); err == nil {
+			done = cut
 			err = j.beginGeneration(generation + 1)
 		}
-		generation++
-		rest = rest[cut:]
+		if err == nil {
+			generation, cut = generation+1, -1
+		}
 	}
 	if err == nil {
-		err = j.write(generation, rest)
+		if err = j.write(generation, buf[done:]); err == nil {
+			done = len(buf)
+		}
 	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if err != nil {
+	j.active = generation
+	j.full = isFull(err) || errors.Is(err, ErrFull)
+	switch {
+	case j.full:
+		j.keep(buf[done:], cut-done)
+		err = ErrFull
+	case err != nil:
 		j.fail(err)
 		return err
-	}
-	if j.active = generation; cap(buf) <= backlogLimit {
+	case cap(buf) <= backlogLimit:
 		j.spare = buf[:0]
 	}
-	j.written.Store(uint64(pos))
+	j.written.Store(uint64(pos) - uint64(len(buf)-done))
 	j.changed.Broadcast()
-	return nil
+	return err
 }
 
+// keep puts back what found no room, before what was appended meanwhile. cut is where in it the next generation was to
+// begin, negative if nowhere. The caller holds mu.
+func (j *Journal) keep(left []byte, cut int) {
+	switch {
+	case j.rotateAt >= 0: // a later one was asked for meanwhile, which makes up for both
+		j.rotateAt += len(left)
+	case cut >= 0:
+		j.rotateAt = cut
+	}
+	j.pending = append(left, j.pending...)
+}
+
+// write appends whole records to the log, all of them or none.
 func (j *Journal) write(generation uint64, b []byte) error {
 	if len(b) == 0 {
 		return nil
 	}
+	if reserve := j.reserve.Load(); reserve > 0 {
+		if free, _, known := Space(j.dir); known && free-int64(len(b)) < reserve {
+			return ErrFull
+		}
+	}
 	if _, err := j.file.Write(b); err != nil {
+		if isFull(err) {
+			if cut := j.file.Truncate(j.whole); cut != nil {
+				return fmt.Errorf("after %v: %w", err, cut) // half a record stays: nothing may follow it
+			}
+		}
 		return err
 	}
+	j.whole += int64(len(b))
 	j.mu.Lock()
 	j.sizes[generation] += int64(len(b))
 	j.mu.Unlock()
@@ -280,7 +373,7 @@ func (j *Journal) beginGeneration(generation uint64) error {
 		return err
 	}
 	j.retired = append(j.retired, j.file)
-	j.file = f
+	j.file, j.whole = f, int64(len(fileMagic))
 	j.mu.Lock()
 	j.sizes[generation] += int64(len(fileMagic))
 	j.mu.Unlock()

@@ -30,7 +30,7 @@ func (j *Journal) recover(replay func([]byte) error) error {
 	logs = slices.DeleteFunc(logs, func(g uint64) bool { return g < first })
 	slices.Sort(logs)
 	if len(logs) == 0 && len(snapshots) == 0 {
-		if j.file, err = createLog(j.dir, first); err != nil {
+		if err := j.create(first); err != nil {
 			return err
 		}
 		j.active, j.sizes[first] = first, int64(len(fileMagic))
@@ -142,18 +142,29 @@ func (j *Journal) replayLog(generation uint64, newest bool, replay func([]byte) 
 func (j *Journal) reopen(generation uint64, path string, whole int, started bool) (err error) {
 	j.active = generation
 	if !started {
-		j.file, err = createLog(j.dir, generation)
+		return j.create(generation)
+	}
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_APPEND, 0o600)
+	if err != nil {
 		return err
 	}
-	if j.file, err = os.OpenFile(path, os.O_RDWR|os.O_APPEND, 0o600); err != nil {
-		return err
-	}
-	if err = j.file.Truncate(int64(whole)); err == nil {
-		err = j.file.Sync()
+	if err = f.Truncate(int64(whole)); err == nil {
+		err = f.Sync()
 	}
 	if err != nil {
-		return errors.Join(err, j.file.Close())
+		return errors.Join(err, f.Close())
 	}
+	j.file, j.whole = f, int64(whole)
+	return nil
+}
+
+// create begins a log.
+func (j *Journal) create(generation uint64) error {
+	f, err := createLog(j.dir, generation)
+	if err != nil {
+		return err
+	}
+	j.file, j.whole = f, int64(len(fileMagic))
 	return nil
 }
 

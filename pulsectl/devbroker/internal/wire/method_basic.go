@@ -294,3 +294,27 @@ type TxRollback struct{}
 func (*TxRollback) ID() uint32 { return classTx<<16 | 30 }
 
 func (*TxRollback) walk(*coder) {}
+
+// TxSelectOk is tx.select-ok.
+type TxSelectOk struct{}
+
+// ID returns the method's class and number.
+func (*TxSelectOk) ID() uint32 { return classTx<<16 | 11 }
+
+func (*TxSelectOk) walk(*coder) {}
+
+// TxCommitOk is tx.commit-ok.
+type TxCommitOk struct{}
+
+// ID returns the method's class and number.
+func (*TxCommitOk) ID() uint32 { return classTx<<16 | 21 }
+
+func (*TxCommitOk) walk(*coder) {}
+
+// TxRollbackOk is tx.rollback-ok.
+type TxRollbackOk struct{}
+
+// ID returns the method's class and number.
+func (*TxRollbackOk) ID() uint32 { return classTx<<16 | 31 }
+
+func (*TxRollbackOk) walk(*coder) {}

@@ -116,6 +116,8 @@ func (p *Properties) flags() (flags uint16) {
 // Routing is what a broker must know of a message's properties to accept and route it.
 type Routing struct {
 	Persistent bool
+	Priority   byte   // 0 if absent
+	ReplyTo    string // "" if absent
 	Expiration string // "" if absent
 	UserID     string // "" if absent
 	Headers    []byte // the entries of the header table, for [DecodeTable]; nil if absent. Aliases what was scanned
@@ -146,7 +148,11 @@ func Scan(raw []byte) (Routing, error) {
 			b := c.take(1)
 			out.Persistent = len(b) == 1 && b[0] == 2
 		case flagPriority:
-			c.take(1)
+			if b := c.take(1); b != nil {
+				out.Priority = b[0]
+			}
+		case flagReplyTo:
+			out.ReplyTo = string(c.shortBytes())
 		case flagTimestamp:
 			c.take(8)
 		case flagExpiration:

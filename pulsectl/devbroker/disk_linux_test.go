@@ -1,0 +1,197 @@
+package devbroker_test
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	amqp "github.com/rabbitmq/amqp091-go"
+
+	"github.com/asimalizada/pulse-events/pulsectl/devbroker"
+)
+
+// smallDisk mounts a file system of so many megabytes.
+func smallDisk(t *testing.T, megabytes int) string {
+	t.Helper()
+	dir := t.TempDir()
+	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, fmt.Sprintf("size=%dm", megabytes)); errors.Is(err, syscall.EPERM) {
+		t.Skip("mounting a small file system needs root:", err)
+	} else if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := syscall.Unmount(dir, syscall.MNT_DETACH); err != nil {
+			t.Error(err)
+		}
+	})
+	return dir
+}
+
+// publisher publishes messages of a size with confirms until it is told to stop.
+type publisher struct {
+	*session
+	queue   string
+	blocked chan amqp.Blocking
+	all     []*amqp.DeferredConfirmation
+	done    chan struct{}
+}
+
+func (s *session) publisher(queue string) *publisher {
+	s.Helper()
+	s.must(s.ch.Confirm(false))
+	return &publisher{session: s, queue: queue, blocked: s.conn.NotifyBlocked(make(chan amqp.Blocking, 1000)), done: make(chan struct{})}
+}
+
+func (p *publisher) run(n, size int) {
+	defer close(p.done)
+	body := strings.Repeat("x", size)
+	for i := range n {
+		msg := persistent(body)
+		msg.MessageId = fmt.Sprint(i)
+		d, err := p.ch.PublishWithDeferredConfirmWithContext(p.Context(), "", p.queue, false, false, msg)
+		if err != nil {
+			return // the broker was killed
+		}
+		p.all = append(p.all, d)
+	}
+}
+
+// confirmed waits for the publisher to end and lists what was confirmed.
+func (p *publisher) confirmed() map[string]bool {
+	p.Helper()
+	await(p.T, "the publisher to end", p.done)
+	ids := make(map[string]bool)
+	for i, d := range p.all {
+		select {
+		case <-d.Done():
+			if d.Acked() {
+				ids[fmt.Sprint(i)] = true
+			}
+		default:
+		}
+	}
+	return ids
+}
+
+// TestFullDiskBlocksPublishers until consumers have made room; then they go on, and everything is confirmed.
+func TestFullDiskBlocksPublishers(t *testing.T) {
+	dir := filepath.Join(smallDisk(t, 32), "data")
+	b, s := start(t, dir)
+	q := s.queue(nil)
+	p := newSession(t, b.URL()).publisher(q)
+	const n = 300 // of a quarter of a megabyte: twice what there is room for
+	go p.run(n, megabyte/4)
+	if e := await(t, "connection.blocked", p.blocked); !e.Active || e.Reason != "low on disk" {
+		t.Fatalf("blocked with %+v", e)
+	}
+	seen := make(map[string]bool)
+	deliveries := s.consume(q, 20)
+	for len(seen) < n {
+		d := s.next(deliveries)
+		seen[d.MessageId] = true
+		s.must(d.Ack(false))
+	}
+	if ids := p.confirmedAll(); len(ids) != n {
+		t.Errorf("%d of %d confirmed", len(ids), n)
+	}
+	for active := true; active; {
+		active = await(t, "connection.unblocked", p.blocked).Active
+	}
+	if b.Err() != nil || b.Stats().Blocked {
+		t.Errorf("afterwards: %v, blocked %v", b.Err(), b.Stats().Blocked)
+	}
+}
+
+// TestDiskFilledBySomebodyElse takes all the room there is, while messages are published. What was confirmed survives a
+// kill; what was not is confirmed once there is room.
+func TestDiskFilledBySomebodyElse(t *testing.T) {
+	disk := smallDisk(t, 32)
+	dir := filepath.Join(disk, "data")
+	c := startChild(t, dir)
+	s := newSession(t, c.url)
+	s.queueNamed("q", nil)
+	p := newSession(t, c.url).publisher("q")
+	s.send("q", "before")
+	filler := fill(t, disk)
+	go p.run(100, 10_000)
+	if e := await(t, "connection.blocked", p.blocked); e.Reason != "low on disk" {
+		t.Fatalf("blocked with %+v", e)
+	}
+	s.must(os.Remove(filler))
+	for active := true; active; {
+		active = await(t, "connection.unblocked", p.blocked).Active
+	}
+	if ids := p.confirmedAll(); len(ids) != 100 {
+		t.Fatalf("%d confirmed", len(ids))
+	}
+
+	p = newSession(t, c.url).publisher("q")
+	filler = fill(t, disk)
+	go p.run(100, 10_000)
+	await(t, "connection.blocked", p.blocked)
+	c.kill()
+	survivors := p.confirmed()
+	s.must(os.Remove(filler))
+	s = newSession(t, startChild(t, dir).url)
+	there := make(map[string]int)
+	for {
+		d, ok, err := s.ch.Get("q", true)
+		s.must(err)
+		if !ok {
+			break
+		}
+		there[d.MessageId]++
+	}
+	for id := range survivors {
+		if there[id] != 2 { // once from before
+			t.Errorf("message %s was confirmed on a full disk, and is there %d times", id, there[id])
+		}
+	}
+	for i := range 100 {
+		if there[fmt.Sprint(i)] == 0 {
+			t.Errorf("message %d was confirmed once there was room, and is gone", i)
+		}
+	}
+}
+
+// confirmedAll waits for all confirms.
+func (p *publisher) confirmedAll() map[string]bool {
+	p.Helper()
+	await(p.T, "the publisher to end", p.done)
+	for _, d := range p.all {
+		await(p.T, "a confirm", d.Done())
+	}
+	return p.confirmed()
+}
+
+// fill takes all the room on a disk and returns the file to delete.
+func fill(t *testing.T, disk string) string {
+	t.Helper()
+	f, err := os.Create(filepath.Join(disk, "filler"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	for block := make([]byte, 64<<10); len(block) > 0; {
+		if _, err := f.Write(block); errors.Is(err, syscall.ENOSPC) {
+			block = block[:len(block)/2]
+		} else if err != nil {
+			t.Fatal(err)
+		}
+	}
+	return f.Name()
+}
+
+// TestDiskFreeLimit blocks when there is less room than that, before a write fails.
+func TestDiskFreeLimit(t *testing.T) {
+	b := devbroker.NewTest(t, func(c *devbroker.Config) {
+		c.DataDir, c.DiskFreeLimit = filepath.Join(smallDisk(t, 16), "data"), 20<<20
+	})
+	s := newSession(t, b.URL())
+	eventually(t, "the alarm", func() bool { return b.Stats().Blocked })
+	s.ready(s.queue(nil)) // definitions are no messages
+}

@@ -1,0 +1,228 @@
+package devbroker
+
+import (
+	"cmp"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/subtle"
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+)
+
+// User is somebody who may connect.
+type User struct {
+	Name string
+	// Password of the user. It is never given out again.
+	Password string
+	// Tags are RabbitMQ's: "administrator" and "monitoring" open the management API, "management" and "policymaker" a
+	// part of it; "impersonator" may publish under another user's name. Others are kept.
+	Tags []string
+}
+
+// Permissions are what a user may do in a virtual host: patterns in the syntax of package regexp that match the names,
+// anywhere unless anchored, of queues and exchanges ("amq.default" for the default one). "" matches nothing. What needs
+// which permission is as with RabbitMQ.
+type Permissions struct {
+	// Configure: declare and delete; Write: publish, bind to; Read: consume, get, purge, bind from.
+	Configure, Write, Read string
+}
+
+// AllPermissions allow everything.
+var AllPermissions = Permissions{Configure: ".*", Write: ".*", Read: ".*"}
+
+// user is a user with what it may do. The broker's lock guards it.
+type user struct {
+	name   string
+	salt   [8]byte
+	hash   [sha256.Size]byte
+	tags   []string
+	grants map[string]*grant // by virtual host
+}
+
+// permission is one of the three kinds.
+type permission int
+
+const (
+	configure permission = iota
+	write
+	read
+)
+
+// grant is Permissions, compiled.
+type grant struct {
+	Permissions
+	patterns [3]*regexp.Regexp // nil: everything
+	known    [3]map[string]bool
+}
+
+const knownNames = 1024 // remembered verdicts of one pattern
+
+func (p Permissions) compile() (*grant, error) {
+	g := &grant{Permissions: p}
+	for i, pattern := range []string{p.Configure, p.Write, p.Read} {
+		g.known[i] = make(map[string]bool)
+		switch pattern {
+		case ".*":
+			continue
+		case "":
+			pattern = "^$"
+		}
+		compiled, err := regexp.Compile(pattern)
+		if err != nil {
+			return nil, fmt.Errorf("devbroker: permissions: %w", err)
+		}
+		g.patterns[i] = compiled
+	}
+	return g, nil
+}
+
+func (g *grant) allows(p permission, name string) bool {
+	pattern := g.patterns[p]
+	if pattern == nil {
+		return true
+	}
+	verdict, known := g.known[p][name]
+	if !known {
+		if len(g.known[p]) >= knownNames {
+			clear(g.known[p])
+		}
+		verdict = pattern.MatchString(name)
+		g.known[p][name] = verdict
+	}
+	return verdict
+}
+
+func (u *user) setPassword(password string) {
+	_, _ = rand.Read(u.salt[:])
+	u.hash = u.digest(password)
+}
+
+func (u *user) digest(password string) [sha256.Size]byte {
+	return sha256.Sum256(append(u.salt[:], password...))
+}
+
+// checks tells whether a password is the user's. A blank one never is, as with RabbitMQ.
+func (u *user) checks(password string) bool {
+	digest := u.digest(password)
+	return password != "" && subtle.ConstantTimeCompare(digest[:], u.hash[:]) == 1
+}
+
+func (u *user) tagged(tags ...string) bool {
+	return slices.ContainsFunc(tags, func(tag string) bool { return slices.Contains(u.tags, tag) })
+}
+
+// authenticated returns the user with these credentials, or nil. The caller holds the lock.
+func (b *Broker) authenticated(name, password string) *user {
+	if u := b.users[name]; u != nil && u.checks(password) {
+		return u
+	}
+	return nil
+}
+
+// SetUser adds a user, or changes the password and the tags of one that exists: its connections stay. A new user may
+// not do anything before [Broker.SetPermissions] says so. Users are not kept in the data directory.
+func (b *Broker) SetUser(u User) error {
+	if err := checkName("user", u.Name); err != nil {
+		return err
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	known := b.users[u.Name]
+	if known == nil {
+		known = &user{name: u.Name, grants: make(map[string]*grant)}
+		b.users[u.Name] = known
+	}
+	known.setPassword(u.Password)
+	known.tags = slices.Clone(u.Tags)
+	return nil
+}
+
+// DeleteUser deletes a user and closes its connections with 320 CONNECTION_FORCED.
+func (b *Broker) DeleteUser(name string) error {
+	b.mu.Lock()
+	u := b.users[name]
+	if u == nil {
+		b.mu.Unlock()
+		return fmt.Errorf("%w: user %q", ErrNotFound, name)
+	}
+	delete(b.users, name)
+	clear(u.grants)
+	b.mu.Unlock()
+	b.closeConnections(fmt.Sprintf("user '%s' is deleted", name), func(c *conn) bool { return c.user == u })
+	return nil
+}
+
+// Users lists the users by name, without their passwords.
+func (b *Broker) Users() []User {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	users := make([]User, 0, len(b.users))
+	for _, u := range b.users {
+		users = append(users, User{Name: u.name, Tags: slices.Clone(u.tags)})
+	}
+	slices.SortFunc(users, func(x, y User) int { return cmp.Compare(x.Name, y.Name) })
+	return users
+}
+
+// SetPermissions says what a user may do in a virtual host, from the next operation on. The error wraps [ErrNotFound]
+// if there is no such user or virtual host, or names the pattern that is none.
+func (b *Broker) SetPermissions(userName, vhost string, p Permissions) error {
+	g, err := p.compile()
+	if err != nil {
+		return err
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	u := b.users[userName]
+	switch {
+	case u == nil:
+		return fmt.Errorf("%w: user %q", ErrNotFound, userName)
+	case b.vhosts[vhost] == nil:
+		return fmt.Errorf("%w: virtual host %q", ErrNotFound, vhost)
+	}
+	u.grants[vhost] = g
+	return nil
+}
+
+// ClearPermissions takes from a user all that it may do in a virtual host. Its connections stay, and are refused
+// whatever they ask for.
+func (b *Broker) ClearPermissions(userName, vhost string) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	u := b.users[userName]
+	if u == nil {
+		return fmt.Errorf("%w: user %q", ErrNotFound, userName)
+	}
+	delete(u.grants, vhost)
+	return nil
+}
+
+// PermissionsOf returns what a user may do, by virtual host; empty if there is no such user.
+func (b *Broker) PermissionsOf(userName string) map[string]Permissions {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	all := make(map[string]Permissions)
+	if u := b.users[userName]; u != nil {
+		for vhost, g := range maps.All(u.grants) {
+			all[vhost] = g.Permissions
+		}
+	}
+	return all
+}
+
+// may refuses what the channel's user has no permission for, in RabbitMQ's words. what is the resource as error texts
+// name it. The caller holds the lock.
+func (c *conn) may(p permission, name string, what func(string) string) error {
+	if g := c.user.grants[c.vhost.name]; g != nil && g.allows(p, name) {
+		return nil
+	}
+	return accessRefused("access to %s refused for user '%s'", what(name), c.user.name)
+}
+
+func (c *conn) mayQueue(p permission, name string) error { return c.may(p, name, c.vhost.queueName) }
+
+func (c *conn) mayExchange(p permission, name string) error {
+	return c.may(p, cmp.Or(name, "amq.default"), c.vhost.exchangeName)
+}
