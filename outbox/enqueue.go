@@ -32,16 +32,18 @@ var (
 	ErrDuplicateID = errors.New("message id is in the outbox already")
 )
 
-// What one INSERT carries at most. SQLite allows 32,766 parameters in a
-// statement, PostgreSQL 65,535 and a gigabyte; the limits are far above what is
-// usual.
 const (
-	maxInsertRows  = 2500
-	maxInsertBytes = 64 << 20
+	// maxInsertBytes bounds what one INSERT carries: it is held in memory on both
+	// sides.
+	maxInsertBytes = 16 << 20
+	// rowBytes is what a message takes beside its payload and headers.
+	rowBytes = 512
+	// maxInsertRows: SQLite allows 32,766 parameters in a statement.
+	maxInsertRows = 2500
 )
 
-// Enqueue stores msgs in tx, in their order and in one round trip: they are
-// published if and only if tx commits. Fields left empty are filled in as
+// Enqueue stores msgs in tx, in their order and, up to 16 MB, in one round trip:
+// they are published if and only if tx commits. Fields left empty are filled in as
 // Message says; the caller's messages are not changed. Without a correlation
 // id in ctx all messages of one call share a new one. The trace context of
 // ctx goes into the headers unless they carry one.
@@ -128,38 +130,105 @@ func withTrace(headers, trace map[string]string) map[string]string {
 func insertSize(msgs []Message) int {
 	size := 0
 	for i, m := range msgs {
-		size += len(m.Payload)
-		if i == maxInsertRows || i > 0 && size > maxInsertBytes {
+		size += rowBytes + len(m.Payload)
+		for name, value := range m.Headers {
+			size += len(name) + len(value)
+		}
+		if i > 0 && size > maxInsertBytes || i == maxInsertRows {
 			return i
 		}
 	}
 	return len(msgs)
 }
 
+// insert stores msgs in one statement.
 func (o *Outbox) insert(ctx context.Context, tx Tx, msgs []Message) error {
-	const columns = 12
-	args := make([]any, 0, len(msgs)*columns)
-	for _, m := range msgs {
-		headers, err := headersText(m.Headers)
-		if err != nil {
-			return err
-		}
-		args = append(args, m.ID.String(), m.Topic, m.Type, m.Key, payloadBytes(m.Payload), m.ContentType,
-			headers, m.CorrelationID, m.CausationID, o.dialect.Time(m.OccurredAt), o.dialect.Time(m.AvailableAt))
-		args = append(args, o.bucketArgs(m)...)
+	insertion := o.insertion
+	switch {
+	case o.dialect == SQLite:
+		insertion = o.repeated
+	case len(msgs) > 1:
+		insertion = o.document
 	}
-	_, err := tx.ExecContext(ctx, o.insertQuery(len(msgs)), args...)
+	query, args, err := insertion(ctx, tx, msgs)
+	if err != nil {
+		return err
+	}
+	_, err = tx.ExecContext(ctx, query, args...)
 	if sqldb.UniqueViolation(err, "outbox_messages_id_key", "outbox_messages.id") {
 		return fmt.Errorf("%w: %w", ErrDuplicateID, err)
 	}
-	return sqldb.Schema(err)
+	return o.store.Failed(err)
 }
 
-// insertQuery repeats the one row of enqueue.sql.
-func (o *Outbox) insertQuery(rows int) string {
-	head, row, _ := strings.Cut(o.queries.Get("enqueue"), "VALUES")
-	row = strings.TrimSpace(row)
-	return o.dialect.Rebind(head + "VALUES " + row + strings.Repeat(", "+row, rows-1))
+// insertion returns the statement that stores one message.
+func (o *Outbox) insertion(ctx context.Context, tx Tx, msgs []Message) (query string, args []any, err error) {
+	m := msgs[0]
+	headers, err := headersText(m.Headers)
+	if err != nil {
+		return "", nil, err
+	}
+	query, err = o.store.Query(ctx, tx, "enqueue")
+	return query, []any{
+		m.ID.String(), m.Topic, m.Type, m.Key, payloadBytes(m.Payload), m.ContentType, headers,
+		m.CorrelationID, m.CausationID, o.dialect.Time(m.OccurredAt), o.dialect.Time(m.AvailableAt),
+	}, err
+}
+
+// repeated returns the statement that stores msgs in SQLite: a row of
+// parameters for each, as nobody keeps its text, and the bucket, as SQLite cannot
+// compute it.
+func (o *Outbox) repeated(ctx context.Context, tx Tx, msgs []Message) (query string, args []any, err error) {
+	for i := range msgs {
+		one, row, err := o.insertion(ctx, tx, msgs[i:])
+		if err != nil {
+			return "", nil, err
+		}
+		query, args = one, append(append(args, row...), bucketOf(msgs[i].Key, msgs[i].ID))
+	}
+	_, row, _ := strings.Cut(query, "VALUES")
+	return query + strings.Repeat(", "+row, len(msgs)-1), args, nil
+}
+
+// insertRow is a message in the document of enqueue_many.sql. Its payload is
+// a part of the bytes that come beside it.
+type insertRow struct {
+	ID            string            `json:"id"`
+	Topic         string            `json:"topic"`
+	Type          string            `json:"type"`
+	Key           string            `json:"key"`
+	From          int               `json:"from"` // counts from 1
+	Size          int               `json:"size"`
+	ContentType   string            `json:"content_type"`
+	Headers       map[string]string `json:"headers"`
+	CorrelationID string            `json:"correlation_id"`
+	CausationID   string            `json:"causation_id"`
+	OccurredAt    *string           `json:"occurred_at"`
+	AvailableAt   *string           `json:"available_at"`
+}
+
+// document returns the statement that stores msgs in PostgreSQL: one text for
+// any number, as drivers and servers keep each text they see.
+func (o *Outbox) document(ctx context.Context, tx Tx, msgs []Message) (query string, args []any, err error) {
+	payloads := []byte{}
+	rows := make([]insertRow, len(msgs))
+	for i, m := range msgs {
+		rows[i] = insertRow{
+			ID: m.ID.String(), Topic: m.Topic, Type: m.Type, Key: m.Key, From: len(payloads) + 1, Size: len(m.Payload),
+			ContentType: m.ContentType, Headers: m.Headers, CorrelationID: m.CorrelationID, CausationID: m.CausationID,
+			OccurredAt: o.dialect.TimeText(m.OccurredAt), AvailableAt: o.dialect.TimeText(m.AvailableAt),
+		}
+		if m.Headers == nil {
+			rows[i].Headers = map[string]string{}
+		}
+		payloads = append(payloads, m.Payload...)
+	}
+	text, err := json.Marshal(rows)
+	if err != nil {
+		return "", nil, err
+	}
+	query, err = o.store.Query(ctx, tx, "enqueue_many")
+	return query, []any{string(text), payloads}, err
 }
 
 func headersText(headers map[string]string) (string, error) {

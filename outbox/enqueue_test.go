@@ -113,8 +113,9 @@ func TestInsertSize(t *testing.T) {
 		{make([]Message, 3), 3},
 		{make([]Message, maxInsertRows), maxInsertRows},
 		{make([]Message, maxInsertRows+1), maxInsertRows},
-		{[]Message{half, half}, 2},
-		{[]Message{half, half, {Payload: []byte("x")}}, 2},
+		{[]Message{half, {}}, 2},
+		{[]Message{half, half}, 1},
+		{[]Message{{Headers: map[string]string{"h": string(half.Payload)}}, half}, 1},
 		{[]Message{{Payload: make([]byte, maxInsertBytes+1)}, {}}, 1},
 	} {
 		if got := insertSize(c.msgs); got != c.want {

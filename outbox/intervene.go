@@ -10,7 +10,6 @@ import (
 	"strings"
 
 	"github.com/google/uuid"
-	"github.com/jmoiron/sqlx"
 
 	"github.com/asimalizada/pulse-events/internal/sqldb"
 )
@@ -85,37 +84,32 @@ func (o *Outbox) move(ctx context.Context, ids []uuid.UUID, from []Status, query
 	if err != nil {
 		return 0, err
 	}
-	tx, err := o.db.BeginTxx(ctx, o.dialect.ReadCommitted())
+	var states map[uuid.UUID]Status
+	var changed int64
+	err = o.store.Write(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
+		if states, err = lock(ctx, tx, string(list)); err != nil {
+			return err
+		}
+		result, err := tx.Exec(ctx, query, append(args, string(list))...)
+		if err != nil {
+			return err
+		}
+		changed, err = result.RowsAffected()
+		return err
+	})
 	if err != nil {
-		return 0, err
-	}
-	defer tx.Rollback() // after a commit it does nothing
-
-	states, err := o.lock(ctx, tx, string(list))
-	if err != nil {
-		return 0, sqldb.Schema(err)
-	}
-	result, err := tx.ExecContext(ctx, o.dialect.Rebind(o.queries.Get(query)), append(args, string(list))...)
-	if err != nil {
-		return 0, err
-	}
-	changed, err := result.RowsAffected()
-	if err != nil {
-		return 0, err
-	}
-	if err := tx.Commit(); err != nil {
-		return 0, err
+		return 0, sqldb.Explain(err)
 	}
 	return int(changed), unchanged(ids, states, from)
 }
 
 // lock holds the buckets of ids and then their rows until tx ends, and returns
 // where each row stands.
-func (o *Outbox) lock(ctx context.Context, tx *sqlx.Tx, ids string) (map[uuid.UUID]Status, error) {
-	if _, err := tx.ExecContext(ctx, o.dialect.Rebind(o.queries.Get("intervene_buckets")), ids); err != nil {
+func lock(ctx context.Context, tx *sqldb.Tx, ids string) (map[uuid.UUID]Status, error) {
+	if _, err := tx.Exec(ctx, "intervene_buckets", ids); err != nil {
 		return nil, err
 	}
-	rows, err := tx.QueryContext(ctx, o.dialect.Rebind(o.queries.Get("intervene_rows")), ids)
+	rows, err := tx.Query(ctx, "intervene_rows", ids)
 	if err != nil {
 		return nil, err
 	}

@@ -9,18 +9,12 @@ import (
 	"slices"
 	"time"
 
-	"github.com/jmoiron/sqlx"
-
 	"github.com/asimalizada/pulse-events/internal/sqldb"
 	"github.com/asimalizada/pulse-events/internal/wire"
 )
 
-const (
-	// statementTimeout bounds the reads and writes of lanes and sweeps.
-	statementTimeout = 30 * time.Second
-	// batchBytes bounds the payloads of one batch: large ones make it shorter.
-	batchBytes = 16 << 20
-)
+// batchBytes bounds the payloads of one batch: large ones make it shorter.
+const batchBytes = 16 << 20
 
 // batch is what one read found, and what becomes of it.
 type batch struct {
@@ -83,7 +77,7 @@ func (l *lane) read(ctx context.Context) (*batch, error) {
 	perBucket := max(1, limit/min(4, len(asks)))
 	b, err := l.query(ctx, asks, limit, perBucket)
 	if err != nil {
-		return nil, fmt.Errorf("read: %w", sqldb.Schema(err))
+		return nil, fmt.Errorf("read: %w", sqldb.Explain(err))
 	}
 	return b, nil
 }
@@ -114,8 +108,8 @@ func (l *lane) query(ctx context.Context, asks []ask, limit, perBucket int) (*ba
 	b := &batch{asked: make(map[int]span, len(asks))}
 	var f frame
 	bytes := 0
-	err := l.relay.hot(ctx, l.relay.outbox.dialect.ReadOnly(), func(ctx context.Context, tx *sqlx.Tx) error {
-		rows, err := tx.QueryContext(ctx, l.relay.sql("lane_read"), args...)
+	err := l.relay.read(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
+		rows, err := tx.Query(ctx, "lane_read", args...)
 		if err != nil {
 			return err
 		}

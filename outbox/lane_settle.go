@@ -7,8 +7,6 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"github.com/jmoiron/sqlx"
-
 	"github.com/asimalizada/pulse-events/internal/sqldb"
 )
 
@@ -65,7 +63,7 @@ func (l *lane) settle(work context.Context, b *batch) error {
 		case tries == 1 && sqldb.Retryable(err):
 			continue
 		}
-		l.relay.monitor.trouble(work, l.name, fmt.Errorf("write back: %w", sqldb.Schema(err)))
+		l.relay.monitor.trouble(work, l.name, fmt.Errorf("write back: %w", sqldb.Explain(err)))
 		sleep(work, retryPause(tries))
 	}
 }
@@ -86,14 +84,14 @@ func (l *lane) writeBack(work context.Context, last bool, leases []lease, sent [
 		publish = "lane_delete"
 	}
 	var done, marked []int64
-	err = l.relay.change(work, func(ctx context.Context, tx *sqlx.Tx) error {
+	err = l.relay.write(work, func(ctx context.Context, tx *sqldb.Tx) error {
 		if len(sent) > 0 {
-			if err := tx.SelectContext(ctx, &done, l.relay.sql(publish), jsonText(leases), jsonText(sent)); err != nil {
+			if err := tx.Select(ctx, &done, publish, jsonText(leases), jsonText(sent)); err != nil {
 				return err
 			}
 		}
 		if len(failures) > 0 {
-			return tx.SelectContext(ctx, &marked, l.relay.sql("lane_fail"), jsonText(leases), jsonText(failures))
+			return tx.Select(ctx, &marked, "lane_fail", jsonText(leases), jsonText(failures))
 		}
 		return nil
 	})

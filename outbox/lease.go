@@ -9,8 +9,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/jmoiron/sqlx"
-
 	"github.com/asimalizada/pulse-events/internal/sqldb"
 )
 
@@ -87,7 +85,7 @@ func (k *keeper) run(ctx, taking context.Context) {
 }
 
 func (k *keeper) report(ctx context.Context, err error) {
-	k.relay.monitor.trouble(ctx, "leases", sqldb.Schema(err))
+	k.relay.monitor.trouble(ctx, "leases", sqldb.Explain(err))
 	k.relay.monitor.holds(k.count())
 }
 
@@ -110,7 +108,8 @@ func (k *keeper) tend(ctx, taking context.Context) error {
 		Free   int `db:"free"`
 	}
 	owner := k.relay.cfg.Owner
-	if err := k.get(ctx, &found, "lease_check", owner, owner); err != nil {
+	err := k.relay.read(ctx, func(ctx context.Context, tx *sqldb.Tx) error { return tx.Get(ctx, &found, "lease_check", owner, owner) })
+	if err != nil {
 		return fmt.Errorf("look for other relays: %w", err)
 	}
 	missing := share(found.Others+1, found.Before) - k.count()
@@ -143,14 +142,14 @@ func (k *keeper) renew(ctx context.Context) error {
 	sent := time.Now()
 	owner, ttl := k.relay.cfg.Owner, k.ttl.Milliseconds()
 	var confirmed []int
-	err := k.relay.change(ctx, func(ctx context.Context, tx *sqlx.Tx) error {
-		if _, err := tx.ExecContext(ctx, k.relay.sql("relay_alive"), owner, hostname(), ttl); err != nil {
+	err := k.relay.write(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
+		if _, err := tx.Exec(ctx, "relay_alive", owner, hostname(), ttl); err != nil {
 			return err
 		}
-		if _, err := tx.ExecContext(ctx, k.relay.sql("relay_forget"), owner); err != nil {
+		if _, err := tx.Exec(ctx, "relay_forget", owner); err != nil {
 			return err
 		}
-		return tx.SelectContext(ctx, &confirmed, k.relay.sql("lease_renew"), jsonText(leases), ttl)
+		return tx.Select(ctx, &confirmed, "lease_renew", jsonText(leases), ttl)
 	})
 	if err != nil {
 		return err
@@ -186,8 +185,8 @@ func (k *keeper) renew(ctx context.Context) error {
 func (k *keeper) take(ctx context.Context, n int) error {
 	sent := time.Now()
 	var taken []lease
-	err := k.relay.change(ctx, func(ctx context.Context, tx *sqlx.Tx) error {
-		return tx.SelectContext(ctx, &taken, k.relay.sql("lease_take"), n, k.relay.cfg.Owner, k.ttl.Milliseconds())
+	err := k.relay.write(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
+		return tx.Select(ctx, &taken, "lease_take", n, k.relay.cfg.Owner, k.ttl.Milliseconds())
 	})
 	if err != nil {
 		return err
@@ -343,10 +342,6 @@ func (k *keeper) count() int {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return len(k.held)
-}
-
-func (k *keeper) get(ctx context.Context, dest any, name string, args ...any) error {
-	return k.relay.outbox.db.GetContext(ctx, dest, k.relay.sql(name), args...)
 }
 
 // jsonText is a list as a parameter. What is passed here can always be encoded.

@@ -3,7 +3,9 @@ package outbox
 import (
 	"cmp"
 	"context"
+	"database/sql"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -48,45 +50,35 @@ type Page struct {
 	Next    int64 // ListQuery.After of the page that follows; 0: there is none
 }
 
+// listBytes bounds what a page holds of payloads and headers: a page of large
+// messages is shorter than its limit.
+const listBytes = 16 << 20
+
 // List returns one page. Pages are cut by seq, so rows that come and go
-// between two calls shift nothing. Errors: what is wrong with q, ErrSchema.
+// between two calls shift nothing; one with large payloads may be shorter than
+// Limit, and Next tells. Errors: what is wrong with q, ErrSchema.
 func (o *Outbox) List(ctx context.Context, q ListQuery) (Page, error) {
 	if err := q.check(); err != nil {
 		return Page{}, fmt.Errorf("outbox: list: %w", err)
 	}
-	limit := q.Limit
-	if limit == 0 {
-		limit = DefaultLimit
-	}
-	where := q.filter(o.dialect)
-	switch {
-	case q.After != 0 && q.OldestFirst:
-		where.add("seq > ?", q.After)
-	case q.After != 0:
-		where.add("seq < ?", q.After)
-	}
-	records, err := o.selectRecords(ctx, where, q.OldestFirst, limit+1, !q.WithoutPayload)
+	q.Limit = cmp.Or(q.Limit, DefaultLimit)
+	page, err := o.page(ctx, q, uuid.NullUUID{}, listBytes)
 	if err != nil {
 		return Page{}, fmt.Errorf("outbox: list: %w", err)
 	}
-	if len(records) <= limit {
-		return Page{Records: records}, nil
-	}
-	return Page{Records: records[:limit], Next: records[limit-1].Seq}, nil
+	return page, nil
 }
 
 // Get returns the row of that id, or ErrNotFound.
 func (o *Outbox) Get(ctx context.Context, id uuid.UUID) (Record, error) {
-	var where conditions
-	where.add("id = "+o.uuidMark(), id.String())
-	records, err := o.selectRecords(ctx, where, false, 1, true)
+	page, err := o.page(ctx, ListQuery{Limit: 1}, uuid.NullUUID{UUID: id, Valid: true}, listBytes)
 	if err != nil {
 		return Record{}, fmt.Errorf("outbox: get %s: %w", id, err)
 	}
-	if len(records) == 0 {
+	if len(page.Records) == 0 {
 		return Record{}, fmt.Errorf("outbox: get %s: %w", id, ErrNotFound)
 	}
-	return records[0], nil
+	return page.Records[0], nil
 }
 
 // Count returns how many rows match q, counting no further than limit: more
@@ -99,30 +91,43 @@ func (o *Outbox) Count(ctx context.Context, q ListQuery, limit int) (n int, more
 	if limit <= 0 {
 		return 0, false, fmt.Errorf("outbox: count: limit: %d; must be positive", limit)
 	}
-	where := q.filter(o.dialect)
-	query := o.dialect.Rebind(strings.Replace(o.queries.Get("count"), "TRUE", where.sql(), 1))
-	if err := o.db.GetContext(ctx, &n, query, append(where.args, limit+1)...); err != nil {
-		return 0, false, fmt.Errorf("outbox: count: %w", sqldb.Schema(err))
+	err = o.store.Read(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
+		args := append(q.args(o.dialect, uuid.NullUUID{}), limit+1)
+		return tx.GetAdapted(ctx, &n, "count", q.adapt(o.dialect, uuid.NullUUID{}), args...)
+	})
+	if err != nil {
+		return 0, false, fmt.Errorf("outbox: count: %w", sqldb.Explain(err))
 	}
 	return min(n, limit), n > limit, nil
 }
 
-// selectRecords runs list.sql with the given conditions, order and limit.
-func (o *Outbox) selectRecords(ctx context.Context, where conditions, oldestFirst bool, limit int, payload bool) ([]Record, error) {
-	args := slices.Concat([]any{payload}, where.args, []any{limit})
-	rows, err := o.db.QueryxContext(ctx, o.listQuery(where, oldestFirst), args...)
+// page runs list.sql for q, or for one id.
+func (o *Outbox) page(ctx context.Context, q ListQuery, id uuid.NullUUID, bytes int) (page Page, err error) {
+	args := append(q.args(o.dialect, id), !q.WithoutPayload, q.Limit+1, bytes)
+	var matching int
+	err = o.store.Read(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
+		var found []row
+		if err := tx.SelectAdapted(ctx, &found, "list", q.adapt(o.dialect, id), args...); err != nil {
+			return err
+		}
+		page.Records = make([]Record, 0, len(found))
+		for _, r := range found {
+			record, err := r.record()
+			if err != nil {
+				return err
+			}
+			page.Records, matching = append(page.Records, record), r.Matching
+		}
+		return nil
+	})
 	if err != nil {
-		return nil, sqldb.Schema(err)
+		return Page{}, sqldb.Explain(err)
 	}
-	return scanRecords(rows)
-}
-
-func (o *Outbox) listQuery(where conditions, oldestFirst bool) string {
-	query := strings.Replace(o.queries.Get("list"), "TRUE", where.sql(), 1)
-	if oldestFirst {
-		query = strings.ReplaceAll(query, "seq DESC", "seq")
+	page.Records = page.Records[:min(len(page.Records), q.Limit)]
+	if n := len(page.Records); matching > n {
+		page.Next = page.Records[n-1].Seq
 	}
-	return o.dialect.Rebind(query)
+	return page, nil
 }
 
 // check returns everything that is wrong with q.
@@ -148,67 +153,76 @@ func (q ListQuery) check() error {
 	return nil
 }
 
-// filter turns the filters of q into conditions both dialects understand.
-func (q ListQuery) filter(d Dialect) (where conditions) {
-	if len(q.Statuses) > 0 {
-		// Literals, checked before, and alternatives: partial indexes serve
-		// neither parameters nor IN.
-		where.add("status = '" + joinStatuses(q.Statuses, "' OR status = '") + "'")
+// args are the parameters of filter.sql, from the first to the sixteenth.
+func (q ListQuery) args(d Dialect, id uuid.NullUUID) []any {
+	has := func(s Status) bool { return slices.Contains(q.Statuses, s) }
+	from, to := int64(0), q.After
+	if q.OldestFirst {
+		from, to = q.After, 0
+	}
+	pattern := ""
+	if q.ErrorContains != "" {
+		pattern = "%" + likeEscaper.Replace(q.ErrorContains) + "%"
+	}
+	return []any{
+		len(q.Statuses) == 0, has(Pending), has(Published), has(Dead), has(Discarded), q.Retrying,
+		sql.NullString{String: id.UUID.String(), Valid: id.Valid}, q.Topic, q.Type, q.Key, q.CorrelationID, pattern,
+		d.Time(q.Since), d.Time(q.Until), from, cmp.Or(to, math.MaxInt64),
+	}
+}
+
+// adapt completes the text of a query: with filter.sql, one text whatever is
+// asked for, as drivers and servers keep each they see. SQLite's planner does
+// not look at parameters, and nobody keeps its texts: there the conditions are
+// those that are asked for.
+func (q ListQuery) adapt(d Dialect, id uuid.NullUUID) sqldb.Adapt {
+	return func(other func(name string) string, text string) string {
+		where := ""
+		if d == SQLite {
+			where = q.conditions(id)
+		} else {
+			where = other("filter")
+		}
+		text = strings.Replace(text, "TRUE", where, 1)
+		if q.OldestFirst {
+			text = strings.ReplaceAll(text, "seq DESC", "seq")
+		}
+		return text
+	}
+}
+
+// conditions says in SQLite's words what filter.sql says in PostgreSQL's.
+func (q ListQuery) conditions(id uuid.NullUUID) string {
+	if id.Valid {
+		return "id = ?7"
+	}
+	parts := []string{"seq > ?15 AND seq < ?16"}
+	if !q.Since.IsZero() || !q.Until.IsZero() {
+		// The primary key is kept out of it, and with both ends the planner believes that the span is short.
+		parts = []string{"+seq > ?15 AND +seq < ?16", "created_at >= coalesce(?13, '0001-01-01') AND created_at < coalesce(?14, '9999-12-31')"}
+	}
+	var states []string
+	for _, s := range Statuses() {
+		if slices.Contains(q.Statuses, s) {
+			// Literals and alternatives: partial indexes serve neither parameters nor IN.
+			states = append(states, "status = '"+string(s)+"'")
+		}
+	}
+	if len(states) > 0 {
+		parts = append(parts, "("+strings.Join(states, " OR ")+")")
 	}
 	if q.Retrying {
-		where.add("status = 'pending' AND attempts > 0")
+		parts = append(parts, "status = 'pending' AND attempts > 0")
 	}
-	for _, f := range []struct{ column, value string }{
-		{"topic", q.Topic}, {"type", q.Type}, {"key", q.Key}, {"correlation_id", q.CorrelationID},
+	for _, f := range []struct{ value, condition string }{
+		{q.Topic, "topic = ?8"}, {q.Type, "type = ?9"}, {q.Key, "key = ?10"}, {q.CorrelationID, "correlation_id = ?11"},
+		{q.ErrorContains, `lower(last_error) LIKE lower(?12) ESCAPE '\'`},
 	} {
 		if f.value != "" {
-			where.add(f.column+" = ?", f.value)
+			parts = append(parts, f.condition)
 		}
 	}
-	if q.ErrorContains != "" {
-		where.add(`lower(last_error) LIKE lower(?) ESCAPE '\'`, "%"+likeEscaper.Replace(q.ErrorContains)+"%")
-	}
-	if !q.Since.IsZero() {
-		where.add("created_at >= ?", d.Time(q.Since))
-		// With an end to it, SQLite's planner believes that the span is short.
-		q.Until = cmp.Or(q.Until, endOfTime)
-	}
-	if !q.Until.IsZero() {
-		where.add("created_at < ?", d.Time(q.Until))
-	}
-	return where
+	return strings.Join(parts, " AND ")
 }
-
-// endOfTime is the last moment that all parties can write.
-var endOfTime = time.Date(9999, 12, 31, 0, 0, 0, 0, time.UTC)
 
 var likeEscaper = strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`)
-
-// conditions are parts of a WHERE that must all hold, with their arguments.
-type conditions struct {
-	parts []string
-	args  []any
-}
-
-func (c *conditions) add(part string, args ...any) {
-	c.parts = append(c.parts, "("+part+")")
-	c.args = append(c.args, args...)
-}
-
-func (c *conditions) sql() string {
-	if len(c.parts) == 0 {
-		return "TRUE"
-	}
-	return strings.Join(c.parts, " AND ")
-}
-
-func joinStatuses(statuses []Status, separator string) string {
-	var b strings.Builder
-	for i, s := range statuses {
-		if i > 0 {
-			b.WriteString(separator)
-		}
-		b.WriteString(string(s))
-	}
-	return b.String()
-}

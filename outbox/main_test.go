@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
 	_ "github.com/jackc/pgx/v5/stdlib"
 	"github.com/jmoiron/sqlx"
 
@@ -76,6 +77,19 @@ func databaseAt(url string) database {
 		return file
 	}
 	return postgres
+}
+
+// queryOf returns the text of a query as it is sent to db.
+func queryOf(db *sqlx.DB, name string) string {
+	d := dialectOf(db)
+	return d.Rebind(sqldb.LoadQueries(sqlFiles, "sql", d).In(d, "").Get(name))
+}
+
+// listQuery returns what List sends for q, or Get for an id.
+func listQuery(db *sqlx.DB, q ListQuery, id uuid.NullUUID) (query string, args []any) {
+	d := dialectOf(db)
+	text := q.adapt(d, id)(func(name string) string { return queryOf(db, name) }, queryOf(db, "list"))
+	return text, append(q.args(d, id), true, 51, listBytes)
 }
 
 func dialectOf(db *sqlx.DB) Dialect {

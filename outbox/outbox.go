@@ -36,19 +36,32 @@ var (
 // Outbox is the table outbox_messages of one database. It is safe for
 // concurrent use and holds no state but its settings.
 type Outbox struct {
-	db         *sqlx.DB
-	dialect    Dialect
-	queries    sqldb.Queries
-	migrator   *sqldb.Migrator
-	maxPayload int
+	store   *sqldb.Database
+	db      *sqlx.DB // the store's handle
+	dialect Dialect
+
+	// The options.
+	saidDialect Dialect
+	schema      string
+	maxPayload  int
 }
+
+// contents is what an outbox keeps in its database.
+var contents = sqldb.Contents{Files: sqlFiles, Root: "sql", VersionTable: "outbox_schema", Landmark: "outbox_messages"}
 
 // Option changes a setting of New.
 type Option func(*Outbox)
 
 // WithDialect says which SQL the database speaks. Without it the dialect is
 // guessed from the driver's name, which wrapped drivers defeat.
-func WithDialect(d Dialect) Option { return func(o *Outbox) { o.dialect = d } }
+func WithDialect(d Dialect) Option { return func(o *Outbox) { o.saidDialect = d } }
+
+// WithSchema says in which schema of a PostgreSQL database the tables are.
+// Without it they are where search_path leads when the outbox first needs
+// them, by Migrate, CheckSchema, a relay or a query; that is remembered, so that
+// a transaction with another search_path, a tenant's, enqueues into the same
+// table. Say it where tables of the name are in several schemas.
+func WithSchema(name string) Option { return func(o *Outbox) { o.schema = name } }
 
 // WithMaxPayload sets the largest payload in bytes that Enqueue accepts.
 // Defaults to DefaultMaxPayload.
@@ -60,25 +73,18 @@ func New(db *sqlx.DB, opts ...Option) (*Outbox, error) {
 	if db == nil {
 		return nil, errors.New("outbox: db is nil")
 	}
-	o := &Outbox{db: db, maxPayload: DefaultMaxPayload}
+	o := &Outbox{maxPayload: DefaultMaxPayload}
 	for _, opt := range opts {
 		opt(o)
 	}
-	if o.dialect == "" {
-		d, err := sqldb.Detect(db.DriverName())
-		if err != nil {
-			return nil, fmt.Errorf("outbox: %w; say it with WithDialect", err)
-		}
-		o.dialect = d
-	}
-	if err := o.dialect.Check(); err != nil {
+	store, err := contents.Open(db, o.saidDialect, o.schema)
+	if err != nil {
 		return nil, fmt.Errorf("outbox: %w", err)
 	}
 	if o.maxPayload <= 0 {
 		return nil, fmt.Errorf("outbox: WithMaxPayload: %d bytes; must be positive", o.maxPayload)
 	}
-	o.queries = sqldb.LoadQueries(sqlFiles, "sql", o.dialect)
-	o.migrator = sqldb.NewMigrator(sqlFiles, "sql", o.dialect, "outbox_schema")
+	o.store, o.db, o.dialect = store, store.Handle(), store.Dialect()
 	return o, nil
 }
 
@@ -86,19 +92,19 @@ func New(db *sqlx.DB, opts ...Option) (*Outbox, error) {
 type Migration = sqldb.Migration
 
 // Migrate brings the schema to its newest version and returns the steps it
-// applied: none when there was nothing to do. Any number of processes may
-// call it at once.
+// applied: none when there was nothing to do, which takes no right but to read.
+// Any number of processes may call it at once.
 func (o *Outbox) Migrate(ctx context.Context) ([]Migration, error) {
-	return o.migrator.Up(ctx, o.db)
+	return o.store.Migrate(ctx)
 }
 
 // Migrations returns every step with the time it was applied.
 func (o *Outbox) Migrations(ctx context.Context) ([]Migration, error) {
-	return o.migrator.Status(ctx, o.db)
+	return o.store.Migrations(ctx)
 }
 
 // CheckSchema returns an ErrSchema when the schema is missing or behind.
-func (o *Outbox) CheckSchema(ctx context.Context) error { return o.migrator.Check(ctx, o.db) }
+func (o *Outbox) CheckSchema(ctx context.Context) error { return o.store.CheckSchema(ctx) }
 
 // Schema returns the steps of a dialect's schema without a database, for
 // those who keep migrations in a tool of their own. Run in their order, they
@@ -107,5 +113,5 @@ func Schema(d Dialect) ([]Migration, error) {
 	if err := d.Check(); err != nil {
 		return nil, err
 	}
-	return sqldb.NewMigrator(sqlFiles, "sql", d, "outbox_schema").Steps(), nil
+	return contents.Steps(d), nil
 }

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/jmoiron/sqlx"
 
 	"github.com/asimalizada/pulse-events/internal/sqldb"
 )
@@ -52,6 +51,7 @@ type row struct {
 	DiscardedAt   sqldb.Instant `db:"discarded_at"`
 	LastError     string        `db:"last_error"`
 	BlockedBy     uuid.NullUUID `db:"blocked_by"`
+	Matching      int           `db:"matching"` // how many rows the page found, with those that did not fit
 }
 
 func (r row) record() (Record, error) {
@@ -89,21 +89,4 @@ func parseHeaders(text string) (map[string]string, error) {
 		headers[name] = s
 	}
 	return headers, nil
-}
-
-// scanRecords reads rows to their end and closes them.
-func scanRecords(rows *sqlx.Rows) (records []Record, err error) {
-	defer rows.Close()
-	for rows.Next() {
-		var r row
-		if err := rows.StructScan(&r); err != nil {
-			return nil, err
-		}
-		record, err := r.record()
-		if err != nil {
-			return nil, err
-		}
-		records = append(records, record)
-	}
-	return records, rows.Err()
 }

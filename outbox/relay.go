@@ -11,7 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/jmoiron/sqlx"
+	"github.com/asimalizada/pulse-events/internal/sqldb"
 )
 
 // Relay moves messages from the outbox to a broker. Any number of relays may
@@ -21,7 +21,7 @@ type Relay struct {
 	publisher Publisher
 	cfg       RelayConfig
 	log       *slog.Logger
-	queries   map[string]string // rebound for the dialect
+	store     *sqldb.Database // the outbox's, with settings for statements that run often
 
 	running atomic.Bool
 	lanes   []*lane
@@ -53,10 +53,10 @@ func NewRelay(o *Outbox, p Publisher, cfg RelayConfig) (*Relay, error) {
 		return nil, fmt.Errorf("outbox: relay: %w", err)
 	}
 	r := &Relay{outbox: o, publisher: p, cfg: cfg, log: cfg.Logger.With("relay", cfg.Owner)}
-	r.queries = make(map[string]string, len(o.queries))
-	for name, text := range o.queries {
-		r.queries[name] = o.dialect.Rebind(text)
-	}
+	r.store = o.store.With(sqldb.Settings{
+		Name: "pulse relay " + cfg.Owner, StatementTimeout: statementTimeout, LockTimeout: lockTimeout,
+		IdleTimeout: max(cfg.LeaseTTL, leastIdleTimeout), ByIndex: true,
+	})
 	r.monitor = newMonitor(r.log)
 	for i := range cfg.Lanes {
 		r.lanes = append(r.lanes, newLane(r, fmt.Sprintf("lane %d", i)))
@@ -182,52 +182,41 @@ func (r *Relay) Wake() {
 // Health returns how the relay is doing.
 func (r *Relay) Health() Health { return r.monitor.read() }
 
-// sql returns a named statement. A missing one is a defect of the build: it panics.
-func (r *Relay) sql(name string) string {
-	text, ok := r.queries[name]
-	if !ok {
-		panic("outbox: no query " + name)
-	}
-	return text
+const (
+	// statementTimeout bounds the reads and writes of the relay.
+	statementTimeout = 30 * time.Second
+	// lockTimeout bounds their waits for what others have locked.
+	lockTimeout = 10 * time.Second
+	// leastIdleTimeout: what a slow machine may take between two statements.
+	leastIdleTimeout = 2 * time.Second
+)
+
+// read runs do in a transaction that writes nothing, with a deadline.
+func (r *Relay) read(ctx context.Context, do func(context.Context, *sqldb.Tx) error) error {
+	ctx, cancel := context.WithTimeout(ctx, statementTimeout)
+	defer cancel()
+	return r.store.Read(ctx, do)
 }
 
-// query selects all rows of a named statement, which writes nothing, into dest.
+// write runs do in a transaction that sees what others have committed while it
+// waited for them, with a deadline.
+func (r *Relay) write(ctx context.Context, do func(context.Context, *sqldb.Tx) error) error {
+	ctx, cancel := context.WithTimeout(ctx, statementTimeout)
+	defer cancel()
+	return r.store.Write(ctx, do)
+}
+
+// query selects all rows of a named query, which writes nothing, into dest.
 func (r *Relay) query(ctx context.Context, dest any, name string, args ...any) error {
-	return r.hot(ctx, r.outbox.dialect.ReadOnly(), func(ctx context.Context, tx *sqlx.Tx) error {
-		return tx.SelectContext(ctx, dest, r.sql(name), args...)
-	})
+	return r.read(ctx, func(ctx context.Context, tx *sqldb.Tx) error { return tx.Select(ctx, dest, name, args...) })
 }
 
-// change runs do in a transaction that sees what others have committed while
-// it waited for them, whatever the database's default.
-func (r *Relay) change(ctx context.Context, do func(context.Context, *sqlx.Tx) error) error {
-	return r.hot(ctx, r.outbox.dialect.ReadCommitted(), do)
-}
-
-// hot runs do in a transaction for statements that run often, with a deadline.
-func (r *Relay) hot(ctx context.Context, opts *sql.TxOptions, do func(context.Context, *sqlx.Tx) error) error {
-	ctx, cancel := context.WithTimeout(ctx, statementTimeout)
-	defer cancel()
-	tx, err := r.outbox.db.BeginTxx(ctx, opts)
-	if err != nil {
-		return err
-	}
-	defer tx.Rollback() // after a commit it does nothing
-	if err := r.plan(ctx, tx); err != nil {
-		return err
-	}
-	if err := do(ctx, tx); err != nil {
-		return err
-	}
-	return tx.Commit()
-}
-
-// exec runs a named statement for its effect.
+// exec runs a named query for its effect.
 func (r *Relay) exec(ctx context.Context, name string, args ...any) error {
-	ctx, cancel := context.WithTimeout(ctx, statementTimeout)
-	defer cancel()
-	_, err := r.outbox.db.ExecContext(ctx, r.sql(name), args...)
-	return err
+	return r.write(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
+		_, err := tx.Exec(ctx, name, args...)
+		return err
+	})
 }
 
 // sleep waits for d or the end of ctx.

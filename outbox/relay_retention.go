@@ -27,7 +27,7 @@ func (r *Relay) purgeLoop(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
-		r.monitor.trouble(ctx, partPurge, sqldb.Schema(err))
+		r.monitor.trouble(ctx, partPurge, sqldb.Explain(err))
 		if n > 0 {
 			r.log.DebugContext(ctx, "old messages deleted", "messages", n, "older_than", retention)
 		}

@@ -30,8 +30,9 @@ func (o *Outbox) Relays(ctx context.Context) ([]RelayStatus, error) {
 		ExpiresAt sqldb.Instant `db:"expires_at"`
 		Live      bool          `db:"live"`
 	}
-	if err := o.db.SelectContext(ctx, &rows, o.dialect.Rebind(o.queries.Get("relay_list"))); err != nil {
-		return nil, fmt.Errorf("outbox: relays: %w", sqldb.Schema(err))
+	err := o.store.Read(ctx, func(ctx context.Context, tx *sqldb.Tx) error { return tx.Select(ctx, &rows, "relay_list") })
+	if err != nil {
+		return nil, fmt.Errorf("outbox: relays: %w", sqldb.Explain(err))
 	}
 	relays := make([]RelayStatus, len(rows))
 	for i, row := range rows {

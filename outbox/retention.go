@@ -26,20 +26,24 @@ func (o *Outbox) Purge(ctx context.Context, olderThan time.Duration) (n int64, e
 			Last int64 `db:"last"`
 			Old  bool  `db:"old"`
 		}
-		err := o.db.GetContext(ctx, &chunk, o.dialect.Rebind(o.queries.Get("purge_chunk")), age, from, purgeChunk)
+		deleted := int64(0)
+		err := o.store.Write(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
+			err := tx.Get(ctx, &chunk, "purge_chunk", age, from, purgeChunk)
+			if err != nil || !chunk.Old {
+				return err
+			}
+			result, err := tx.Exec(ctx, "purge", from, chunk.Last, age)
+			if err != nil {
+				return err
+			}
+			deleted, err = result.RowsAffected()
+			return err
+		})
 		if err != nil {
-			return n, fmt.Errorf("outbox: purge: %w", sqldb.Schema(err))
+			return n, fmt.Errorf("outbox: purge: %w", sqldb.Explain(err))
 		}
 		if !chunk.Old {
 			return n, nil
-		}
-		result, err := o.db.ExecContext(ctx, o.dialect.Rebind(o.queries.Get("purge")), from, chunk.Last, age)
-		if err != nil {
-			return n, fmt.Errorf("outbox: purge: %w", err)
-		}
-		deleted, err := result.RowsAffected()
-		if err != nil {
-			return n, fmt.Errorf("outbox: purge: %w", err)
 		}
 		n, from = n+deleted, chunk.Last
 	}

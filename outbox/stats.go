@@ -59,8 +59,11 @@ func (o *Outbox) stats(ctx context.Context, bound int64) (Stats, error) {
 		OldestPending    sqldb.Instant `db:"oldest_pending"`
 		Now              sqldb.Instant `db:"now"`
 	}
-	if err := o.db.GetContext(ctx, &found, o.queries.Get("stats"), bound+1); err != nil {
-		return Stats{}, fmt.Errorf("outbox: stats: %w", sqldb.Schema(err))
+	err := o.store.Read(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
+		return tx.Get(ctx, &found, "stats", bound+1)
+	})
+	if err != nil {
+		return Stats{}, fmt.Errorf("outbox: stats: %w", sqldb.Explain(err))
 	}
 	bounded := func(n int64) Count { return Count{N: min(n, bound), Exact: n <= bound} }
 	s := Stats{

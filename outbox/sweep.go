@@ -34,7 +34,7 @@ func (r *Relay) sweepLoop(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
-		r.monitor.trouble(ctx, partSweep, sqldb.Schema(err))
+		r.monitor.trouble(ctx, partSweep, sqldb.Explain(err))
 		warned = warned || r.watchPool(ctx, pool)
 		pause = max(r.cfg.SweepInterval, (sweepShare-1)*time.Since(start))
 	}
@@ -141,7 +141,7 @@ func (r *Relay) dueLoop(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
-		r.monitor.trouble(ctx, partDue, sqldb.Schema(err))
+		r.monitor.trouble(ctx, partDue, sqldb.Explain(err))
 		idle = min(max(2*idle, r.cfg.PollInterval), r.cfg.MaxPollInterval)
 		if found {
 			idle = r.cfg.PollInterval

@@ -34,6 +34,19 @@ func (d Dialect) Time(t time.Time) any {
 	return t.UTC()
 }
 
+// TimeText is Time as a text for a JSON document, which means the same whatever
+// the session's settings; nil for the zero time.
+func (d Dialect) TimeText(t time.Time) *string {
+	if t.IsZero() {
+		return nil
+	}
+	text := t.UTC().Format(sqliteTime)
+	if d == PostgreSQL {
+		text += "Z"
+	}
+	return &text
+}
+
 // Instant scans a time of either dialect, in UTC. NULL is the zero time.
 type Instant struct{ time.Time }
 

@@ -5,7 +5,6 @@ import (
 	"context"
 	"database/sql"
 	"embed"
-	"errors"
 	"fmt"
 	"hash/fnv"
 	"path"
@@ -31,7 +30,15 @@ type Migrator struct {
 	table   string
 	dialect Dialect
 	steps   []Migration
+	leaves  []string // by step: the column, as table.column, that shows that it was applied; empty: none does
+	// locate returns the schema to work in; nil, or an empty answer: wherever search_path leads.
+	locate func(ctx context.Context, tx *sqlx.Tx) (schema string, err error)
 }
+
+// leavesMark begins the first line of a step that says what it leaves, such as
+// "-- Leaves: outbox_messages.seq". Where the history is lost, as it is in a
+// schema that was copied without its rows, that tells how far the schema is.
+const leavesMark = "-- Leaves: "
 
 // NewMigrator reads the steps root/dialect/migrations/NNNN_name.sql. The files
 // are embedded, so a gap or a bad name is a defect of the build: it panics.
@@ -52,6 +59,14 @@ func NewMigrator(files embed.FS, root string, d Dialect, versionTable string) *M
 		m.steps = append(m.steps, Migration{Version: version, Name: name, SQL: string(text)})
 	}
 	slices.SortFunc(m.steps, func(a, b Migration) int { return cmp.Compare(a.Version, b.Version) })
+	for _, s := range m.steps {
+		first, _, _ := strings.Cut(s.SQL, "\n")
+		leaves, _ := strings.CutPrefix(first, leavesMark)
+		if leaves == first {
+			leaves = ""
+		}
+		m.leaves = append(m.leaves, leaves)
+	}
 	for i, s := range m.steps {
 		if s.Version != i+1 {
 			panic(fmt.Sprintf("sqldb: %s has no migration %d", dir, i+1))
@@ -73,42 +88,82 @@ func (m *Migrator) Steps() []Migration {
 }
 
 // Up applies what is missing, in one transaction, and returns what it applied:
-// nothing on a schema that is up to date. Processes that migrate at once wait
-// for one another. A schema newer than this program is left alone.
+// nothing on a schema that is up to date, which it only reads. Processes that
+// migrate at once wait for one another. A schema newer than this program is
+// left alone. A history that is lost is written anew.
 func (m *Migrator) Up(ctx context.Context, db *sqlx.DB) (applied []Migration, err error) {
-	tx, err := db.BeginTxx(ctx, m.dialect.ReadCommitted())
-	if err != nil {
-		return nil, fmt.Errorf("migrate %s: %w", m.table, err)
-	}
 	defer func() {
 		if err != nil {
-			err = errors.Join(fmt.Errorf("migrate %s: %w", m.table, err), ignoreDone(tx.Rollback()))
+			err = fmt.Errorf("migrate %s: %w", m.table, err)
 		}
 	}()
+	var upToDate bool
+	err = m.transact(ctx, db, m.dialect.ReadOnly(), func(tx *sqlx.Tx) error {
+		s, err := m.standing(ctx, tx)
+		upToDate = s.noted >= len(m.steps) || s.closed && s.shown >= len(m.steps)
+		return err
+	})
+	if err != nil || upToDate {
+		return nil, err
+	}
+	err = m.transact(ctx, db, m.dialect.ReadCommitted(), func(tx *sqlx.Tx) (err error) {
+		applied, err = m.apply(ctx, tx)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return applied, nil
+}
+
+// apply does what is left to do once others that migrate have ended.
+func (m *Migrator) apply(ctx context.Context, tx *sqlx.Tx) (applied []Migration, err error) {
 	if err := m.lock(ctx, tx); err != nil {
+		return nil, err
+	}
+	s, err := m.standing(ctx, tx)
+	if err != nil {
 		return nil, err
 	}
 	if _, err := tx.ExecContext(ctx, m.versionTable()); err != nil {
 		return nil, err
 	}
-	current, err := m.version(ctx, tx)
-	if err != nil {
-		return nil, err
-	}
-	for _, step := range m.steps[min(current, len(m.steps)):] {
-		if _, err := tx.ExecContext(ctx, step.SQL); err != nil {
-			return nil, fmt.Errorf("step %d %s: %w", step.Version, step.Name, err)
+	for _, step := range m.steps[min(s.noted, len(m.steps)):] {
+		if step.Version > s.version() {
+			if _, err := tx.ExecContext(ctx, step.SQL); err != nil {
+				return nil, fmt.Errorf("step %d %s: %w", step.Version, step.Name, err)
+			}
+			applied = append(applied, step)
 		}
 		insert := m.dialect.Rebind(`INSERT INTO ` + m.table + ` (version, name) VALUES (?, ?)`)
 		if _, err := tx.ExecContext(ctx, insert, step.Version, step.Name); err != nil {
 			return nil, err
 		}
-		applied = append(applied, step)
-	}
-	if err := tx.Commit(); err != nil {
-		return nil, err
 	}
 	return applied, nil
+}
+
+// transact runs do in a transaction whose search_path is where the tables are,
+// or will be.
+func (m *Migrator) transact(ctx context.Context, db *sqlx.DB, opts *sql.TxOptions, do func(tx *sqlx.Tx) error) error {
+	return Transact(ctx, db, opts, func(ctx context.Context, tx *sqlx.Tx) error {
+		if err := apply(ctx, tx, Settings{}.statement(m.dialect)); err != nil {
+			return err
+		}
+		if m.locate == nil || m.dialect != PostgreSQL {
+			return do(tx)
+		}
+		schema, err := m.locate(ctx, tx)
+		if err != nil {
+			return err
+		}
+		if schema != "" {
+			if _, err := tx.ExecContext(ctx, `SET LOCAL search_path TO `+QuoteName(schema)); err != nil {
+				return err
+			}
+		}
+		return do(tx)
+	})
 }
 
 func (m *Migrator) versionTable() string {
@@ -135,52 +190,92 @@ func (m *Migrator) lock(ctx context.Context, tx *sqlx.Tx) error {
 	return err
 }
 
-func (m *Migrator) version(ctx context.Context, q sqlx.QueryerContext) (int, error) {
-	var version int
-	err := sqlx.GetContext(ctx, q, &version, `SELECT coalesce(max(version), 0) FROM `+m.table)
-	return version, err
+// standing is how far a schema is.
+type standing struct {
+	noted  int  // by its history
+	closed bool // the history may not be read, as by a role that only enqueues
+	shown  int  // by what is there, looked at where nothing is noted
+}
+
+func (s standing) version() int { return max(s.noted, s.shown) }
+
+func (m *Migrator) standing(ctx context.Context, tx *sqlx.Tx) (s standing, err error) {
+	history, err := m.hasColumn(ctx, tx, m.table, "version")
+	if err != nil {
+		return s, err
+	}
+	if history && m.dialect == PostgreSQL {
+		if err := tx.GetContext(ctx, &s.closed, `SELECT NOT pg_catalog.has_table_privilege($1, 'SELECT')`, m.table); err != nil {
+			return s, err
+		}
+	}
+	if history && !s.closed {
+		if err := tx.GetContext(ctx, &s.noted, `SELECT coalesce(max(version), 0) FROM `+m.table); err != nil || s.noted > 0 {
+			return s, err
+		}
+	}
+	for i, leaves := range m.leaves {
+		table, column, known := strings.Cut(leaves, ".")
+		if !known {
+			break
+		}
+		if there, err := m.hasColumn(ctx, tx, table, column); err != nil || !there {
+			return s, err
+		}
+		s.shown = i + 1
+	}
+	return s, nil
+}
+
+// hasColumn looks without an error that would end the transaction.
+func (m *Migrator) hasColumn(ctx context.Context, tx *sqlx.Tx, table, column string) (there bool, err error) {
+	query := `SELECT count(*) > 0 FROM pg_catalog.pg_attribute
+WHERE attrelid = pg_catalog.to_regclass($1) AND attname = $2 AND NOT attisdropped`
+	if m.dialect == SQLite {
+		query = `SELECT count(*) > 0 FROM pragma_table_info($1) WHERE name = $2`
+	}
+	err = tx.GetContext(ctx, &there, query, table, column)
+	return there, err
 }
 
 // Status returns every step with the time it was applied. It changes nothing;
 // on a database without the schema no step is applied.
 func (m *Migrator) Status(ctx context.Context, db *sqlx.DB) ([]Migration, error) {
 	steps := m.Steps()
-	rows, err := db.QueryxContext(ctx, `SELECT version, applied_at FROM `+m.table+` ORDER BY version`)
-	if err := Schema(err); errors.Is(err, ErrSchema) {
-		return steps, nil
-	} else if err != nil {
+	var noted []struct {
+		Version int     `db:"version"`
+		At      Instant `db:"applied_at"`
+	}
+	err := m.transact(ctx, db, m.dialect.ReadOnly(), func(tx *sqlx.Tx) error {
+		if there, err := m.hasColumn(ctx, tx, m.table, "version"); err != nil || !there {
+			return err
+		}
+		return tx.SelectContext(ctx, &noted, `SELECT version, applied_at FROM `+m.table+` ORDER BY version`)
+	})
+	if err != nil {
 		return nil, fmt.Errorf("migration status of %s: %w", m.table, err)
 	}
-	defer rows.Close()
-	for rows.Next() {
-		var version int
-		var at Instant
-		if err := rows.Scan(&version, &at); err != nil {
-			return nil, fmt.Errorf("migration status of %s: %w", m.table, err)
-		}
-		if version <= len(steps) {
-			steps[version-1].AppliedAt = at.Time
+	for _, n := range noted {
+		if n.Version >= 1 && n.Version <= len(steps) {
+			steps[n.Version-1].AppliedAt = n.At.Time
 		}
 	}
-	return steps, rows.Err()
+	return steps, nil
 }
 
 // Check returns an ErrSchema when the schema is missing or older than this
 // program, nil when it is up to date or newer.
 func (m *Migrator) Check(ctx context.Context, db *sqlx.DB) error {
-	current, err := m.version(ctx, db)
+	var s standing
+	err := m.transact(ctx, db, m.dialect.ReadOnly(), func(tx *sqlx.Tx) (err error) {
+		s, err = m.standing(ctx, tx)
+		return err
+	})
 	if err := Schema(err); err != nil {
 		return err
 	}
-	if current < len(m.steps) {
-		return fmt.Errorf("%w: %s is at version %d, this program needs %d", ErrSchema, m.table, current, len(m.steps))
+	if s.version() < len(m.steps) {
+		return fmt.Errorf("%w: %s is at version %d, this program needs %d", ErrSchema, m.table, s.version(), len(m.steps))
 	}
 	return nil
-}
-
-func ignoreDone(err error) error {
-	if errors.Is(err, sql.ErrTxDone) {
-		return nil
-	}
-	return err
 }

@@ -155,3 +155,66 @@ func TestMigrationsWithDefectsPanic(t *testing.T) {
 	requirePanic(t, "bad migration file first.sql", func() { migrator("misnamed", PostgreSQL) })
 	requirePanic(t, "none", func() { migrator("none", PostgreSQL) })
 }
+
+// A role that may read and write rows, and nothing else, finds nothing to do,
+// and so does one that may only write them.
+func TestUpOnAnUpToDateSchemaNeedsNoRights(t *testing.T) {
+	url := testenv.Postgres(t)
+	admin := openPostgres(t, url)
+	d := openNotes(t, admin, "")
+	if _, err := d.Migrate(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	admin.MustExec(`REVOKE CREATE ON SCHEMA public FROM PUBLIC`)
+	for role, rights := range map[string]string{"app": `SELECT, INSERT ON ALL TABLES IN SCHEMA public`, "producer": `INSERT ON notes`} {
+		name := strings.ReplaceAll(testenv.UniqueName(t, role), ".", "_")
+		admin.MustExec(`CREATE ROLE ` + name)
+		t.Cleanup(func() { admin.MustExec(`DROP OWNED BY ` + name); admin.MustExec(`DROP ROLE ` + name) })
+		admin.MustExec(`GRANT ` + rights + ` TO ` + name)
+		db := openPostgres(t, url)
+		db.SetMaxOpenConns(1)
+		db.MustExec(`SET ROLE ` + name)
+		db.MustExec(`SET default_transaction_read_only = on`)
+		d := openNotes(t, db, "")
+		if applied, err := d.Migrate(t.Context()); err != nil || len(applied) != 0 {
+			t.Errorf("%s: %v, %v; want nothing to do", role, applied, err)
+		}
+		if err := d.CheckSchema(t.Context()); err != nil {
+			t.Errorf("%s: %v", role, err)
+		}
+	}
+}
+
+// The rows of the history did not come along, as in a dump of the schema alone,
+// or the whole table is gone: what is there tells, and the history is written
+// anew.
+func TestUpWithoutItsHistory(t *testing.T) {
+	eachDatabase(t, func(t *testing.T, d Dialect, db *sqlx.DB) {
+		n := openNotes(t, db, "")
+		for _, c := range []struct {
+			lose    string
+			version int
+		}{
+			{`DELETE FROM notes_schema`, 2},
+			{`DROP TABLE notes_schema`, 2},
+			{`DROP TABLE notes_schema; ALTER TABLE notes RENAME COLUMN text TO old`, 1},
+			{`DROP TABLE notes_schema; DROP TABLE notes`, 0},
+		} {
+			if _, err := n.Migrate(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			db.MustExec(c.lose)
+			if err := n.CheckSchema(t.Context()); (err == nil) != (c.version == 2) {
+				t.Errorf("%s: %v", c.lose, err)
+			}
+			applied, err := n.Migrate(t.Context())
+			if err != nil || len(applied) != 2-c.version {
+				t.Errorf("%s: %v, %v; want %d steps", c.lose, applied, err, 2-c.version)
+			}
+			steps, err := n.Migrations(t.Context())
+			if err != nil || steps[0].AppliedAt.IsZero() || steps[1].AppliedAt.IsZero() {
+				t.Errorf("%s: %+v, %v", c.lose, steps, err)
+			}
+		}
+	})
+}

@@ -1,7 +1,7 @@
--- How many rows match, counted no further than the limit. The program replaces
--- TRUE as in list.sql; the same indexes serve.
+-- How many rows match, counted no further than the limit, $17. TRUE stands for filter.sql; the same indexes serve as for
+-- list.sql.
 SELECT count(*) FROM (
-  SELECT 1 FROM outbox_messages
+  SELECT 1 FROM pulse.outbox_messages
   WHERE TRUE
-  LIMIT ?
+  LIMIT $17
 ) AS matching

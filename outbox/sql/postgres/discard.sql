@@ -1,5 +1,5 @@
 -- Sets messages aside for good and keeps the reason before the last error.
-UPDATE outbox_messages
+UPDATE pulse.outbox_messages
 SET status = 'discarded', discarded_at = clock_timestamp(),
     last_error = concat_ws('; ', 'discarded: ' || ?::text, nullif(last_error, ''))
 WHERE id = ANY (ARRAY(SELECT jsonb_array_elements_text(?::jsonb)::uuid))

@@ -2,7 +2,7 @@
 -- returns the seqs. Fence and plan are those of lane_publish.
 WITH held AS MATERIALIZED (
   SELECT l.bucket
-  FROM outbox_leases AS l
+  FROM pulse.outbox_leases AS l
   JOIN jsonb_to_recordset(?::text::jsonb) AS a(bucket smallint, token bigint) ON a.bucket = l.bucket AND a.token = l.token
   ORDER BY l.bucket
   FOR SHARE OF l
@@ -10,7 +10,7 @@ WITH held AS MATERIALIZED (
 open AS MATERIALIZED (
   SELECT array_agg(bucket) AS buckets, 'pending' AS status FROM held
 )
-DELETE FROM outbox_messages AS m
+DELETE FROM pulse.outbox_messages AS m
 WHERE m.seq = ANY (ARRAY(SELECT jsonb_array_elements_text(?::text::jsonb)::bigint))
   AND m.bucket = ANY ((SELECT buckets FROM open)::smallint[]) AND m.status = (SELECT status FROM open)
 RETURNING m.seq

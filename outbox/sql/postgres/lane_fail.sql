@@ -3,7 +3,7 @@
 -- of lane_publish.
 WITH held AS MATERIALIZED (
   SELECT l.bucket
-  FROM outbox_leases AS l
+  FROM pulse.outbox_leases AS l
   JOIN jsonb_to_recordset(?::text::jsonb) AS a(bucket smallint, token bigint) ON a.bucket = l.bucket AND a.token = l.token
   ORDER BY l.bucket
   FOR SHARE OF l
@@ -11,7 +11,7 @@ WITH held AS MATERIALIZED (
 open AS MATERIALIZED (
   SELECT array_agg(bucket) AS buckets, 'pending' AS status FROM held
 )
-UPDATE outbox_messages AS m
+UPDATE pulse.outbox_messages AS m
 SET status = f.status, attempts = m.attempts + 1, last_error = f.error,
     available_at = clock_timestamp() + f.delay * interval '1 microsecond'
 FROM jsonb_to_recordset(?::text::jsonb) AS f(seq bigint, status text, delay bigint, error text)

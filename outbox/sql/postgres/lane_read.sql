@@ -16,11 +16,11 @@ WITH asked AS (
 -- by hand since the last read, the bucket is read from its beginning.
 mine AS MATERIALIZED (
   SELECT a.bucket, l.interventions, CASE WHEN l.interventions = a.interventions THEN a.cursor ELSE 0 END AS cursor
-  FROM asked AS a JOIN outbox_leases AS l ON l.bucket = a.bucket AND l.token = a.token
+  FROM asked AS a JOIN pulse.outbox_leases AS l ON l.bucket = a.bucket AND l.token = a.token
   ORDER BY a.place
 ),
 named AS MATERIALIZED (
-  SELECT m.* FROM outbox_messages AS m
+  SELECT m.* FROM pulse.outbox_messages AS m
   WHERE m.seq = ANY (ARRAY(SELECT jsonb_array_elements_text(?::text::jsonb)::bigint))
 ),
 strays AS (
@@ -28,7 +28,7 @@ strays AS (
   FROM named AS m JOIN mine ON mine.bucket = m.bucket AND m.seq <= mine.cursor
   WHERE m.status = 'pending' AND m.available_at <= clock_timestamp()
     AND NOT EXISTS (
-      SELECT FROM outbox_messages AS head
+      SELECT FROM pulse.outbox_messages AS head
       WHERE head.key = m.key AND head.seq < m.seq
         AND head.status IN ('pending', 'dead') AND head.attempts > 0 AND head.key <> '')
 ),
@@ -36,11 +36,11 @@ ahead AS (
   SELECT next.*
   FROM mine CROSS JOIN LATERAL (
     SELECT m.*
-    FROM outbox_messages AS m
+    FROM pulse.outbox_messages AS m
     WHERE m.bucket = mine.bucket AND m.seq > mine.cursor
       AND m.status = 'pending' AND m.available_at <= clock_timestamp()
       AND NOT EXISTS (
-        SELECT FROM outbox_messages AS head
+        SELECT FROM pulse.outbox_messages AS head
         WHERE head.key = m.key AND head.seq < m.seq
           AND head.status IN ('pending', 'dead') AND head.attempts > 0 AND head.key <> '')
     ORDER BY m.seq
@@ -55,7 +55,7 @@ batch AS (
 SELECT jsonb_build_object(
          'snapshot', pg_current_snapshot()::text,
          -- The highest seq; from the last one known on, so that deleted rows above are passed once.
-         'top', (SELECT coalesce(max(seq), known.top) FROM outbox_messages WHERE seq >= known.top),
+         'top', (SELECT coalesce(max(seq), known.top) FROM pulse.outbox_messages WHERE seq >= known.top),
          'held', (SELECT coalesce(jsonb_object_agg(bucket, interventions), '{}') FROM mine))::text AS frame,
        0::bigint AS seq, '00000000-0000-0000-0000-000000000000'::uuid AS id, 0::smallint AS bucket,
        '' AS topic, '' AS type, '' AS key, ''::bytea AS payload, '' AS content_type, '' AS headers,

@@ -2,10 +2,10 @@
 -- more stay as they are.
 WITH mine AS MATERIALIZED (
   SELECT l.bucket
-  FROM outbox_leases AS l
+  FROM pulse.outbox_leases AS l
   JOIN jsonb_to_recordset(?::text::jsonb) AS a(bucket smallint, token bigint) ON a.bucket = l.bucket AND a.token = l.token
   ORDER BY l.bucket
   FOR UPDATE OF l
 )
-UPDATE outbox_leases AS l SET owner = '', expires_at = '-infinity'
+UPDATE pulse.outbox_leases AS l SET owner = '', expires_at = '-infinity'
 FROM mine WHERE l.bucket = mine.bucket

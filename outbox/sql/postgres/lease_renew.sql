@@ -3,11 +3,11 @@
 -- everywhere.
 WITH mine AS MATERIALIZED (
   SELECT l.bucket
-  FROM outbox_leases AS l
+  FROM pulse.outbox_leases AS l
   JOIN jsonb_to_recordset(?::text::jsonb) AS a(bucket smallint, token bigint) ON a.bucket = l.bucket AND a.token = l.token
   ORDER BY l.bucket
   FOR NO KEY UPDATE OF l
 )
-UPDATE outbox_leases AS l SET expires_at = clock_timestamp() + ?::bigint * interval '1 millisecond'
+UPDATE pulse.outbox_leases AS l SET expires_at = clock_timestamp() + ?::bigint * interval '1 millisecond'
 FROM mine WHERE l.bucket = mine.bucket
 RETURNING l.bucket

@@ -2,8 +2,8 @@
 --
 -- Plan: the primary key. Rows are locked in the order of seq and skipped where
 -- held, so that purges of several relays neither wait for one another nor deadlock.
-DELETE FROM outbox_messages WHERE seq IN (
-  SELECT seq FROM outbox_messages
+DELETE FROM pulse.outbox_messages WHERE seq IN (
+  SELECT seq FROM pulse.outbox_messages
   WHERE seq > ?::bigint AND seq <= ?::bigint AND status IN ('published', 'discarded')
     AND coalesce(published_at, discarded_at) < clock_timestamp() - ?::bigint * interval '1 microsecond'
   ORDER BY seq

@@ -8,6 +8,6 @@
 SELECT coalesce(max(seq), 0) AS last,
        coalesce(bool_or(created_at < clock_timestamp() - ?::bigint * interval '1 microsecond'), false) AS old
 FROM (
-  SELECT seq, created_at FROM outbox_messages
+  SELECT seq, created_at FROM pulse.outbox_messages
   WHERE seq > ?::bigint ORDER BY seq LIMIT ?::bigint
 ) AS chunk

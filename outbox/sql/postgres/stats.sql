@@ -15,11 +15,11 @@ WITH whole_table AS (
   SELECT CASE WHEN reltuples > 0 AND relpages > 0
               THEN reltuples / relpages * (pg_relation_size(oid) / current_setting('block_size')::bigint)
               ELSE 0 END AS n
-  FROM pg_class WHERE oid = 'outbox_messages'::regclass
+  FROM pg_class WHERE oid = 'pulse.outbox_messages'::regclass
 ),
 table_start AS (
   SELECT count(*) AS any_status, count(*) FILTER (WHERE status = 'published') AS published
-  FROM (SELECT status FROM outbox_messages
+  FROM (SELECT status FROM pulse.outbox_messages
         WHERE (SELECT n < 20 * $1::bigint FROM whole_table)
         LIMIT 10 * $1::bigint) AS t
 ),
@@ -27,13 +27,13 @@ firsts AS MATERIALIZED (
   SELECT first.seq, CASE WHEN first.attempts > 0 THEN first.created_at
                          ELSE greatest(first.created_at, first.available_at) END AS due
   FROM generate_series(0, 63) AS b(bucket), LATERAL (
-    SELECT m.seq, m.attempts, m.created_at, m.available_at FROM outbox_messages AS m
+    SELECT m.seq, m.attempts, m.created_at, m.available_at FROM pulse.outbox_messages AS m
     WHERE m.bucket = b.bucket AND m.status = 'pending' AND (m.attempts > 0 OR m.available_at <= clock_timestamp())
     ORDER BY m.seq LIMIT 1) AS first
 ),
 heads AS MATERIALIZED (
   SELECT key, bucket, min(seq) AS seq FROM (
-    SELECT key, bucket, seq FROM outbox_messages
+    SELECT key, bucket, seq FROM pulse.outbox_messages
     WHERE status IN ('pending', 'dead') AND attempts > 0 AND key <> ''
     LIMIT $1::bigint) AS failed
   GROUP BY key, bucket
@@ -41,26 +41,26 @@ heads AS MATERIALIZED (
 -- Who might wait: the pending rows of the heads' buckets.
 waiting AS MATERIALIZED (
   SELECT m.key, m.seq FROM (SELECT DISTINCT bucket FROM heads) AS b, LATERAL (
-    SELECT key, seq FROM outbox_messages
+    SELECT key, seq FROM pulse.outbox_messages
     WHERE bucket = b.bucket AND status = 'pending' ORDER BY seq LIMIT $1::bigint) AS m
   LIMIT $1::bigint
 )
 SELECT
-  (SELECT count(*) FROM (SELECT 1 FROM outbox_messages WHERE status = 'pending'
+  (SELECT count(*) FROM (SELECT 1 FROM pulse.outbox_messages WHERE status = 'pending'
                          ORDER BY bucket, seq LIMIT $1::bigint) AS t) AS pending,
-  (SELECT max(seq) FROM outbox_messages)
+  (SELECT max(seq) FROM pulse.outbox_messages)
     - (SELECT percentile_disc(0.5) WITHIN GROUP (ORDER BY seq) FROM firsts) AS estimated_pending,
-  (SELECT count(*) FROM (SELECT 1 FROM outbox_messages WHERE status = 'pending' AND attempts > 0
+  (SELECT count(*) FROM (SELECT 1 FROM pulse.outbox_messages WHERE status = 'pending' AND attempts > 0
                          LIMIT $1::bigint) AS t) AS retrying,
-  (SELECT count(*) FROM (SELECT 1 FROM outbox_messages
+  (SELECT count(*) FROM (SELECT 1 FROM pulse.outbox_messages
                          WHERE status = 'pending' AND attempts = 0
                            AND available_at > created_at AND available_at > clock_timestamp()
                          LIMIT $1::bigint) AS t) AS delayed,
   (SELECT count(*) FROM waiting AS w JOIN heads AS h ON h.key = w.key AND h.seq < w.seq) AS blocked,
   (SELECT count(*) < $1::bigint FROM waiting) AS blocked_exact,
   (SELECT count(*) FROM heads) AS blocked_keys,
-  (SELECT count(*) FROM (SELECT 1 FROM outbox_messages WHERE status = 'dead' LIMIT $1::bigint) AS t) AS dead,
-  (SELECT count(*) FROM (SELECT 1 FROM outbox_messages WHERE status = 'discarded' LIMIT $1::bigint) AS t) AS discarded,
+  (SELECT count(*) FROM (SELECT 1 FROM pulse.outbox_messages WHERE status = 'dead' LIMIT $1::bigint) AS t) AS dead,
+  (SELECT count(*) FROM (SELECT 1 FROM pulse.outbox_messages WHERE status = 'discarded' LIMIT $1::bigint) AS t) AS discarded,
   (SELECT published FROM table_start) AS published,
   (SELECT t.any_status < 10 * $1::bigint AND w.n < 20 * $1::bigint
    FROM table_start AS t, whole_table AS w) AS published_exact,

@@ -5,7 +5,7 @@ SELECT (extract(epoch FROM clock_timestamp() - min(first.since)) * 1000000)::big
 FROM jsonb_to_recordset(?::text::jsonb) AS s(bucket smallint, "from" bigint)
 CROSS JOIN LATERAL (
   SELECT CASE WHEN m.attempts > 0 THEN m.created_at ELSE greatest(m.created_at, m.available_at) END AS since
-  FROM outbox_messages AS m
+  FROM pulse.outbox_messages AS m
   WHERE m.bucket = s.bucket AND m.seq > s."from" AND m.status = 'pending'
     AND (m.attempts > 0 OR m.available_at <= clock_timestamp())
   ORDER BY m.seq LIMIT 1) AS first

@@ -7,10 +7,10 @@ FROM jsonb_to_recordset(?::text::jsonb) AS s(bucket smallint, "from" bigint, "to
 CROSS JOIN LATERAL (
   SELECT m.seq,
          m.available_at <= clock_timestamp() AND NOT EXISTS (
-           SELECT FROM outbox_messages AS head
+           SELECT FROM pulse.outbox_messages AS head
            WHERE head.key = m.key AND head.seq < m.seq
              AND head.status IN ('pending', 'dead') AND head.attempts > 0 AND head.key <> '') AS ready
-  FROM outbox_messages AS m
+  FROM pulse.outbox_messages AS m
   WHERE m.bucket = s.bucket AND m.seq > s."from" AND m.seq <= s."to" AND m.status = 'pending'
   ORDER BY m.seq) AS found
 LIMIT ?::bigint

@@ -1,6 +1,6 @@
 -- Sets messages aside for good and keeps the reason before the last error.
 -- Plan: the unique index of id.
-UPDATE outbox_messages
+UPDATE pulse.outbox_messages
 SET status = 'discarded', discarded_at = strftime('%Y-%m-%d %H:%M:%f000', 'now'),
     last_error = 'discarded: ' || ? || CASE last_error WHEN '' THEN '' ELSE '; ' || last_error END
 WHERE id IN (SELECT value FROM json_each(?))

@@ -1,4 +1,4 @@
 -- Where the messages stand. Nobody writes beside this transaction.
-SELECT id, status FROM outbox_messages
+SELECT id, status FROM pulse.outbox_messages
 WHERE id IN (SELECT value FROM json_each(?))
 ORDER BY seq

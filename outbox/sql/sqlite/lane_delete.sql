@@ -1,9 +1,9 @@
 -- Deletes what the broker has taken, where lane_publish would keep it, and
 -- returns the seqs. Fence and plan are those of lane_publish.
-DELETE FROM outbox_messages
+DELETE FROM pulse.outbox_messages
 WHERE seq IN (SELECT value FROM json_each(?2))
   AND +status = 'pending'
   AND bucket IN (
     SELECT l.bucket
-    FROM json_each(?1) AS a JOIN outbox_leases AS l ON l.bucket = a.value ->> 'bucket' AND l.token = a.value ->> 'token')
+    FROM json_each(?1) AS a JOIN pulse.outbox_leases AS l ON l.bucket = a.value ->> 'bucket' AND l.token = a.value ->> 'token')
 RETURNING seq

@@ -5,12 +5,12 @@ WITH failures AS MATERIALIZED (
   SELECT value ->> 'seq' AS seq, value ->> 'status' AS status, value ->> 'delay' AS delay, value ->> 'error' AS error
   FROM json_each(?2)
 )
-UPDATE outbox_messages AS m
+UPDATE pulse.outbox_messages AS m
 SET status = f.status, attempts = m.attempts + 1, last_error = f.error,
     available_at = strftime('%Y-%m-%d %H:%M:%f000', 'now', format('%.3f seconds', f.delay / 1e6))
 FROM failures AS f
 WHERE m.seq = f.seq AND +m.status = 'pending'
   AND m.bucket IN (
     SELECT l.bucket
-    FROM json_each(?1) AS a JOIN outbox_leases AS l ON l.bucket = a.value ->> 'bucket' AND l.token = a.value ->> 'token')
+    FROM json_each(?1) AS a JOIN pulse.outbox_leases AS l ON l.bucket = a.value ->> 'bucket' AND l.token = a.value ->> 'token')
 RETURNING seq

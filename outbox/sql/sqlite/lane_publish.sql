@@ -6,10 +6,10 @@
 --
 -- Plan: messages by primary key; +status keeps the planner from the index of
 -- states.
-UPDATE outbox_messages SET status = 'published', published_at = strftime('%Y-%m-%d %H:%M:%f000', 'now')
+UPDATE pulse.outbox_messages SET status = 'published', published_at = strftime('%Y-%m-%d %H:%M:%f000', 'now')
 WHERE seq IN (SELECT value FROM json_each(?2))
   AND +status = 'pending'
   AND bucket IN (
     SELECT l.bucket
-    FROM json_each(?1) AS a JOIN outbox_leases AS l ON l.bucket = a.value ->> 'bucket' AND l.token = a.value ->> 'token')
+    FROM json_each(?1) AS a JOIN pulse.outbox_leases AS l ON l.bucket = a.value ->> 'bucket' AND l.token = a.value ->> 'token')
 RETURNING seq

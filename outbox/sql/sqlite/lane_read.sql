@@ -17,16 +17,16 @@ WITH asked AS (
 -- by hand since the last read, the bucket is read from its beginning.
 mine AS MATERIALIZED (
   SELECT a.bucket, l.interventions, CASE WHEN l.interventions = a.interventions THEN a.cursor ELSE 0 END AS cursor
-  FROM asked AS a JOIN outbox_leases AS l ON l.bucket = a.bucket AND l.token = a.token
+  FROM asked AS a JOIN pulse.outbox_leases AS l ON l.bucket = a.bucket AND l.token = a.token
   ORDER BY a.place
 ),
 strays AS (
   SELECT m.seq, octet_length(m.payload) AS size
-  FROM json_each(?2) AS named CROSS JOIN outbox_messages AS m ON m.seq = named.value
+  FROM json_each(?2) AS named CROSS JOIN pulse.outbox_messages AS m ON m.seq = named.value
   JOIN mine ON mine.bucket = m.bucket AND m.seq <= mine.cursor
   WHERE m.status = 'pending' AND m.available_at <= strftime('%Y-%m-%d %H:%M:%f000', 'now')
     AND NOT EXISTS (
-      SELECT 1 FROM outbox_messages AS head
+      SELECT 1 FROM pulse.outbox_messages AS head
       WHERE head.key = m.key AND head.seq < m.seq
         AND head.status IN ('pending', 'dead') AND head.attempts > 0 AND head.key <> '')
 ),
@@ -35,16 +35,16 @@ ahead AS (
   FROM mine CROSS JOIN json_each((
     SELECT json_group_array(seq) FROM (
       SELECT m.seq
-      FROM outbox_messages AS m
+      FROM pulse.outbox_messages AS m
       WHERE m.bucket = mine.bucket AND m.seq > mine.cursor
         AND m.status = 'pending' AND m.available_at <= strftime('%Y-%m-%d %H:%M:%f000', 'now')
         AND NOT EXISTS (
-          SELECT 1 FROM outbox_messages AS head
+          SELECT 1 FROM pulse.outbox_messages AS head
           WHERE head.key = m.key AND head.seq < m.seq
             AND head.status IN ('pending', 'dead') AND head.attempts > 0 AND head.key <> '')
       ORDER BY m.seq
       LIMIT ?3))) AS found
-  CROSS JOIN outbox_messages AS next ON next.seq = found.value
+  CROSS JOIN pulse.outbox_messages AS next ON next.seq = found.value
   LIMIT ?4
 ),
 -- Cut where the payloads become too many bytes, after the first row at the earliest.
@@ -57,7 +57,7 @@ SELECT json_object(
          -- snapshot, in the form of PostgreSQL's, says.
          'snapshot', '1:1:',
          -- The highest seq, as far as is known and there is none above.
-         'top', (SELECT coalesce(max(seq), ?5) FROM outbox_messages WHERE seq >= ?5),
+         'top', (SELECT coalesce(max(seq), ?5) FROM pulse.outbox_messages WHERE seq >= ?5),
          'held', (SELECT json_group_object(bucket, interventions) FROM mine)) AS frame,
        0 AS seq, '00000000-0000-0000-0000-000000000000' AS id, 0 AS bucket,
        '' AS topic, '' AS type, '' AS key, x'' AS payload, '' AS content_type, '' AS headers,
@@ -66,5 +66,5 @@ UNION ALL
 SELECT '', m.seq, m.id, m.bucket, m.topic, m.type, m.key, m.payload, m.content_type, m.headers,
        m.correlation_id, m.causation_id, m.occurred_at, m.attempts,
        m.created_at < strftime('%Y-%m-%d %H:%M:%f000', 'now', format('-%.3f seconds', ?6 / 1e6))
-FROM batch CROSS JOIN outbox_messages AS m ON m.seq = batch.seq
+FROM batch CROSS JOIN pulse.outbox_messages AS m ON m.seq = batch.seq
 WHERE batch.bytes - batch.size < ?7

@@ -8,6 +8,6 @@
 SELECT coalesce(max(seq), 0) AS last,
        coalesce(max(created_at < strftime('%Y-%m-%d %H:%M:%f000', 'now', format('-%.3f seconds', ?1 / 1e6))), 0) AS old
 FROM (
-  SELECT seq, created_at FROM outbox_messages
+  SELECT seq, created_at FROM pulse.outbox_messages
   WHERE seq > ?2 ORDER BY seq LIMIT ?3
 ) AS chunk

@@ -1,3 +1,4 @@
+-- Leaves: outbox_messages.seq
 -- The outbox of one service: messages written in the transaction of the change they tell of.
 
 CREATE TABLE outbox_messages (

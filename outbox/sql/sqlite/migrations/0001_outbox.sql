@@ -1,3 +1,4 @@
+-- Leaves: outbox_messages.seq
 -- The outbox of one service: messages written in the transaction of the change they tell of.
 --
 -- Times are UTC text with six digits of a second, which sorts as it should: 2006-01-02 15:04:05.000000.

@@ -1,0 +1,1 @@
+INSERT INTO pulse.notes (id, text) VALUES (?, ?)

@@ -1,0 +1,2 @@
+-- Leaves: notes.id
+CREATE TABLE notes (id integer PRIMARY KEY);
