@@ -31,7 +31,7 @@ VERSION ?= $(shell git describe --tags --always --dirty)
 LDFLAGS = -X github.com/asimalizada/pulse-events/pulsectl/internal/command.Version=$(VERSION)
 
 .DEFAULT_GOAL := help
-.PHONY: help test test-containers bench build fmt vet lint vulnerabilities tidy check install-services services clean
+.PHONY: help test test-containers broker-suites bench build fmt vet lint vulnerabilities tidy check install-services services clean
 
 help:
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -43,6 +43,9 @@ test: services ## run all tests on real services (PKG=./outbox/... for some)
 test-containers: export PULSE_TEST_REQUIRE = postgres,rabbitmq,docker
 test-containers: services ## run in containers what stops servers, and docker-compose.yml; needs Docker
 	go test -count=1 -p 1 -timeout 20m -run '$(CONTAINER_TESTS)' $(CONTAINER_PKG)
+
+broker-suites: ## run the suites of AMQP clients against the development broker and RabbitMQ (as root; SUITES="pika nestjs" BROKERS=devbroker)
+	pulsectl/devbroker/suites/run $(SUITES)
 
 bench: services ## run the benchmarks on real services (BENCH=regexp BENCHTIME=1x PKG=./...)
 	go test -run '^$$' -bench '$(BENCH)' -benchtime $(BENCHTIME) $(BENCHFLAGS) $(PKG)

@@ -105,7 +105,7 @@ var refusals = []refusal{
 	{"another type of exchange", exchangeDeclare("amq.topic", "direct", true, nil), 406, inequivalentArg + "'type' for exchange 'amq.topic' in vhost '/': received 'direct' but current is 'topic'", false},
 	{"another alternate exchange", exchangeDeclare("amq.topic", "topic", true, amqp.Table{"alternate-exchange": "foo"}), 406, inequivalentArg + "'alternate-exchange' for exchange 'amq.topic' in vhost '/': received the value 'foo' of type 'longstr' but current is none", false},
 	{"alternate exchange of another kind", exchangeDeclare("devbroker.nex", "topic", true, amqp.Table{"alternate-exchange": int32(1)}), 406, "PRECONDITION_FAILED - invalid type 'signedint' for arg 'alternate-exchange' in exchange 'devbroker.nex' in vhost '/'", false},
-	{"unknown type of exchange", exchangeDeclare("devbroker.nex", "foo", true, nil), 503, "COMMAND_INVALID - invalid exchange type 'foo'", true},
+	{"unknown type of exchange", exchangeDeclare("devbroker.nex", "x-of-a-plug-in", true, nil), 503, "COMMAND_INVALID - unknown exchange type 'x-of-a-plug-in'", true},
 	{"missing exchange, passive", func(s *session, _ string) error {
 		return s.ch.ExchangeDeclarePassive("devbroker.nex", "topic", true, false, false, false, nil)
 	}, 404, "NOT_FOUND - no exchange 'devbroker.nex' in vhost '/'", false},

@@ -135,20 +135,9 @@ func (c *conn) authenticate(m *wire.ConnectionStartOk) error {
 	capabilities, _ := m.ClientProperties["capabilities"].(wire.Table)
 	c.canCancel, _ = capabilities["consumer_cancel_notify"].(bool)
 	c.canBlock, _ = capabilities["connection.blocked"].(bool)
-	var name, password string
-	switch m.Mechanism {
-	case "PLAIN":
-		_, credentials, _ := strings.Cut(m.Response, "\x00")
-		name, password, _ = strings.Cut(credentials, "\x00")
-	case "AMQPLAIN":
-		credentials, err := wire.DecodeTable([]byte(m.Response))
-		if err != nil {
-			return silently(syntaxError("%v", err))
-		}
-		name, _ = credentials["LOGIN"].(string)
-		password, _ = credentials["PASSWORD"].(string)
-	default:
-		return silently(commandInvalid("unknown authentication mechanism '%s'", m.Mechanism))
+	name, password, err := credentials(m)
+	if err != nil {
+		return silently(err)
 	}
 	c.b.mu.Lock()
 	defer c.b.mu.Unlock()
@@ -161,6 +150,30 @@ func (c *conn) authenticate(m *wire.ConnectionStartOk) error {
 		return loginRefused("Login was refused using authentication mechanism %s. For details see the broker logfile.", m.Mechanism)
 	}
 	return errRefused
+}
+
+// credentials reads what the client logs in with.
+func credentials(m *wire.ConnectionStartOk) (name, password string, err error) {
+	switch m.Mechanism {
+	case "PLAIN":
+		parts := strings.Split(m.Response, "\x00")
+		if len(parts) != 3 || parts[0] != "" {
+			return "", "", syntaxError("response invalid")
+		}
+		return parts[1], parts[2], nil
+	case "AMQPLAIN":
+		table, err := wire.DecodeTable([]byte(m.Response))
+		if err != nil {
+			return "", "", syntaxError("%v", err)
+		}
+		name, named := table["LOGIN"].(string)
+		password, given := table["PASSWORD"].(string)
+		if !named || !given {
+			return "", "", syntaxError("AMQPLAIN auth info is missing LOGIN or PASSWORD field")
+		}
+		return name, password, nil
+	}
+	return "", "", commandInvalid("unknown authentication mechanism '%s'", m.Mechanism)
 }
 
 // tune takes over what the client settled for.

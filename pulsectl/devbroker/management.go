@@ -40,7 +40,7 @@ func (b *Broker) Management() http.Handler {
 const alone = "\x00"
 
 func withSlashes(req *http.Request) *http.Request {
-	parts := strings.Split(req.URL.EscapedPath(), "/")
+	parts := strings.Split(strings.TrimRight(req.URL.EscapedPath(), "/"), "/")
 	for i, part := range parts {
 		if strings.EqualFold(part, "%2F") {
 			parts[i] = url.PathEscape(alone)

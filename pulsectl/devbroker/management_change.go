@@ -1,6 +1,7 @@
 package devbroker
 
 import (
+	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
@@ -56,6 +57,7 @@ func (m *managed) putVHost() (any, error) {
 func (m *managed) putUser() (any, error) {
 	var body struct {
 		Password *string `json:"password"`
+		Hash     *string `json:"password_hash"`
 		Tags     any     `json:"tags"`
 	}
 	if err := m.body(&body); err != nil {
@@ -72,12 +74,21 @@ func (m *managed) putUser() (any, error) {
 	default:
 		return nil, badRequest("key_missing: tags")
 	}
-	if body.Password == nil {
-		return nil, badRequest("Either 'password' or 'password_hash' is required; devbroker takes the former")
+	var set func(*user)
+	switch {
+	case body.Password != nil:
+		set = func(known *user) { known.setPassword(*body.Password) }
+	case body.Hash != nil:
+		secret, err := base64.StdEncoding.DecodeString(*body.Hash)
+		if err != nil || len(secret) > 0 && len(secret) != saltSize+sha256.Size {
+			return nil, badRequest("password_hash: not a salted SHA-256 in base64")
+		}
+		set = func(known *user) { known.secret = secret }
+	default:
+		return nil, badRequest("Either 'password' or 'password_hash' is required")
 	}
-	u.Password = *body.Password
 	m.created(m.exists(func() bool { return m.b.users[u.Name] != nil }))
-	return nil, m.b.SetUser(u)
+	return nil, m.b.setUser(u, set)
 }
 
 func (m *managed) putPermissions() (any, error) {

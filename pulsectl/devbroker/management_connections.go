@@ -19,8 +19,11 @@ func (m *managed) listConnections() (any, error) {
 }
 
 func (m *managed) seesConn(c *conn) bool {
-	return !c.gone && c.vhost != nil && (c.user == m.user || m.user.tagged("monitoring", "administrator"))
+	return c.live() && (c.user == m.user || m.user.tagged("monitoring", "administrator"))
 }
+
+// live tells whether the handshake is over and nobody has closed the connection. The caller holds the lock.
+func (c *conn) live() bool { return c.vhost != nil && !c.silenced && !c.gone }
 
 func (c *conn) exported() object {
 	host, port := split(c.nc.LocalAddr())
@@ -119,7 +122,7 @@ func (b *Broker) Connections() []Connection {
 	defer b.mu.Unlock()
 	all := make([]Connection, 0, len(b.conns))
 	for c := range b.conns {
-		if !c.gone && c.vhost != nil {
+		if c.live() {
 			all = append(all, Connection{
 				Name: c.client.name, User: c.user.name, VHost: c.vhost.name, Since: c.client.since, Channels: len(c.channels),
 				ClientProperties: plain(table(c.client.properties)).(map[string]any),

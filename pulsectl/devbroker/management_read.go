@@ -194,11 +194,11 @@ func (m *managed) listUsers() (any, error) {
 	return sorted(all, "name"), nil
 }
 
-// exported is a user as definitions have it: a salted hash, in our own form, is all that is known of its password.
+// exported is a user as definitions have it, with all that is known of its password.
 func (u *user) exported() object {
 	return object{
 		"name": u.name, "tags": listed(u.tags), "limits": object{}, "hashing_algorithm": "rabbit_password_hashing_sha256",
-		"password_hash": base64.StdEncoding.EncodeToString(append(u.salt[:], u.hash[:]...)),
+		"password_hash": base64.StdEncoding.EncodeToString(u.secret),
 	}
 }
 

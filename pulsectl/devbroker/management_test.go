@@ -215,7 +215,7 @@ func TestManagedConnections(t *testing.T) {
 		// RabbitMQ lists a connection some seconds after it was made.
 		eventually(m.T, "the connection to be listed", func() bool {
 			var all []map[string]any
-			m.done(m.call(http.MethodGet, "connections", nil, &all))
+			m.done(m.call(http.MethodGet, "connections/", nil, &all))
 			at := slices.IndexFunc(all, func(o map[string]any) bool { return o["user_provided_name"] == m.name("mine") })
 			if at < 0 {
 				return false
@@ -259,6 +259,20 @@ func TestManagedChecks(t *testing.T) {
 			m.Errorf("whoami %s", have)
 		}
 		m.user("nobody", "secret")
+		// Without a password nobody logs in, and a hash is one that RabbitMQ would have made: of "test12" here.
+		hash := "kI3GCqW5JLMJa4iX1lo7X4D6XbYqlLgxIs30+P6tENUV2POR"
+		for given, in := range map[string]bool{"": false, hash: true} {
+			m.done(m.call(http.MethodPut, "users/"+m.name("hashed"), map[string]any{"password_hash": given, "tags": ""}, nil))
+			m.done(m.call(http.MethodPut, "permissions/"+url.PathEscape(m.ownVHost())+"/"+m.name("hashed"), map[string]any{"configure": "", "write": "", "read": ""}, nil))
+			conn, err := amqp.Dial(as(m.T, m.url, m.name("hashed"), "test12", m.ownVHost()))
+			if (err == nil) != in {
+				m.Errorf("password hash %q: %v", given, err)
+			}
+			if err == nil {
+				_ = conn.Close()
+			}
+		}
+		m.delete("users/" + m.name("hashed"))
 		stranger := *m
 		for password, reason := range map[string]string{"wrong": "Login failed", "secret": "Not management user"} {
 			u, err := url.Parse(m.api)

@@ -92,7 +92,7 @@ func (b *Broker) declareExchange(ch *channel, m *wire.ExchangeDeclare) error {
 	m.Exchange = lineEnds.Replace(m.Exchange)
 	name := v.exchangeName(m.Exchange)
 	if !m.Passive && !slices.Contains([]string{"direct", "fanout", "topic", "headers"}, m.Type) {
-		return commandInvalid("invalid exchange type '%s'", m.Type)
+		return commandInvalid("unknown exchange type '%s'", m.Type)
 	}
 	if m.Exchange == "" {
 		return errDefaultExchange()

@@ -14,7 +14,7 @@ import (
 // User is somebody who may connect.
 type User struct {
 	Name string
-	// Password of the user. It is never given out again.
+	// Password of the user. It is never given out again. A user with none cannot log in.
 	Password string
 	// Tags are RabbitMQ's: "administrator" and "monitoring" open the management API, "management" and "policymaker" a
 	// part of it; "impersonator" may publish under another user's name. Others are kept.
@@ -35,8 +35,7 @@ var AllPermissions = Permissions{Configure: ".*", Write: ".*", Read: ".*"}
 // user is a user with what it may do. The broker's lock guards it.
 type user struct {
 	name   string
-	salt   [8]byte
-	hash   [sha256.Size]byte
+	secret []byte // salt and digest, as RabbitMQ keeps them; nil: no password is right
 	tags   []string
 	grants map[string]*grant // by virtual host
 }
@@ -94,19 +93,25 @@ func (g *grant) allows(p permission, name string) bool {
 	return verdict
 }
 
+const saltSize = 4
+
 func (u *user) setPassword(password string) {
-	_, _ = rand.Read(u.salt[:])
-	u.hash = u.digest(password)
+	salt := make([]byte, saltSize)
+	_, _ = rand.Read(salt)
+	u.secret = salted(salt, password)
 }
 
-func (u *user) digest(password string) [sha256.Size]byte {
-	return sha256.Sum256(append(u.salt[:], password...))
+func salted(salt []byte, password string) []byte {
+	digest := sha256.Sum256(append(slices.Clone(salt), password...))
+	return append(slices.Clone(salt), digest[:]...)
 }
 
 // checks tells whether a password is the user's. A blank one never is, as with RabbitMQ.
 func (u *user) checks(password string) bool {
-	digest := u.digest(password)
-	return password != "" && subtle.ConstantTimeCompare(digest[:], u.hash[:]) == 1
+	if password == "" || len(u.secret) < saltSize {
+		return false
+	}
+	return subtle.ConstantTimeCompare(salted(u.secret[:saltSize], password), u.secret) == 1
 }
 
 func (u *user) tagged(tags ...string) bool {
@@ -124,6 +129,10 @@ func (b *Broker) authenticated(name, password string) *user {
 // SetUser adds a user, or changes the password and the tags of one that exists: its connections stay. A new user may
 // not do anything before [Broker.SetPermissions] says so. Users are not kept in the data directory.
 func (b *Broker) SetUser(u User) error {
+	return b.setUser(u, func(known *user) { known.setPassword(u.Password) })
+}
+
+func (b *Broker) setUser(u User, secret func(*user)) error {
 	if err := checkName("user", u.Name); err != nil {
 		return err
 	}
@@ -134,7 +143,7 @@ func (b *Broker) SetUser(u User) error {
 		known = &user{name: u.Name, grants: make(map[string]*grant)}
 		b.users[u.Name] = known
 	}
-	known.setPassword(u.Password)
+	secret(known)
 	known.tags = slices.Clone(u.Tags)
 	return nil
 }

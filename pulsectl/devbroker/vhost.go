@@ -117,6 +117,7 @@ func (b *Broker) closeConnections(reason string, meant func(*conn) bool) (n int)
 	for _, c := range b.connected() {
 		b.mu.Lock()
 		is := meant(c)
+		c.silenced = c.silenced || is // from now on it is none of those that are open
 		b.mu.Unlock()
 		if is {
 			n++
