@@ -25,35 +25,57 @@ type Publishing struct {
 type Confirmer struct {
 	conn     *Conn
 	ch       *amqp.Channel
-	window   int
-	timeout  time.Duration
+	cfg      ConfirmerConfig
 	returns  <-chan amqp.Return
 	closed   <-chan *amqp.Error
 	returned map[destination][]*ReturnedError
-	proven   bool // the broker has answered on this channel
+	proven   bool                // the broker has answered on this channel
+	answered map[route]time.Time // when it last did for messages of a route
 	err      error
 }
 
+// ConfirmerConfig says how a Confirmer waits.
+type ConfirmerConfig struct {
+	// Window is the most messages without an answer at any time.
+	Window int
+	// Stall is how long the broker may take for the next answer on messages of
+	// one exchange and routing key before it is given up on these.
+	Stall time.Duration
+	// Timeout is how long the broker may take for its next answer, whatever it is
+	// on, or block publishing, before a call is given up as a whole.
+	Timeout time.Duration
+	// KeepLate leaves the channel open when answers were given up, so that
+	// those that come after all can be read from the UnknownErrors. The caller
+	// closes the Confirmer then.
+	KeepLate bool
+}
+
+// route is where a message is published to. Which queues are behind it, AMQP
+// does not tell.
+type route struct{ exchange, key string }
+
 // destination is what a return is matched by. Copies of one message to one
 // place are alike, so that it does not matter which of them is meant.
-type destination struct{ id, exchange, key string }
+type destination struct {
+	id string
+	route
+}
 
-// Confirmer opens a channel in confirm mode. window is the most messages
-// without an answer at any time, timeout how long to wait for the next answer.
-func (c *Conn) Confirmer(ctx context.Context, window int, timeout time.Duration) (*Confirmer, error) {
+// Confirmer opens a channel in confirm mode.
+func (c *Conn) Confirmer(ctx context.Context, cfg ConfirmerConfig) (*Confirmer, error) {
 	if reason, _ := c.Blocked(); reason != "" {
 		return nil, fmt.Errorf("%w: %s", ErrBlocked, reason) // it would not answer the request for a channel
 	}
-	f := &Confirmer{conn: c, window: window, timeout: timeout, returned: make(map[destination][]*ReturnedError)}
+	f := &Confirmer{conn: c, cfg: cfg, returned: make(map[destination][]*ReturnedError), answered: make(map[route]time.Time)}
 	err := c.Do(ctx, func() error {
 		ch, err := c.Channel()
 		if err != nil {
 			return err
 		}
 		f.ch = ch
-		// With room for all that can be under way the reading goroutine never
-		// has to wait for us.
-		f.returns = ch.NotifyReturn(make(chan amqp.Return, window))
+		// With room for all that can be under way, and as many that were given
+		// up, the reading goroutine never has to wait for us.
+		f.returns = ch.NotifyReturn(make(chan amqp.Return, 2*cfg.Window))
 		f.closed = ch.NotifyClose(make(chan *amqp.Error, 1))
 		return ch.Confirm(false)
 	})
@@ -68,10 +90,11 @@ var ErrBlocked = errors.New("blocked by the broker")
 
 // Publish sends msgs in their order and returns the verdicts by index: nil,
 // ErrNacked, *ReturnedError, *UncodableError, or *UnknownError once the
-// channel is gone, the broker is silent for the timeout, or ctx has ended.
-// After an *UnknownError the Confirmer is spent; see Err.
+// channel is gone, ctx has ended, or the broker gives no answers on messages of
+// this route (ErrNoConfirm); those of other routes are sent all the same. After
+// an *UnknownError the Confirmer is spent; see Err.
 func (f *Confirmer) Publish(ctx context.Context, msgs []Publishing) []error {
-	b := &batch{Confirmer: f, msgs: msgs, verdicts: make([]error, len(msgs))}
+	b := &batch{Confirmer: f, msgs: msgs, verdicts: make([]error, len(msgs)), lines: make(map[route]*line), lastAnswer: time.Now()}
 	if f.err == nil {
 		done := f.conn.cutWhenStuck(ctx)
 		err := b.run(ctx)
@@ -80,6 +103,8 @@ func (f *Confirmer) Publish(ctx context.Context, msgs []Publishing) []error {
 			f.err = context.Cause(ctx)
 		case err != nil:
 			f.giveUp(err)
+		case b.silent != nil:
+			f.giveUp(b.silent)
 		}
 	}
 	if f.err != nil {
@@ -101,15 +126,24 @@ func (f *Confirmer) Err() error {
 // ErrNoConfirm: the broker has the message and does not answer.
 var ErrNoConfirm = errors.New("no confirm in time")
 
-// limit is how many messages may be without an answer. A broker that blocks
-// publishing tells a connection so after its first message; until it has
-// answered, nothing more is poured into the socket, where it would only pile
-// up and come to life as duplicates when the alarm is over.
-func (f *Confirmer) limit() int {
-	if !f.proven {
-		return 1
+// Close closes the channel. It is for Confirmers with KeepLate that are spent;
+// answers that have not come by then never do.
+func (f *Confirmer) Close() {
+	if !f.ch.IsClosed() {
+		f.conn.closeLater(f.ch)
 	}
-	return f.window
+}
+
+// maxRoutes bounds what is remembered of routes.
+const maxRoutes = 1000
+
+// noteAnswer records that the broker answers for a route.
+func (f *Confirmer) noteAnswer(r route, now time.Time) {
+	f.proven = true
+	if len(f.answered) >= maxRoutes {
+		clear(f.answered)
+	}
+	f.answered[r] = now
 }
 
 func (f *Confirmer) awaitUnblocked(ctx context.Context) error {
@@ -117,7 +151,7 @@ func (f *Confirmer) awaitUnblocked(ctx context.Context) error {
 	if reason == "" {
 		return nil
 	}
-	timer := time.NewTimer(f.timeout)
+	timer := time.NewTimer(f.cfg.Timeout)
 	defer timer.Stop()
 	for reason != "" {
 		select {
@@ -139,7 +173,9 @@ func (f *Confirmer) awaitUnblocked(ctx context.Context) error {
 func (f *Confirmer) giveUp(err error) {
 	f.err = err
 	if !errors.Is(err, ErrLost) && !f.ch.IsClosed() {
-		f.conn.closeLater(f.ch)
+		if !f.cfg.KeepLate || !errors.Is(err, ErrNoConfirm) {
+			f.Close()
+		}
 		return
 	}
 	if !f.takeReason(writeGrace) {
@@ -164,13 +200,34 @@ func (f *Confirmer) takeReason(within time.Duration) bool {
 	}
 }
 
-// returnOf takes the oldest return of a message like p, if there is one.
-func (f *Confirmer) returnOf(p *Publishing) error {
+// verdict reads an answer, if there is one. The library nacks what is
+// unanswered when the channel closes, so that a nack on a closed channel says
+// nothing.
+func (f *Confirmer) verdict(m flight) (verdict error, known bool) {
+	if m.confirm == nil {
+		return nil, false
+	}
+	select {
+	case <-m.confirm.Done():
+	default:
+		return nil, false
+	}
+	switch {
+	case m.confirm.Acked():
+		return f.returnOf(m.to), true
+	case f.ch.IsClosed():
+		return nil, false
+	}
+	return ErrNacked, true
+}
+
+// returnOf takes the oldest return of such a message, if there is one.
+func (f *Confirmer) returnOf(sent destination) error {
 	for {
 		select {
 		case r, open := <-f.returns:
 			if open {
-				to := destination{r.MessageId, r.Exchange, r.RoutingKey}
+				to := destination{r.MessageId, route{r.Exchange, r.RoutingKey}}
 				f.returned[to] = append(f.returned[to], &ReturnedError{int(r.ReplyCode), r.ReplyText, r.Exchange, r.RoutingKey})
 				continue
 			}
@@ -178,15 +235,14 @@ func (f *Confirmer) returnOf(p *Publishing) error {
 		}
 		break
 	}
-	to := destination{p.MessageId, p.Exchange, p.Key}
-	returns := f.returned[to]
+	returns := f.returned[sent]
 	switch len(returns) {
 	case 0:
 		return nil
 	case 1:
-		delete(f.returned, to)
+		delete(f.returned, sent)
 	default:
-		f.returned[to] = returns[1:]
+		f.returned[sent] = returns[1:]
 	}
 	return returns[0]
 }

@@ -39,6 +39,31 @@ func (e *UncodableError) Error() string { return "cannot be encoded: " + e.Probl
 type UnknownError struct {
 	Sent  bool  // false: it was not even written
 	Cause error // of the end
+	late  *late // nil: no answer can come any more
+}
+
+// late is an answer that is not waited for any more.
+type late struct {
+	confirmer *Confirmer
+	flight    flight
+}
+
+// Late returns the verdict where the broker has given it after all. Where it
+// has not, and may still, wait is closed when there is more to know; it is nil
+// where no verdict can come any more. Those of one Confirmer may be asked by one
+// goroutine at a time.
+func (e *UnknownError) Late() (verdict error, known bool, wait <-chan struct{}) {
+	if e.late == nil {
+		return nil, false, nil
+	}
+	f, m := e.late.confirmer, e.late.flight
+	select {
+	case <-m.confirm.Done():
+		verdict, known = f.verdict(m)
+		return verdict, known, nil
+	default:
+		return nil, false, m.confirm.Done()
+	}
 }
 
 func (e *UnknownError) Error() string {

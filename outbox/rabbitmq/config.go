@@ -65,8 +65,14 @@ type PublisherConfig struct {
 	// Channels is how many calls of Publish run at once; further ones wait.
 	// Defaults to 8.
 	Channels int
-	// ConfirmTimeout is how long the broker may take for its next confirm, or
-	// block publishing, before messages are unavailable. Defaults to 30 s.
+	// StallTimeout is how long the broker may take for the next confirm on
+	// messages of one topic before these are unavailable. Those of other topics go
+	// on. Defaults to 2 s, or ConfirmTimeout if that is less.
+	StallTimeout time.Duration
+	// ConfirmTimeout is how long the broker may take for its next confirm on any
+	// message, or block publishing, before all are unavailable. A confirm that
+	// comes later than StallTimeout, but in this time, still counts: the
+	// message is not sent again when it is tried again. Defaults to 30 s.
 	ConfirmTimeout time.Duration
 	// Heartbeat is how often both sides of the connection prove to be alive.
 	// Defaults to 10 s.
@@ -82,6 +88,7 @@ func (c PublisherConfig) withDefaults() PublisherConfig {
 	c.Window = cmp.Or(c.Window, 1000)
 	c.Channels = cmp.Or(c.Channels, 8)
 	c.ConfirmTimeout = cmp.Or(c.ConfirmTimeout, 30*time.Second)
+	c.StallTimeout = cmp.Or(c.StallTimeout, min(2*time.Second, c.ConfirmTimeout))
 	return c
 }
 
@@ -101,13 +108,26 @@ func (c PublisherConfig) validate() error {
 			problems = append(problems, fmt.Errorf("%s: %d; must be positive, or 0 for the default", n.field, n.value))
 		}
 	}
-	if c.ConfirmTimeout < 0 {
-		problems = append(problems, fmt.Errorf("ConfirmTimeout: %v; must be positive, or 0 for the default", c.ConfirmTimeout))
+	for _, d := range []struct {
+		field string
+		value time.Duration
+	}{{"StallTimeout", c.StallTimeout}, {"ConfirmTimeout", c.ConfirmTimeout}} {
+		if d.value < 0 {
+			problems = append(problems, fmt.Errorf("%s: %v; must be positive, or 0 for the default", d.field, d.value))
+		}
+	}
+	if filled := c.withDefaults(); filled.StallTimeout > filled.ConfirmTimeout && filled.ConfirmTimeout > 0 {
+		problems = append(problems, fmt.Errorf("StallTimeout: %v; must not be more than ConfirmTimeout, %v", filled.StallTimeout, filled.ConfirmTimeout))
 	}
 	if err := c.Topology.Validate(); err != nil {
 		problems = append(problems, fmt.Errorf("Topology: %w", err))
 	}
 	return errors.Join(problems...)
+}
+
+// confirmer is how a channel waits for confirms.
+func (c PublisherConfig) confirmer() rabbit.ConfirmerConfig {
+	return rabbit.ConfirmerConfig{Window: c.Window, Stall: c.StallTimeout, Timeout: c.ConfirmTimeout, KeepLate: true}
 }
 
 func (c PublisherConfig) connection() rabbit.Config {

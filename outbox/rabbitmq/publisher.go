@@ -69,6 +69,10 @@ func NewPublisher(cfg PublisherConfig) (*Publisher, error) {
 //     broker that blocks, a missing exchange, a connection lost before the
 //     verdict, no confirm in time, or ctx ended.
 //
+// A topic whose messages get no confirm for StallTimeout, as that of a queue
+// without a majority, makes its own messages unavailable and no others. They are
+// not sent again while their confirms may still come.
+//
 // A message for which the broker closes the channel or the connection takes
 // the verdicts of those beside it along. They are then sent again one by one
 // over a connection of their own, which shows which it was; what had already
@@ -80,7 +84,7 @@ func (p *Publisher) Publish(ctx context.Context, msgs []outbox.Message) []error 
 		return fill(results, outbox.Unavailable(err))
 	}
 	defer leave()
-	s, channel, err := p.channel(ctx)
+	s, err := p.session(ctx)
 	if err != nil {
 		return fill(results, outbox.Unavailable(err))
 	}
@@ -88,19 +92,91 @@ func (p *Publisher) Publish(ctx context.Context, msgs []outbox.Message) []error 
 	for i := range msgs {
 		publishings[i] = p.encode(&msgs[i])
 	}
-	verdicts := channel.Publish(ctx, publishings)
+	began := time.Now()
+	recalled := s.late.recall(publishings, began)
+	if len(recalled) == 0 {
+		p.send(ctx, s, publishings, results)
+		return results
+	}
+	var fresh []rabbit.Publishing
+	var places []int
+	for i, publishing := range publishings {
+		if recalled[i] == nil {
+			fresh, places = append(fresh, publishing), append(places, i)
+		}
+	}
+	answers := make([]error, len(fresh))
+	p.send(ctx, s, fresh, answers)
+	for n, i := range places {
+		results[i] = answers[n]
+	}
+	ctx, cancel := context.WithDeadline(ctx, began.Add(p.cfg.StallTimeout))
+	defer cancel()
+	for i, unknown := range recalled {
+		results[i] = p.classify(publishings[i].Key, s.late.await(ctx, publishings[i].MessageId, unknown))
+	}
+	return results
+}
+
+// send publishes msgs on a channel of s and puts the verdicts into results.
+func (p *Publisher) send(ctx context.Context, s *session, msgs []rabbit.Publishing, results []error) {
+	if len(msgs) == 0 {
+		return
+	}
+	channel, err := s.acquire(ctx)
+	if err != nil {
+		fill(results, outbox.Unavailable(err))
+		return
+	}
+	verdicts := channel.Publish(ctx, msgs)
 	spent := channel.Err()
-	s.release(channel)
+	s.release(channel, msgs, verdicts)
 	for i, verdict := range verdicts {
-		results[i] = p.classify(verdict)
+		results[i] = p.classify(msgs[i].Key, verdict)
 	}
 	switch {
 	case rabbit.ExchangeMissing(spent):
 		s.end(fmt.Errorf("exchange %q is missing: %w", p.cfg.Exchange, spent))
 	case rabbit.Blamed(spent) != rabbit.BlameNobody:
-		p.isolate(ctx, publishings, verdicts, results)
+		p.isolate(ctx, msgs, verdicts, results)
 	}
-	return results
+}
+
+// pingTimeout is how long a broker may take for the answer to Ping.
+const pingTimeout = 5 * time.Second
+
+// Ping implements outbox.Pinger: it asks the broker for the exchange, over the
+// connection that publishes. Where the broker says nothing for 5 s, the
+// connection is held to be stuck, as by a queue that takes nothing, and made
+// again.
+func (p *Publisher) Ping(ctx context.Context) error {
+	ctx, leave, err := p.enter(ctx)
+	if err != nil {
+		return err
+	}
+	defer leave()
+	p.mu.Lock()
+	s, lastErr := p.current, p.lastErr
+	p.mu.Unlock()
+	if s == nil {
+		return fmt.Errorf("not connected: %w", lastErr)
+	}
+	if reason, _ := s.conn.Blocked(); reason != "" {
+		return fmt.Errorf("%w: %s", rabbit.ErrBlocked, reason)
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, pingTimeout, errPing)
+	defer cancel()
+	err = s.conn.EnsureExchange(ctx, rabbit.Verify, p.exchange())
+	if errors.Is(err, errPing) {
+		s.end(err)
+	}
+	return err
+}
+
+var errPing = fmt.Errorf("the broker says nothing for %v", pingTimeout)
+
+func (p *Publisher) exchange() rabbit.Exchange {
+	return rabbit.Exchange{Name: p.cfg.Exchange, Kind: amqp.ExchangeTopic}
 }
 
 // Health returns whether messages can be published at present, as far as is
@@ -168,8 +244,7 @@ func (p *Publisher) encode(m *outbox.Message) rabbit.Publishing {
 // serve is one session of the supervised connection.
 func (p *Publisher) serve(ctx context.Context, conn *rabbit.Conn) error {
 	lost := conn.Lost()
-	exchange := rabbit.Exchange{Name: p.cfg.Exchange, Kind: amqp.ExchangeTopic}
-	if err := conn.EnsureExchange(ctx, p.cfg.Topology, exchange); err != nil {
+	if err := conn.EnsureExchange(ctx, p.cfg.Topology, p.exchange()); err != nil {
 		return err
 	}
 	s := newSession(conn, &p.cfg)
@@ -193,9 +268,8 @@ func (p *Publisher) setSession(s *session, err error) {
 	p.changed = make(chan struct{})
 }
 
-// channel returns a channel for one call of Publish and the session to give
-// it back to.
-func (p *Publisher) channel(ctx context.Context) (*session, *rabbit.Confirmer, error) {
+// session returns the connection in use, for which it waits a little.
+func (p *Publisher) session(ctx context.Context) (*session, error) {
 	timer := time.NewTimer(connectWait)
 	defer timer.Stop()
 	for {
@@ -203,15 +277,14 @@ func (p *Publisher) channel(ctx context.Context) (*session, *rabbit.Confirmer, e
 		s, lastErr, changed := p.current, p.lastErr, p.changed
 		p.mu.Unlock()
 		if s != nil {
-			channel, err := s.acquire(ctx)
-			return s, channel, err
+			return s, nil
 		}
 		select {
 		case <-changed:
 		case <-ctx.Done():
-			return nil, nil, errors.Join(context.Cause(ctx), lastErr)
+			return nil, errors.Join(context.Cause(ctx), lastErr)
 		case <-timer.C:
-			return nil, nil, fmt.Errorf("not connected: %w", lastErr)
+			return nil, fmt.Errorf("not connected: %w", lastErr)
 		}
 	}
 }

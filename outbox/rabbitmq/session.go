@@ -2,7 +2,9 @@ package rabbitmq
 
 import (
 	"context"
+	"errors"
 	"sync"
+	"time"
 
 	"github.com/asimalizada/pulse-events/internal/rabbit"
 )
@@ -14,6 +16,7 @@ type session struct {
 	cfg   *PublisherConfig
 	turns chan struct{} // holds an element for each channel in use
 	ended chan error    // holds the reason why the session is to end
+	late  late
 
 	mu   sync.Mutex
 	idle []*rabbit.Confirmer // the one used last is the next to be used
@@ -34,7 +37,7 @@ func (s *session) acquire(ctx context.Context) (*rabbit.Confirmer, error) {
 	if channel := s.pop(); channel != nil {
 		return channel, nil
 	}
-	channel, err := s.conn.Confirmer(ctx, s.cfg.Window, s.cfg.ConfirmTimeout)
+	channel, err := s.conn.Confirmer(ctx, s.cfg.confirmer())
 	if err != nil {
 		<-s.turns
 		return nil, err
@@ -55,11 +58,16 @@ func (s *session) pop() *rabbit.Confirmer {
 	return nil
 }
 
-func (s *session) release(channel *rabbit.Confirmer) {
-	if channel.Err() == nil {
+// release takes a channel back after a call. One that was given up for want of
+// confirms stays open for a while, but is not used again.
+func (s *session) release(channel *rabbit.Confirmer, msgs []rabbit.Publishing, verdicts []error) {
+	switch err := channel.Err(); {
+	case err == nil:
 		s.mu.Lock()
 		s.idle = append(s.idle, channel)
 		s.mu.Unlock()
+	case errors.Is(err, rabbit.ErrNoConfirm):
+		s.late.keep(channel, msgs, verdicts, time.Now().Add(s.cfg.ConfirmTimeout))
 	}
 	<-s.turns
 }

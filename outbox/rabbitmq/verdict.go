@@ -9,8 +9,8 @@ import (
 	"github.com/asimalizada/pulse-events/outbox"
 )
 
-// classify puts a verdict under a class of package outbox.
-func (p *Publisher) classify(verdict error) error {
+// classify puts a verdict on a message of topic under a class of package outbox.
+func (p *Publisher) classify(topic string, verdict error) error {
 	_, returned := errors.AsType[*rabbit.ReturnedError](verdict)
 	_, uncodable := errors.AsType[*rabbit.UncodableError](verdict)
 	switch {
@@ -21,7 +21,11 @@ func (p *Publisher) classify(verdict error) error {
 	case uncodable:
 		return outbox.Permanent(verdict)
 	case errors.Is(verdict, rabbit.ErrNacked):
-		return outbox.Rejected(verdict)
+		// AMQP tells neither which queue nor why.
+		return outbox.Rejected(fmt.Errorf("%w: a queue bound for topic %q did not take it: it is full (x-overflow reject-publish) or failed; "+
+			"other queues bound for the topic have a copy", verdict, topic))
+	case errors.Is(verdict, rabbit.ErrNoConfirm):
+		return outbox.Unavailable(fmt.Errorf("%w: a queue bound for topic %q may have lost its majority, or hang", verdict, topic))
 	case rabbit.ExchangeMissing(verdict):
 		return outbox.Unavailable(fmt.Errorf("exchange %q does not exist (topology: %v): %w", p.cfg.Exchange, p.cfg.Topology, verdict))
 	}
@@ -42,8 +46,9 @@ func (p *Publisher) isolate(ctx context.Context, msgs []rabbit.Publishing, verdi
 		conn, channel = nil, nil
 	}
 	defer func() { hangUp() }()
+	silent := make(map[string]bool) // topics without confirms
 	for i := range msgs {
-		if !errors.Is(verdicts[i], rabbit.ErrUnknown) {
+		if !errors.Is(verdicts[i], rabbit.ErrUnknown) || errors.Is(verdicts[i], rabbit.ErrNoConfirm) || silent[msgs[i].Key] {
 			continue
 		}
 		if channel != nil && channel.Err() != nil {
@@ -56,8 +61,11 @@ func (p *Publisher) isolate(ctx context.Context, msgs []rabbit.Publishing, verdi
 			}
 		}
 		verdict := channel.Publish(ctx, msgs[i:i+1])[0]
-		results[i] = p.classify(verdict)
-		if !errors.Is(verdict, rabbit.ErrUnknown) {
+		results[i] = p.classify(msgs[i].Key, verdict)
+		if errors.Is(verdict, rabbit.ErrNoConfirm) {
+			silent[msgs[i].Key] = true
+		}
+		if !errors.Is(verdict, rabbit.ErrUnknown) || errors.Is(verdict, rabbit.ErrNoConfirm) {
 			continue
 		}
 		switch rabbit.Blamed(verdict) {
@@ -81,7 +89,9 @@ func (p *Publisher) dialAlone(ctx context.Context) (*rabbit.Conn, *rabbit.Confir
 	if err != nil {
 		return nil, nil, err
 	}
-	channel, err := conn.Confirmer(ctx, 1, p.cfg.ConfirmTimeout)
+	waiting := p.cfg.confirmer()
+	waiting.Window, waiting.KeepLate = 1, false
+	channel, err := conn.Confirmer(ctx, waiting)
 	if err != nil {
 		conn.Close()
 		return nil, nil, err
