@@ -14,22 +14,38 @@ type Publisher interface {
 	// one of the classes below. It is called by several lanes at once and must
 	// not keep msgs after it has returned.
 	//
+	// Where the broker gives verdicts on some topics and none on others, Publish
+	// should not wait much longer for these, and answer ErrUnavailable: the relay
+	// sets a topic aside when all its messages in a call are unavailable while
+	// others are not, or while a Pinger says that the broker answers.
+	//
 	// A message over which the broker hangs up takes the verdicts of others with
 	// it. The publisher should find it, by sending what has no verdict one by
 	// one, and answer ErrPermanent. Where it does not, the relay sends fewer at a
 	// time, and counts a message as rejected that alone never gets a verdict while
-	// others do.
+	// others of its topic do.
 	//
 	// An error of no class counts as Rejected.
 	Publish(ctx context.Context, msgs []Message) []error
+}
+
+// Pinger is what a Publisher should be besides. By it the relay tells a broker
+// that is away from one that gives no verdicts on some topics, and learns
+// whether to take leases back that it has left to other relays. Without it the
+// relay finds out by sending messages.
+type Pinger interface {
+	// Ping asks the broker for a sign of life, now, over the connection that
+	// Publish uses. An error says that nothing could be published at present.
+	Ping(ctx context.Context) error
 }
 
 // The classes of a verdict. They decide whether an attempt is counted, what
 // waits, and what is dead.
 var (
 	// ErrUnavailable: nothing is known about the message, because the broker
-	// is unreachable, blocked, lacks the exchange, or was lost before it
-	// answered. No attempt is counted; the relay backs off as a whole.
+	// is unreachable, blocked, lacks the exchange, was lost before it answered,
+	// or does not answer. No attempt is counted; the relay backs off as a whole or,
+	// where the broker does answer on other topics, from this topic.
 	ErrUnavailable = errors.New("broker unavailable")
 	// ErrRejected: the broker refused the message (a nack). An attempt is
 	// counted, and the message is retried with backoff.

@@ -199,7 +199,7 @@ func (b *batch) giveUpSilent() error {
 			continue
 		}
 		b.givenUp++
-		b.verdicts[m.index] = &UnknownError{Sent: true, Cause: l.silent, late: &late{b.Confirmer, m}}
+		b.verdicts[m.index] = &UnknownError{Sent: true, Cause: l.silent, late: &late{confirmer: b.Confirmer, flight: m}}
 	}
 	if b.silent != nil && (time.Since(b.lastAnswer) >= b.cfg.Timeout || b.givenUp >= b.cfg.Window) {
 		return b.silent // the broker, and not a route; or no room for what may come back

@@ -46,6 +46,8 @@ type UnknownError struct {
 type late struct {
 	confirmer *Confirmer
 	flight    flight
+	verdict   error // once known
+	known     bool
 }
 
 // Late returns the verdict where the broker has given it after all. Where it
@@ -56,13 +58,16 @@ func (e *UnknownError) Late() (verdict error, known bool, wait <-chan struct{}) 
 	if e.late == nil {
 		return nil, false, nil
 	}
-	f, m := e.late.confirmer, e.late.flight
+	l := e.late
+	if l.known {
+		return l.verdict, true, nil
+	}
 	select {
-	case <-m.confirm.Done():
-		verdict, known = f.verdict(m)
-		return verdict, known, nil
+	case <-l.flight.confirm.Done():
+		l.verdict, l.known = l.confirmer.verdict(l.flight)
+		return l.verdict, l.known, nil
 	default:
-		return nil, false, m.confirm.Done()
+		return nil, false, l.flight.confirm.Done()
 	}
 }
 

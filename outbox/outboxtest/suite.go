@@ -44,6 +44,10 @@ type Features struct {
 	// Block makes the broker take no messages, its connections staying up,
 	// until unblock is called.
 	Block func(t *testing.T) (unblock func())
+	// Silence makes the broker give no verdict on messages of topic, to which a
+	// queue is bound, and on no others, until speak is called: as a queue that
+	// has lost its majority does.
+	Silence func(t *testing.T, topic string) (speak func())
 }
 
 // recovery is how long a publisher may take to find its broker again.
@@ -70,6 +74,7 @@ func RunPublisherSuite(t *testing.T, h PublisherHarness) {
 		{"BrokerStopped", testBrokerStopped},
 		{"BrokerDownAtStart", testBrokerDownAtStart},
 		{"BrokerBlocks", testBrokerBlocks},
+		{"SilentTopic", testSilentTopic},
 	} {
 		t.Run(c.name, func(t *testing.T) { c.test(t, h) })
 	}

@@ -81,6 +81,51 @@ func testBrokerBlocks(t *testing.T, h PublisherHarness) {
 	wantAllArrived(t, h, topic, msgs)
 }
 
+func testSilentTopic(t *testing.T, h PublisherHarness) {
+	if h.Features.Silence == nil {
+		t.Skip("the harness has no Silence: that one topic does not stop the others is not tested")
+	}
+	p, topic, silent := h.New(t), newTopic(), newTopic()
+	h.Bind(t, topic)
+	h.Bind(t, silent)
+	mustPublish(t, p, newMessages(topic, 1))
+	mustPublish(t, p, newMessages(silent, 1))
+
+	speak := h.Features.Silence(t, silent)
+	msgs := newMessages(topic, 300)
+	var waiting, others []outbox.Message
+	for i := range msgs {
+		if i%3 == 0 {
+			msgs[i].Topic = silent
+			waiting = append(waiting, msgs[i])
+		} else {
+			others = append(others, msgs[i])
+		}
+	}
+	for i, err := range publish(t, p, msgs) {
+		if msgs[i].Topic == silent {
+			wantClass(t, "topic without verdicts", err, outbox.ErrUnavailable)
+		} else if err != nil {
+			t.Errorf("message %d of another topic: %v", i, err)
+		}
+	}
+	more := newMessages(topic, 50)
+	mustPublish(t, p, more)
+	for _, err := range publish(t, p, waiting[:1]) {
+		wantClass(t, "topic without verdicts, again", err, outbox.ErrUnavailable)
+	}
+	if pinger, ok := p.(outbox.Pinger); ok {
+		if err := pinger.Ping(t.Context()); err != nil {
+			t.Errorf("ping of a broker that answers on other topics: %v", err)
+		}
+	}
+	h.Receive(t, topic, 1)
+	wantArrived(t, h, topic, append(others, more...))
+	speak()
+	eventuallyPublish(t, p, waiting)
+	wantAllArrived(t, h, silent, waiting)
+}
+
 // wantAllArrived takes messages off topic until each of msgs has come: where
 // verdicts were lost, copies are allowed.
 func wantAllArrived(t *testing.T, h PublisherHarness, topic string, msgs []outbox.Message) {

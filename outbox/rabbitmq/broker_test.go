@@ -193,6 +193,10 @@ func TestPublisherSuite(t *testing.T) {
 		proxy.Block("low on memory")
 		return proxy.Restore
 	}
+	h.Features.Silence = func(t *testing.T, topic string) (speak func()) {
+		proxy.Withhold(topic)
+		return func() { proxy.Release(topic) }
+	}
 	outboxtest.RunPublisherSuite(t, h)
 }
 

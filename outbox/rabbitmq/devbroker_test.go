@@ -31,5 +31,15 @@ func TestPublisherSuiteOnDevBroker(t *testing.T) {
 			}
 		}
 	}
+	h.Features.Silence = func(t *testing.T, topic string) (speak func()) {
+		if err := dev.Inject(devbroker.Fault{Kind: devbroker.FaultStallQueues, Queue: topic}); err != nil {
+			t.Fatal(err)
+		}
+		return func() {
+			if err := dev.Clear(devbroker.FaultStallQueues); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
 	outboxtest.RunPublisherSuite(t, h)
 }

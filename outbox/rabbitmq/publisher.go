@@ -38,7 +38,10 @@ type Publisher struct {
 	changed chan struct{} // closed and replaced when current changes
 }
 
-var _ outbox.Publisher = (*Publisher)(nil)
+var (
+	_ outbox.Publisher = (*Publisher)(nil)
+	_ outbox.Pinger    = (*Publisher)(nil)
+)
 
 // NewPublisher checks cfg, reporting all problems at once, and begins to
 // connect. That the broker is down is no error: it is connected to when it is
@@ -145,10 +148,13 @@ func (p *Publisher) send(ctx context.Context, s *session, msgs []rabbit.Publishi
 // pingTimeout is how long a broker may take for the answer to Ping.
 const pingTimeout = 5 * time.Second
 
+var errNoPong = errors.New("the broker says nothing")
+
 // Ping implements outbox.Pinger: it asks the broker for the exchange, over the
-// connection that publishes. Where the broker says nothing for 5 s, the
-// connection is held to be stuck, as by a queue that takes nothing, and made
-// again.
+// connection that publishes. Where the broker says nothing for 5 s, or
+// ConfirmTimeout if that is less, the connection is held to be stuck and made
+// again: RabbitMQ stops reading from one that pours more into a queue than that
+// takes.
 func (p *Publisher) Ping(ctx context.Context) error {
 	ctx, leave, err := p.enter(ctx)
 	if err != nil {
@@ -164,16 +170,14 @@ func (p *Publisher) Ping(ctx context.Context) error {
 	if reason, _ := s.conn.Blocked(); reason != "" {
 		return fmt.Errorf("%w: %s", rabbit.ErrBlocked, reason)
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, pingTimeout, errPing)
+	ctx, cancel := context.WithTimeoutCause(ctx, pingTimeout, errNoPong)
 	defer cancel()
 	err = s.conn.EnsureExchange(ctx, rabbit.Verify, p.exchange())
-	if errors.Is(err, errPing) {
+	if errors.Is(err, errNoPong) {
 		s.end(err)
 	}
 	return err
 }
-
-var errPing = fmt.Errorf("the broker says nothing for %v", pingTimeout)
 
 func (p *Publisher) exchange() rabbit.Exchange {
 	return rabbit.Exchange{Name: p.cfg.Exchange, Kind: amqp.ExchangeTopic}

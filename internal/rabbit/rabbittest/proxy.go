@@ -24,17 +24,20 @@ type Proxy struct {
 
 	mu      sync.Mutex
 	links   map[*link]bool
-	refuse  bool          // closes new connections at once
-	silent  bool          // drops what the broker says
-	blocked string        // reason; "" when not
-	resumed chan struct{} // closed while the client's bytes pass
-	closed  bool
+	refuse  bool   // closes new connections at once
+	silent  bool   // drops what the broker says
+	blocked string // reason; "" when not
+	// withheld are the routing keys whose confirms are kept back.
+	withheld map[string]bool
+	resumed  chan struct{} // closed while the client's bytes pass
+	closed   bool
 }
 
 // link is one connection through the proxy.
 type link struct {
 	client, broker net.Conn
-	write          sync.Mutex // whole frames to the client
+	write          sync.Mutex           // whole frames to the client
+	confirms       map[uint16]*confirms // by channel; the proxy's lock guards them
 }
 
 // NewProxy returns a proxy to the broker at the AMQP URL, without TLS. It ends
@@ -49,7 +52,7 @@ func NewProxy(t testing.TB, brokerURL string) *Proxy {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &Proxy{target: u.Host, listener: listener, links: make(map[*link]bool), resumed: make(chan struct{})}
+	p := &Proxy{target: u.Host, listener: listener, links: make(map[*link]bool), resumed: make(chan struct{}), withheld: make(map[string]bool)}
 	close(p.resumed)
 	u.Host = listener.Addr().String()
 	p.url = u.String()
@@ -142,7 +145,7 @@ func (p *Proxy) accept() {
 			_ = client.Close()
 			continue
 		}
-		l := &link{client: client, broker: broker}
+		l := &link{client: client, broker: broker, confirms: make(map[uint16]*confirms)}
 		p.mu.Lock()
 		if p.refuse || p.closed {
 			l.hangUp()
@@ -198,6 +201,7 @@ func (p *Proxy) fromClient(l *link) {
 				<-resumed
 			}
 		}
+		p.noteSent(l, frame)
 		if _, err := l.broker.Write(frame); err != nil {
 			return
 		}
@@ -215,8 +219,10 @@ func (p *Proxy) fromBroker(l *link) {
 		p.mu.Lock()
 		silent := p.silent
 		p.mu.Unlock()
-		if !silent {
-			l.say(frame)
+		for _, answer := range p.answersOf(l, frame) {
+			if !silent {
+				l.say(answer)
+			}
 		}
 	}
 }
@@ -245,9 +251,7 @@ func readFrame(in *bufio.Reader) ([]byte, error) {
 }
 
 // isPublish reports whether frame is the method basic.publish (60, 40).
-func isPublish(frame []byte) bool {
-	return frame[0] == methodFrame && frame[8] == 60 && frame[10] == 40
-}
+func isPublish(frame []byte) bool { return isMethod(frame, 60, 40) }
 
 // blockedFrame is connection.blocked (10, 60) with its reason.
 func blockedFrame(reason string) []byte {

@@ -1,0 +1,148 @@
+package rabbitmq_test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/asimalizada/pulse-events/internal/rabbit/rabbittest"
+	"github.com/asimalizada/pulse-events/outbox"
+	"github.com/asimalizada/pulse-events/outbox/rabbitmq"
+)
+
+const silentTopic = "payment.made"
+
+// newSilentBroker has queues for two topics, of which one will get no
+// confirms.
+func newSilentBroker(t *testing.T, stall time.Duration) (broker, *rabbittest.Proxy, *rabbitmq.Publisher) {
+	t.Helper()
+	b, proxy := newProxiedBroker(t)
+	b.queue(t, topic, nil)
+	b.queue(t, silentTopic, nil)
+	cfg := b.config(t)
+	cfg.StallTimeout = stall
+	return b, proxy, newPublisher(t, cfg)
+}
+
+// A message that got no confirm is not sent again while it may still come.
+func TestAConfirmThatIsLateCounts(t *testing.T) {
+	b, proxy, p := newSilentBroker(t, impatient)
+	wantPublished(t, p.Publish(t.Context(), newMessages(silentTopic, 1)))
+	b.take(t, silentTopic, 1)
+	proxy.Withhold(silentTopic)
+	msgs := newMessages(silentTopic, 5)
+	for range 3 { // a relay tries again and again
+		text := wantEach(t, p.Publish(t.Context(), msgs), outbox.ErrUnavailable)
+		for _, want := range []string{"no confirm in time", silentTopic, "majority"} {
+			if !strings.Contains(text, want) {
+				t.Errorf("text %q lacks %q", text, want)
+			}
+		}
+		wantPublished(t, p.Publish(t.Context(), newMessages(topic, 20)))
+	}
+	proxy.Release(silentTopic)
+	wantPublished(t, p.Publish(t.Context(), msgs))
+	for i, d := range b.take(t, silentTopic, len(msgs)) {
+		if d.MessageId != msgs[i].ID.String() {
+			t.Errorf("message %d has id %s, want %s", i, d.MessageId, msgs[i].ID)
+		}
+	}
+	b.empty(t, silentTopic)
+
+	// One that is published, and then once more, is sent once more.
+	wantPublished(t, p.Publish(t.Context(), msgs))
+	b.take(t, silentTopic, len(msgs))
+}
+
+// Late confirms are waited for beside what else the call holds, and a late
+// refusal is one.
+func TestALateReturnIsUnroutable(t *testing.T) {
+	b, proxy, p := newSilentBroker(t, impatient)
+	wantPublished(t, p.Publish(t.Context(), newMessages(topic, 1)))
+	const nowhere = "no.queue"
+	proxy.Withhold(nowhere)
+	lost := newMessages(nowhere, 2)
+	wantEach(t, p.Publish(t.Context(), lost), outbox.ErrUnavailable)
+	proxy.Release(nowhere)
+	msgs := slices.Concat(newMessages(topic, 10), lost, newMessages(topic, 10))
+	results := p.Publish(t.Context(), msgs)
+	wantEach(t, results[10:12], outbox.ErrUnroutable)
+	wantPublished(t, slices.Delete(results, 10, 12))
+	b.take(t, topic, 21)
+	b.empty(t, topic)
+}
+
+// When the connection is lost, so are the confirms that were still to come.
+func TestNothingIsWaitedForOnALostConnection(t *testing.T) {
+	b, proxy, p := newSilentBroker(t, impatient)
+	wantPublished(t, p.Publish(t.Context(), newMessages(silentTopic, 1)))
+	proxy.Withhold(silentTopic)
+	msgs := newMessages(silentTopic, 5)
+	wantEach(t, p.Publish(t.Context(), msgs), outbox.ErrUnavailable)
+	proxy.Cut()
+	wantEach(t, p.Publish(t.Context(), msgs), outbox.ErrUnavailable)
+	proxy.Release(silentTopic)
+	proxy.Restore()
+	wantPublished(t, publishSoon(t, p, msgs))
+	b.take(t, silentTopic, 11)
+}
+
+// Of a topic that has not been confirmed for a while, few messages are sent
+// before one is: RabbitMQ stops reading from the whole connection when a queue
+// that takes nothing is given hundreds.
+func TestFewMessagesAreRiskedOnATopic(t *testing.T) {
+	b, proxy, p := newSilentBroker(t, impatient)
+	wantPublished(t, p.Publish(t.Context(), newMessages(topic, 1)))
+	proxy.Withhold(silentTopic)
+	msgs := slices.Concat(newMessages(silentTopic, 500), newMessages(topic, 500))
+	results := p.Publish(t.Context(), msgs)
+	wantEach(t, results[:500], outbox.ErrUnavailable)
+	wantPublished(t, results[500:])
+	b.take(t, topic, 501)
+	b.take(t, silentTopic, 16)
+	b.empty(t, silentTopic)
+}
+
+func TestPing(t *testing.T) {
+	b, proxy := newProxiedBroker(t)
+	cfg := b.config(t)
+	cfg.ConfirmTimeout = impatient
+	p := newPublisher(t, cfg)
+	b.queue(t, topic, nil)
+	wantPing := func(what, problem string) {
+		t.Helper()
+		if err := p.Ping(t.Context()); (err == nil) != (problem == "") || err != nil && !strings.Contains(err.Error(), problem) {
+			t.Errorf("%s: got error %v, want %q", what, err, problem)
+		}
+	}
+	wantPublished(t, publishSoon(t, p, newMessages(topic, 1)))
+	wantPing("all is well", "")
+	b.deleteExchange(t)
+	wantPing("the exchange is missing", "404")
+	b.queue(t, topic, nil)
+	proxy.Block("low on memory")
+	wantEach(t, p.Publish(t.Context(), newMessages(topic, 1)), outbox.ErrUnavailable)
+	wantPing("the broker blocks", "low on memory")
+	proxy.Restore()
+	wantPublished(t, publishSoon(t, p, newMessages(topic, 1)))
+	proxy.Cut()
+	awaitHealth(t, p, "connect")
+	wantPing("there is no connection", "not connected")
+}
+
+// A connection on which nothing comes back is made again.
+func TestPingOnASilentConnection(t *testing.T) {
+	t.Parallel() // it waits
+	b, proxy := newProxiedBroker(t)
+	b.queue(t, topic, nil)
+	p := b.publisher(t)
+	wantPublished(t, publishSoon(t, p, newMessages(topic, 1)))
+	proxy.Silence()
+	if err := p.Ping(t.Context()); err == nil || !strings.Contains(err.Error(), "says nothing") {
+		t.Errorf("got error %v", err)
+	}
+	awaitHealth(t, p, "says nothing")
+	proxy.Restore()
+	wantPublished(t, publishSoon(t, p, newMessages(topic, 1)))
+}
