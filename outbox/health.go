@@ -43,10 +43,24 @@ type Health struct {
 	// Fenced verdicts: not stored, because the bucket's lease had gone to
 	// another relay meanwhile or the message had been discarded.
 	Fenced int64
+	// Suspended are topics on which the broker gives no verdicts while it does on
+	// others, as one whose queue has lost its majority. The longest suspended
+	// come first.
+	Suspended []SuspendedTopic
 	// OldestPending is the age, by the database's clock, of the oldest message
 	// in this relay's buckets that should be out by now, as of the last sweep;
 	// 0: there was none.
 	OldestPending time.Duration
+}
+
+// SuspendedTopic is a topic whose messages wait, without an attempt being
+// counted, until the broker gives verdicts on them again. The relay tries a few
+// now and then.
+type SuspendedTopic struct {
+	Topic   string
+	Since   time.Time // by this process's clock
+	Waiting int       // messages found so far: its own, and later ones of their keys
+	Reason  string    // what was missing when it was last tried
 }
 
 // monitor keeps the health of a relay and logs what changes. Parts of the

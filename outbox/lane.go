@@ -30,13 +30,17 @@ type lane struct {
 	first    int // the bucket that is read first next time, so that each has its turn
 	window   int // messages handed to one Publish; less than a batch after an outage
 	suspects map[int64]suspect
+	failedAt map[string]time.Time // when a topic last failed in an outage, by topic
+	probe    *probe               // nil: none is under way
+	trials   int                  // topics tried in one probe; less after one that ended unavailable
 }
 
 // bucket is a lease that a lane has, and how far it has read there.
 type bucket struct {
 	lease
 	reach
-	leaving bool // wanted back
+	held    *held // what was passed over; nil: nothing
+	leaving bool  // wanted back
 	// interventions as of the last read; another number makes the next read
 	// start over.
 	interventions int64
@@ -50,7 +54,8 @@ func newLane(r *Relay, name string) *lane {
 	return &lane{
 		relay: r, name: name, signal: make(chan struct{}, 1),
 		buckets: make(map[int]*bucket), strays: make(map[int64]struct{}),
-		horizon: horizon{grace: r.cfg.Grace}, window: r.cfg.BatchSize, suspects: make(map[int64]suspect),
+		horizon: horizon{grace: r.cfg.Grace}, window: r.cfg.BatchSize,
+		suspects: make(map[int64]suspect), failedAt: make(map[string]time.Time), trials: maxTrials,
 	}
 }
 
@@ -58,6 +63,7 @@ func newLane(r *Relay, name string) *lane {
 // which ends later.
 func (l *lane) run(taking, work context.Context) {
 	defer l.setRunning(false)
+	defer func() { l.cancelProbe(work) }()
 	idle, failures := time.Duration(0), 0
 	for taking.Err() == nil {
 		l.returnLeaving()
@@ -118,13 +124,19 @@ type progress struct {
 
 // turn is one round: read, publish, write back, move the cursors.
 func (l *lane) turn(taking, work context.Context) (progress, error) {
-	b, err := l.read(work)
-	if err != nil || b == nil {
+	if err := l.endProbe(work); err != nil {
 		return progress{}, err
 	}
-	if b.stale {
-		return progress{again: true}, nil
+	silent := l.relay.silentTopics(work)
+	l.takeBack(silent)
+	try := l.claim(silent)
+	b, err := l.read(work, silent, try)
+	if err != nil || b == nil || b.stale {
+		l.unclaim(try)
+		return progress{again: err == nil && b != nil}, err
 	}
+	l.setAside(b, silent)
+	l.startProbe(taking, b, try)
 	l.send(taking, work, b)
 	if err := l.settle(work, b); err != nil {
 		return progress{}, err
@@ -174,7 +186,9 @@ func (l *lane) returnLeaving() {
 	l.mu.Lock()
 	var leaving []lease
 	for n, b := range l.buckets {
-		if b.leaving {
+		if b.leaving && l.probe.uses(b.lease) {
+			l.probe.cancel() // and then it goes
+		} else if b.leaving {
 			leaving = append(leaving, b.lease)
 			delete(l.buckets, n)
 		}
@@ -212,17 +226,29 @@ func (l *lane) isRunning() bool {
 	return l.running
 }
 
-// offer asks the lane to look at a row behind its cursor; false: its list is
-// full.
-func (l *lane) offer(seq int64) bool {
+// stray is a row behind a cursor that should be looked at.
+type stray struct {
+	Bucket int    `db:"bucket"`
+	Seq    int64  `db:"seq"`
+	Topic  string `db:"topic"`
+	Key    string `db:"key"`
+}
+
+// offer asks the lane to look at a row, unless that waits for its topic. full:
+// the list is.
+func (l *lane) offer(row stray) (taken, full bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if len(l.strays) >= l.relay.cfg.BatchSize {
-		return false
+	b := l.buckets[row.Bucket]
+	switch {
+	case b == nil || b.held.holds(&Message{Seq: row.Seq, Topic: row.Topic, Key: row.Key}):
+		return false, false
+	case len(l.strays) >= l.relay.cfg.BatchSize:
+		return false, true
 	}
-	l.strays[seq] = struct{}{}
+	l.strays[row.Seq] = struct{}{}
 	l.wake()
-	return true
+	return true, false
 }
 
 // takeStrays empties the list. Whoever offered them finds again what is not
@@ -238,13 +264,19 @@ func (l *lane) takeStrays() []int64 {
 	return strays
 }
 
-// reaches returns how far the lane has read each of its buckets.
+// reaches returns how far the lane has read each of its buckets. What waits for
+// its topic is not taken for safe.
 func (l *lane) reaches() []bucket {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	reaches := make([]bucket, 0, len(l.buckets))
 	for _, b := range l.buckets {
-		reaches = append(reaches, *b)
+		seen := *b
+		if first := b.held.from(); first > 0 {
+			seen.safe = min(seen.safe, first-1)
+		}
+		seen.held = nil // the lane's
+		reaches = append(reaches, seen)
 	}
 	return reaches
 }

@@ -21,9 +21,10 @@ type batch struct {
 	rows   []*outgoing  // in the order of seq
 	asked  map[int]span // what was read of which bucket
 	view   view
-	full   bool // there may be more
-	stale  bool // the cursors have moved back: read again before sending anything
-	passed int  // rows that got their verdict stored, or wait behind such a one
+	full   bool     // there may be more
+	stale  bool     // the cursors have moved back: read again before sending anything
+	passed int      // rows that got their verdict stored, or wait behind such a one
+	silent []string // topics that have turned out to be while the batch was sent
 }
 
 // moved reports whether the batch got anything out of the way. Where it did
@@ -43,6 +44,9 @@ type outgoing struct {
 	bucket   int
 	attempts int
 	old      bool    // older than grace
+	waits    bool    // for its topic, or behind a row that does: it is not sent
+	aside    bool    // waits, and that is noted: the cursor may pass it
+	known    bool    // and was before
 	handed   bool    // to the publisher
 	verdict  verdict // none: not sent, or nothing is known
 	err      error   // why it failed, is dead, or cannot be decoded
@@ -65,8 +69,9 @@ type frame struct {
 	Held     map[int]int64 `json:"held"` // interventions of the buckets that are ours
 }
 
-// read returns the next rows to send; nil where the lane has no bucket.
-func (l *lane) read(ctx context.Context) (*batch, error) {
+// read returns the next rows to send; nil where the lane has no bucket. Rows of
+// silent topics come without payload, but for those in try.
+func (l *lane) read(ctx context.Context, silent map[string]bool, try []trial) (*batch, error) {
 	asks := l.asks()
 	if len(asks) == 0 {
 		return nil, nil
@@ -75,7 +80,7 @@ func (l *lane) read(ctx context.Context) (*batch, error) {
 	// A bucket gives no more than a part of the batch, so that one busy key
 	// leaves room for others.
 	perBucket := max(1, limit/min(4, len(asks)))
-	b, err := l.query(ctx, asks, limit, perBucket)
+	b, err := l.query(ctx, asks, limit, perBucket, silent, try)
 	if err != nil {
 		return nil, fmt.Errorf("read: %w", sqldb.Explain(err))
 	}
@@ -99,12 +104,17 @@ func (l *lane) asks() []ask {
 	return asks
 }
 
-func (l *lane) query(ctx context.Context, asks []ask, limit, perBucket int) (*batch, error) {
+func (l *lane) query(ctx context.Context, asks []ask, limit, perBucket int, silent map[string]bool, try []trial) (*batch, error) {
 	var known int64
 	if n := len(l.horizon.samples); n > 0 {
 		known = l.horizon.samples[n-1].top
 	}
-	args := []any{jsonText(asks), jsonText(l.takeStrays()), perBucket, limit, known, l.relay.cfg.Grace.Microseconds(), batchBytes}
+	named := l.takeStrays()
+	for _, t := range try {
+		named = append(named, t.seqs...)
+	}
+	args := []any{jsonText(asks), jsonText(named), perBucket, limit, jsonText(some(silent, maxNamed)), known,
+		l.relay.cfg.Grace.Microseconds(), batchBytes}
 	b := &batch{asked: make(map[int]span, len(asks))}
 	var f frame
 	bytes := 0
@@ -143,6 +153,22 @@ func (l *lane) query(ctx context.Context, asks []ask, limit, perBucket int) (*ba
 	return b, l.place(b, asks, f, limit, perBucket, bytes >= batchBytes)
 }
 
+// maxNamed bounds the topics that a read is told of. The payloads of more are read
+// in vain.
+const maxNamed = 500
+
+// some returns up to n of set.
+func some(set map[string]bool, n int) []string {
+	list := make([]string, 0, min(n, len(set)))
+	for name := range set {
+		if len(list) == n {
+			break
+		}
+		list = append(list, name)
+	}
+	return list
+}
+
 // place relates what was read to the lane's cursors.
 func (l *lane) place(b *batch, asks []ask, f frame, limit, perBucket int, cut bool) error {
 	s, err := parseSnapshot(f.Snapshot, f.Top)
@@ -160,7 +186,7 @@ func (l *lane) place(b *batch, asks []ask, f frame, limit, perBucket int, cut bo
 			continue // lost, or about to be noticed so
 		}
 		if own.interventions != interventions {
-			own.interventions, own.cursor, a.Cursor = interventions, 0, 0
+			own.interventions, own.cursor, a.Cursor, own.held = interventions, 0, 0, nil
 		}
 		b.stale = own.look(b.view) || b.stale
 		b.asked[a.Bucket] = span{lease: a.lease, from: a.Cursor}

@@ -167,8 +167,8 @@ func (l *lane) advance(b *batch) (rewound bool) {
 	limits := make(map[int]int64) // by bucket: the cursor stays below
 	last := make(map[int]int64)   // by bucket: passed so far
 	for _, row := range b.rows {
-		done := row.stored || row.behind
-		if done {
+		done := row.stored || row.behind || row.aside
+		if done && !row.known {
 			b.passed++
 		}
 		if row.Seq <= b.asked[row.bucket].from || limits[row.bucket] != 0 {

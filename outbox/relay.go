@@ -28,6 +28,8 @@ type Relay struct {
 	keeper  *keeper
 	outage  outage
 	monitor *monitor
+
+	suspended suspensions
 }
 
 // ErrRunning: Run was called while it runs, or a lane of an earlier run still
@@ -84,6 +86,7 @@ func (r *Relay) Run(ctx context.Context) error {
 		return ErrRunning
 	}
 	r.monitor.restarted()
+	r.suspended.clear()
 	defer r.monitor.stopped()
 
 	// What is in flight outlives ctx by ShutdownTimeout.
@@ -180,7 +183,19 @@ func (r *Relay) Wake() {
 }
 
 // Health returns how the relay is doing.
-func (r *Relay) Health() Health { return r.monitor.read() }
+func (r *Relay) Health() Health {
+	h := r.monitor.read()
+	if h.Suspended = r.suspended.list(); len(h.Suspended) > 0 {
+		waiting := make(map[string]int)
+		for _, l := range r.lanes {
+			l.countWaiting(waiting)
+		}
+		for i, s := range h.Suspended {
+			h.Suspended[i].Waiting = waiting[s.Topic]
+		}
+	}
+	return h
+}
 
 const (
 	// statementTimeout bounds the reads and writes of the relay.

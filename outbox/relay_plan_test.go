@@ -33,7 +33,7 @@ func TestPlansOfTheRelay(t *testing.T) {
 				query, args string
 				want        []string
 			}{
-				{"lane_read", `'[{"place":0,"bucket":1,"token":1,"cursor":5,"interventions":0}]', '[1,2,3]', 125, 500, 0, 2000000, 1000000`,
+				{"lane_read", `'[{"place":0,"bucket":1,"token":1,"cursor":5,"interventions":0}]', '[1,2,3]', 125, 500, '["t"]', 0, 2000000, 1000000`,
 					[]string{"Index Cond: ((bucket = mine_1.bucket) AND (seq > mine_1.cursor))", "outbox_messages_pkey", "outbox_messages_blocking"}},
 				{"lane_publish", `'[{"bucket":1,"token":1}]', '[1,2,3]'`, []string{"outbox_messages_pkey"}},
 				{"lane_fail", `'[{"bucket":1,"token":1}]', '[{"seq":4,"status":"pending","delay":1,"error":"x"}]'`,

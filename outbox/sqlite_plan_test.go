@@ -46,7 +46,7 @@ func TestPlansOnSQLite(t *testing.T) {
 		"stats": {func() (string, []any) { return named("stats", 1) },
 			[]string{"SEARCH first USING INDEX outbox_messages_pending (bucket=?)", "SCAN outbox_messages USING INDEX outbox_messages_due",
 				"SCAN outbox_messages USING INDEX outbox_messages_blocking"}},
-		"lane_read": {func() (string, []any) { return named("lane_read", 7) },
+		"lane_read": {func() (string, []any) { return named("lane_read", 8) },
 			[]string{"SEARCH m USING INDEX outbox_messages_pending (bucket=? AND seq>?)", "SEARCH next USING INTEGER PRIMARY KEY (rowid=?)",
 				"SEARCH head USING INDEX outbox_messages_blocking (key=? AND seq<?)", "SCAN named"}},
 		"lane_publish": {func() (string, []any) { return named("lane_publish", 2) },

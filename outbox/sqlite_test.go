@@ -69,7 +69,7 @@ func TestReadsOnSQLiteWaitForNoWriter(t *testing.T) {
 		"Migrations":  second(ob.Migrations(ctx)),
 		"CheckSchema": ob.CheckSchema(ctx),
 		"the sweep":   relay.query(ctx, &rows, "sweep_due", "", 0, "[]", 1),
-		"a lane":      second(relay.lanes[0].query(ctx, []ask{{}}, 1, 1)),
+		"a lane":      second(relay.lanes[0].query(ctx, []ask{{}}, 1, 1, nil, nil)),
 	} {
 		if err != nil {
 			t.Errorf("%s beside a writer: %v", name, err)

@@ -78,7 +78,7 @@ func (r *Relay) sweep(ctx context.Context, floors map[lease]int64) error {
 		for _, row := range rows {
 			rises[owners[row.Bucket]] = min(rises[owners[row.Bucket]], row.Seq-1)
 			if l := r.keeper.laneOf(row.Bucket); row.Ready && l != nil {
-				l.offer(row.Seq)
+				l.offer(row.stray)
 			}
 		}
 		if todo = remaining(todo, rows); len(todo) > 0 {
@@ -93,9 +93,8 @@ func (r *Relay) sweep(ctx context.Context, floors map[lease]int64) error {
 
 // swept is a pending row behind a cursor.
 type swept struct {
-	Bucket int   `db:"bucket"`
-	Seq    int64 `db:"seq"`
-	Ready  bool  `db:"ready"` // due, and no failed message of its key before it
+	stray
+	Ready bool `db:"ready"` // due, and no failed message of its key before it
 }
 
 func (r *Relay) sweepPage(ctx context.Context, todo []stretch) (rows []swept, err error) {
@@ -137,6 +136,7 @@ func (r *Relay) measureOldest(ctx context.Context, todo []stretch) error {
 func (r *Relay) dueLoop(ctx context.Context) {
 	idle := time.Duration(0)
 	for ctx.Err() == nil {
+		start := time.Now()
 		found, err := r.due(ctx)
 		if ctx.Err() != nil {
 			return
@@ -146,14 +146,14 @@ func (r *Relay) dueLoop(ctx context.Context) {
 		if found {
 			idle = r.cfg.PollInterval
 		}
-		sleep(ctx, idle)
+		// Where much is due that waits for its topic, looking is all there is to do.
+		sleep(ctx, max(idle, time.Since(start)))
 	}
 }
 
 // dueRow is a row whose moment has come.
 type dueRow struct {
-	Bucket      int    `db:"bucket"`
-	Seq         int64  `db:"seq"`
+	stray
 	AvailableAt string `db:"available_at"` // as the database writes it; empty: before all
 }
 
@@ -169,8 +169,13 @@ func (r *Relay) due(ctx context.Context) (found bool, err error) {
 			return found, fmt.Errorf("read: %w", err)
 		}
 		for _, row := range rows {
-			found = true
-			if l := r.keeper.laneOf(row.Bucket); l != nil && !l.offer(row.Seq) {
+			l := r.keeper.laneOf(row.Bucket)
+			if l == nil {
+				continue
+			}
+			taken, full := l.offer(row.stray)
+			found = found || taken || full
+			if full {
 				return found, nil
 			}
 		}

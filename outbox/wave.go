@@ -34,14 +34,8 @@ func (l *lane) send(taking, work context.Context, b *batch) {
 			}
 			chunk := rest[:l.chunk(rest)]
 			rest = rest[len(chunk):]
-			err := l.publish(work, chunk)
-			if work.Err() != nil {
-				return
-			}
-			if err != nil && !l.isCulprit(work, chunk, err) {
-				l.relay.monitor.trouble(work, partBroker, err)
-				l.relay.outage.begin()
-				l.window = 1
+			silent, answers := l.publish(work, chunk)
+			if !answers || work.Err() != nil {
 				return
 			}
 			for _, row := range chunk {
@@ -49,8 +43,24 @@ func (l *lane) send(taking, work context.Context, b *batch) {
 					stops.at(row, row.verdict != none)
 				}
 			}
+			if len(silent) > 0 {
+				b.silent = append(b.silent, silent...)
+				rest = b.dropSilent(rest, stops)
+			}
 		}
 	}
+}
+
+// dropSilent takes messages of topics out of rows that have turned out to be
+// silent while the batch was being sent.
+func (b *batch) dropSilent(rows []*outgoing, stops stops) []*outgoing {
+	return slices.DeleteFunc(rows, func(row *outgoing) bool {
+		if !slices.Contains(b.silent, row.Topic) {
+			return false
+		}
+		stops.at(row, false)
+		return true
+	})
 }
 
 // partBroker is the broker's name among the parts that may be in trouble.
@@ -83,64 +93,82 @@ func waves(rows []*outgoing) (waves [][]*outgoing) {
 	return waves
 }
 
-// sendable returns the rows of a wave that may go out, suspects last.
+// sendable returns the rows of a wave that may go out. Last come those that may
+// be why there were no verdicts before.
 func (l *lane) sendable(wave []*outgoing, b *batch, stops stops) []*outgoing {
 	valid := make(map[int]bool, len(b.asked))
 	for n, asked := range b.asked {
 		valid[n] = l.relay.keeper.valid(asked.lease)
 	}
 	now := time.Now()
-	var rows, suspects []*outgoing
+	var rows, doubtful, suspects []*outgoing
 	for _, row := range wave {
 		stored, stopped := stops[row.Key]
 		s, suspected := l.suspects[row.Seq]
+		_, failed := l.failedAt[row.Topic]
 		switch {
 		case stopped:
 			row.behind = stored
-		case !valid[row.bucket], suspected && now.Before(s.notBefore):
+		case row.waits, !valid[row.bucket], suspected && now.Before(s.notBefore):
 			stops.at(row, false)
 		case row.err != nil:
 			row.verdict = dead
 			stops.at(row, true)
 		case suspected:
 			suspects = append(suspects, row)
+		case failed:
+			doubtful = append(doubtful, row)
 		default:
 			rows = append(rows, row)
 		}
 	}
-	return append(rows, suspects...)
+	return b.dropSilent(slices.Concat(rows, doubtful, suspects), stops)
 }
 
-// publish hands rows to the publisher and notes its verdicts. The error is
-// that of the first message about which nothing is known.
-func (l *lane) publish(work context.Context, rows []*outgoing) (unavailable error) {
-	ctx, cancel := context.WithTimeout(work, l.relay.cfg.PublishTimeout)
+// publish hands rows to the publisher and notes its verdicts. It returns the
+// topics that have turned out to get none, and whether the broker gives any.
+func (l *lane) publish(work context.Context, rows []*outgoing) (silent []string, answers bool) {
+	l.inFlight.Add(int64(len(rows)))
+	unavailable := l.hand(work, rows)
+	known := false
+	for _, row := range rows {
+		if row.verdict != none {
+			known = true
+			l.noteVerdict(row)
+		}
+	}
+	if known {
+		l.relay.outage.answered()
+	}
+	switch {
+	case work.Err() != nil:
+		return nil, true
+	case unavailable == nil:
+		l.window = min(4*l.window, l.relay.cfg.BatchSize)
+		l.relay.monitor.trouble(work, partBroker, nil)
+		return nil, true
+	}
+	return l.explain(work, rows, known, unavailable)
+}
+
+// hand calls the publisher. The error is that of the first message about which
+// nothing is known.
+func (l *lane) hand(ctx context.Context, rows []*outgoing) (unavailable error) {
+	ctx, cancel := context.WithTimeout(ctx, l.relay.cfg.PublishTimeout)
 	defer cancel()
 	msgs := make([]Message, len(rows))
 	for i, row := range rows {
 		msgs[i], row.handed = row.Message, true
 	}
-	l.inFlight.Add(int64(len(rows)))
 	results := l.relay.publisher.Publish(ctx, msgs)
 	if len(results) != len(rows) {
 		return fmt.Errorf("publisher gave %d verdicts on %d messages", len(results), len(rows))
 	}
-	known := 0
 	for i, row := range rows {
 		row.verdict, row.err = judge(results[i]), results[i]
-		if row.verdict != none {
-			known++
-			delete(l.suspects, row.Seq)
-		} else if unavailable == nil {
+		if row.verdict == none && unavailable == nil {
 			unavailable = results[i]
 		}
-	}
-	if known > 0 {
-		l.relay.outage.answered()
-	}
-	if unavailable == nil {
-		l.window = min(4*l.window, l.relay.cfg.BatchSize)
-		l.relay.monitor.trouble(work, partBroker, nil)
 	}
 	return unavailable
 }
@@ -161,68 +189,4 @@ func judge(err error) verdict {
 		return none
 	}
 	return failed
-}
-
-// suspect is a message that ended unavailable when it was sent alone.
-type suspect struct {
-	failedAt  time.Time
-	failures  int       // while others got verdicts
-	notBefore time.Time // when it may be tried again
-}
-
-const (
-	// maxSuspects bounds what an outage, where everything ends so, leaves behind.
-	maxSuspects = 32
-	// proofs is how often a suspect must have failed alone, while others got
-	// verdicts, to count as refused.
-	proofs = 3
-)
-
-// chunk returns how many of rows are sent in one call. After a batch that
-// ended unavailable it begins with one and grows with each success, and a
-// suspect goes alone: so that a message over which the broker hangs up, sent
-// by a publisher that does not find it itself, holds back nothing but its key.
-func (l *lane) chunk(rows []*outgoing) int {
-	n := slices.IndexFunc(rows, func(row *outgoing) bool {
-		_, suspected := l.suspects[row.Seq]
-		return suspected
-	})
-	switch n {
-	case -1:
-		return min(len(rows), l.window)
-	case 0:
-		return 1
-	}
-	return min(n, l.window)
-}
-
-// isCulprit reports whether an unavailable verdict is about one message rather
-// than the broker: the message went alone, more than once, and others were
-// given verdicts in between. It then waits for a moment, and in the end counts
-// as refused: otherwise what follows in its bucket would be read, and left
-// where it is, for ever.
-func (l *lane) isCulprit(ctx context.Context, rows []*outgoing, err error) bool {
-	if len(rows) != 1 {
-		return false
-	}
-	row, now := rows[0], time.Now()
-	s, known := l.suspects[row.Seq]
-	culprit := known && l.relay.outage.answeredSince(s.failedAt)
-	switch {
-	case culprit:
-		s.failures++
-		s.notBefore = now.Add(retryPause(s.failures))
-	case len(l.suspects) >= maxSuspects:
-		clear(l.suspects)
-	}
-	if s.failures >= proofs {
-		l.relay.log.WarnContext(ctx, "broker gives no verdict on one message, while it does on others",
-			"id", row.ID, "topic", row.Topic, "error", err)
-		row.verdict, row.err = failed, fmt.Errorf("no verdict on this message alone, %d times: %w", proofs, err)
-		delete(l.suspects, row.Seq)
-		return true
-	}
-	s.failedAt = now
-	l.suspects[row.Seq] = s
-	return culprit
 }

@@ -68,7 +68,7 @@ func TestRemainingGoesOnWhereThePageEnded(t *testing.T) {
 	}
 	page := make([]swept, sweepPage)
 	for i := range page {
-		page[i] = swept{Bucket: 1, Seq: int64(i + 1)}
+		page[i] = swept{stray: stray{Bucket: 1, Seq: int64(i + 1)}}
 	}
 	want := []stretch{{Bucket: 1, From: sweepPage, To: 9000}, {Bucket: 2, From: 5, To: 9000}}
 	if rest := remaining(todo, page); !slices.Equal(rest, want) {

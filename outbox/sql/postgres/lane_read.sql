@@ -47,10 +47,17 @@ ahead AS (
     LIMIT ?::bigint) AS next
   LIMIT ?::bigint
 ),
+-- What waits for its topic is not sent, and comes without payload.
+found AS (
+  SELECT m.*, octet_length(m.payload) AS size FROM strays AS m
+  UNION ALL
+  SELECT m.*, CASE WHEN m.topic = ANY (ARRAY(SELECT jsonb_array_elements_text(?::text::jsonb)))
+                    AND m.seq NOT IN (SELECT seq FROM named) THEN 0 ELSE octet_length(m.payload) END
+  FROM ahead AS m
+),
 -- Cut where the payloads become too many bytes, after the first row at the earliest.
 batch AS (
-  SELECT r.*, sum(octet_length(r.payload)) OVER (ROWS UNBOUNDED PRECEDING) AS bytes
-  FROM (SELECT * FROM strays UNION ALL SELECT * FROM ahead) AS r
+  SELECT *, sum(size) OVER (ROWS UNBOUNDED PRECEDING) AS bytes FROM found
 )
 SELECT jsonb_build_object(
          'snapshot', pg_current_snapshot()::text,
@@ -62,8 +69,8 @@ SELECT jsonb_build_object(
        '' AS correlation_id, '' AS causation_id, NULL::timestamptz AS occurred_at, 0 AS attempts, false AS old
 FROM (SELECT ?::bigint AS top) AS known
 UNION ALL
-SELECT '', seq, id, bucket, topic, type, key, payload, content_type, headers::text,
+SELECT '', seq, id, bucket, topic, type, key, CASE WHEN size = 0 THEN '' ELSE payload END, content_type, headers::text,
        correlation_id, causation_id, CASE WHEN isfinite(occurred_at) THEN occurred_at END, attempts,
        created_at < clock_timestamp() - ?::bigint * interval '1 microsecond'
 FROM batch
-WHERE bytes - octet_length(payload) < ?::bigint
+WHERE bytes - size < ?::bigint

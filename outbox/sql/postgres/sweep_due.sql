@@ -5,7 +5,7 @@
 -- bucket + 0 keeps the planner from reading all that is pending in the buckets,
 -- and the bare comparison of available_at draws it to the index.
 WITH after AS MATERIALIZED (SELECT coalesce(nullif(?::text, '')::timestamptz, '-infinity') AS available_at, ?::bigint AS seq)
-SELECT m.bucket, m.seq, m.available_at::text AS available_at
+SELECT m.bucket, m.seq, m.topic, m.key, m.available_at::text AS available_at
 FROM pulse.outbox_messages AS m
 WHERE m.status = 'pending' AND (m.attempts > 0 OR m.available_at > m.created_at)
   AND m.available_at <= clock_timestamp()

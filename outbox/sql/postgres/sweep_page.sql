@@ -2,10 +2,10 @@
 -- should have gone out. In the calm there are none.
 --
 -- Plan: outbox_messages_pending (bucket, seq), per bucket from floor to cursor.
-SELECT s.bucket, found.seq, found.ready
+SELECT s.bucket, found.seq, found.topic, found.key, found.ready
 FROM jsonb_to_recordset(?::text::jsonb) AS s(bucket smallint, "from" bigint, "to" bigint)
 CROSS JOIN LATERAL (
-  SELECT m.seq,
+  SELECT m.seq, m.topic, m.key,
          m.available_at <= clock_timestamp() AND NOT EXISTS (
            SELECT FROM pulse.outbox_messages AS head
            WHERE head.key = m.key AND head.seq < m.seq

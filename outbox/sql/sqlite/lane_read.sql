@@ -31,7 +31,9 @@ strays AS (
         AND head.status IN ('pending', 'dead') AND head.attempts > 0 AND head.key <> '')
 ),
 ahead AS (
-  SELECT next.seq, octet_length(next.payload) AS size
+  -- What waits for its topic is not sent, and comes without payload.
+  SELECT next.seq, CASE WHEN next.topic IN (SELECT value FROM json_each(?5)) AND next.seq NOT IN (SELECT value FROM json_each(?2))
+                        THEN 0 ELSE octet_length(next.payload) END AS size
   FROM mine CROSS JOIN json_each((
     SELECT json_group_array(seq) FROM (
       SELECT m.seq
@@ -57,14 +59,14 @@ SELECT json_object(
          -- snapshot, in the form of PostgreSQL's, says.
          'snapshot', '1:1:',
          -- The highest seq, as far as is known and there is none above.
-         'top', (SELECT coalesce(max(seq), ?5) FROM pulse.outbox_messages WHERE seq >= ?5),
+         'top', (SELECT coalesce(max(seq), ?6) FROM pulse.outbox_messages WHERE seq >= ?6),
          'held', (SELECT json_group_object(bucket, interventions) FROM mine)) AS frame,
        0 AS seq, '00000000-0000-0000-0000-000000000000' AS id, 0 AS bucket,
        '' AS topic, '' AS type, '' AS key, x'' AS payload, '' AS content_type, '' AS headers,
        '' AS correlation_id, '' AS causation_id, NULL AS occurred_at, 0 AS attempts, 0 AS old
 UNION ALL
-SELECT '', m.seq, m.id, m.bucket, m.topic, m.type, m.key, m.payload, m.content_type, m.headers,
+SELECT '', m.seq, m.id, m.bucket, m.topic, m.type, m.key, CASE WHEN batch.size = 0 THEN x'' ELSE m.payload END, m.content_type, m.headers,
        m.correlation_id, m.causation_id, m.occurred_at, m.attempts,
-       m.created_at < strftime('%Y-%m-%d %H:%M:%f000', 'now', format('-%.3f seconds', ?6 / 1e6))
+       m.created_at < strftime('%Y-%m-%d %H:%M:%f000', 'now', format('-%.3f seconds', ?7 / 1e6))
 FROM batch CROSS JOIN pulse.outbox_messages AS m ON m.seq = batch.seq
-WHERE batch.bytes - batch.size < ?7
+WHERE batch.bytes - batch.size < ?8

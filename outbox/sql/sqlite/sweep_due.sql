@@ -2,7 +2,7 @@
 -- onwards from the last row of the page before.
 --
 -- Plan: outbox_messages_due (available_at), which holds only rows that wait.
-SELECT m.bucket, m.seq, CAST(m.available_at AS text) AS available_at
+SELECT m.bucket, m.seq, m.topic, m.key, CAST(m.available_at AS text) AS available_at
 FROM pulse.outbox_messages AS m INDEXED BY outbox_messages_due
 WHERE m.status = 'pending' AND (m.attempts > 0 OR m.available_at > m.created_at)
   AND m.available_at <= strftime('%Y-%m-%d %H:%M:%f000', 'now')

@@ -2,7 +2,7 @@
 -- should have gone out. In the calm there are none.
 --
 -- Plan: outbox_messages_pending (bucket, seq), per bucket from floor to cursor.
-SELECT m.bucket, m.seq,
+SELECT m.bucket, m.seq, m.topic, m.key,
        m.available_at <= strftime('%Y-%m-%d %H:%M:%f000', 'now') AND NOT EXISTS (
          SELECT 1 FROM pulse.outbox_messages AS head
          WHERE head.key = m.key AND head.seq < m.seq

@@ -1,0 +1,175 @@
+package outbox
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// suspect is a message that got no verdict although the broker gave others.
+type suspect struct {
+	topic     string
+	answered  bool      // others of its topic have got verdicts since
+	failures  int       // alone, after others had got verdicts
+	notBefore time.Time // when it may be tried again
+}
+
+const (
+	// maxSuspects bounds what an outage, where everything ends so, leaves behind.
+	maxSuspects = 32
+	// maxFailedTopics is the like for topics.
+	maxFailedTopics = 1000
+	// proofs is how often a suspect must have failed alone, while others of its
+	// topic got verdicts, to count as refused.
+	proofs = 3
+)
+
+// chunk returns how many of rows are sent in one call. After a batch that
+// ended unavailable it begins with one and grows with each success, and a
+// suspect goes alone: so that a message over which the broker hangs up, sent
+// by a publisher that does not find it itself, holds back nothing but its key.
+func (l *lane) chunk(rows []*outgoing) int {
+	n := slices.IndexFunc(rows, func(row *outgoing) bool {
+		_, suspected := l.suspects[row.Seq]
+		return suspected
+	})
+	switch n {
+	case -1:
+		return min(len(rows), l.window)
+	case 0:
+		return 1
+	}
+	return min(n, l.window)
+}
+
+// noteVerdict clears a message and its topic of suspicion, and strengthens that
+// against others of the topic.
+func (l *lane) noteVerdict(row *outgoing) {
+	delete(l.failedAt, row.Topic)
+	delete(l.suspects, row.Seq)
+	for seq, s := range l.suspects {
+		if s.topic == row.Topic {
+			s.answered = true
+			l.suspects[seq] = s
+		}
+	}
+}
+
+func (l *lane) suspect(row *outgoing) suspect {
+	s, known := l.suspects[row.Seq]
+	if !known {
+		if len(l.suspects) >= maxSuspects {
+			clear(l.suspects)
+		}
+		s.topic = row.Topic
+		l.suspects[row.Seq] = s
+	}
+	return s
+}
+
+// explain finds out why messages got no verdict: the broker is away, it answers
+// but not on their topics, or it does not on one message. It returns as publish
+// does.
+func (l *lane) explain(work context.Context, rows []*outgoing, known bool, err error) (silent []string, answers bool) {
+	unheard := unheardTopics(rows)
+	accused := len(rows) == 1 && l.suspects[rows[0].Seq].answered
+	if !accused && !l.brokerAnswers(work, unheard, known) {
+		return nil, l.away(work, rows, unheard, err)
+	}
+	l.relay.monitor.trouble(work, partBroker, nil)
+	if accused {
+		l.convict(work, rows[0], err)
+		return nil, true
+	}
+	for _, topic := range unheard {
+		if !l.relay.suspend(work, topic, cmp.Or(errorOf(rows, topic), err)) {
+			return nil, l.away(work, rows, unheard, err)
+		}
+		for seq, s := range l.suspects {
+			if s.topic == topic {
+				delete(l.suspects, seq) // it is not the message
+			}
+		}
+	}
+	for _, row := range rows {
+		if row.verdict == none && !slices.Contains(unheard, row.Topic) {
+			l.suspect(row)
+		}
+	}
+	return unheard, true
+}
+
+// unheardTopics returns the topics of rows of which no message got a verdict.
+func unheardTopics(rows []*outgoing) (topics []string) {
+	heard := make(map[string]bool)
+	for _, row := range rows {
+		heard[row.Topic] = heard[row.Topic] || row.verdict != none
+	}
+	for topic, any := range heard {
+		if !any {
+			topics = append(topics, topic)
+		}
+	}
+	return topics
+}
+
+// errorOf returns the first error on a message of topic.
+func errorOf(rows []*outgoing, topic string) error {
+	for _, row := range rows {
+		if row.Topic == topic && row.err != nil {
+			return row.err
+		}
+	}
+	return nil
+}
+
+// brokerAnswers reports whether the broker gives verdicts, though none on these
+// topics. Where the publisher cannot tell, the topics are to blame if others
+// got verdicts, in the same call or since the only topic of the call failed before.
+func (l *lane) brokerAnswers(ctx context.Context, unheard []string, known bool) bool {
+	if _, ok := l.relay.publisher.(Pinger); ok {
+		return l.relay.ping(ctx) == nil
+	}
+	if known || len(unheard) != 1 {
+		return known
+	}
+	failedAt, failed := l.failedAt[unheard[0]]
+	return failed && l.relay.outage.answeredSince(failedAt)
+}
+
+// away notes that the broker gives no verdicts. It returns false.
+func (l *lane) away(ctx context.Context, rows []*outgoing, unheard []string, err error) bool {
+	l.relay.monitor.trouble(ctx, partBroker, err)
+	l.relay.outage.begin()
+	l.window = 1
+	if len(l.failedAt)+len(unheard) > maxFailedTopics {
+		clear(l.failedAt)
+	}
+	for _, topic := range unheard {
+		l.failedAt[topic] = time.Now()
+	}
+	if len(rows) == 1 {
+		l.suspect(rows[0])
+	}
+	return false
+}
+
+// convict is about a message that got no verdict alone while others of its
+// topic do. It then waits for a moment, and in the end counts as refused: otherwise
+// what follows in its bucket would be read, and left where it is, for ever.
+func (l *lane) convict(ctx context.Context, row *outgoing, err error) {
+	s := l.suspects[row.Seq]
+	s.failures++
+	s.notBefore = time.Now().Add(retryPause(s.failures))
+	s.answered = false
+	l.suspects[row.Seq] = s
+	if s.failures < proofs {
+		return
+	}
+	l.relay.log.WarnContext(ctx, "broker gives no verdict on one message, while it does on others of its topic",
+		"id", row.ID, "topic", row.Topic, "error", err)
+	row.verdict, row.err = failed, fmt.Errorf("no verdict on this message alone, %d times: %w", proofs, err)
+	delete(l.suspects, row.Seq)
+}

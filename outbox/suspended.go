@@ -1,0 +1,230 @@
+package outbox
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+)
+
+const (
+	// maxSilent bounds the topics that are set aside one by one. Where more get
+	// no verdicts, the relay waits as in an outage of the whole broker.
+	maxSilent = 10_000
+	// untriedLimit is how long a topic is set aside that nobody tries, as no lane
+	// knows a message to do so with any more.
+	untriedLimit = 30 * time.Second
+)
+
+// suspensions are the topics on which the broker gives no verdicts, while it does on
+// others or at least answers: their queue has no majority, or hangs. Lanes pass
+// their messages over, and try a few of them now and then.
+type suspensions struct {
+	mu     sync.Mutex
+	silent map[string]*suspension
+	log    logQuota
+}
+
+// logQuota keeps topics that come and go from filling the log.
+type logQuota struct {
+	began time.Time
+	lines int
+}
+
+// allow reports whether there is room for a line; the caller holds the lock.
+func (q *logQuota) allow() bool {
+	const interval, most = 10 * time.Second, 10
+	if now := time.Now(); now.Sub(q.began) >= interval {
+		q.began, q.lines = now, 0
+	}
+	q.lines++
+	return q.lines <= most
+}
+
+// suspension is what is known of a topic that is set aside.
+type suspension struct {
+	since    time.Time
+	err      error
+	failures int       // in a row
+	tried    time.Time // when it was last
+	until    time.Time // when to try again
+	trying   bool      // a lane does
+}
+
+// suspend sets a topic aside, or leaves it there for longer, because of err.
+// fresh: it was not before. ok: there is room.
+func (t *suspensions) suspend(topic string, err error) (fresh, ok bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	s, now := t.silent[topic], time.Now()
+	switch {
+	case s != nil && now.Before(s.until):
+		return false, true // another lane has met the same
+	case s == nil && len(t.silent) >= maxSilent:
+		return false, false
+	case s == nil:
+		if t.silent == nil {
+			t.silent = make(map[string]*suspension)
+		}
+		s, fresh = &suspension{since: now}, true
+		t.silent[topic] = s
+	}
+	s.err = err
+	s.failures++
+	s.tried = now
+	s.until = now.Add(retryPause(s.failures))
+	return fresh, true
+}
+
+// resume takes a topic back and returns since when it was set aside; zero: it
+// was not.
+func (t *suspensions) resume(topic string) (since time.Time) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	s := t.silent[topic]
+	if s == nil {
+		return since
+	}
+	delete(t.silent, topic)
+	// What mended one may have mended others.
+	for _, other := range t.silent {
+		other.until = time.Time{}
+	}
+	return s.since
+}
+
+// clear takes all topics back.
+func (t *suspensions) clear() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.silent = nil
+}
+
+// claim gives the right to try a topic, if it is time to; unclaim gives it back.
+func (t *suspensions) claim(topic string) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	s := t.silent[topic]
+	if s == nil || s.trying || time.Now().Before(s.until) {
+		return false
+	}
+	s.trying = true
+	return true
+}
+
+func (t *suspensions) unclaim(topic string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if s := t.silent[topic]; s != nil {
+		s.trying = false
+	}
+}
+
+// names returns the topics that are set aside; nil: none. Those that nobody has
+// tried for long are taken back.
+func (t *suspensions) names() (names map[string]bool, untried int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if len(t.silent) == 0 {
+		return nil, 0
+	}
+	names = make(map[string]bool, len(t.silent))
+	for topic, s := range t.silent {
+		if !s.trying && time.Since(s.tried) > untriedLimit {
+			delete(t.silent, topic)
+			untried++
+		} else {
+			names[topic] = true
+		}
+	}
+	return names, untried
+}
+
+// list returns the topics that are set aside, the longest silent first.
+func (t *suspensions) list() (list []SuspendedTopic) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for topic, s := range t.silent {
+		list = append(list, SuspendedTopic{Topic: topic, Since: s.since, Reason: s.err.Error()})
+	}
+	slices.SortFunc(list, func(a, b SuspendedTopic) int { return a.Since.Compare(b.Since) })
+	return list
+}
+
+// problem says what is the matter; nil: nothing is.
+func (t *suspensions) problem() error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var first string
+	for topic, s := range t.silent {
+		if first == "" || s.since.Before(t.silent[first].since) {
+			first = topic
+		}
+	}
+	switch n := len(t.silent); n {
+	case 0:
+		return nil
+	case 1:
+		return fmt.Errorf("%s is set aside: %w", first, t.silent[first].err)
+	default:
+		return fmt.Errorf("%s and %d more are set aside: %w", first, n-1, t.silent[first].err)
+	}
+}
+
+// mayLog reports whether a line about a topic may be logged.
+func (t *suspensions) mayLog() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.log.allow()
+}
+
+// suspend sets a topic aside because of err; false: there are too many.
+func (r *Relay) suspend(ctx context.Context, topic string, err error) bool {
+	fresh, ok := r.suspended.suspend(topic, err)
+	if fresh && r.suspended.mayLog() {
+		r.log.WarnContext(ctx, "broker gives no verdicts on a topic; it is set aside and tried now and then", "topic", topic, "error", err)
+	}
+	r.monitor.trouble(ctx, partTopics, r.suspended.problem())
+	return ok
+}
+
+// resume takes a topic back that has got a verdict.
+func (r *Relay) resume(ctx context.Context, topic string) {
+	since := r.suspended.resume(topic)
+	if since.IsZero() {
+		return
+	}
+	if r.suspended.mayLog() {
+		r.log.InfoContext(ctx, "broker gives verdicts on a topic again", "topic", topic, "after", time.Since(since))
+	}
+	r.monitor.trouble(ctx, partTopics, r.suspended.problem())
+	r.Wake()
+}
+
+// silentTopics returns the topics that are set aside; nil: none.
+func (r *Relay) silentTopics(ctx context.Context) map[string]bool {
+	names, untried := r.suspended.names()
+	if untried > 0 {
+		r.monitor.trouble(ctx, partTopics, r.suspended.problem())
+	}
+	return names
+}
+
+// ping asks the broker for a sign of life. Publishers that are no Pingers give
+// none.
+func (r *Relay) ping(ctx context.Context) error {
+	p, ok := r.publisher.(Pinger)
+	if !ok {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, pingTimeout)
+	defer cancel()
+	return p.Ping(ctx)
+}
+
+const (
+	partTopics = "topics"
+	// pingTimeout is for Pingers that have no limit of their own.
+	pingTimeout = 10 * time.Second
+)
