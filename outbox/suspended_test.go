@@ -1,0 +1,494 @@
+package outbox
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/jmoiron/sqlx"
+)
+
+var errSilent = errors.New("no confirm in time")
+
+// partial is a broker that gives no verdicts on some topics.
+type partial struct {
+	broker
+	mu     sync.Mutex
+	silent map[string]bool
+}
+
+func newPartial(silent ...string) *partial {
+	p := &partial{silent: make(map[string]bool)}
+	p.setSilent(true, silent...)
+	p.judge = func(m Message) error {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		if p.silent[m.Topic] {
+			return Unavailable(errSilent)
+		}
+		return nil
+	}
+	return p
+}
+
+func (p *partial) setSilent(silent bool, topics ...string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, topic := range topics {
+		p.silent[topic] = silent
+	}
+}
+
+// pinged is a publisher that says whether its broker answers.
+type pinged struct {
+	Publisher
+	ping func() error
+}
+
+func (p pinged) Ping(context.Context) error { return p.ping() }
+
+// eachPublisher runs test with a publisher as it is and with one that says that
+// its broker answers, on every database.
+func eachPublisher(t *testing.T, test func(t *testing.T, d database, wrap func(Publisher) Publisher)) {
+	eachDatabase(t, func(t *testing.T, d database) {
+		t.Run("Pinger", func(t *testing.T) {
+			test(t, d, func(p Publisher) Publisher { return pinged{p, func() error { return nil }} })
+		})
+		t.Run("no Pinger", func(t *testing.T) { test(t, d, func(p Publisher) Publisher { return p }) })
+	})
+}
+
+// topical returns n messages of a topic, each of another key.
+func topical(topic string, n int) (msgs []Message) {
+	for i := range n {
+		m := NewMessage(topic, nil)
+		m.Key = fmt.Sprintf("%s-%d", topic, i)
+		msgs = append(msgs, m)
+	}
+	return msgs
+}
+
+func awaitPublished(t *testing.T, relay *Relay, n int) {
+	t.Helper()
+	eventually(t, fmt.Sprintf("%d messages to be published", n), func() bool { return relay.Health().Published == int64(n) })
+}
+
+func wantNoAttempts(t *testing.T, db *sqlx.DB) {
+	t.Helper()
+	if n := number(t, db, `SELECT count(*) FROM outbox_messages WHERE attempts > 0 OR last_error <> ''`); n != 0 {
+		t.Errorf("%d messages are blamed for the broker", n)
+	}
+}
+
+// One topic gets no verdicts: others flow past its backlog, which counts no
+// attempt, is told of, and drains by itself when there are verdicts again.
+func TestASilentTopicHoldsBackNoOther(t *testing.T) {
+	eachPublisher(t, func(t *testing.T, d database, wrap func(Publisher) Publisher) {
+		ob, db := d.newOutbox(t)
+		p := newPartial("silent")
+		enqueue(t, ob, topical("silent", 200)...)
+		enqueue(t, ob, topical("well", 100)...)
+		cfg := patient()
+		cfg.BatchSize = 20
+		relay := newRelay(t, ob, wrap(p), cfg)
+		start(t, relay)
+		awaitPublished(t, relay, 100)
+		eventually(t, "all that waits to be counted", func() bool {
+			h := relay.Health()
+			return len(h.Suspended) == 1 && h.Suspended[0].Waiting == 200
+		})
+		h := relay.Health()
+		if s := h.Suspended[0]; s.Topic != "silent" || s.Since.IsZero() || !strings.Contains(s.Reason, errSilent.Error()) {
+			t.Errorf("suspended %+v", s)
+		}
+		if h.State != RelayDegraded || !errors.Is(h.LastError, errSilent) || !strings.Contains(h.LastError.Error(), "silent is set aside") {
+			t.Errorf("health %+v", h)
+		}
+		passCursors(t, ob, relay)
+		later := topical("later", 50)
+		enqueue(t, ob, later...)
+		awaitStatus(t, ob, Published, later...)
+		wantNoAttempts(t, db)
+		if n := relay.outage.tries(); n != 0 {
+			t.Errorf("an outage of the whole broker is seen, %d times", n)
+		}
+
+		p.setSilent(false, "silent")
+		awaitPublished(t, relay, 351)
+		eventually(t, "the relay to recover", func() bool {
+			h := relay.Health()
+			return h.State == RelayRunning && len(h.Suspended) == 0
+		})
+		wantNoAttempts(t, db)
+		if n := p.count(); n != 351 {
+			t.Errorf("%d messages were taken, want 351", n)
+		}
+	})
+}
+
+// Messages of other topics wait behind those of a silent one in their keys, in
+// front of the cursor as well as behind it, and none elsewhere.
+func TestASilentTopicHoldsBackItsKeys(t *testing.T) {
+	eachPublisher(t, func(t *testing.T, d database, wrap func(Publisher) Publisher) {
+		ob, db := d.newOutbox(t)
+		p := newPartial("silent")
+		const keys = 30
+		round := func(topic string) {
+			var msgs []Message
+			for k := range keys {
+				m := NewMessage(topic, nil)
+				m.Key = fmt.Sprintf("key-%d", k)
+				msgs = append(msgs, m)
+			}
+			enqueue(t, ob, msgs...)
+		}
+		round("first")
+		round("silent")
+		round("third")
+		cfg := patient()
+		cfg.BatchSize = 10
+		relay := newRelay(t, ob, wrap(p), cfg)
+		start(t, relay)
+		awaitPublished(t, relay, keys)
+		awaitStatus(t, ob, Published, passCursors(t, ob, relay))
+		round("fourth")
+		awaitStatus(t, ob, Published, passCursors(t, ob, relay))
+		if n := number(t, db, `SELECT count(*) FROM outbox_messages WHERE status = 'published' AND key <> ''`); n != keys {
+			t.Errorf("%d messages of keys are published, want %d", n, keys)
+		}
+		eventually(t, "all that waits to be counted", func() bool { return relay.Health().Suspended[0].Waiting == 3*keys })
+
+		p.setSilent(false, "silent")
+		awaitPublished(t, relay, 4*keys+2)
+		inOrder(t, p.taken)
+		for k := range keys {
+			wantTopics(t, keysTopics(&p.broker, fmt.Sprintf("key-%d", k)), []string{"first", "silent", "third", "fourth"})
+		}
+		wantNoAttempts(t, db)
+	})
+}
+
+// While a topic is silent, few of its messages are tried, and others are read
+// without reading its backlog again.
+func TestASilentTopicIsTriedSparingly(t *testing.T) {
+	eachDatabase(t, func(t *testing.T, d database) {
+		ob, _ := d.newOutbox(t)
+		p := newPartial("silent")
+		silent := topical("silent", 300)
+		enqueue(t, ob, silent...)
+		cfg := patient()
+		cfg.Lanes, cfg.BatchSize = 1, 20
+		relay := newRelay(t, ob, pinged{p, func() error { return nil }}, cfg)
+		start(t, relay)
+		awaitStatus(t, ob, Published, passCursors(t, ob, relay))
+		tries := func() (n int) {
+			for _, m := range silent {
+				n += p.triesOf(m)
+			}
+			return n
+		}
+		before := tries()
+		if before > cfg.BatchSize+3*maxProbes {
+			t.Errorf("%d messages were tried to find the topic silent, want about a batch of %d", before, cfg.BatchSize)
+		}
+		eventually(t, "further tries", func() bool { return tries() > before })
+		b, err := relay.lanes[0].query(t.Context(), relay.lanes[0].asks(), 1000, 1000, nil, nil)
+		if err != nil || len(b.rows) != 0 {
+			t.Errorf("a read finds %d rows, %v: want none", len(b.rows), err)
+		}
+	})
+}
+
+// A read brings what waits without its payload, but for what is to be tried.
+func TestWhatWaitsIsReadWithoutItsPayload(t *testing.T) {
+	eachDatabase(t, func(t *testing.T, d database) {
+		ob, _ := d.newOutbox(t)
+		var msgs []Message
+		for i, topic := range []string{"silent", "well", "silent", "other"} {
+			msgs = append(msgs, Message{Topic: topic, Payload: []byte(topic), Key: fmt.Sprint(i)})
+		}
+		enqueue(t, ob, msgs...)
+		relay := newRelay(t, ob, &broker{}, patient())
+		var asks []ask
+		for n := range buckets {
+			asks = append(asks, ask{Place: n, lease: lease{Bucket: n}, Interventions: -1})
+		}
+		b, err := relay.lanes[0].query(t.Context(), asks, 100, 100, map[string]bool{"silent": true, "other": true}, []trial{{"silent", []int64{3}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, row := range b.rows {
+			got = append(got, string(row.Payload))
+		}
+		if want := []string{"", "well", "silent", ""}; !slices.Equal(got, want) {
+			t.Errorf("payloads %q, want %q", got, want)
+		}
+	})
+}
+
+// A publisher whose calls with a silent topic last delays others once, and not
+// with every try.
+func TestASlowTryDelaysNobody(t *testing.T) {
+	eachDatabase(t, func(t *testing.T, d database) {
+		ob, db := d.newOutbox(t)
+		release := make(chan struct{})
+		var once sync.Once
+		b := &broker{}
+		tries := make(chan []Message, 100)
+		slow := publisherFunc(func(ctx context.Context, msgs []Message) []error {
+			if !slices.ContainsFunc(msgs, func(m Message) bool { return m.Topic == "silent" }) {
+				return b.Publish(ctx, msgs)
+			}
+			first := false
+			once.Do(func() { first = true })
+			if !first { // the first finds out, all others hang
+				tries <- msgs
+				select {
+				case <-release:
+					return b.Publish(ctx, msgs)
+				case <-ctx.Done():
+				}
+			}
+			return fillErrors(len(msgs), Unavailable(errSilent))
+		})
+		enqueue(t, ob, topical("silent", 5)...)
+		cfg := patient()
+		cfg.Lanes = 1
+		relay := newRelay(t, ob, pinged{slow, func() error { return nil }}, cfg)
+		start(t, relay)
+		<-tries // hangs from now on
+		for i := range 5 {
+			m := NewMessage(fmt.Sprintf("well.%d", i), nil)
+			enqueue(t, ob, m)
+			awaitStatus(t, ob, Published, m)
+		}
+		close(release)
+		awaitPublished(t, relay, 10)
+		wantNoAttempts(t, db)
+	})
+}
+
+// Run does not wait for a try that hangs.
+func TestShutdownEndsTries(t *testing.T) {
+	eachDatabase(t, func(t *testing.T, d database) {
+		ob, db := d.newOutbox(t)
+		hangs := make(chan struct{}, 100)
+		hanging := publisherFunc(func(ctx context.Context, msgs []Message) []error {
+			if len(msgs) <= maxProbes {
+				hangs <- struct{}{}
+				<-ctx.Done()
+			}
+			return fillErrors(len(msgs), Unavailable(errSilent))
+		})
+		enqueue(t, ob, topical("silent", 200)...)
+		cfg := patient()
+		cfg.Lanes = 1
+		relay := newRelay(t, ob, pinged{hanging, func() error { return nil }}, cfg)
+		stop := start(t, relay)
+		<-hangs
+		stop()
+		if n := number(t, db, `SELECT count(*) FROM outbox_leases WHERE owner <> ''`); n != 0 {
+			t.Errorf("%d leases were not given back", n)
+		}
+		wantNoAttempts(t, db)
+	})
+}
+
+// Somebody discards what waits: what it held back goes out.
+func TestDiscardingWhatWaitsFreesItsKey(t *testing.T) {
+	eachDatabase(t, func(t *testing.T, d database) {
+		ob, _ := d.newOutbox(t)
+		p := newPartial("k.0")
+		msgs := keyed("k", 3)
+		enqueue(t, ob, msgs...)
+		relay := newRelay(t, ob, pinged{p, func() error { return nil }}, patient())
+		start(t, relay)
+		awaitStatus(t, ob, Published, passCursors(t, ob, relay))
+		if _, err := ob.Discard(t.Context(), "not wanted", msgs[0].ID); err != nil {
+			t.Fatal(err)
+		}
+		awaitStatus(t, ob, Published, msgs[1:]...)
+		wantTopics(t, keysTopics(&p.broker, "k"), []string{"k.1", "k.2"})
+	})
+}
+
+// Retries and delayed messages of a silent topic, more than the lanes take at
+// once, are not in the way of others that become due.
+func TestWhatIsDueOfASilentTopicHoldsUpNothing(t *testing.T) {
+	eachDatabase(t, func(t *testing.T, d database) {
+		ob, db := d.newOutbox(t)
+		p := newPartial("silent")
+		cfg := patient()
+		cfg.BatchSize = 10
+		enqueue(t, ob, topical("silent", 100)...)
+		db.MustExec(`UPDATE outbox_messages SET attempts = 1, available_at = ` + clock(db, "-1 hour"))
+		relay := newRelay(t, ob, pinged{p, func() error { return nil }}, cfg)
+		start(t, relay)
+		awaitStatus(t, ob, Published, passCursors(t, ob, relay))
+		late := Message{Topic: "late", AvailableAt: databaseClock(t, ob).Add(300 * time.Millisecond)}
+		enqueue(t, ob, late)
+		eventually(t, "the delayed message to be published", func() bool { return slices.Contains(p.topics(), "late") })
+		p.setSilent(false, "silent")
+		awaitPublished(t, relay, 102)
+	})
+}
+
+// A row that a transaction of long adds behind the cursor, before others of its
+// key that wait: it goes out, and first.
+func TestALongTransactionGoesBeforeWhatWaits(t *testing.T) {
+	ob, _ := postgres.newOutbox(t)
+	p := newPartial("k.1")
+	cfg := patient()
+	cfg.Lanes = 1
+	relay := newRelay(t, ob, pinged{p, func() error { return nil }}, cfg)
+	start(t, relay)
+	msgs := keyed("k", 3)
+	slow := ob.db.MustBegin()
+	defer slow.Rollback()
+	if err := ob.Enqueue(t.Context(), slow, msgs[0]); err != nil {
+		t.Fatal(err)
+	}
+	enqueue(t, ob, msgs[1])
+	awaitStatus(t, ob, Published, passCursors(t, ob, relay))
+	if err := slow.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	awaitStatus(t, ob, Published, msgs[0])
+	enqueue(t, ob, msgs[2])
+	awaitStatus(t, ob, Published, passCursors(t, ob, relay))
+	p.setSilent(false, "k.1")
+	awaitStatus(t, ob, Published, msgs...)
+	wantTopics(t, keysTopics(&p.broker, "k"), topicsOf("k", 3))
+}
+
+// Topics fall silent and come back at random, messages are refused, and
+// transactions stay open for moments: of each key every message goes out once,
+// and in order, and no attempt is counted but those refused.
+func TestOrderOfAKeyHoldsWhileTopicsComeAndGo(t *testing.T) {
+	eachPublisher(t, func(t *testing.T, d database, wrap func(Publisher) Publisher) {
+		const keys, each, topics = 15, 40, 4
+		ob, db := d.newOutbox(t)
+		random := rand.New(rand.NewPCG(3, 4))
+		p := newPartial()
+		judge := p.judge
+		refused := 0
+		p.judge = func(m Message) error {
+			err := judge(m)
+			if err == nil && random.IntN(20) == 0 {
+				refused++
+				return Rejected(nil)
+			}
+			return err
+		}
+		cfg := patient()
+		cfg.BatchSize, cfg.Grace = 16, 20*time.Millisecond
+		relay := newRelay(t, ob, wrap(p), cfg)
+		start(t, relay)
+		for i := range each {
+			var msgs []Message
+			for k := range keys {
+				m := NewMessage(fmt.Sprintf("t.%d", random.IntN(topics)), fmt.Appendf(nil, "%d", i))
+				m.Key = fmt.Sprintf("key-%d", k)
+				msgs = append(msgs, m)
+			}
+			keyless := NewMessage("keyless", nil)
+			enqueue(t, ob, append(msgs, keyless)...)
+			p.setSilent(random.IntN(3) > 0, fmt.Sprintf("t.%d", random.IntN(topics)))
+			awaitStatus(t, ob, Published, keyless)
+		}
+		for i := range topics {
+			p.setSilent(false, fmt.Sprintf("t.%d", i))
+		}
+		const total = each * (keys + 1)
+		awaitPublished(t, relay, total)
+		if n := p.count(); n != total {
+			t.Errorf("%d messages were taken for %d rows", n, total)
+		}
+		inOrder(t, p.taken)
+		if n := number(t, db, `SELECT coalesce(sum(attempts), 0) FROM outbox_messages`); n != refused {
+			t.Errorf("%d attempts are counted for %d refusals", n, refused)
+		}
+	})
+}
+
+// The buckets of a relay go to another while one of its topics is silent.
+func TestLeasesMoveWhileATopicIsSilent(t *testing.T) {
+	eachDatabase(t, func(t *testing.T, d database) {
+		ob, db := d.newOutbox(t)
+		p := newPartial("silent")
+		enqueue(t, ob, topical("silent", 100)...)
+		pinger := pinged{p, func() error { return nil }}
+		a, b := newRelay(t, ob, pinger, sharing("a")), newRelay(t, ob, pinger, sharing("b"))
+		start(t, a)
+		eventually(t, "all that waits to be counted", func() bool {
+			h := a.Health()
+			return len(h.Suspended) == 1 && h.Suspended[0].Waiting == 100
+		})
+		start(t, b)
+		awaitLeases(t, map[*Relay]int{a: 32, b: 32})
+		eventually(t, "both to see what waits", func() bool {
+			first, second := a.Health().Suspended, b.Health().Suspended
+			return len(first) == 1 && len(second) == 1 && first[0].Waiting+second[0].Waiting == 100
+		})
+		p.setSilent(false, "silent")
+		eventually(t, "everything to be published", func() bool {
+			return number(t, db, `SELECT count(*) FROM outbox_messages WHERE status = 'published'`) == 100
+		})
+		wantNoAttempts(t, db)
+	})
+}
+
+func TestHeld(t *testing.T) {
+	h := newHeld()
+	message := func(seq int64, topic, key string) *Message { return &Message{Seq: seq, Topic: topic, Key: key} }
+	add := func(m *Message, wantFresh bool) {
+		t.Helper()
+		if fresh, ok := h.add(m); fresh != wantFresh || !ok {
+			t.Errorf("%+v: fresh %v, ok %v", m, fresh, ok)
+		}
+	}
+	add(message(10, "x", "a"), true)
+	add(message(10, "x", "a"), false)
+	add(message(12, "x", ""), true)
+	add(message(20, "z", "b"), true)
+	for _, c := range []struct {
+		m    *Message
+		want string
+	}{
+		{message(11, "y", "a"), "x"}, {message(9, "y", "a"), ""}, {message(10, "x", "a"), ""},
+		{message(30, "x", "b"), "z"}, {message(30, "y", ""), ""}, {message(30, "y", "c"), ""},
+	} {
+		got := ""
+		for topic, state := range h.topics {
+			if h.behind(c.m) == state {
+				got = topic
+			}
+		}
+		if got != c.want {
+			t.Errorf("%+v waits for %q, want %q", c.m, got, c.want)
+		}
+	}
+	if !h.holds(message(1, "x", "")) || h.holds(message(1, "y", "d")) || (*held)(nil).holds(message(1, "x", "")) {
+		t.Error("holds is not what is held")
+	}
+	if h.from() != 10 || (*held)(nil).from() != 0 {
+		t.Errorf("from %d", h.from())
+	}
+	if cursor := h.free("x"); cursor != 9 || h.from() != 20 || h.behind(message(11, "y", "a")) != nil || h.behind(message(21, "y", "b")) == nil {
+		t.Errorf("freed back to %d, held %+v", cursor, h)
+	}
+	for i := range maxHeldKeys - 1 {
+		add(message(int64(100+i), "z", fmt.Sprint(i)), true)
+	}
+	if _, ok := h.add(message(1<<40, "z", "one too many")); ok {
+		t.Error("more keys are held than there is room for")
+	}
+	add(message(1<<40, "z", "7"), true)
+}
