@@ -189,6 +189,7 @@ func (l *lane) endProbe(work context.Context) error {
 		l.relay.outage.answered()
 		l.trials = min(4*l.trials, maxTrials)
 	case p.away:
+		l.relay.monitor.trouble(work, partBroker, p.batch.rows[0].err)
 		l.relay.outage.begin()
 	default:
 		l.trials = max(l.trials/4, 1) // one may take the verdicts of others along

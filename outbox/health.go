@@ -138,6 +138,9 @@ func (m *monitor) trouble(ctx context.Context, part string, err error) {
 	before := len(m.troubles)
 	if err != nil {
 		m.troubles[part] = err
+		if standby := m.troubles[partStandby]; standby != nil {
+			part, err = partStandby, standby // says more than what it follows from
+		}
 		m.health.LastError = fmt.Errorf("%s: %w", part, err)
 		m.enter(RelayDegraded)
 		if before == 0 {
@@ -157,6 +160,13 @@ func (m *monitor) trouble(ctx context.Context, part string, err error) {
 		m.health.LastError = nil
 		m.enter(RelayRunning)
 	}
+}
+
+// cause returns the trouble of a part; nil: it has none.
+func (m *monitor) cause(part string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.troubles[part]
 }
 
 // settled counts what a write-back stored, and what it was refused.

@@ -24,6 +24,7 @@ type lane struct {
 	running bool
 	buckets map[int]*bucket
 	strays  map[int64]struct{} // seqs behind a cursor that should be looked at
+	call    publishCall        // under way
 
 	// The rest belongs to the lane's goroutine.
 	horizon  horizon
@@ -33,6 +34,12 @@ type lane struct {
 	failedAt map[string]time.Time // when a topic last failed in an outage, by topic
 	probe    *probe               // nil: none is under way
 	trials   int                  // topics tried in one probe; less after one that ended unavailable
+}
+
+// publishCall is a call of Publish.
+type publishCall struct {
+	end   context.CancelCauseFunc // nil: there is none
+	began time.Time
 }
 
 // bucket is a lease that a lane has, and how far it has read there.

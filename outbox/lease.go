@@ -19,7 +19,7 @@ type lease struct {
 }
 
 // keeper holds the relay's leases: it renews them, takes its fair share of
-// them and gives up what is more. It assigns each to a lane, and takes it away
+// them and gives up what is more, or all when the relay stands by. It assigns each to a lane, and takes it away
 // from there before it gives it up. All expiry is judged by the database's
 // clock; the keeper's own deadlines are measured from before the statement
 // that renewed, so that they pass earlier than the database's.
@@ -32,7 +32,9 @@ type keeper struct {
 	mu   sync.Mutex
 	held map[int]*holding // by bucket
 
-	renewed time.Time // when the last renewal was sent, for the keeper's goroutine alone
+	// The rest belongs to the keeper's goroutine.
+	renewed time.Time // when the last renewal was sent
+	standby standby
 }
 
 // holding is a lease on this side.
@@ -59,6 +61,7 @@ func (k *keeper) run(ctx, taking context.Context) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	failures := 0
+	k.standby = standby{}
 	for {
 		select {
 		case <-ctx.Done():
@@ -92,6 +95,9 @@ func (k *keeper) report(ctx context.Context, err error) {
 // tend renews when a quarter of the TTL has passed and brings the number of
 // leases to the relay's share.
 func (k *keeper) tend(ctx, taking context.Context) error {
+	if taking.Err() == nil {
+		k.judgeBroker(ctx)
+	}
 	ctx, cancel := context.WithTimeout(ctx, max(k.ttl/2, time.Second))
 	defer cancel()
 	if time.Since(k.renewed) >= k.ttl/4 {
@@ -113,6 +119,9 @@ func (k *keeper) tend(ctx, taking context.Context) error {
 		return fmt.Errorf("look for other relays: %w", err)
 	}
 	missing := share(found.Others+1, found.Before) - k.count()
+	if k.standby.on {
+		missing = -k.surplus(found.Others)
+	}
 	switch {
 	case missing < 0:
 		k.release(-missing)
@@ -143,7 +152,7 @@ func (k *keeper) renew(ctx context.Context) error {
 	owner, ttl := k.relay.cfg.Owner, k.ttl.Milliseconds()
 	var confirmed []int
 	err := k.relay.write(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
-		if _, err := tx.Exec(ctx, "relay_alive", owner, hostname(), ttl); err != nil {
+		if err := k.tellAlive(ctx, tx); err != nil {
 			return err
 		}
 		if _, err := tx.Exec(ctx, "relay_forget", owner); err != nil {

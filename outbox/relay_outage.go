@@ -21,6 +21,7 @@ func retryPause(failures int) time.Duration {
 type outage struct {
 	mu         sync.Mutex
 	failures   int           // in a row; 0: there is no outage
+	since      time.Time     // when the first was; zero: there is no outage
 	until      time.Time     // when to try again
 	over       chan struct{} // closed when the outage ends; nil: there is none
 	lastAnswer time.Time     // when the broker gave its last verdict
@@ -35,6 +36,9 @@ func (o *outage) begin() {
 	if now.Before(o.until) {
 		return
 	}
+	if o.failures == 0 {
+		o.since = now
+	}
 	o.failures++
 	o.until = now.Add(retryPause(o.failures))
 	if o.over == nil {
@@ -42,14 +46,46 @@ func (o *outage) begin() {
 	}
 }
 
+// beganAt begins an outage that has lasted for a while.
+func (o *outage) beganAt(since time.Time) {
+	o.begin()
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if since.Before(o.since) {
+		o.since = since
+	}
+}
+
 // answered records a verdict, which ends the outage and lets the lanes go.
 func (o *outage) answered() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	o.end()
+	o.lastAnswer = time.Now()
+}
+
+// forget ends an outage without a verdict: there is to be another try.
+func (o *outage) forget() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.end()
+}
+
+func (o *outage) end() {
 	if o.over != nil {
 		close(o.over)
 	}
-	o.failures, o.until, o.over, o.lastAnswer = 0, time.Time{}, nil, time.Now()
+	o.failures, o.since, o.until, o.over = 0, time.Time{}, time.Time{}, nil
+}
+
+// lasts returns for how long there has been an outage; 0: there is none.
+func (o *outage) lasts() time.Duration {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.since.IsZero() {
+		return 0
+	}
+	return time.Since(o.since)
 }
 
 // answeredSince reports whether the broker gave a verdict after t.

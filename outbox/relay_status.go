@@ -16,7 +16,9 @@ type RelayStatus struct {
 	Buckets   []int     // whose leases it holds, in order
 	StartedAt time.Time // when it was first seen, by the database's clock
 	ExpiresAt time.Time // until when it counts as alive without another sign
-	Live      bool      // whether it does now, by the database's clock
+	// Live: it counts now, by the database's clock. One that does not may be alive
+	// and stand by, because the broker does not answer it.
+	Live bool
 }
 
 // Relays returns the relays that have given a sign of life within the last

@@ -35,7 +35,7 @@ func (l *lane) send(taking, work context.Context, b *batch) {
 			chunk := rest[:l.chunk(rest)]
 			rest = rest[len(chunk):]
 			silent, answers := l.publish(work, chunk)
-			if !answers || work.Err() != nil {
+			if !answers {
 				return
 			}
 			for _, row := range chunk {
@@ -129,7 +129,10 @@ func (l *lane) sendable(wave []*outgoing, b *batch, stops stops) []*outgoing {
 // topics that have turned out to get none, and whether the broker gives any.
 func (l *lane) publish(work context.Context, rows []*outgoing) (silent []string, answers bool) {
 	l.inFlight.Add(int64(len(rows)))
-	unavailable := l.hand(work, rows)
+	call, end := l.beginCall(work)
+	unavailable := l.hand(call, rows)
+	interrupted := call.Err() != nil
+	end()
 	known := false
 	for _, row := range rows {
 		if row.verdict != none {
@@ -141,14 +144,51 @@ func (l *lane) publish(work context.Context, rows []*outgoing) (silent []string,
 		l.relay.outage.answered()
 	}
 	switch {
-	case work.Err() != nil:
-		return nil, true
+	case interrupted:
+		return nil, false
 	case unavailable == nil:
 		l.window = min(4*l.window, l.relay.cfg.BatchSize)
 		l.relay.monitor.trouble(work, partBroker, nil)
 		return nil, true
 	}
 	return l.explain(work, rows, known, unavailable)
+}
+
+// errLeft is the cause of calls that end because their buckets are left to
+// other relays.
+var errLeft = errors.New("the broker does not answer this relay, which leaves its buckets to others")
+
+// beginCall returns the context of a call of Publish that interrupt ends.
+func (l *lane) beginCall(work context.Context) (ctx context.Context, end func()) {
+	ctx, cancel := context.WithCancelCause(work)
+	l.setCall(publishCall{cancel, time.Now()})
+	return ctx, func() {
+		l.setCall(publishCall{})
+		cancel(nil)
+	}
+}
+
+func (l *lane) setCall(c publishCall) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.call = c
+}
+
+// interrupt ends the call of Publish that is under way. What has no verdict
+// then has none.
+func (l *lane) interrupt() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.call.end != nil {
+		l.call.end(errLeft)
+	}
+}
+
+// waitsSince returns since when a call of Publish is under way; zero: none is.
+func (l *lane) waitsSince() time.Time {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.call.began
 }
 
 // hand calls the publisher. The error is that of the first message about which
