@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 )
@@ -138,10 +140,7 @@ func (m *monitor) trouble(ctx context.Context, part string, err error) {
 	before := len(m.troubles)
 	if err != nil {
 		m.troubles[part] = err
-		if standby := m.troubles[partStandby]; standby != nil {
-			part, err = partStandby, standby // says more than what it follows from
-		}
-		m.health.LastError = fmt.Errorf("%s: %w", part, err)
+		m.explain(part)
 		m.enter(RelayDegraded)
 		if before == 0 {
 			m.log.WarnContext(ctx, "relay is degraded; trying on", "part", part, "error", err)
@@ -149,17 +148,24 @@ func (m *monitor) trouble(ctx context.Context, part string, err error) {
 		return
 	}
 	delete(m.troubles, part)
-	switch {
-	case before == 0:
-	case len(m.troubles) > 0:
-		for other, err := range m.troubles {
-			m.health.LastError = fmt.Errorf("%s: %w", other, err)
-		}
+	switch after := len(m.troubles); {
+	case after == before:
+	case after > 0:
+		m.explain(slices.Min(slices.Collect(maps.Keys(m.troubles))))
 	default:
 		m.log.InfoContext(ctx, "relay has recovered", "part", part, "degraded_for", time.Since(m.health.Since))
 		m.health.LastError = nil
 		m.enter(RelayRunning)
 	}
+}
+
+// explain lets a part's trouble be the reason why the relay is degraded, unless
+// it stands by: that says more than what it follows from. The caller holds m.mu.
+func (m *monitor) explain(part string) {
+	if m.troubles[partStandby] != nil {
+		part = partStandby
+	}
+	m.health.LastError = fmt.Errorf("%s: %w", part, m.troubles[part])
 }
 
 // cause returns the trouble of a part; nil: it has none.

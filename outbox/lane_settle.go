@@ -109,7 +109,7 @@ func (l *lane) failure(row *outgoing) failure {
 		f.Status = Dead
 		return f
 	}
-	f.Delay = max(0, l.relay.cfg.Backoff(attempts)).Microseconds()
+	f.Delay = max(0, l.relay.cfg.backoff(attempts, row.err)).Microseconds()
 	return f
 }
 

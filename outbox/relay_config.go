@@ -76,7 +76,8 @@ type RelayConfig struct {
 	MaxAttempts int
 	// Backoff returns how long a message waits after its attempt-th failure,
 	// which counts from 1; what is negative counts as 0. It is called from
-	// several goroutines. Defaults to DefaultBackoff.
+	// several goroutines. Defaults to DefaultBackoff and, for what the broker
+	// refuses (ErrRejected), to RejectedBackoff.
 	Backoff func(attempt int) time.Duration
 	// Logger hears of changes of state, not of single messages that go well.
 	// Defaults to slog.Default().
@@ -85,10 +86,29 @@ type RelayConfig struct {
 
 // DefaultBackoff doubles from one second to one minute, with up to half of it
 // at random so that messages that failed together do not come back together.
-func DefaultBackoff(attempt int) time.Duration {
-	const longest = time.Minute
-	base := min(time.Second<<min(max(attempt, 1)-1, 10), longest*2/3)
+func DefaultBackoff(attempt int) time.Duration { return backoff(attempt, 1, time.Minute) }
+
+// RejectedBackoff quadruples from one second to five minutes, with a random part
+// like that of DefaultBackoff. Where several queues are bound for a topic and one
+// refuses, as it is full, each attempt leaves a copy in the others.
+func RejectedBackoff(attempt int) time.Duration { return backoff(attempt, 2, 5*time.Minute) }
+
+// backoff begins with a second, multiplies it by two to the power of growth for
+// each further attempt, and adds up to a half.
+func backoff(attempt, growth int, longest time.Duration) time.Duration {
+	base := min(time.Second<<(growth*min(max(attempt, 1)-1, 10)), longest*2/3)
 	return base + mathrand.N(base/2)
+}
+
+// backoff returns how long a message waits that has failed with err.
+func (c RelayConfig) backoff(attempt int, err error) time.Duration {
+	switch {
+	case c.Backoff != nil:
+		return c.Backoff(attempt)
+	case errors.Is(err, ErrRejected):
+		return RejectedBackoff(attempt)
+	}
+	return DefaultBackoff(attempt)
 }
 
 func (c RelayConfig) withDefaults() RelayConfig {
@@ -107,9 +127,6 @@ func (c RelayConfig) withDefaults() RelayConfig {
 	c.PurgeInterval = cmp.Or(c.PurgeInterval, time.Minute)
 	c.ShutdownTimeout = cmp.Or(c.ShutdownTimeout, 30*time.Second)
 	c.Logger = cmp.Or(c.Logger, slog.Default())
-	if c.Backoff == nil {
-		c.Backoff = DefaultBackoff
-	}
 	return c
 }
 

@@ -244,14 +244,32 @@ func TestRelayConfigNamesEveryProblem(t *testing.T) {
 	}
 }
 
-func TestDefaultBackoffStaysWithinASecondAndAMinute(t *testing.T) {
-	for attempt := range 100 {
-		if d := DefaultBackoff(attempt); d < time.Second || d > time.Minute {
-			t.Errorf("attempt %d: %v", attempt, d)
+func TestBackoffGrowsAndStaysWithinItsBounds(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		backoff func(int) time.Duration
+		longest time.Duration
+		fifth   time.Duration // at least
+	}{{"default", DefaultBackoff, time.Minute, 16 * time.Second}, {"rejected", RejectedBackoff, 5 * time.Minute, 200 * time.Second}} {
+		for attempt := range 100 {
+			if d := c.backoff(attempt); d < time.Second || d > c.longest {
+				t.Errorf("%s, attempt %d: %v", c.name, attempt, d)
+			}
+		}
+		if first, later := c.backoff(1), c.backoff(5); first >= 2*time.Second || later < c.fifth {
+			t.Errorf("%s does not grow: %v, then %v", c.name, first, later)
 		}
 	}
-	if first, later := DefaultBackoff(1), DefaultBackoff(5); first >= 2*time.Second || later < 16*time.Second {
-		t.Errorf("does not grow: %v, then %v", first, later)
+	var cfg RelayConfig
+	if d := cfg.backoff(5, Rejected(nil)); d < 200*time.Second {
+		t.Errorf("%v after a refusal", d)
+	}
+	if d := cfg.backoff(5, Unroutable(nil)); d > time.Minute {
+		t.Errorf("%v for want of a queue", d)
+	}
+	cfg.Backoff = func(attempt int) time.Duration { return time.Duration(attempt) }
+	if d := cfg.backoff(5, Rejected(nil)); d != 5 {
+		t.Errorf("%v, where the configuration says 5 ns", d)
 	}
 }
 
