@@ -174,8 +174,7 @@ func TestASilentTopicHoldsBackItsKeys(t *testing.T) {
 	})
 }
 
-// While a topic is silent, few of its messages are tried, and others are read
-// without reading its backlog again.
+// While a topic is silent, few of its messages are tried.
 func TestASilentTopicIsTriedSparingly(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, d database) {
 		ob, _ := d.newOutbox(t)
@@ -198,10 +197,6 @@ func TestASilentTopicIsTriedSparingly(t *testing.T) {
 			t.Errorf("%d messages were tried to find the topic silent, want about a batch of %d", before, cfg.BatchSize)
 		}
 		eventually(t, "further tries", func() bool { return tries() > before })
-		b, err := relay.lanes[0].query(t.Context(), relay.lanes[0].asks(), 1000, 1000, nil, nil)
-		if err != nil || len(b.rows) != 0 {
-			t.Errorf("a read finds %d rows, %v: want none", len(b.rows), err)
-		}
 	})
 }
 

@@ -54,20 +54,20 @@ type late struct {
 // has not, and may still, wait is closed when there is more to know; it is nil
 // where no verdict can come any more. Those of one Confirmer may be asked by one
 // goroutine at a time.
-func (e *UnknownError) Late() (verdict error, known bool, wait <-chan struct{}) {
+func (e *UnknownError) Late() (wait <-chan struct{}, known bool, verdict error) {
 	if e.late == nil {
 		return nil, false, nil
 	}
 	l := e.late
 	if l.known {
-		return l.verdict, true, nil
+		return nil, true, l.verdict
 	}
 	select {
 	case <-l.flight.confirm.Done():
 		l.verdict, l.known = l.confirmer.verdict(l.flight)
-		return l.verdict, l.known, nil
+		return nil, l.known, l.verdict
 	default:
-		return nil, false, l.flight.confirm.Done()
+		return l.flight.confirm.Done(), false, nil
 	}
 }
 

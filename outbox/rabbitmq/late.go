@@ -41,7 +41,7 @@ func (l *late) keep(channel *rabbit.Confirmer, msgs []rabbit.Publishing, verdict
 		if !ok {
 			continue
 		}
-		if _, known, wait := unknown.Late(); known || wait != nil {
+		if wait, known, _ := unknown.Late(); known || wait != nil {
 			id := msgs[i].MessageId
 			l.waiting[id], kept.messages[id] = unknown, unknown
 		}
@@ -82,7 +82,7 @@ func (l *late) recall(msgs []rabbit.Publishing, now time.Time) map[int]*rabbit.U
 			continue
 		}
 		delete(l.waiting, m.MessageId) // a further copy in msgs is sent
-		if _, known, wait := unknown.Late(); known || wait != nil {
+		if wait, known, _ := unknown.Late(); known || wait != nil {
 			recalled[i] = unknown
 		}
 	}
@@ -93,7 +93,7 @@ func (l *late) recall(msgs []rabbit.Publishing, now time.Time) map[int]*rabbit.U
 // the error of then.
 func (l *late) await(ctx context.Context, id string, unknown *rabbit.UnknownError) error {
 	l.mu.Lock()
-	verdict, known, wait := unknown.Late()
+	wait, known, verdict := unknown.Late()
 	l.mu.Unlock()
 	if wait != nil {
 		select {
@@ -101,7 +101,7 @@ func (l *late) await(ctx context.Context, id string, unknown *rabbit.UnknownErro
 		case <-ctx.Done():
 		}
 		l.mu.Lock()
-		verdict, known, wait = unknown.Late()
+		wait, known, verdict = unknown.Late()
 		if wait != nil {
 			l.waiting[id] = unknown
 		}
