@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"slices"
 	"strings"
 	"sync"
@@ -132,48 +131,6 @@ func TestASilentTopicHoldsBackNoOther(t *testing.T) {
 	})
 }
 
-// Messages of other topics wait behind those of a silent one in their keys, in
-// front of the cursor as well as behind it, and none elsewhere.
-func TestASilentTopicHoldsBackItsKeys(t *testing.T) {
-	eachPublisher(t, func(t *testing.T, d database, wrap func(Publisher) Publisher) {
-		ob, db := d.newOutbox(t)
-		p := newPartial("silent")
-		const keys = 30
-		round := func(topic string) {
-			var msgs []Message
-			for k := range keys {
-				m := NewMessage(topic, nil)
-				m.Key = fmt.Sprintf("key-%d", k)
-				msgs = append(msgs, m)
-			}
-			enqueue(t, ob, msgs...)
-		}
-		round("first")
-		round("silent")
-		round("third")
-		cfg := patient()
-		cfg.BatchSize = 10
-		relay := newRelay(t, ob, wrap(p), cfg)
-		start(t, relay)
-		awaitPublished(t, relay, keys)
-		awaitStatus(t, ob, Published, passCursors(t, ob, relay))
-		round("fourth")
-		awaitStatus(t, ob, Published, passCursors(t, ob, relay))
-		if n := number(t, db, `SELECT count(*) FROM outbox_messages WHERE status = 'published' AND key <> ''`); n != keys {
-			t.Errorf("%d messages of keys are published, want %d", n, keys)
-		}
-		eventually(t, "all that waits to be counted", func() bool { return relay.Health().Suspended[0].Waiting == 3*keys })
-
-		p.setSilent(false, "silent")
-		awaitPublished(t, relay, 4*keys+2)
-		inOrder(t, p.taken)
-		for k := range keys {
-			wantTopics(t, keysTopics(&p.broker, fmt.Sprintf("key-%d", k)), []string{"first", "silent", "third", "fourth"})
-		}
-		wantNoAttempts(t, db)
-	})
-}
-
 // While a topic is silent, few of its messages are tried.
 func TestASilentTopicIsTriedSparingly(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, d database) {
@@ -296,24 +253,6 @@ func TestShutdownEndsTries(t *testing.T) {
 	})
 }
 
-// Somebody discards what waits: what it held back goes out.
-func TestDiscardingWhatWaitsFreesItsKey(t *testing.T) {
-	eachDatabase(t, func(t *testing.T, d database) {
-		ob, _ := d.newOutbox(t)
-		p := newPartial("k.0")
-		msgs := keyed("k", 3)
-		enqueue(t, ob, msgs...)
-		relay := newRelay(t, ob, pinged{p, func() error { return nil }}, patient())
-		start(t, relay)
-		awaitStatus(t, ob, Published, passCursors(t, ob, relay))
-		if _, err := ob.Discard(t.Context(), "not wanted", msgs[0].ID); err != nil {
-			t.Fatal(err)
-		}
-		awaitStatus(t, ob, Published, msgs[1:]...)
-		wantTopics(t, keysTopics(&p.broker, "k"), []string{"k.1", "k.2"})
-	})
-}
-
 // Retries and delayed messages of a silent topic, more than the lanes take at
 // once, are not in the way of others that become due.
 func TestWhatIsDueOfASilentTopicHoldsUpNothing(t *testing.T) {
@@ -332,84 +271,6 @@ func TestWhatIsDueOfASilentTopicHoldsUpNothing(t *testing.T) {
 		eventually(t, "the delayed message to be published", func() bool { return slices.Contains(p.topics(), "late") })
 		p.setSilent(false, "silent")
 		awaitPublished(t, relay, 102)
-	})
-}
-
-// A row that a transaction of long adds behind the cursor, before others of its
-// key that wait: it goes out, and first.
-func TestALongTransactionGoesBeforeWhatWaits(t *testing.T) {
-	ob, _ := postgres.newOutbox(t)
-	p := newPartial("k.1")
-	cfg := patient()
-	cfg.Lanes = 1
-	relay := newRelay(t, ob, pinged{p, func() error { return nil }}, cfg)
-	start(t, relay)
-	msgs := keyed("k", 3)
-	slow := ob.db.MustBegin()
-	defer slow.Rollback()
-	if err := ob.Enqueue(t.Context(), slow, msgs[0]); err != nil {
-		t.Fatal(err)
-	}
-	enqueue(t, ob, msgs[1])
-	awaitStatus(t, ob, Published, passCursors(t, ob, relay))
-	if err := slow.Commit(); err != nil {
-		t.Fatal(err)
-	}
-	awaitStatus(t, ob, Published, msgs[0])
-	enqueue(t, ob, msgs[2])
-	awaitStatus(t, ob, Published, passCursors(t, ob, relay))
-	p.setSilent(false, "k.1")
-	awaitStatus(t, ob, Published, msgs...)
-	wantTopics(t, keysTopics(&p.broker, "k"), topicsOf("k", 3))
-}
-
-// Topics fall silent and come back at random, messages are refused, and
-// transactions stay open for moments: of each key every message goes out once,
-// and in order, and no attempt is counted but those refused.
-func TestOrderOfAKeyHoldsWhileTopicsComeAndGo(t *testing.T) {
-	eachPublisher(t, func(t *testing.T, d database, wrap func(Publisher) Publisher) {
-		const keys, each, topics = 12, 20, 4
-		ob, db := d.newOutbox(t)
-		random, luck := rand.New(rand.NewPCG(3, 4)), rand.New(rand.NewPCG(5, 6))
-		p := newPartial()
-		judge := p.judge
-		refused := 0
-		p.judge = func(m Message) error {
-			err := judge(m)
-			if err == nil && luck.IntN(20) == 0 {
-				refused++
-				return Rejected(nil)
-			}
-			return err
-		}
-		cfg := patient()
-		cfg.BatchSize, cfg.Grace = 16, 20*time.Millisecond
-		relay := newRelay(t, ob, wrap(p), cfg)
-		start(t, relay)
-		for i := range each {
-			var msgs []Message
-			for k := range keys {
-				m := NewMessage(fmt.Sprintf("t.%d", random.IntN(topics)), fmt.Appendf(nil, "%d", i))
-				m.Key = fmt.Sprintf("key-%d", k)
-				msgs = append(msgs, m)
-			}
-			keyless := NewMessage("keyless", nil)
-			enqueue(t, ob, append(msgs, keyless)...)
-			p.setSilent(random.IntN(3) > 0, fmt.Sprintf("t.%d", random.IntN(topics)))
-			awaitStatus(t, ob, Published, keyless)
-		}
-		for i := range topics {
-			p.setSilent(false, fmt.Sprintf("t.%d", i))
-		}
-		const total = each * (keys + 1)
-		awaitPublished(t, relay, total)
-		if n := p.count(); n != total {
-			t.Errorf("%d messages were taken for %d rows", n, total)
-		}
-		inOrder(t, p.taken)
-		if n := number(t, db, `SELECT coalesce(sum(attempts), 0) FROM outbox_messages`); n != refused {
-			t.Errorf("%d attempts are counted for %d refusals", n, refused)
-		}
 	})
 }
 
@@ -438,52 +299,4 @@ func TestLeasesMoveWhileATopicIsSilent(t *testing.T) {
 		})
 		wantNoAttempts(t, db)
 	})
-}
-
-func TestHeld(t *testing.T) {
-	h := newHeld()
-	message := func(seq int64, topic, key string) *Message { return &Message{Seq: seq, Topic: topic, Key: key} }
-	add := func(m *Message, wantFresh bool) {
-		t.Helper()
-		if fresh, ok := h.add(m); fresh != wantFresh || !ok {
-			t.Errorf("%+v: fresh %v, ok %v", m, fresh, ok)
-		}
-	}
-	add(message(10, "x", "a"), true)
-	add(message(10, "x", "a"), false)
-	add(message(12, "x", ""), true)
-	add(message(20, "z", "b"), true)
-	for _, c := range []struct {
-		m    *Message
-		want string
-	}{
-		{message(11, "y", "a"), "x"}, {message(9, "y", "a"), ""}, {message(10, "x", "a"), ""},
-		{message(30, "x", "b"), "z"}, {message(30, "y", ""), ""}, {message(30, "y", "c"), ""},
-	} {
-		got := ""
-		for topic, state := range h.topics {
-			if h.behind(c.m) == state {
-				got = topic
-			}
-		}
-		if got != c.want {
-			t.Errorf("%+v waits for %q, want %q", c.m, got, c.want)
-		}
-	}
-	if !h.holds(message(1, "x", "")) || h.holds(message(1, "y", "d")) || (*held)(nil).holds(message(1, "x", "")) {
-		t.Error("holds is not what is held")
-	}
-	if h.from() != 10 || (*held)(nil).from() != 0 {
-		t.Errorf("from %d", h.from())
-	}
-	if cursor := h.free("x"); cursor != 9 || h.from() != 20 || h.behind(message(11, "y", "a")) != nil || h.behind(message(21, "y", "b")) == nil {
-		t.Errorf("freed back to %d, held %+v", cursor, h)
-	}
-	for i := range maxHeldKeys - 1 {
-		add(message(int64(100+i), "z", fmt.Sprint(i)), true)
-	}
-	if _, ok := h.add(message(1<<40, "z", "one too many")); ok {
-		t.Error("more keys are held than there is room for")
-	}
-	add(message(1<<40, "z", "7"), true)
 }

@@ -1,0 +1,146 @@
+package outbox
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"testing"
+	"time"
+)
+
+// Messages of other topics wait behind those of a silent one in their keys, in
+// front of the cursor as well as behind it, and none elsewhere.
+func TestASilentTopicHoldsBackItsKeys(t *testing.T) {
+	eachPublisher(t, func(t *testing.T, d database, wrap func(Publisher) Publisher) {
+		ob, db := d.newOutbox(t)
+		p := newPartial("silent")
+		const keys = 30
+		round := func(topic string) {
+			var msgs []Message
+			for k := range keys {
+				m := NewMessage(topic, nil)
+				m.Key = fmt.Sprintf("key-%d", k)
+				msgs = append(msgs, m)
+			}
+			enqueue(t, ob, msgs...)
+		}
+		round("first")
+		round("silent")
+		round("third")
+		cfg := patient()
+		cfg.BatchSize = 10
+		relay := newRelay(t, ob, wrap(p), cfg)
+		start(t, relay)
+		awaitPublished(t, relay, keys)
+		awaitStatus(t, ob, Published, passCursors(t, ob, relay))
+		round("fourth")
+		awaitStatus(t, ob, Published, passCursors(t, ob, relay))
+		if n := number(t, db, `SELECT count(*) FROM outbox_messages WHERE status = 'published' AND key <> ''`); n != keys {
+			t.Errorf("%d messages of keys are published, want %d", n, keys)
+		}
+		eventually(t, "all that waits to be counted", func() bool { return relay.Health().Suspended[0].Waiting == 3*keys })
+
+		p.setSilent(false, "silent")
+		awaitPublished(t, relay, 4*keys+2)
+		inOrder(t, p.taken)
+		for k := range keys {
+			wantTopics(t, keysTopics(&p.broker, fmt.Sprintf("key-%d", k)), []string{"first", "silent", "third", "fourth"})
+		}
+		wantNoAttempts(t, db)
+	})
+}
+
+// Somebody discards what waits: what it held back goes out.
+func TestDiscardingWhatWaitsFreesItsKey(t *testing.T) {
+	eachDatabase(t, func(t *testing.T, d database) {
+		ob, _ := d.newOutbox(t)
+		p := newPartial("k.0")
+		msgs := keyed("k", 3)
+		enqueue(t, ob, msgs...)
+		relay := newRelay(t, ob, pinged{p, func() error { return nil }}, patient())
+		start(t, relay)
+		awaitStatus(t, ob, Published, passCursors(t, ob, relay))
+		if _, err := ob.Discard(t.Context(), "not wanted", msgs[0].ID); err != nil {
+			t.Fatal(err)
+		}
+		awaitStatus(t, ob, Published, msgs[1:]...)
+		wantTopics(t, keysTopics(&p.broker, "k"), []string{"k.1", "k.2"})
+	})
+}
+
+// A row that a transaction of long adds behind the cursor, before others of its
+// key that wait: it goes out, and first.
+func TestALongTransactionGoesBeforeWhatWaits(t *testing.T) {
+	ob, _ := postgres.newOutbox(t)
+	p := newPartial("k.1")
+	cfg := patient()
+	cfg.Lanes = 1
+	relay := newRelay(t, ob, pinged{p, func() error { return nil }}, cfg)
+	start(t, relay)
+	msgs := keyed("k", 3)
+	slow := ob.db.MustBegin()
+	defer slow.Rollback()
+	if err := ob.Enqueue(t.Context(), slow, msgs[0]); err != nil {
+		t.Fatal(err)
+	}
+	enqueue(t, ob, msgs[1])
+	awaitStatus(t, ob, Published, passCursors(t, ob, relay))
+	if err := slow.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	awaitStatus(t, ob, Published, msgs[0])
+	enqueue(t, ob, msgs[2])
+	awaitStatus(t, ob, Published, passCursors(t, ob, relay))
+	p.setSilent(false, "k.1")
+	awaitStatus(t, ob, Published, msgs...)
+	wantTopics(t, keysTopics(&p.broker, "k"), topicsOf("k", 3))
+}
+
+// Topics fall silent and come back at random, messages are refused, and
+// transactions stay open for moments: of each key every message goes out once,
+// and in order, and no attempt is counted but those refused.
+func TestOrderOfAKeyHoldsWhileTopicsComeAndGo(t *testing.T) {
+	eachPublisher(t, func(t *testing.T, d database, wrap func(Publisher) Publisher) {
+		const keys, each, topics = 12, 20, 4
+		ob, db := d.newOutbox(t)
+		random, luck := rand.New(rand.NewPCG(3, 4)), rand.New(rand.NewPCG(5, 6))
+		p := newPartial()
+		judge := p.judge
+		refused := 0
+		p.judge = func(m Message) error {
+			err := judge(m)
+			if err == nil && luck.IntN(20) == 0 {
+				refused++
+				return Rejected(nil)
+			}
+			return err
+		}
+		cfg := patient()
+		cfg.BatchSize, cfg.Grace = 16, 20*time.Millisecond
+		relay := newRelay(t, ob, wrap(p), cfg)
+		start(t, relay)
+		for i := range each {
+			var msgs []Message
+			for k := range keys {
+				m := NewMessage(fmt.Sprintf("t.%d", random.IntN(topics)), fmt.Appendf(nil, "%d", i))
+				m.Key = fmt.Sprintf("key-%d", k)
+				msgs = append(msgs, m)
+			}
+			keyless := NewMessage("keyless", nil)
+			enqueue(t, ob, append(msgs, keyless)...)
+			p.setSilent(random.IntN(3) > 0, fmt.Sprintf("t.%d", random.IntN(topics)))
+			awaitStatus(t, ob, Published, keyless)
+		}
+		for i := range topics {
+			p.setSilent(false, fmt.Sprintf("t.%d", i))
+		}
+		const total = each * (keys + 1)
+		awaitPublished(t, relay, total)
+		if n := p.count(); n != total {
+			t.Errorf("%d messages were taken for %d rows", n, total)
+		}
+		inOrder(t, p.taken)
+		if n := number(t, db, `SELECT coalesce(sum(attempts), 0) FROM outbox_messages`); n != refused {
+			t.Errorf("%d attempts are counted for %d refusals", n, refused)
+		}
+	})
+}
