@@ -2,7 +2,9 @@ package devbroker
 
 import (
 	"fmt"
-	"math"
+	"maps"
+	"slices"
+	"strings"
 
 	"github.com/asimalizada/pulse-events/pulsectl/devbroker/internal/wire"
 )
@@ -19,8 +21,8 @@ const (
 const (
 	// none stands for a limit that is not set.
 	none = -1
-	// maxMilliseconds is the longest time that RabbitMQ accepts, and keeps sums with the clock from overflowing.
-	maxMilliseconds = 1<<32 - 1
+	// maxMilliseconds is the longest time that RabbitMQ accepts, ten years.
+	maxMilliseconds = 315_360_000_000
 )
 
 // queueSettings is what a queue's arguments mean.
@@ -37,58 +39,86 @@ type queueSettings struct {
 	singleActiveConsumer bool
 }
 
-// argumentsOf lists the arguments that only one type of queue has. RabbitMQ refuses them on the other.
+// argumentsOf lists the arguments that a type of queue has. RabbitMQ refuses those of others.
 var argumentsOf = map[string][]string{
-	"rabbit_classic_queue": {"x-queue-mode", "x-queue-version", "x-max-priority"},
-	"rabbit_quorum_queue": {"x-delivery-limit", "x-dead-letter-strategy", "x-quorum-initial-group-size",
-		"x-max-in-memory-length", "x-max-in-memory-bytes"},
+	"rabbit_classic_queue": {"x-expires", "x-message-ttl", "x-dead-letter-exchange", "x-dead-letter-routing-key", "x-max-length",
+		"x-max-length-bytes", "x-max-priority", "x-overflow", "x-queue-mode", "x-queue-version", "x-single-active-consumer",
+		"x-queue-type", "x-queue-master-locator"},
+	"rabbit_quorum_queue": {"x-dead-letter-exchange", "x-dead-letter-routing-key", "x-dead-letter-strategy", "x-expires",
+		"x-max-length", "x-max-length-bytes", "x-max-in-memory-length", "x-max-in-memory-bytes", "x-overflow",
+		"x-single-active-consumer", "x-queue-type", "x-quorum-initial-group-size", "x-delivery-limit", "x-message-ttl",
+		"x-queue-leader-locator"},
+	"rabbit_stream_queue": {"x-max-length-bytes", "x-queue-type", "x-max-age", "x-stream-max-segment-size-bytes",
+		"x-initial-cluster-size", "x-queue-leader-locator"},
+}
+
+// consumerArgumentsOf is the same for consumers.
+var consumerArgumentsOf = map[string][]string{
+	"rabbit_classic_queue": {"x-cancel-on-ha-failover", "x-priority", "x-credit"},
+	"rabbit_quorum_queue":  {"x-priority", "x-credit"},
+	"rabbit_stream_queue":  {"x-stream-offset", "x-credit"},
+}
+
+// foreignArgument returns an argument that only other types of queue have, or "".
+func foreignArgument(of map[string][]string, own string, args wire.Table) string {
+	for _, kind := range slices.Sorted(maps.Keys(of)) {
+		for _, key := range of[kind] {
+			if _, ok := args[key]; ok && !slices.Contains(of[own], key) {
+				return key
+			}
+		}
+	}
+	return ""
 }
 
 // comparedArguments are those that a second declaration must repeat. Others are kept and ignored.
-var comparedArguments = append(append([]string{
-	"x-expires", "x-message-ttl", "x-dead-letter-exchange", "x-dead-letter-routing-key", "x-max-length",
-	"x-max-length-bytes", "x-overflow", "x-single-active-consumer"},
-	argumentsOf["rabbit_classic_queue"]...), argumentsOf["rabbit_quorum_queue"]...)
+var comparedArguments = []string{
+	"x-expires", "x-message-ttl", "x-dead-letter-exchange", "x-dead-letter-routing-key", "x-dead-letter-strategy", "x-max-length",
+	"x-max-length-bytes", "x-max-in-memory-length", "x-max-in-memory-bytes", "x-max-priority", "x-overflow", "x-queue-mode",
+	"x-queue-version", "x-single-active-consumer", "x-quorum-initial-group-size", "x-delivery-limit", "x-queue-leader-locator",
+}
 
-// queueArguments reads the arguments of the queue called what, such as "queue 'q' in vhost '/'".
+// queueArguments reads the arguments of the queue called what, such as "queue 'q' in vhost '/'". RabbitMQ looks at them
+// in this order, too.
 func queueArguments(what string, args wire.Table) (queueSettings, error) {
 	r := argumentReader{what: what, args: args}
-	s := queueSettings{
-		ttl:       r.integer("x-message-ttl", 0, maxMilliseconds),
-		expires:   r.integer("x-expires", 1, maxMilliseconds),
-		maxLength: r.integer("x-max-length", 0, math.MaxInt64), maxBytes: r.integer("x-max-length-bytes", 0, math.MaxInt64),
-		deadLetterTo:         r.name("x-dead-letter-exchange"),
-		deadLetterKey:        r.name("x-dead-letter-routing-key"),
-		overflow:             overflow(r.choice("x-overflow", "invalid_overflow", string(dropHead), string(rejectPublish), string(rejectPublishDLX))),
-		singleActiveConsumer: r.boolean("x-single-active-consumer"),
-		deliveryLimit:        none, maxPriority: none,
-	}
-	foreign := "rabbit_quorum_queue"
+	s := queueSettings{deliveryLimit: none, maxPriority: none}
 	switch kind := r.queueType(); kind {
 	case "classic":
-		s.maxPriority = r.integer("x-max-priority", 0, math.MaxInt64)
-		if s.maxPriority > 255 {
-			r.invalid("x-max-priority", fmt.Sprintf("{max_value_exceeded,%d}", s.maxPriority))
-		}
 	case "quorum":
-		s.quorum, foreign = true, "rabbit_classic_queue"
-		s.deliveryLimit = max(none, r.anyInteger("x-delivery-limit"))
-		strategy := r.choice("x-dead-letter-strategy", "invalid_dead_letter_strategy", "at-most-once", "at-least-once")
-		// RabbitMQ falls back to at-most-once, too, unless publishes to the queue can be refused.
-		s.keepDeadLetters = strategy == "at-least-once" && s.overflow == rejectPublish && s.deadLetterTo != nil
+		s.quorum = true
 	case "stream":
 		r.fail(notImplemented("queue type 'stream' is not supported by devbroker, for %s", what))
 	default:
 		r.invalid("x-queue-type", fmt.Sprintf("\"unsupported queue type '%s'\"", kind))
 	}
-	for _, key := range argumentsOf[foreign] {
-		if _, ok := args[key]; ok {
-			r.fail(preconditionFailed("invalid arg '%s' for %s of queue type %s", key, what, ownType(s.quorum)))
-		}
+	if key := foreignArgument(argumentsOf, ownType(s.quorum), args); key != "" {
+		r.fail(preconditionFailed("invalid arg '%s' for %s of queue type %s", key, what, ownType(s.quorum)))
 	}
-	if s.deadLetterKey != nil && s.deadLetterTo == nil {
-		r.invalid("x-dead-letter-routing-key", "routing_key_but_no_dlx_defined")
+	s.deadLetterTo = r.name("x-dead-letter-exchange")
+	s.expires = r.time("x-expires", 1)
+	s.ttl = r.time("x-message-ttl", 0)
+	s.deadLetterKey = r.deadLetterKey()
+	strategy := r.choice("x-dead-letter-strategy", "invalid_dlx_strategy", "at-most-once", "at-least-once")
+	s.maxLength, s.maxBytes = r.integer("x-max-length", 0), r.integer("x-max-length-bytes", 0)
+	r.integer("x-max-in-memory-length", 0)
+	r.integer("x-max-in-memory-bytes", 0)
+	if s.maxPriority = r.integer("x-max-priority", 0); s.maxPriority > 255 {
+		r.invalid("x-max-priority", fmt.Sprintf("{max_value_exceeded,%d}", s.maxPriority))
 	}
+	s.overflow = overflow(r.choice("x-overflow", "invalid_overflow", string(dropHead), string(rejectPublish), string(rejectPublishDLX)))
+	r.choice("x-queue-mode", "\"unsupported queue mode '%s'\"", "default", "lazy")
+	if version := r.integer("x-queue-version", 0); version == 0 || version > 2 {
+		r.invalid("x-queue-version", fmt.Sprintf("\"unsupported queue version '%d'\"", version))
+	}
+	s.singleActiveConsumer = r.boolean("x-single-active-consumer")
+	r.integer("x-quorum-initial-group-size", 1)
+	r.choice("x-queue-leader-locator", "invalid_queue_locator_arg", "client-local", "balanced", "random", "least-leaders")
+	if limit, ok := integer(args["x-delivery-limit"]); ok { // anything else is no limit
+		s.deliveryLimit = max(none, limit)
+	}
+	// RabbitMQ falls back to at-most-once, too, unless publishes to the queue can be refused.
+	s.keepDeadLetters = s.quorum && strategy == "at-least-once" && s.overflow == rejectPublish && s.deadLetterTo != nil
 	return s, r.err
 }
 
@@ -128,8 +158,8 @@ func (r *argumentReader) anyInteger(key string) int64 {
 	return n
 }
 
-// integer reads an integer from least to most, or none.
-func (r *argumentReader) integer(key string, least, most int64) int64 {
+// integer reads an integer of least or more, or none.
+func (r *argumentReader) integer(key string, least int64) int64 {
 	if _, ok := r.args[key]; !ok {
 		return none
 	}
@@ -138,12 +168,19 @@ func (r *argumentReader) integer(key string, least, most int64) int64 {
 		r.invalid(key, fmt.Sprintf("{value_negative,%d}", n))
 	case n < least:
 		r.invalid(key, fmt.Sprintf("{value_zero,%d}", n))
-	case n > most:
-		r.invalid(key, fmt.Sprintf("{value_too_large,%d}", n))
 	default:
 		return n
 	}
 	return none
+}
+
+// time is integer for milliseconds.
+func (r *argumentReader) time(key string, least int64) int64 {
+	ms := r.integer(key, least)
+	if ms > maxMilliseconds {
+		r.invalid(key, fmt.Sprintf("{value_too_large,%d}", ms))
+	}
+	return ms
 }
 
 func (r *argumentReader) name(key string) *string {
@@ -158,7 +195,22 @@ func (r *argumentReader) name(key string) *string {
 	return &s
 }
 
-// choice reads one of the values allowed; the first one is the default.
+func (r *argumentReader) deadLetterKey() *string {
+	const key = "x-dead-letter-routing-key"
+	v, ok := r.args[key]
+	if !ok {
+		return nil
+	}
+	s, ok := v.(string)
+	if !ok {
+		r.unacceptable(key, v)
+	} else if _, ok := r.args["x-dead-letter-exchange"]; !ok {
+		r.invalid(key, "routing_key_but_no_dlx_defined")
+	}
+	return &s
+}
+
+// choice reads one of the values allowed; the first one is the default. complaint may name what is not allowed.
 func (r *argumentReader) choice(key, complaint string, allowed ...string) string {
 	v, ok := r.args[key]
 	if !ok {
@@ -174,7 +226,7 @@ func (r *argumentReader) choice(key, complaint string, allowed ...string) string
 			return s
 		}
 	}
-	r.invalid(key, complaint)
+	r.invalid(key, strings.ReplaceAll(complaint, "%s", s))
 	return ""
 }
 
@@ -214,11 +266,8 @@ func differingArgument(key, what string, current, received wire.Table) error {
 			key, what, described(want, wanted), described(have, had))
 	case !had || sameField(have, want):
 		return nil
-	case fieldClass(have) == fieldClass(want):
-		return preconditionFailed("inequivalent arg '%s' for %s: received '%v' but current is '%v'", key, what, want, have)
 	}
-	return preconditionFailed("inequivalent arg '%s' for %s: received %s but current is %s",
-		key, what, described(want, true), described(have, true))
+	return preconditionFailed("inequivalent arg '%s' for %s: received '%v' but current is '%v'", key, what, want, have)
 }
 
 func described(v any, present bool) string {

@@ -41,14 +41,15 @@ func (b *Broker) consume(ch *channel, m *wire.BasicConsume) error {
 	if m.ConsumerTag == "" {
 		m.ConsumerTag = generatedTag()
 	}
-	var priority int64
-	if v, ok := m.Arguments["x-priority"]; ok {
-		if priority, ok = integer(v); !ok {
-			return preconditionFailed("invalid arg 'x-priority' for %s: \"expected integer, got %s\"", q.what, fieldType(v))
-		}
+	priority, err := consumerArguments(q, m.Arguments)
+	if err != nil {
+		return err
+	}
+	if q.settings.quorum {
+		m.Exclusive = false // as RabbitMQ, which lets others join
 	}
 	switch {
-	case q.exclusiveUse, m.Exclusive && (len(q.consumers) > 0 || q.settings.singleActiveConsumer && !q.settings.quorum):
+	case q.exclusiveUse, m.Exclusive && (len(q.consumers) > 0 || q.settings.singleActiveConsumer):
 		return accessRefused("%s in exclusive use", q.what)
 	case q.settings.quorum && ch.globalPrefetch > 0:
 		return notImplemented("%s does not support global qos", q.what)
@@ -68,6 +69,19 @@ func (b *Broker) consume(ch *channel, m *wire.BasicConsume) error {
 	b.touch(q)
 	b.settleQueues()
 	return nil
+}
+
+// consumerArguments checks the arguments of a consumer and returns its priority.
+func consumerArguments(q *queue, args wire.Table) (priority int64, err error) {
+	r := argumentReader{what: q.what, args: args}
+	if key := foreignArgument(consumerArgumentsOf, ownType(q.settings.quorum), args); key != "" {
+		r.fail(preconditionFailed("invalid arg '%s' for %s of queue type %s", key, q.what, ownType(q.settings.quorum)))
+	}
+	if _, ok := args["x-priority"]; ok {
+		priority = r.anyInteger("x-priority")
+	}
+	r.boolean("x-cancel-on-ha-failover")
+	return priority, r.err
 }
 
 func generatedTag() string { return "amq.ctag-" + rand.Text() }
@@ -95,6 +109,10 @@ func (b *Broker) get(ch *channel, m *wire.BasicGet) error {
 	q, err := ch.queueToRead(m.Queue)
 	if err != nil {
 		return err
+	}
+	if q.settings.quorum && q.settings.singleActiveConsumer {
+		return resourceLocked("cannot obtain access to locked %s. basic.get operations are not supported by quorum queues "+
+			"with single active consumer", q.what)
 	}
 	if b.faults.stalled(q) {
 		return internalError("Cannot get a message from queue '%s': timeout", q.what)

@@ -1,8 +1,10 @@
 package devbroker
 
 import (
+	"errors"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/asimalizada/pulse-events/pulsectl/devbroker/internal/wire"
@@ -159,15 +161,18 @@ func stringsIn(v any) (out []string) {
 	return out
 }
 
-// parseExpiration reads a message's expiration property: milliseconds in decimal, or "" for none.
+// parseExpiration reads a message's expiration property: milliseconds in decimal.
 func parseExpiration(s string) (int64, error) {
-	if s == "" {
-		return none, nil
-	}
-	ms, err := strconv.ParseInt(s, 10, 64)
+	rest := strings.TrimLeft(strings.TrimPrefix(strings.TrimPrefix(s, "-"), "+"), "0123456789")
+	number := strings.TrimPrefix(s[:len(s)-len(rest)], "+")
+	ms, err := strconv.ParseInt(number, 10, 64)
 	switch {
+	case errors.Is(err, strconv.ErrRange):
+		return none, preconditionFailed("invalid expiration '%s': {value_too_large,%s}", s, number)
 	case err != nil:
 		return none, preconditionFailed("invalid expiration '%s': no_integer", s)
+	case rest != "":
+		return none, preconditionFailed("invalid expiration '%s': {leftover_string,%q}", s, rest)
 	case ms < 0:
 		return none, preconditionFailed("invalid expiration '%s': {value_negative,%d}", s, ms)
 	case ms > maxMilliseconds:

@@ -33,7 +33,13 @@ func again(args amqp.Table) func(*session, string) error {
 }
 
 func fresh(args amqp.Table) func(*session, string) error {
-	return declare("devbroker.never", true, false, false, args)
+	return func(s *session, queue string) error {
+		err := declare("devbroker.never", true, false, false, args)(s, queue)
+		if err == nil {
+			_, err = s.ch.QueueDelete("devbroker.never", false, false, false)
+		}
+		return err
+	}
 }
 
 func publishing(exchange string, immediate bool, p amqp.Publishing) func(*session, string) error {
@@ -78,6 +84,19 @@ var refusals = []refusal{
 	{"transient quorum queue", declare("devbroker.never", false, false, false, amqp.Table{"x-queue-type": "quorum"}), 406, "PRECONDITION_FAILED - invalid property 'non-durable' for " + neverQueue, false},
 	{"exclusive quorum queue", declare("devbroker.never", true, false, true, amqp.Table{"x-queue-type": "quorum"}), 406, "PRECONDITION_FAILED - invalid property 'exclusive-owner' for " + neverQueue, false},
 	{"auto-deleted quorum queue", declare("devbroker.never", true, true, false, amqp.Table{"x-queue-type": "quorum"}), 406, "PRECONDITION_FAILED - invalid property 'auto-delete' for " + neverQueue, false},
+	{"ten years", fresh(amqp.Table{"x-message-ttl": int64(315_360_000_000)}), 0, "", false},
+	{"more than ten years", fresh(amqp.Table{"x-expires": int64(315_360_000_001)}), 406, invalidArg + "'x-expires' for " + neverQueue + ": {value_too_large,315360000001}", false},
+	{"fraction of a TTL", fresh(amqp.Table{"x-message-ttl": 1.5}), 406, invalidArg + "'x-message-ttl' for " + neverQueue + ": \"expected integer, got double\"", false},
+	{"unknown mode", fresh(amqp.Table{"x-queue-mode": "fast"}), 406, invalidArg + "'x-queue-mode' for " + neverQueue + ": \"unsupported queue mode 'fast'\"", false},
+	{"mode of another kind", fresh(amqp.Table{"x-queue-mode": int32(5)}), 406, invalidArg + "'x-queue-mode' for " + neverQueue + ": {unacceptable_type,signedint}", false},
+	{"unknown version", fresh(amqp.Table{"x-queue-version": int32(3)}), 406, invalidArg + "'x-queue-version' for " + neverQueue + ": \"unsupported queue version '3'\"", false},
+	{"dead-letter key of another kind", fresh(amqp.Table{"x-dead-letter-exchange": "a", "x-dead-letter-routing-key": int32(1)}), 406, invalidArg + "'x-dead-letter-routing-key' for " + neverQueue + ": {unacceptable_type,signedint}", false},
+	{"unknown dead-letter strategy", fresh(amqp.Table{"x-queue-type": "quorum", "x-dead-letter-strategy": "never"}), 406, invalidArg + "'x-dead-letter-strategy' for " + neverQueue + ": invalid_dlx_strategy", false},
+	{"leader of a classic queue", fresh(amqp.Table{"x-queue-leader-locator": "random"}), 406, invalidArg + "'x-queue-leader-locator' for " + neverQueue + " of queue type rabbit_classic_queue", false},
+	{"unknown leader", fresh(amqp.Table{"x-queue-type": "quorum", "x-queue-leader-locator": "me"}), 406, invalidArg + "'x-queue-leader-locator' for " + neverQueue + ": invalid_queue_locator_arg", false},
+	{"empty group", fresh(amqp.Table{"x-queue-type": "quorum", "x-quorum-initial-group-size": int32(0)}), 406, invalidArg + "'x-quorum-initial-group-size' for " + neverQueue + ": {value_zero,0}", false},
+	{"a stream's age on a classic queue", fresh(amqp.Table{"x-max-age": "1D"}), 406, invalidArg + "'x-max-age' for " + neverQueue + " of queue type rabbit_classic_queue", false},
+	{"a length in words instead", again(amqp.Table{"x-message-ttl": "1000", "x-dead-letter-exchange": "a"}), 406, inequivalentArg + "'x-message-ttl' for queue %q: received '1000' but current is '1000'", false},
 	{"passive, missing", func(s *session, _ string) error {
 		_, err := s.ch.QueueDeclarePassive("devbroker.never", true, false, false, false, nil)
 		return err
@@ -116,6 +135,21 @@ var refusals = []refusal{
 	{"delete a missing queue", func(s *session, _ string) error { _, err := s.ch.QueueDelete("nope", false, false, false); return err }, 0, "", false},
 	{"purge a missing queue", func(s *session, _ string) error { _, err := s.ch.QueuePurge("nope", false); return err }, 404, "NOT_FOUND - no queue 'nope' in vhost '/'", false},
 	{"consume from a missing queue", consumeFrom("nope", false, nil), 404, "NOT_FOUND - no queue 'nope' in vhost '/'", false},
+	{"stream offset on a classic queue", consumeFrom("", false, amqp.Table{"x-stream-offset": "first"}), 406, invalidArg + "'x-stream-offset' for queue %q of queue type rabbit_classic_queue", false},
+	{"exclusive consumers of a quorum queue", onQuorum(func(s *session, q string) error {
+		s.must(consumeFrom(q, true, nil)(s, q))
+		return consumeFrom(q, true, nil)(s, q)
+	}), 0, "", false},
+	{"get from a quorum queue with a single active consumer", func(s *session, _ string) error {
+		q := s.queueNamed("devbroker.sac", amqp.Table{"x-queue-type": "quorum", "x-single-active-consumer": true})
+		_, _, err := s.ch.Get(q, true)
+		return err
+	}, 405, "RESOURCE_LOCKED - cannot obtain access to locked queue 'devbroker.sac' in vhost '/'. basic.get operations are not supported by quorum queues with single active consumer", false},
+	{"delete a quorum queue if empty", func(s *session, _ string) error {
+		q := s.queueNamed("devbroker.quorum", amqp.Table{"x-queue-type": "quorum"})
+		_, err := s.ch.QueueDelete(q, false, true, false)
+		return err
+	}, 540, "NOT_IMPLEMENTED - cannot delete queue 'devbroker.quorum' in vhost '/'. queue.delete operations with if-empty flag set are not supported by quorum queues", true},
 	{"priority in words", consumeFrom("", false, amqp.Table{"x-priority": "a"}), 406, invalidArg + "'x-priority' for queue %q: \"expected integer, got longstr\"", false},
 	{"get from a missing queue", func(s *session, _ string) error { _, _, err := s.ch.Get("nope", true); return err }, 404, "NOT_FOUND - no queue 'nope' in vhost '/'", false},
 	{"cancel an unknown consumer", func(s *session, _ string) error { return s.ch.Cancel("nope", false) }, 0, "", false},
@@ -141,6 +175,10 @@ var refusals = []refusal{
 
 	{"publish to a missing exchange", publishing("nope", false, amqp.Publishing{}), 404, "NOT_FOUND - no exchange 'nope' in vhost '/'", false},
 	{"publish immediate", publishing("", true, amqp.Publishing{}), 540, "NOT_IMPLEMENTED - immediate=true", true},
+	{"expiration with a rest", publishing("", false, amqp.Publishing{Expiration: "5x"}), 406, "PRECONDITION_FAILED - invalid expiration '5x': {leftover_string,\"x\"}", false},
+	{"expiration after more than ten years", publishing("", false, amqp.Publishing{Expiration: "315360000001"}), 406, "PRECONDITION_FAILED - invalid expiration '315360000001': {value_too_large,315360000001}", false},
+	{"very long expiration", publishing("", false, amqp.Publishing{Expiration: "4294967296"}), 0, "", false},
+	{"unknown delivery mode", publishing("", false, amqp.Publishing{DeliveryMode: 5}), 406, "PRECONDITION_FAILED - invalid message: {delivery_mode_unknown,5}", false},
 	{"expiration in words", publishing("", false, amqp.Publishing{Expiration: "abc"}), 406, "PRECONDITION_FAILED - invalid expiration 'abc': no_integer", false},
 	{"negative expiration", publishing("", false, amqp.Publishing{Expiration: "-1"}), 406, "PRECONDITION_FAILED - invalid expiration '-1': {value_negative,-1}", false},
 	{"somebody else's name", publishing("", false, amqp.Publishing{UserId: "foo"}), 406, "PRECONDITION_FAILED - user_id property set to 'foo' but authenticated user was 'guest'", false},
@@ -155,6 +193,13 @@ var refusals = []refusal{
 	{"ack nothing at all", func(s *session, _ string) error { return s.ch.Ack(0, false) }, 406, "PRECONDITION_FAILED - unknown delivery tag 0", false},
 	{"ack up to what was not delivered", func(s *session, _ string) error { return s.ch.Ack(7, true) }, 406, "PRECONDITION_FAILED - unknown delivery tag 7", false},
 	{"ack all of nothing", func(s *session, _ string) error { return s.ch.Ack(0, true) }, 0, "", false},
+}
+
+// onQuorum does something to a quorum queue.
+func onQuorum(do func(*session, string) error) func(*session, string) error {
+	return func(s *session, _ string) error {
+		return do(s, s.queue(amqp.Table{"x-queue-type": "quorum"}))
+	}
 }
 
 func exchangeDeclare(name, kind string, durable bool, args amqp.Table) func(*session, string) error {

@@ -101,8 +101,13 @@ func (x *exchange) checkBinding(args wire.Table) error {
 	if x.kind != "headers" {
 		return nil
 	}
-	switch match := args["x-match"].(type) {
+	match, given := args["x-match"]
+	if !given {
+		return nil
+	}
+	switch match := match.(type) {
 	case nil:
+		return preconditionFailed("Invalid x-match field type void (value undefined); expected longstr")
 	case string:
 		if !slices.Contains([]string{"all", "any", "all-with-x", "any-with-x"}, match) {
 			return preconditionFailed("Invalid x-match field value <<\"%s\">>; expected all, any, all-with-x, or any-with-x", match)

@@ -92,7 +92,7 @@ func (b *Broker) publish(ch *channel, u *upload) (taken int, err error) {
 	}
 	p := publication{
 		message: m, targets: v.router.route(x, keys, u.routing.Headers), mandatory: u.method.Mandatory,
-		persistent: u.routing.Persistent, tag: u.tag,
+		persistent: u.routing.DeliveryMode == 2, tag: u.tag,
 	}
 	if ch.tx != nil {
 		return len(p.targets), ch.tx.publish(b, p)
@@ -116,8 +116,14 @@ func (ch *channel) prepare(m *message, u *upload) (keys []string, err error) {
 	if claimed := u.routing.UserID; claimed != "" && claimed != user.name && !user.tagged("impersonator") {
 		return nil, preconditionFailed("user_id property set to '%s' but authenticated user was '%s'", claimed, user.name)
 	}
-	if m.expiration, err = parseExpiration(u.routing.Expiration); err != nil {
-		return nil, err
+	m.expiration = none
+	if u.routing.Expires {
+		if m.expiration, err = parseExpiration(u.routing.Expiration); err != nil {
+			return nil, err
+		}
+	}
+	if mode := u.routing.DeliveryMode; mode > 2 || mode == 0 && u.routing.HasMode {
+		return nil, preconditionFailed("invalid message: {delivery_mode_unknown,%d}", mode)
 	}
 	if u.routing.Copies {
 		return m.takeCopies()

@@ -92,6 +92,9 @@ func (b *Broker) declareExchange(ch *channel, m *wire.ExchangeDeclare) error {
 	m.Exchange = lineEnds.Replace(m.Exchange)
 	name := v.exchangeName(m.Exchange)
 	if !m.Passive && !slices.Contains([]string{"direct", "fanout", "topic", "headers"}, m.Type) {
+		if m.Type == "" {
+			return commandInvalid("invalid exchange type ''")
+		}
 		return commandInvalid("unknown exchange type '%s'", m.Type)
 	}
 	if m.Exchange == "" {

@@ -191,6 +191,10 @@ func (b *Broker) queueDelete(ch *channel, m *wire.QueueDelete) (wire.Method, err
 		return &wire.QueueDeleteOk{}, nil
 	case q.owner != nil && q.owner != ch.conn:
 		return nil, q.locked()
+	case q.settings.quorum && m.IfUnused:
+		return nil, notImplemented("cannot delete %s. queue.delete operations with if-unused flag set are not supported by quorum queues", q.what)
+	case q.settings.quorum && m.IfEmpty:
+		return nil, notImplemented("cannot delete %s. queue.delete operations with if-empty flag set are not supported by quorum queues", q.what)
 	case m.IfUnused && len(q.consumers) > 0:
 		return nil, preconditionFailed("%s in use", q.what)
 	case m.IfEmpty && q.ready() > 0:

@@ -56,8 +56,8 @@ func propertiesComeBack(t *testing.T, raw []byte) {
 	if err != nil {
 		return
 	}
-	if persistent := p.DeliveryMode != nil && *p.DeliveryMode == 2; persistent != routing.Persistent {
-		t.Fatalf("persistent %v, scanned %v", persistent, routing.Persistent)
+	if persistent := p.DeliveryMode != nil && *p.DeliveryMode == 2; persistent != (routing.DeliveryMode == 2) {
+		t.Fatalf("persistent %v, scanned %v", persistent, (routing.DeliveryMode == 2))
 	}
 	raw = p.Append(nil)
 	again, err := wire.ParseProperties(raw)

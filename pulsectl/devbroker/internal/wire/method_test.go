@@ -94,7 +94,7 @@ func TestPropertiesComeBackAsWritten(t *testing.T) {
 		t.Fatalf("came back as %+v, %v", back, err)
 	}
 	routing, err := wire.Scan(raw)
-	if err != nil || !routing.Persistent || routing.Expiration != "1000" || routing.UserID != "guest" || routing.Copies {
+	if err != nil || !(routing.DeliveryMode == 2) || routing.Expiration != "1000" || routing.UserID != "guest" || routing.Copies {
 		t.Fatalf("scanned %+v, %v", routing, err)
 	}
 	if headers, err := wire.DecodeTable(routing.Headers); err != nil || !reflect.DeepEqual(headers, everyType) {

@@ -115,13 +115,15 @@ func (p *Properties) flags() (flags uint16) {
 
 // Routing is what a broker must know of a message's properties to accept and route it.
 type Routing struct {
-	Persistent bool
-	Priority   byte   // 0 if absent
-	ReplyTo    string // "" if absent
-	Expiration string // "" if absent
-	UserID     string // "" if absent
-	Headers    []byte // the entries of the header table, for [DecodeTable]; nil if absent. Aliases what was scanned
-	Copies     bool   // the headers hold "CC" or "BCC": further routing keys
+	DeliveryMode byte // 0 if absent
+	HasMode      bool
+	Priority     byte   // 0 if absent
+	ReplyTo      string // "" if absent
+	Expiration   string
+	Expires      bool   // it has an expiration
+	UserID       string // "" if absent
+	Headers      []byte // the entries of the header table, for [DecodeTable]; nil if absent. Aliases what was scanned
+	Copies       bool   // the headers hold "CC" or "BCC": further routing keys
 }
 
 // Scan checks property flags and list, headers included, and reads what routing needs without taking the rest apart:
@@ -145,8 +147,9 @@ func Scan(raw []byte) (Routing, error) {
 			out.Headers = c.block()
 			out.Copies = c.checkEntries(out.Headers)
 		case flagDeliveryMode:
-			b := c.take(1)
-			out.Persistent = len(b) == 1 && b[0] == 2
+			if b := c.take(1); b != nil {
+				out.DeliveryMode, out.HasMode = b[0], true
+			}
 		case flagPriority:
 			if b := c.take(1); b != nil {
 				out.Priority = b[0]
@@ -156,7 +159,7 @@ func Scan(raw []byte) (Routing, error) {
 		case flagTimestamp:
 			c.take(8)
 		case flagExpiration:
-			out.Expiration = string(c.shortBytes())
+			out.Expiration, out.Expires = string(c.shortBytes()), true
 		case flagUserID:
 			out.UserID = string(c.shortBytes())
 		default:
