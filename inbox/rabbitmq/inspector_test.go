@@ -9,6 +9,7 @@ import (
 	"github.com/asimalizada/pulse-events/inbox"
 	"github.com/asimalizada/pulse-events/inbox/rabbitmq"
 	"github.com/asimalizada/pulse-events/internal/testenv"
+	"github.com/asimalizada/pulse-events/pulsectl/devbroker"
 )
 
 func TestInspectorLooksWithoutTaking(t *testing.T) {
@@ -90,51 +91,59 @@ func TestInspectorCountsHolders(t *testing.T) {
 		"classic":                {func(c *rabbitmq.SourceConfig) { c.QueueType = rabbitmq.Classic }, false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			r := newRig(t, tc.change)
-			inspector, err := rabbitmq.OpenInspector(t.Context(), r.cfg)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer inspector.Close()
-			counts := func() bool {
-				counts, err := inspector.CountsHolders(t.Context())
-				if err != nil {
-					t.Fatal(err)
-				}
-				return counts
-			}
-			depths := func() rabbitmq.Depths {
-				d, err := inspector.Depths(t.Context())
-				if err != nil {
-					t.Fatal(err)
-				}
-				return d
-			}
-			if counts() || len(depths().Missing) != 4 {
-				t.Error("queues that do not exist are counted, or were made by the question")
-			}
-			ctx, cancel := context.WithCancel(t.Context())
-			r.consumeUntil(ctx, 1)
-			if got := counts(); got != tc.counts {
-				t.Errorf("it counts holders: %v, want %v", got, tc.counts)
-			}
-			if d := depths(); d.Holders != 1 || d.Consumers != 1 {
-				t.Errorf("beside a consumer: %+v", d)
-			}
-			r.end(cancel)
-			if r.cfg.SingleActiveConsumer {
-				return // nothing can be got from it
-			}
-			r.publish("0")
-			r.awaitDepth(r.cfg.Queue, 1)
-			holder := r.channel(r.conn)
-			if d, ok, err := holder.Get(r.cfg.Queue, false); err != nil || !ok {
-				t.Fatalf("get: %v, %v, %v", d, ok, err)
-			}
-			if d := depths(); d.Ready != 0 || d.Consumers != d.Holders || (d.Holders == 1) != tc.counts {
-				t.Errorf("while a tool holds a message: %+v", d)
+			for broker, url := range map[string]func() string{
+				"RabbitMQ":  func() string { return testenv.RabbitMQ(t) },
+				"devbroker": func() string { return devbroker.NewTest(t).URL() },
+			} {
+				t.Run(broker, func(t *testing.T) { requireHolders(t, newRigAt(t, url(), tc.change), tc.counts) })
 			}
 		})
+	}
+}
+
+func requireHolders(t *testing.T, r *rig, want bool) {
+	t.Helper()
+	inspector, err := rabbitmq.OpenInspector(t.Context(), r.cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer inspector.Close()
+	counts := func() bool {
+		counts, err := inspector.CountsHolders(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return counts
+	}
+	depths := func() rabbitmq.Depths {
+		d, err := inspector.Depths(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return d
+	}
+	if counts() || len(depths().Missing) != 4 {
+		t.Error("queues that do not exist are counted, or were made by the question")
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	r.consumeUntil(ctx, 1)
+	if got := counts(); got != want {
+		t.Errorf("it counts holders: %v, want %v", got, want)
+	}
+	if d := depths(); d.Holders != 1 || d.Consumers != 1 {
+		t.Errorf("beside a consumer: %+v", d)
+	}
+	r.end(cancel)
+	if r.cfg.SingleActiveConsumer {
+		return // nothing can be got from it
+	}
+	r.publish("0")
+	r.awaitDepth(r.cfg.Queue, 1)
+	holder := r.channel(r.conn)
+	if d, ok, err := holder.Get(r.cfg.Queue, false); err != nil || !ok {
+		t.Fatalf("get: %v, %v, %v", d, ok, err)
+	}
+	if d := depths(); d.Ready != 0 || d.Consumers != d.Holders || (d.Holders == 1) != want {
+		t.Errorf("while a tool holds a message: %+v", d)
 	}
 }

@@ -57,7 +57,7 @@ func (ch *channel) declared(q *queue) wire.Method {
 	q.usedAt = now()
 	ch.lastQueue = q.name
 	return &wire.QueueDeclareOk{
-		Queue: q.name, MessageCount: uint32(q.ready()), ConsumerCount: uint32(len(q.consumers)),
+		Queue: q.name, MessageCount: uint32(q.ready()), ConsumerCount: uint32(ch.conn.b.consumerCount(q)),
 	}
 }
 
