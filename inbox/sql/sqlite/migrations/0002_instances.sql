@@ -1,3 +1,4 @@
+-- Leaves: inbox_instances.seen_at
 -- Consumers that run, and what each holds unacknowledged: only they can tell, as a broker does not say it over AMQP.
 CREATE TABLE inbox_instances (
   consumer       text      NOT NULL,
