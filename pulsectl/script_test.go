@@ -14,10 +14,9 @@ import (
 	"testing"
 
 	"github.com/creack/pty"
-	_ "github.com/jackc/pgx/v5/stdlib"
-	"github.com/jmoiron/sqlx"
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/asimalizada/pulse-events/internal/database"
 	"github.com/asimalizada/pulse-events/internal/testenv"
 )
 
@@ -112,7 +111,9 @@ func run(t *testing.T, dir string, setup func(*testscript.Env) error) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"code": code, "field": field, "let": let, "let-lines": letLines, "signal": signalCommand, "sql": sqlCommand, "tty": tty,
+			"hold": hold, "held": held, "release": release, "publish": publish, "backup": backup, "restore": restore,
 		},
+		Condition: func(name string) (bool, error) { return name == filepath.Base(t.Name()), nil },
 	})
 }
 
@@ -246,7 +247,7 @@ func sqlCommand(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 2 {
 		ts.Fatalf("usage: sql VARIABLE STATEMENT")
 	}
-	db, err := sqlx.Open("pgx", ts.Getenv(args[0]))
+	db, _, err := database.Open(ts.Getenv(args[0]), "test")
 	ts.Check(err)
 	defer db.Close()
 	_, err = db.Exec(args[1])

@@ -70,6 +70,14 @@ func managed(t testing.TB) (server, management string) {
 	return endpoints.URL, endpoints.ManagementURL
 }
 
+// Management returns the base URL of the management API of the server that
+// RabbitMQ takes virtual hosts from; "" where it was given without.
+func Management(t testing.TB) string {
+	t.Helper()
+	_, management := managed(t)
+	return management
+}
+
 // RabbitMQUser is a user of RabbitMQ of the test's own, deleted when the test
 // ends. Its methods fail the test themselves, and belong in its goroutine.
 type RabbitMQUser struct {

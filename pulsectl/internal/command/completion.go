@@ -13,6 +13,7 @@ import (
 	"github.com/asimalizada/pulse-events/pulsectl/internal/compose"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/console"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/fail"
+	"github.com/asimalizada/pulse-events/pulsectl/internal/reconcile"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/stack"
 )
 
@@ -222,7 +223,12 @@ func (e *Env) values(path []string, f cli.Flag) []candidate {
 	case "wait":
 		return plain("published", "handled")
 	case "only":
+		if command == "verify" {
+			return plain(reconcile.Kinds()...)
+		}
 		return plain("outbox", "inbox")
+	case "ids":
+		return []candidate{files}
 	case "dialect":
 		return plain(outbox.PostgreSQL, outbox.SQLite)
 	case "log-level":

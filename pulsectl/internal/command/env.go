@@ -3,9 +3,11 @@
 package command
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/jmoiron/sqlx"
@@ -36,11 +38,13 @@ type Env struct {
 	state    *stack.State // nil: not looked for yet
 	stateErr error
 
-	outbox  *outbox.Outbox
-	inbox   *inbox.Inbox
-	outDB   *sqlx.DB
-	inDB    *sqlx.DB
-	closers []func() error
+	outbox *outbox.Outbox
+	inbox  *inbox.Inbox
+	outDB  *sqlx.DB
+	inDB   *sqlx.DB
+
+	publisher *outboxrabbit.Publisher
+	closers   []func() error
 }
 
 // settings are the values of the flags that say where things are.
@@ -48,6 +52,9 @@ type settings struct {
 	outboxDB, inboxDB, amqpURL  string
 	ordersURL, notificationsURL string
 	queue, consumer             string
+	queueGiven                  bool   // by flag or environment
+	retryDelays                 string // none: the consumer has no retry queues
+	managementURL               string
 }
 
 // Close ends every connection.
@@ -148,19 +155,24 @@ func (e *Env) amqpURL() (string, error) {
 }
 
 func (e *Env) ordersURL() (string, error) {
-	v, err := e.setting(e.flags.ordersURL, "PULSE_ORDERS_URL", func(s stack.State) string { return s.OrdersURL })
-	if v == "" && err == nil {
-		v = "http://127.0.0.1:6101"
-	}
+	v, _, err := e.givenOrdersURL()
 	return v, err
 }
 
 func (e *Env) notificationsURL() (string, error) {
-	v, err := e.setting(e.flags.notificationsURL, "PULSE_NOTIFICATIONS_URL", func(s stack.State) string { return s.NotificationsURL })
-	if v == "" && err == nil {
-		v = "http://127.0.0.1:6102"
-	}
+	v, _, err := e.givenNotificationsURL()
 	return v, err
+}
+
+// givenOrdersURL tells beside the URL whether anybody has given it.
+func (e *Env) givenOrdersURL() (string, bool, error) {
+	v, err := e.setting(e.flags.ordersURL, "PULSE_ORDERS_URL", func(s stack.State) string { return s.OrdersURL })
+	return cmp.Or(v, "http://127.0.0.1:6101"), v != "", err
+}
+
+func (e *Env) givenNotificationsURL() (string, bool, error) {
+	v, err := e.setting(e.flags.notificationsURL, "PULSE_NOTIFICATIONS_URL", func(s stack.State) string { return s.NotificationsURL })
+	return cmp.Or(v, "http://127.0.0.1:6102"), v != "", err
 }
 
 // Outbox opens the outbox and its database.
@@ -229,7 +241,10 @@ func unreachable(what string, err error) error {
 
 // Publisher opens a publisher of its own. It connects by itself; until then
 // Publish waits for it.
-func (e *Env) Publisher(ctx context.Context) (*outboxrabbit.Publisher, error) {
+func (e *Env) Publisher() (*outboxrabbit.Publisher, error) {
+	if e.publisher != nil {
+		return e.publisher, nil
+	}
 	url, err := e.amqpURL()
 	if err != nil {
 		return nil, err
@@ -245,6 +260,7 @@ func (e *Env) Publisher(ctx context.Context) (*outboxrabbit.Publisher, error) {
 		return nil, fail.Usagef("", "--amqp-url: %v", err)
 	}
 	e.closers = append(e.closers, p.Close)
+	e.publisher = p
 	return p, nil
 }
 
@@ -261,9 +277,23 @@ func (e *Env) queues() (queues, error) {
 	if err := (rabbit.Config{URL: url, GetTLS: files.Get()}).Validate(); err != nil {
 		return queues{}, fail.Usagef("", "--amqp-url: %v", err)
 	}
-	return queues{inboxrabbit.SourceConfig{
+	q := queues{source: inboxrabbit.SourceConfig{
 		URL: url, GetURL: e.rotated(e.flags.amqpURL, "PULSE_AMQP_URL"), GetTLS: files.Get(), Queue: e.flags.queue,
-	}}, nil
+	}}
+	if q.management, err = e.management(url); err != nil {
+		return queues{}, err
+	}
+	if q.noLadder = e.flags.retryDelays == "none"; q.noLadder || e.flags.retryDelays == "" {
+		return q, nil
+	}
+	for text := range strings.SplitSeq(e.flags.retryDelays, ",") {
+		delay, err := time.ParseDuration(strings.TrimSpace(text))
+		if err != nil || delay <= 0 {
+			return queues{}, fail.Usagef("for example: --retry-delays 1s,5s,30s", "--retry-delays: %q is no duration", text)
+		}
+		q.source.RetryDelays = append(q.source.RetryDelays, delay)
+	}
+	return q, nil
 }
 
 // amqpTLS names what amqps:// needs beside the URL: an authority of one's own, a

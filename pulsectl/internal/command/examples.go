@@ -42,7 +42,8 @@ var examples = map[string][]string{
 	"chaos ls":             {"pulsectl chaos ls"},
 	"chaos clear":          {"pulsectl chaos clear"},
 
-	"verify": {"pulsectl verify", "pulsectl verify --timeout 5m -o json"},
+	"verify": {"pulsectl verify", "pulsectl verify --timeout 5m -o json", "pulsectl verify -q --only lost | pulsectl replay -", "pulsectl verify --ids acknowledged.txt",
+		"pulsectl verify --consumer billing --topic invoice.sent --orders-table invoices.event_id --effects-table bookings.event_id"},
 
 	"help":       {"pulsectl help outbox ls", "pulsectl help exit-codes"},
 	"completion": {"source <(pulsectl completion bash)", "pulsectl completion zsh > ~/.zsh/completions/_pulsectl", "pulsectl completion fish > ~/.config/fish/completions/pulsectl.fish"},

@@ -1,12 +1,9 @@
 package command
 
 import (
-	"bufio"
 	"strconv"
-	"strings"
 	"time"
 
-	"github.com/google/uuid"
 	"github.com/urfave/cli/v2"
 
 	"github.com/asimalizada/pulse-events/pulsectl/internal/fail"
@@ -48,38 +45,4 @@ func (e *Env) parseSince(s string) (time.Time, error) {
 		return at, nil
 	}
 	return time.Time{}, fail.Usagef("for example: --since 15m, --since 2026-01-31T08:00:00Z", "--since: %q is neither a duration nor a time", s)
-}
-
-// readIDs returns the event ids among args; "-" stands for those on stdin,
-// one a line.
-func (e *Env) readIDs(args []string) ([]uuid.UUID, error) {
-	var ids []uuid.UUID
-	add := func(word string) error {
-		id, err := uuid.Parse(word)
-		if err != nil {
-			return fail.Usagef("ids are printed by: pulsectl outbox ls -q", "%q is no event id", word)
-		}
-		ids = append(ids, id)
-		return nil
-	}
-	for _, arg := range args {
-		if arg != "-" {
-			if err := add(arg); err != nil {
-				return nil, err
-			}
-			continue
-		}
-		lines := bufio.NewScanner(e.IO.In)
-		for lines.Scan() {
-			if word := strings.TrimSpace(lines.Text()); word != "" {
-				if err := add(word); err != nil {
-					return nil, err
-				}
-			}
-		}
-		if err := lines.Err(); err != nil {
-			return nil, fail.Wrap("cannot read ids from stdin", err)
-		}
-	}
-	return ids, nil
 }

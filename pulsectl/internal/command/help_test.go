@@ -146,7 +146,7 @@ func TestCandidates(t *testing.T) {
 		"outbox ls -o j":                     "json jsonl",
 		"outbox ls --output=w":               "--output=wide",
 		"outbox show ":                       "", // ids are in the database, which is not asked
-		"outbox retry --":                    "--all --dry-run --output --json --quiet --color --outbox-db --inbox-db --amqp-url --orders-url --notifications-url --queue --consumer --help",
+		"outbox retry --":                    "--all --dry-run --output --json --quiet --color --outbox-db --inbox-db --amqp-url --orders-url --notifications-url --queue --consumer --retry-delays --management-url --help",
 		"up --stack ":                        "embedded compose external",
 		"down --stack ":                      "compose",
 		"up --data-dir ":                     ":folders",

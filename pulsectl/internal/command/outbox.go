@@ -12,6 +12,7 @@ import (
 	"github.com/asimalizada/pulse-events/outbox"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/console"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/fail"
+	"github.com/asimalizada/pulse-events/pulsectl/internal/reconcile"
 )
 
 var recordColumns = []console.Column[outbox.Record]{
@@ -210,18 +211,29 @@ func (e *Env) listRecords(ctx context.Context, q outbox.ListQuery, show []string
 
 // counted writes a number with thousands, marked where it is a lower bound.
 func counted(n int64, exact bool) string {
-	digits := strconv.FormatInt(n, 10)
-	var b strings.Builder
-	for i, d := range digits {
-		if i > 0 && (len(digits)-i)%3 == 0 {
-			b.WriteByte(',')
-		}
-		b.WriteRune(d)
-	}
 	if !exact {
-		b.WriteByte('+')
+		return reconcile.Thousands(n) + "+"
 	}
-	return b.String()
+	return reconcile.Thousands(n)
+}
+
+// aliveRelays counts the relays that have given a sign of life.
+func aliveRelays(ctx context.Context, ob *outbox.Outbox) (alive int, err error) {
+	relays, err := ob.Relays(ctx)
+	for _, r := range relays {
+		if r.Live {
+			alive++
+		}
+	}
+	return alive, err
+}
+
+// many writes a number of things: 1 relay, 2 relays.
+func many(n int, thing string) string {
+	if n != 1 {
+		thing += "s"
+	}
+	return reconcile.Thousands(n) + " " + thing
 }
 
 func (e *Env) showRecord(ctx context.Context, id uuid.UUID) error {
@@ -257,12 +269,22 @@ func (e *Env) waitDrained(ctx context.Context, timeout time.Duration) error {
 	if err != nil {
 		return err
 	}
+	looks, nobody := 0, ""
 	err = e.until(ctx, timeout, "the outbox to drain", func(ctx context.Context) (string, error) {
 		n, more, err := ob.Count(ctx, outbox.ListQuery{Statuses: []outbox.Status{outbox.Pending}}, countBound)
 		if err != nil || n == 0 {
 			return "", err
 		}
-		return counted(int64(n), !more) + " still pending", nil
+		if looks++; looks%10 == 1 { // now and then: it changes rarely
+			alive, err := aliveRelays(ctx, ob)
+			if err != nil {
+				return "", err
+			}
+			if nobody = ""; alive == 0 {
+				nobody = ", and no relay is ready to publish"
+			}
+		}
+		return counted(int64(n), !more) + " still pending" + nobody, nil
 	})
 	if err != nil {
 		return err

@@ -3,18 +3,27 @@ package command
 import (
 	"context"
 	"errors"
+	"slices"
+	"strings"
 	"time"
 
 	inboxrabbit "github.com/asimalizada/pulse-events/inbox/rabbitmq"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/fail"
+	"github.com/asimalizada/pulse-events/pulsectl/internal/reconcile"
 )
 
-// inspectTimeout bounds one look at the queues.
+// inspectTimeout bounds one look at the queues, and the wait for the next dead
+// letter.
 const inspectTimeout = 10 * time.Second
 
 // queues looks at the queues of one consumer, over a connection of its own
 // each time: a command that waits must survive the broker's outages.
-type queues struct{ source inboxrabbit.SourceConfig }
+type queues struct {
+	source     inboxrabbit.SourceConfig
+	management *management // nil: there is none to ask
+	noLadder   bool        // the consumer has no retry queues of ours
+	skip       bool        // the dead letters
+}
 
 func (q queues) inspect(ctx context.Context, look func(context.Context, *inboxrabbit.Inspector) error) error {
 	ctx, cancel := context.WithTimeout(ctx, inspectTimeout)
@@ -39,30 +48,92 @@ func (q queues) Depths(ctx context.Context) (d inboxrabbit.Depths, err error) {
 		d, err = i.Depths(ctx)
 		return err
 	})
+	if q.noLadder {
+		d.Missing = slices.DeleteFunc(d.Missing, func(name string) bool { return name != q.source.Queue })
+	}
 	return d, err
 }
 
-// InFlight implements reconcile.Broker.
-func (q queues) InFlight(ctx context.Context) (int, error) {
+// Look implements reconcile.Broker.
+func (q queues) Look(ctx context.Context) (seen reconcile.Queues, err error) {
 	d, err := q.Depths(ctx)
-	return d.Ready + d.Retrying, err
+	if err != nil {
+		return seen, err
+	}
+	seen = reconcile.Queues{
+		Ready: d.Ready, Retrying: d.Retrying, DeadLettered: d.DeadLettered, Missing: d.Missing, Unacked: -1, Holders: d.Holders,
+	}
+	if q.management != nil {
+		seen.UnackedLag = managementLag
+		seen.Unacked, err = q.management.unacked(ctx, q.names())
+	}
+	return seen, err
 }
 
-// SetAside implements reconcile.Broker. The queue is read only when it holds
-// something: reading takes its messages for a moment.
-func (q queues) SetAside(ctx context.Context) (ids map[string]bool, total int, err error) {
+// CountsHolders implements reconcile.Broker.
+func (q queues) CountsHolders(ctx context.Context) (counts bool, err error) {
 	err = q.inspect(ctx, func(ctx context.Context, i *inboxrabbit.Inspector) error {
-		d, err := i.Depths(ctx)
-		if err != nil || d.DeadLettered == 0 {
-			return err
-		}
-		total = d.DeadLettered
-		list, err := i.DeadLetterIDs(ctx, 0)
-		ids = make(map[string]bool, len(list))
-		for _, id := range list {
-			ids[id] = true
-		}
+		counts, err = i.CountsHolders(ctx)
 		return err
 	})
-	return ids, total, err
+	return counts, err
+}
+
+// names are the queues of the consumer.
+func (q queues) names() map[string]bool {
+	names := inboxrabbit.QueueNames(q.source.Queue, q.source.RetryDelays)
+	all := map[string]bool{names.Queue: true, names.DeadLetters: true}
+	for _, rung := range names.Retry {
+		all[rung.Queue] = true
+	}
+	return all
+}
+
+// DeadLetters implements reconcile.Broker.
+func (q queues) DeadLetters(ctx context.Context, each func(reconcile.DeadLetter) error) error {
+	if q.skip {
+		return reconcile.ErrNotRead
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	slow := fail.New(fail.Unreachable, "", "the broker sent no dead letter for %s", inspectTimeout)
+	watch := time.AfterFunc(inspectTimeout, func() { cancel(slow) })
+	defer watch.Stop()
+	i, err := inboxrabbit.OpenInspector(ctx, q.source)
+	if err != nil {
+		return unreachable("broker", err)
+	}
+	defer i.Close()
+	err = i.DeadLetters(ctx, func(d inboxrabbit.DeadLetter) error {
+		watch.Reset(inspectTimeout)
+		return each(reconcile.DeadLetter{ID: d.ID, Consumer: d.Consumer, Reason: d.Reason, Body: d.Body})
+	})
+	if err != nil && errors.Is(context.Cause(ctx), slow) {
+		return slow
+	}
+	return err
+}
+
+// existing returns those of the candidates that are queues, or all queues
+// where the management API tells them.
+func (q queues) existing(ctx context.Context, candidates []string) (names []string) {
+	if q.management != nil {
+		if all, err := q.management.queues(ctx); err == nil {
+			for _, queue := range all {
+				if !strings.Contains(queue.Name, ".retry.") && !strings.HasSuffix(queue.Name, ".dlq") {
+					names = append(names, queue.Name)
+				}
+			}
+			return names
+		}
+	}
+	const enough = 20
+	for _, name := range candidates[:min(len(candidates), enough)] {
+		other := q
+		other.source.Queue = name
+		if d, err := other.Depths(ctx); err == nil && !slices.Contains(d.Missing, name) {
+			names = append(names, name)
+		}
+	}
+	return names
 }

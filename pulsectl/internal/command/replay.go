@@ -2,8 +2,12 @@ package command
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"slices"
+	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -12,6 +16,7 @@ import (
 	"github.com/asimalizada/pulse-events/outbox"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/console"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/fail"
+	"github.com/asimalizada/pulse-events/pulsectl/internal/reconcile"
 )
 
 const (
@@ -24,6 +29,7 @@ const (
 // replayed reports what replay did.
 type replayed struct {
 	events, copies, failed int
+	refused                int // events
 	dryRun                 bool
 }
 
@@ -31,6 +37,7 @@ var replayedColumns = []console.Column[replayed]{
 	{Key: "replayed", Value: func(r replayed) any { return r.copies }},
 	{Key: "events", Value: func(r replayed) any { return r.events }},
 	{Key: "failed", Value: func(r replayed) any { return r.failed }},
+	{Key: "refused", Value: func(r replayed) any { return r.refused }},
 	{Key: "dryRun", Value: func(r replayed) any { return r.dryRun }},
 }
 
@@ -69,50 +76,158 @@ func replayCommand(env *Env) *cli.Command {
 	}
 }
 
+// replay publishes copies of what can be replayed, and tells of the rest: a
+// list of ids may hold some that are not there, or not to be replayed.
 func (e *Env) replay(ctx context.Context, o replayOptions) error {
 	ob, _, err := e.Outbox(ctx)
 	if err != nil {
 		return err
 	}
-	// All are checked before the first copy goes out.
-	var copies []outbox.Message
-	for _, id := range o.ids {
-		rec, err := ob.Get(ctx, id)
-		if err != nil {
+	r := &replaying{env: e, outbox: ob, options: o, result: replayed{dryRun: o.dryRun}}
+	err = e.IO.Wait(ctx, r.line, func(io.Writer) error { return r.run(ctx) })
+	if errors.Is(err, errAway) {
+		err = nil
+		r.result.failed = (len(o.ids)-r.result.refused)*o.times - r.result.copies
+	}
+	switch {
+	case ctx.Err() != nil:
+		return fail.New(fail.Interrupted, "what was published needs no undoing: consumers with an inbox skip copies",
+			"interrupted; %s of %s events were replayed", reconcile.Thousands(r.result.events), reconcile.Thousands(len(o.ids)))
+	case err != nil:
+		return err
+	}
+	return r.conclude()
+}
+
+// replaying is one run of replay.
+type replaying struct {
+	env     *Env
+	outbox  *outbox.Outbox
+	options replayOptions
+	result  replayed
+	// The first of those that were refused or could not be published, and why.
+	refused, failures []error
+	done              atomic.Int64 // events
+}
+
+// shownFailures is how many of the refused are named.
+const shownFailures = 10
+
+func (r *replaying) line() string {
+	return fmt.Sprintf("the copies to be published: %s of %s events so far", reconcile.Thousands(r.done.Load()), reconcile.Thousands(len(r.options.ids)))
+}
+
+// maxWindow bounds the bodies that are in memory at once.
+const maxWindow = 16 << 20
+
+func (r *replaying) run(ctx context.Context) error {
+	var window []outbox.Message
+	size := 0
+	flush := func() error {
+		err := r.publish(ctx, window)
+		window, size = window[:0], 0
+		return err
+	}
+	for _, id := range r.options.ids {
+		rec, err := r.outbox.Get(ctx, id)
+		if err == nil {
+			err = r.env.replayable(rec, r.options)
+		} else if !errors.Is(err, outbox.ErrNotFound) {
 			return fail.Wrap("cannot replay "+id.String(), err)
 		}
-		if err := e.replayable(rec, o); err != nil {
+		if err != nil {
+			if r.result.refused++; len(r.refused) < shownFailures {
+				r.refused = append(r.refused, fail.Wrap("cannot replay "+id.String(), err))
+			}
+			continue
+		}
+		window = append(window, rec.Message)
+		if size += len(rec.Payload); len(window) == replayWindow || size > maxWindow {
+			if err := flush(); err != nil {
+				return err
+			}
+		}
+	}
+	return flush()
+}
+
+// publish sends each message of a window as often as was asked for.
+func (r *replaying) publish(ctx context.Context, window []outbox.Message) error {
+	if len(window) == 0 {
+		return nil
+	}
+	r.result.events += len(window)
+	r.done.Add(int64(len(window)))
+	if r.options.dryRun {
+		r.result.copies += len(window) * r.options.times
+		return nil
+	}
+	for range r.options.times {
+		published, failures, err := r.env.publishCopies(ctx, window)
+		r.result.copies += published
+		r.result.failed += len(failures)
+		r.failures = append(r.failures, failures[:min(len(failures), shownFailures-len(r.failures))]...)
+		if err != nil {
 			return err
 		}
-		for range o.times {
-			copies = append(copies, rec.Message)
+		if published == 0 && errors.Is(failures[0], outbox.ErrUnavailable) {
+			return errAway
 		}
 	}
-	r := replayed{events: len(o.ids), copies: len(copies), dryRun: o.dryRun}
-	if o.dryRun || len(copies) == 0 {
-		return console.RenderOne(e.IO, replayedColumns, r)
-	}
-	var failures []error
-	if r.copies, failures, err = e.publishCopies(ctx, copies); err != nil {
-		return err
-	}
-	r.failed = len(copies) - r.copies
-	if r.copies == 0 {
-		return fail.Wrap("nothing was replayed", failures[0])
-	}
-	if err := console.RenderOne(e.IO, replayedColumns, r); err != nil {
-		return err
-	}
-	if r.failed > 0 {
-		return &fail.Error{Kind: fail.Partial, Message: fmt.Sprintf("%d of %d copies were not published", r.failed, len(copies)), Cause: failures[0]}
-	}
 	return nil
+}
+
+// errAway ends a replay whose broker is away: the next window would wait as
+// long in vain.
+var errAway = errors.New("the broker is away")
+
+// conclude renders the result. Nothing done is an error of its own, some of it
+// a partial success.
+func (r *replaying) conclude() error {
+	troubles := append(r.refused[:len(r.refused):len(r.refused)], r.failures...)
+	if r.result.copies == 0 && len(troubles) > 0 {
+		if len(r.options.ids) == 1 {
+			return troubles[0]
+		}
+		first := fail.From(troubles[0])
+		return &fail.Error{Kind: first.Kind, Hint: first.Hint, Cause: first, Message: "nothing was replayed: " + r.left()}
+	}
+	if err := console.RenderOne(r.env.IO, replayedColumns, r.result); err != nil {
+		return err
+	}
+	if len(r.options.ids) == 0 && !r.env.IO.ErrStructured() {
+		r.env.IO.Notef("no ids: nothing to do")
+	}
+	if len(troubles) == 0 {
+		return nil
+	}
+	if !r.env.IO.ErrStructured() && len(troubles) > 1 {
+		for _, err := range troubles[:min(len(troubles), shownFailures)] {
+			r.env.IO.Notef("%v", err)
+		}
+		if more := r.result.refused + r.result.failed - shownFailures; more > 0 {
+			r.env.IO.Notef("and %s more", reconcile.Thousands(more))
+		}
+	}
+	return &fail.Error{Kind: fail.Partial, Message: r.left(), Cause: troubles[0]}
+}
+
+// left says what was not done.
+func (r *replaying) left() string {
+	var parts []string
+	if n := r.result.refused; n > 0 {
+		parts = append(parts, fmt.Sprintf("%s of %s events were refused", reconcile.Thousands(n), reconcile.Thousands(len(r.options.ids))))
+	}
+	if n := r.result.failed; n > 0 {
+		parts = append(parts, fmt.Sprintf("%s of %s copies were not published", reconcile.Thousands(n), reconcile.Thousands(n+r.result.copies)))
+	}
+	return strings.Join(parts, ", ")
 }
 
 // publishCopies publishes msgs window by window and returns how many arrived
 // and why the others did not.
 func (e *Env) publishCopies(ctx context.Context, msgs []outbox.Message) (published int, failures []error, err error) {
-	publisher, err := e.Publisher(ctx)
+	publisher, err := e.Publisher()
 	if err != nil {
 		return 0, nil, err
 	}

@@ -69,6 +69,8 @@ func newApp(env *Env) *cli.App {
 			&cli.StringFlag{Name: "notifications-url", Usage: "base `URL` of the notifications service (env PULSE_NOTIFICATIONS_URL)"},
 			&cli.StringFlag{Name: "queue", Value: "order.created", EnvVars: []string{"PULSE_QUEUE"}, Usage: "`NAME` of the queue the inbox reads"},
 			&cli.StringFlag{Name: "consumer", Value: "notifications", EnvVars: []string{"PULSE_CONSUMER"}, Usage: "`NAME` of the consumer in processed_events"},
+			&cli.StringFlag{Name: "retry-delays", EnvVars: []string{"PULSE_RETRY_DELAYS"}, Usage: "`DELAYS` of the consumer's retry queues, with commas; none: it has none (default: as the running consumer says, else those of inbox/rabbitmq)"},
+			&cli.StringFlag{Name: "management-url", Usage: "base `URL` of RabbitMQ's management API, which tells what is held unacknowledged (env PULSE_MANAGEMENT_URL)"},
 			cli.HelpFlag, // the library leaves it out where there is a command help
 		},
 		Before: env.readGlobals,
@@ -176,7 +178,8 @@ func (e *Env) readGlobals(ctx *cli.Context) error {
 	e.flags = settings{
 		outboxDB: ctx.String("outbox-db"), inboxDB: ctx.String("inbox-db"), amqpURL: ctx.String("amqp-url"),
 		ordersURL: ctx.String("orders-url"), notificationsURL: ctx.String("notifications-url"),
-		queue: ctx.String("queue"), consumer: ctx.String("consumer"),
+		queue: ctx.String("queue"), queueGiven: ctx.IsSet("queue"), consumer: ctx.String("consumer"),
+		retryDelays: ctx.String("retry-delays"), managementURL: ctx.String("management-url"),
 	}
 	if e.flags.queue == "" {
 		return fail.Usagef("", "--queue: is empty")

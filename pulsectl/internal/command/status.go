@@ -1,16 +1,21 @@
 package command
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
+	"regexp"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
 
+	inboxrabbit "github.com/asimalizada/pulse-events/inbox/rabbitmq"
+	"github.com/asimalizada/pulse-events/outbox"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/console"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/fail"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/stack"
@@ -46,14 +51,14 @@ var componentColumns = []console.Column[component]{
 
 func statusCommand(env *Env) *cli.Command {
 	return &cli.Command{
-		Name: "status", Usage: "show each part of the stack; exit 5 if one is down",
+		Name: "status", Usage: "show each part of the stack; those that are configured are judged, and exit is 5 if one is down",
 		Action: func(ctx *cli.Context) error { return env.status(ctx.Context) },
 	}
 }
 
 func (e *Env) status(ctx context.Context) error {
 	parts := []component{e.stackPart()}
-	parts = append(parts, e.servicePart(ctx, "orders", e.ordersURL), e.servicePart(ctx, "notifications", e.notificationsURL))
+	parts = append(parts, e.servicePart(ctx, "orders", e.givenOrdersURL), e.servicePart(ctx, "notifications", e.givenNotificationsURL))
 	parts = append(parts, e.outboxPart(ctx), e.inboxPart(ctx), e.brokerPart(ctx))
 	parts = append(parts, e.containerParts(ctx)...)
 	if err := ctx.Err(); err != nil {
@@ -100,10 +105,13 @@ func part(name, detail string, err error) component {
 	return component{name, stateDown, err.Error()}
 }
 
-func (e *Env) servicePart(ctx context.Context, name string, baseURL func() (string, error)) component {
-	base, err := baseURL()
+func (e *Env) servicePart(ctx context.Context, name string, baseURL func() (string, bool, error)) component {
+	base, given, err := baseURL()
 	if err != nil {
 		return part(name, "", err)
+	}
+	if !given {
+		return component{name, stateUnknown, "no " + name + " service given"}
 	}
 	a, err := newAPI(name+" service", base)
 	if err != nil {
@@ -131,6 +139,15 @@ func (e *Env) servicePart(ctx context.Context, name string, baseURL func() (stri
 	return c
 }
 
+// judged is a component that is degraded where there is a reason to be, which
+// then stands first.
+func judged(name, detail string, reasons []string) component {
+	if len(reasons) == 0 {
+		return component{name, stateOK, detail}
+	}
+	return component{name, stateDegraded, strings.Join(append(reasons, detail), "; ")}
+}
+
 func (e *Env) outboxPart(ctx context.Context) component {
 	ob, _, err := e.Outbox(ctx)
 	if err != nil {
@@ -140,11 +157,59 @@ func (e *Env) outboxPart(ctx context.Context) component {
 	if err != nil {
 		return part("outbox", "", fail.Wrap("cannot count the outbox", err))
 	}
-	detail := fmt.Sprintf("%s pending, %s dead, %s published", counted(s.Pending.N, s.Pending.Exact), counted(s.Dead.N, s.Dead.Exact), counted(s.Published.N, s.Published.Exact))
+	alive, err := aliveRelays(ctx, ob)
+	if err != nil {
+		return part("outbox", "", fail.Wrap("cannot list the relays", err))
+	}
+	var reasons []string
+	if s.Dead.N > 0 {
+		reasons = append(reasons, counted(s.Dead.N, s.Dead.Exact)+" dead, see pulsectl outbox ls --status dead")
+	}
+	if s.Retrying.N > 0 {
+		why, err := refusals(ctx, ob, s.Retrying)
+		if err != nil {
+			return part("outbox", "", fail.Wrap("cannot list the outbox", err))
+		}
+		reasons = append(reasons, why...)
+	}
+	if s.Pending.N > s.Delayed.N && alive == 0 {
+		reasons = append(reasons, "no relay is ready to publish what is pending")
+	}
+	detail := fmt.Sprintf("%s pending, %s dead, %s published, %s", counted(s.Pending.N, s.Pending.Exact), counted(s.Dead.N, s.Dead.Exact), counted(s.Published.N, s.Published.Exact), many(alive, "relay"))
 	if !s.OldestPending.IsZero() {
 		detail += fmt.Sprintf(", the oldest waits for %s", s.OldestPendingAge.Round(100_000_000))
 	}
-	return component{"outbox", stateOK, detail}
+	return judged("outbox", detail, reasons)
+}
+
+// unrouted is what the broker says of a message that no queue is bound for.
+var unrouted = regexp.MustCompile(`returned by exchange "([^"]*)" for routing key "([^"]*)"`)
+
+// refusals say why messages are tried again: for which topics no queue is
+// bound, or the newest other error.
+func refusals(ctx context.Context, ob *outbox.Outbox, retrying outbox.Count) (reasons []string, err error) {
+	const looked = 200
+	page, err := ob.List(ctx, outbox.ListQuery{Retrying: true, WithoutPayload: true, Limit: looked})
+	if err != nil {
+		return nil, err
+	}
+	var unbound []string
+	other := ""
+	for _, r := range page.Records {
+		switch m := unrouted.FindStringSubmatch(r.LastError); {
+		case m == nil:
+			other = cmp.Or(other, r.LastError)
+		default:
+			text := fmt.Sprintf("no queue is bound for topic %s: bind one to exchange %s with that key", m[2], m[1])
+			if !slices.Contains(unbound, text) {
+				unbound = append(unbound, text)
+			}
+		}
+	}
+	if other != "" {
+		unbound = append(unbound, "the broker refuses: "+other)
+	}
+	return append([]string{counted(retrying.N, retrying.Exact) + " tried again"}, unbound...), nil
 }
 
 func (e *Env) inboxPart(ctx context.Context) component {
@@ -156,7 +221,35 @@ func (e *Env) inboxPart(ctx context.Context) component {
 	if err != nil {
 		return part("inbox", "", fail.Wrap("cannot count the inbox", err))
 	}
-	return component{"inbox", stateOK, counted(s.Applied.N, s.Applied.Exact) + " applied by " + in.Consumer()}
+	instances, err := in.Instances(ctx)
+	if err != nil {
+		return part("inbox", "", fail.Wrap("cannot list the instances", err))
+	}
+	var reasons []string
+	running, held := 0, 0
+	for _, i := range instances {
+		if !i.Live {
+			continue
+		}
+		running, held = running+1, held+i.Held
+		if !i.Subscribed {
+			reasons = append(reasons, "instance "+i.Name+" has no subscription at the broker")
+		}
+	}
+	detail := fmt.Sprintf("%s applied by %s, %s", counted(s.Applied.N, s.Applied.Exact), in.Consumer(), many(running, "instance"))
+	if held > 0 {
+		detail += fmt.Sprintf(" with %s in hand", many(held, "message"))
+	}
+	if s.Applied.N == 0 && running == 0 {
+		names, err := in.Consumers(ctx)
+		if err != nil {
+			return part("inbox", "", fail.Wrap("cannot list the consumers", err))
+		}
+		if len(names) > 0 {
+			reasons = append(reasons, fmt.Sprintf("no consumer %s here; there are: %s", in.Consumer(), strings.Join(names, ", ")))
+		}
+	}
+	return judged("inbox", detail, reasons)
 }
 
 func (e *Env) brokerPart(ctx context.Context) component {
@@ -164,15 +257,31 @@ func (e *Env) brokerPart(ctx context.Context) component {
 	if err != nil {
 		return part("broker", "", err)
 	}
+	if in, _, err := e.Inbox(ctx); err == nil {
+		if theirs, err := e.queuesOf(ctx, in); err == nil {
+			q = theirs
+		}
+	}
 	d, err := q.Depths(ctx)
 	if err != nil {
 		return part("broker", "", err)
 	}
-	detail := fmt.Sprintf("%d ready, %d waiting for a retry, %d dead-lettered, %d consumers", d.Ready, d.Retrying, d.DeadLettered, d.Consumers)
+	var reasons []string
+	names := inboxrabbit.QueueNames(q.source.Queue, q.source.RetryDelays)
+	switch {
+	case slices.Contains(d.Missing, names.Queue):
+		reasons = append(reasons, "queue "+names.Queue+" does not exist: no consumer has declared it")
+	case d.Ready > 0 && d.Consumers == 0:
+		reasons = append(reasons, "nobody consumes queue "+names.Queue)
+	}
+	if d.DeadLettered > 0 {
+		reasons = append(reasons, many(d.DeadLettered, "dead letter")+" in "+names.DeadLetters)
+	}
+	detail := fmt.Sprintf("%d ready, %d waiting for a retry, %d dead-lettered, %s", d.Ready, d.Retrying, d.DeadLettered, many(d.Consumers, "consumer"))
 	if len(d.Missing) > 0 {
 		detail += "; missing: " + strings.Join(d.Missing, ", ")
 	}
-	return component{"broker", stateOK, detail}
+	return judged("broker", detail, reasons)
 }
 
 // containerParts are the containers of a compose stack; other stacks have none.

@@ -160,22 +160,21 @@ func (st *story) repeated(ctx context.Context, wanted int) int {
 
 func (st *story) books(ctx context.Context) error {
 	st.chapter(ctx, "The books: orders, outbox, broker and inbox, event by event.")
-	l, err := st.env.ledger(ctx, "order.created")
+	l, err := st.env.ledger(ctx, verifyOptions{
+		topics: []string{defaultTopic}, effectsPerEvent: 1, outboxRetention: outbox.DefaultRetention, inboxRetention: inboxMemory,
+	})
 	if err != nil {
 		return err
 	}
-	limit, cancel := context.WithTimeout(ctx, storyPatience)
-	defer cancel()
-	r, err := l.Settle(limit, nil)
-	if err != nil && !errors.Is(err, reconcile.ErrUnsettled) {
+	r, err := l.Verify(ctx, storyPatience)
+	if err != nil {
 		return fail.Wrap("cannot compare", err)
 	}
+	defer r.Close()
 	t := &st.told
-	t.orders, t.published, t.applied, t.lost, t.duplicated = r.Orders, r.Published, r.Applied, r.Lost, r.Duplicated
+	t.orders, t.published, t.applied, t.lost, t.duplicated = r.Orders, r.Published, r.Applied, r.Count(reconcile.Lost), r.Duplicated()
 	switch {
-	case err != nil:
-		t.verdict = "not settled"
-	case !r.OK():
+	case !r.OK() || !r.Settled():
 		t.verdict = r.Verdict()
 	case t.orders != 2*st.n || t.pendingDuringOutage != t.duringOutage:
 		t.verdict = "the outage was noticed"

@@ -1,6 +1,7 @@
 package console
 
 import (
+	"bufio"
 	"bytes"
 	"cmp"
 	"encoding/json"
@@ -99,18 +100,9 @@ func RenderList[T any](c *IO, list List[T]) error {
 func RenderOne[T any](c *IO, columns []Column[T], item T) error {
 	switch c.Resolved() {
 	case JSON:
-		raw, err := object(columns, item)
-		if err != nil {
-			return err
-		}
-		return writeJSON(c.Out, raw)
+		return writeObject(c.Out, columns, item, "\n", "  ")
 	case JSONL:
-		raw, err := object(columns, item)
-		if err != nil {
-			return err
-		}
-		_, err = fmt.Fprintf(c.Out, "%s\n", raw)
-		return err
+		return writeObject(c.Out, columns, item, "", "")
 	case Name:
 		return writeNames(c.Out, columns, []T{item})
 	case TSV:
@@ -133,7 +125,12 @@ func RenderOne[T any](c *IO, columns []Column[T], item T) error {
 		if col.Tone != nil {
 			text = c.Paint(col.Tone(item), text)
 		}
-		c.Println(c.Paint(Dim, pad(col.Key, width)) + "  " + text)
+		label := c.Paint(Dim, pad(col.Key, width)) + "  "
+		if col.Wrap {
+			c.Para(label, text)
+		} else {
+			c.Println(label + text)
+		}
 	}
 	return nil
 }
@@ -151,6 +148,64 @@ func shown[T any](columns []Column[T], show []string, wide bool) []Column[T] {
 	return slices.DeleteFunc(slices.Clone(columns), func(col Column[T]) bool { return col.Only || (col.Wide && !wide) })
 }
 
+// JSONWriter is a value that is written to JSON piece by piece, however large it
+// is. Elsewhere it must be in columns that are Only for JSON.
+type JSONWriter interface {
+	WriteJSON(w io.Writer) error
+}
+
+// writeObject writes item and the end of a line. Each key begins with newline
+// and indent.
+func writeObject[T any](w io.Writer, columns []Column[T], item T, newline, indent string) error {
+	out := bufio.NewWriter(w)
+	out.WriteByte('{')
+	for i, col := range columns {
+		if i > 0 {
+			out.WriteByte(',')
+		}
+		fmt.Fprintf(out, "%s%s%q:%s", newline, indent, col.Key, strings.Repeat(" ", min(1, len(indent))))
+		if err := writeValue(out, col.Value(item), indent); err != nil {
+			return fmt.Errorf("column %s: %w", col.Key, err)
+		}
+	}
+	out.WriteString(newline + "}\n")
+	return out.Flush()
+}
+
+func writeValue(w io.Writer, value any, indent string) error {
+	if large, ok := value.(JSONWriter); ok {
+		return large.WriteJSON(w)
+	}
+	raw, err := valueJSON(value)
+	if err != nil {
+		return err
+	}
+	if indent != "" {
+		var indented bytes.Buffer
+		if err := json.Indent(&indented, raw, indent, indent); err != nil {
+			return err
+		}
+		raw = indented.Bytes()
+	}
+	_, err = w.Write(raw)
+	return err
+}
+
+// valueJSON is a value as JSON: times in UTC, null for those that are not.
+func valueJSON(value any) ([]byte, error) {
+	if at, ok := value.(time.Time); ok {
+		value = nil
+		if !at.IsZero() {
+			value = at.UTC().Format(time.RFC3339Nano)
+		}
+	}
+	var buf bytes.Buffer
+	enc := json.NewEncoder(&buf)
+	enc.SetEscapeHTML(false)
+	err := enc.Encode(value)
+	return bytes.TrimRight(buf.Bytes(), "\n"), err
+}
+
 // object renders item with its keys in the order of the columns.
 func object[T any](columns []Column[T], item T) (json.RawMessage, error) {
 	var buf bytes.Buffer
@@ -159,20 +214,11 @@ func object[T any](columns []Column[T], item T) (json.RawMessage, error) {
 		if i > 0 {
 			buf.WriteByte(',')
 		}
-		value := col.Value(item)
-		if at, ok := value.(time.Time); ok {
-			value = nil
-			if !at.IsZero() {
-				value = at.UTC().Format(time.RFC3339Nano)
-			}
-		}
-		fmt.Fprintf(&buf, "%q:", col.Key)
-		enc := json.NewEncoder(&buf)
-		enc.SetEscapeHTML(false)
-		if err := enc.Encode(value); err != nil {
+		raw, err := valueJSON(col.Value(item))
+		if err != nil {
 			return nil, fmt.Errorf("column %s: %w", col.Key, err)
 		}
-		buf.Truncate(buf.Len() - 1) // the line break
+		fmt.Fprintf(&buf, "%q:%s", col.Key, raw)
 	}
 	buf.WriteByte('}')
 	return buf.Bytes(), nil

@@ -1,201 +1,229 @@
-// Package reconcile proves that nothing was lost and nothing was doubled: it
-// compares what the outbox published with what the inbox applied, what is
-// still queued and what was set aside, event by event.
+// Package reconcile holds the books of both sides against each other, event by
+// event: what the orders and the outbox say was committed and published, and
+// what the inbox and the effects say was applied. What lies in between, in
+// queues, in the hands of consumers and among the dead letters, it knows by
+// counting. A verdict is spoken on evidence alone: an event is lost when
+// nothing can hold it any more, and as long as something can, it is not.
 package reconcile
 
 import (
+	"cmp"
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
+	"iter"
+	"maps"
+	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/jmoiron/sqlx"
 
+	"github.com/asimalizada/pulse-events/inbox"
 	"github.com/asimalizada/pulse-events/internal/sqldb"
 	"github.com/asimalizada/pulse-events/outbox"
 )
 
-// Broker tells what lies in the queues.
+// Broker tells what lies in the queues of one consumer.
 type Broker interface {
-	// InFlight counts messages that a consumer is still to see: in the queue,
-	// delivered and unacked where that can be known, and on the retry ladder.
-	InFlight(ctx context.Context) (int, error)
-	// SetAside returns the event ids in the dead-letter queue and the number
-	// of messages in it, with and without an id.
-	SetAside(ctx context.Context) (ids map[string]bool, total int, err error)
+	// Look counts, and changes nothing.
+	Look(ctx context.Context) (Queues, error)
+	// CountsHolders reports whether Queues.Holders leaves out nobody who holds
+	// messages: a classic queue does not count a tool that got some.
+	CountsHolders(ctx context.Context) (bool, error)
+	// DeadLetters calls each with every message that was in the dead-letter
+	// queue when it began, and ends with the error that each returns. An
+	// ErrNotRead says why it did not look.
+	DeadLetters(ctx context.Context, each func(DeadLetter) error) error
 }
 
-// Report is the reconciliation. Its counts are of events, unless said.
-type Report struct {
-	Orders       int // orders committed
-	Outbox       int // rows, of any status
-	Published    int
-	Pending      int // retrying included
-	Dead         int
-	InFlight     int // messages queued or waiting for a retry
-	Applied      int
-	DeadLettered int // messages in the dead-letter queue
-	Lost         int // published, and neither applied, nor queued, nor set aside; or committed without an outbox row
-	Duplicated   int // surplus effects
-}
-
-// OK reports whether nothing was lost and nothing doubled.
-func (r Report) OK() bool { return r.Lost == 0 && r.Duplicated == 0 }
-
-// Settled reports whether nothing moves any more.
-func (r Report) Settled() bool { return r.Pending == 0 && r.InFlight == 0 }
-
-// Verdict is "ok" or names what is wrong.
-func (r Report) Verdict() string {
-	switch {
-	case r.Lost > 0 && r.Duplicated > 0:
-		return "lost and duplicated"
-	case r.Lost > 0:
-		return "lost"
-	case r.Duplicated > 0:
-		return "duplicated"
-	}
-	return "ok"
-}
-
-// Ledger reads the parties to a reconciliation.
+// Ledger says what to hold against what: one outbox against one consumer.
 type Ledger struct {
 	OutboxDB *sqlx.DB
 	InboxDB  *sqlx.DB
 	Broker   Broker
-	Consumer string // in processed_events
-	Topic    string // whose messages that consumer gets
-	// Since bounds the comparison: an inbox forgets after its retention, so
-	// what was published earlier cannot be judged. Zero: everything.
-	Since time.Time
+	Queue    string   // that the consumer reads
+	Consumer string   // in processed_events
+	Topics   []string // that the consumer gets; at least one
+	// Orders and Effects are the service's own tables that hold what events
+	// tell of, and what they bring about. Nil: not compared.
+	Orders, Effects *Column
+	// EffectsPerEvent is how many rows of Effects each applied event has; 0: one
+	// or more.
+	EffectsPerEvent int
+	// Acknowledged are ids that a client was told of: of events or, where the
+	// orders have a column id, of orders. Nil: no list.
+	Acknowledged iter.Seq2[string, error]
+	// How long published outbox rows, and inbox rows, are kept. What is older
+	// is not missed.
+	OutboxRetention, InboxRetention time.Duration
+	// OtherProducers says that the topics have producers with other outboxes:
+	// nothing is foreign then.
+	OtherProducers bool
+	// AssumeNotHeld says that nobody holds messages unacknowledged who cannot be
+	// asked.
+	AssumeNotHeld bool
+	// Progress, if not nil, follows the comparison.
+	Progress *Progress
 }
 
-// Read makes one report. It is a verdict only when the system is settled:
-// while messages move, those in a consumer's hands may look lost.
-func (l Ledger) Read(ctx context.Context) (Report, error) {
-	var r Report
-	// Against the direction of travel, so that what moves meanwhile is seen
-	// twice rather than not at all.
-	since := l.Since
-	if since.IsZero() {
-		since = time.Unix(0, 0)
-	}
-	expected, err := openIDs(ctx, l.OutboxDB, l.expectedIDs(ctx), l.Topic, dialect(l.OutboxDB).Time(since))
-	if err != nil {
-		return r, fmt.Errorf("read the outbox: %w", err)
-	}
-	defer expected.close()
-	if err := l.countOutbox(ctx, &r); err != nil {
-		return r, fmt.Errorf("read the outbox: %w", err)
-	}
-	if r.InFlight, err = l.Broker.InFlight(ctx); err != nil {
-		return r, fmt.Errorf("read the queues: %w", err)
-	}
-	aside, total, err := l.Broker.SetAside(ctx)
-	if err != nil {
-		return r, fmt.Errorf("read the dead-letter queue: %w", err)
-	}
-	r.DeadLettered = total
-	applied, err := openIDs(ctx, l.InboxDB, appliedIDs, l.Consumer)
-	if err != nil {
-		return r, fmt.Errorf("read the inbox: %w", err)
-	}
-	defer applied.close()
-	missing, err := r.compare(expected, applied, aside)
-	if err != nil {
-		return r, err
-	}
-	// Queues are counted, not read: what they hold excuses as many.
-	r.Lost = max(0, missing-r.InFlight)
-	if r.Duplicated, err = l.surplusEffects(ctx); err != nil {
-		return r, fmt.Errorf("read the effects: %w", err)
-	}
-	return r, nil
+// verification is one run of a Ledger.
+type verification struct {
+	Ledger
+	inbox  *inbox.Inbox
+	outbox *outbox.Outbox
+	report *Report
+
+	cut            int64     // seq
+	kept           time.Time // what was published since must be in the outbox
+	remembered     time.Time // what was published since must be in the inbox
+	keepsPublished bool      // the outbox has rows that are published
+
+	looked  *atomic.Int64 // events
+	hidden  *bool         // whether somebody may hold messages whom the broker does not count; nil: not asked yet
+	strays  []event
+	missing *spool // candidates
+
+	otherConsumers map[string]int // dead letters that are not ours, by consumer
+	otherBodies    int            // events whose dead letters have another body
 }
 
-// compare walks both sides in the order of their ids, counts the applied and
-// returns how many expected events are neither applied nor set aside.
-func (r *Report) compare(expected, applied *ids, aside map[string]bool) (missing int, err error) {
-	for expected.next(); applied.next(); {
-		r.Applied++
-		for expected.ok && expected.id < applied.id {
-			missing += absent(expected.id, aside)
-			expected.next()
-		}
-		if expected.ok && expected.id == applied.id {
-			expected.next()
-		}
+// Verify compares, and waits up to patience for what is on its way. Orders and
+// Effects must come from Ledger.Resolve. When ctx ends it returns what it has
+// found so far with ctx's error. A NameError says that something was named
+// that is not there, ErrNothing that there was nothing to compare. The caller
+// closes the report.
+func (l Ledger) Verify(ctx context.Context, patience time.Duration) (r *Report, err error) {
+	v, err := l.begin()
+	if err != nil {
+		return nil, err
 	}
-	for ; expected.ok; expected.next() {
-		missing += absent(expected.id, aside)
-	}
-	return missing, errors.Join(expected.err, applied.err)
-}
-
-func absent(id string, aside map[string]bool) int {
-	if aside[id] {
-		return 0
-	}
-	return 1
-}
-
-func (l Ledger) countOutbox(ctx context.Context, r *Report) error {
-	var counts []struct {
-		Status string
-		N      int
-	}
-	if err := l.OutboxDB.SelectContext(ctx, &counts, `SELECT status, count(*) AS n FROM outbox_messages GROUP BY status`); err != nil {
-		return sqldb.Schema(err)
-	}
-	for _, c := range counts {
-		r.Outbox += c.N
-		switch outbox.Status(c.Status) {
-		case outbox.Pending:
-			r.Pending = c.N
-		case outbox.Published:
-			r.Published = c.N
-		case outbox.Dead:
-			r.Dead = c.N
+	defer func() { err = errors.Join(err, v.missing.close()) }()
+	deadline := time.Now().Add(patience)
+	for _, step := range []func(context.Context) error{
+		v.readBounds, v.checkNames,
+		func(ctx context.Context) error { return v.drain(ctx, deadline) },
+		v.compareAll,
+		func(ctx context.Context) error { return v.settle(ctx, deadline) },
+	} {
+		if err := step(ctx); err != nil {
+			v.report.Missing = v.missing.n
+			if ctx.Err() != nil {
+				err = ctx.Err()
+			}
+			return v.report, err
 		}
 	}
-	return optional(l.OutboxDB.GetContext(ctx, &r.Orders, `SELECT count(*) FROM orders`))
+	v.remark()
+	return v.report, v.nothing()
 }
 
-// surplusEffects counts the notifications beyond the first of each event.
-func (l Ledger) surplusEffects(ctx context.Context) (n int, err error) {
-	err = l.InboxDB.GetContext(ctx, &n, `SELECT coalesce(sum(copies - 1), 0) FROM
-		(SELECT count(*) AS copies FROM notifications GROUP BY event_id HAVING count(*) > 1) AS surplus`)
-	return n, optional(err)
+func (l Ledger) begin() (*verification, error) {
+	if l.Progress == nil {
+		l.Progress = new(Progress)
+	}
+	v := &verification{Ledger: l, report: new(Report), missing: new(spool), looked: &l.Progress.looked}
+	var err error
+	if v.outbox, err = outbox.New(l.OutboxDB); err != nil {
+		return nil, err
+	}
+	if v.inbox, err = inbox.New(l.InboxDB, l.Consumer); err != nil {
+		return nil, err
+	}
+	return v, nil
 }
 
-// optional forgives a missing table: services of the user's own have neither
-// orders nor notifications.
-func optional(err error) error {
-	if errors.Is(sqldb.Schema(err), sqldb.ErrSchema) {
+// readBounds takes the cut and the times before which nothing is missed. A
+// purge may run meanwhile: hence a hundredth less.
+func (v *verification) readBounds(ctx context.Context) error {
+	if err := v.OutboxDB.GetContext(ctx, &v.cut, `SELECT coalesce(max(seq), 0) FROM outbox_messages`); err != nil {
+		return fmt.Errorf("read the outbox: %w", sqldb.Schema(err))
+	}
+	at, err := now(ctx, v.OutboxDB)
+	if err != nil {
+		return fmt.Errorf("read the outbox: %w", err)
+	}
+	v.report.CutAt = at
+	v.kept = at.Add(-v.OutboxRetention + v.OutboxRetention/100)
+	v.remembered = at.Add(-v.InboxRetention + v.InboxRetention/100)
+	return nil
+}
+
+func (v *verification) compareAll(ctx context.Context) error {
+	v.Progress.comparing.Store(true)
+	defer v.Progress.comparing.Store(false)
+	return v.compare(ctx)
+}
+
+// compares reports whether a topic is one of those compared.
+func (v *verification) compares(topic string) bool { return slices.Contains(v.Topics, topic) }
+
+// relays counts those that are alive.
+func (v *verification) relays(ctx context.Context) (alive int, err error) {
+	all, err := v.outbox.Relays(ctx)
+	for _, r := range all {
+		if r.Live {
+			alive++
+		}
+	}
+	return alive, err
+}
+
+// ErrNothing is matched by errors that say that there was nothing to compare.
+var ErrNothing = errors.New("nothing was compared")
+
+// nothing refuses to speak a verdict about nothing.
+func (v *verification) nothing() error {
+	r := v.report
+	switch {
+	case r.Compared > 0 || !r.OK():
 		return nil
+	case r.Newer > 0:
+		return fmt.Errorf("%w: all of %s rows were enqueued after it began; run it again", ErrNothing, Thousands(r.Newer))
+	case r.Old > 0:
+		return fmt.Errorf("%w: %s events of %s are known, all too old to be missed: outbox or inbox may have purged their rows", ErrNothing, Thousands(r.Old), quoted(v.Topics))
+	case v.Orders != nil:
+		return fmt.Errorf("%w: the outbox has no row of topic %s, and %s none either", ErrNothing, quoted(v.Topics), v.Orders.tableName())
 	}
-	return err
+	return fmt.Errorf("%w: the outbox has no row of topic %s", ErrNothing, quoted(v.Topics))
 }
 
-const (
-	publishedIDs = `SELECT CAST(id AS text) AS id FROM outbox_messages
-		WHERE status = 'published' AND topic = $1 AND published_at >= $2`
-	// An order whose row is gone was published and purged; one that never had
-	// a row was lost. Either way its event must be somewhere.
-	orderedIDs = ` UNION SELECT CAST(event_id AS text) FROM orders
-		WHERE created_at >= $2 AND NOT EXISTS (SELECT 1 FROM outbox_messages m WHERE m.id = orders.event_id)`
-	appliedIDs = `SELECT event_id AS id FROM processed_events WHERE consumer = $1`
-)
-
-func (l Ledger) expectedIDs(ctx context.Context) string {
-	var one int
-	err := l.OutboxDB.GetContext(ctx, &one, `SELECT count(*) FROM orders WHERE 1 = 0`)
-	if err == nil {
-		return publishedIDs + orderedIDs
+// remark notes the limits of what was compared.
+func (v *verification) remark() {
+	r := v.report
+	note := func(format string, args ...any) { r.Notes = append(r.Notes, fmt.Sprintf(format, args...)) }
+	if r.Newer > 0 {
+		note("%s events were enqueued after it began and not compared", Thousands(r.Newer))
 	}
-	return publishedIDs
+	if r.Old > 0 {
+		note("%s events are too old to be missed: their rows may have been purged", Thousands(r.Old))
+	}
+	if r.Delayed > 0 {
+		note("%s pending events are not due yet", Thousands(r.Delayed))
+	}
+	for _, consumer := range slices.Sorted(maps.Keys(v.otherConsumers)) {
+		note("%s dead letters are of consumer %q and excuse nothing here", Thousands(v.otherConsumers[consumer]), consumer)
+	}
+	if v.otherBodies > 0 {
+		note("%s events have dead letters with another body, which excuse nothing", Thousands(v.otherBodies))
+	}
+	if !v.keepsPublished && v.Orders == nil && !v.OtherProducers {
+		note("the outbox keeps no published rows, so nothing can be called foreign")
+	}
 }
+
+// now is the database's clock.
+func now(ctx context.Context, db *sqlx.DB) (time.Time, error) {
+	query := "SELECT clock_timestamp()"
+	if dialect(db) == sqldb.SQLite {
+		query = "SELECT " + sqliteNow
+	}
+	var at sqldb.Instant
+	err := db.GetContext(ctx, &at, query)
+	return at.Time, err
+}
+
+const sqliteNow = "strftime('%Y-%m-%d %H:%M:%f000', 'now')"
 
 // dialect is that of a database which outbox or inbox has accepted already.
 func dialect(db *sqlx.DB) sqldb.Dialect {
@@ -203,39 +231,5 @@ func dialect(db *sqlx.DB) sqldb.Dialect {
 	if err != nil {
 		return sqldb.PostgreSQL
 	}
-	return d
+	return cmp.Or(d, sqldb.PostgreSQL)
 }
-
-// ids is a cursor over event ids in byte order.
-type ids struct {
-	rows *sql.Rows
-	id   string
-	ok   bool
-	err  error
-}
-
-func openIDs(ctx context.Context, db *sqlx.DB, query string, args ...any) (*ids, error) {
-	collate := ` COLLATE "C"`
-	if dialect(db) == sqldb.SQLite {
-		collate = "" // byte order already
-	}
-	rows, err := db.QueryContext(ctx, `SELECT id FROM (`+query+`) AS ids ORDER BY id`+collate, args...)
-	if err != nil {
-		return nil, sqldb.Schema(err)
-	}
-	return &ids{rows: rows}, nil
-}
-
-// next moves to the next id and reports whether there is one.
-func (c *ids) next() bool {
-	if c.ok = c.err == nil && c.rows.Next(); !c.ok {
-		c.err = errors.Join(c.err, c.rows.Err())
-		return false
-	}
-	if err := c.rows.Scan(&c.id); err != nil {
-		c.ok, c.err = false, err
-	}
-	return c.ok
-}
-
-func (c *ids) close() { _ = c.rows.Close() }

@@ -3,47 +3,197 @@ package reconcile
 import (
 	"context"
 	"errors"
+	"fmt"
+	"strings"
 	"time"
+
+	"github.com/asimalizada/pulse-events/inbox"
+	"github.com/asimalizada/pulse-events/internal/sqldb"
 )
 
-// ErrUnsettled: messages were still moving when the time was up.
-var ErrUnsettled = errors.New("not settled")
-
+// How often the books and the queues are looked at again: less and less often
+// while nothing changes.
 const (
-	lookInterval = 200 * time.Millisecond
-	// quiet is how long nothing may move before missing events count as lost:
-	// a queue does not tell what a consumer holds unacknowledged.
-	quiet = 5 * time.Second
+	firstPause = 200 * time.Millisecond
+	lastPause  = time.Second
 )
 
-// Settle reads until the report is a verdict: at once when nothing is pending,
-// queued or missing, and after a quiet while when events are missing. When
-// ctx ends first it returns the last report with ErrUnsettled. onChange, if
-// not nil, hears of every report that differs from the one before.
-func (l Ledger) Settle(ctx context.Context, onChange func(Report)) (Report, error) {
-	var last Report
-	since := time.Now()
-	for first := true; ; first = false {
-		r, err := l.Read(ctx)
-		switch {
-		case ctx.Err() != nil && !first:
-			return last, ErrUnsettled
-		case err != nil:
-			return r, err
+// evidencePatience is how long missing events are looked for when the time for
+// the rest is used up already: by rows that nobody publishes, say.
+const evidencePatience = 10 * time.Second
+
+// drain waits until no row up to the cut is due to be published, or until the
+// deadline.
+func (v *verification) drain(ctx context.Context, deadline time.Time) error {
+	for pause := firstPause; ; pause = min(2*pause, lastPause) {
+		p, err := v.pending(ctx)
+		if err != nil {
+			return fmt.Errorf("read the outbox: %w", err)
 		}
-		if first || r != last {
-			last, since = r, time.Now()
-			if onChange != nil {
-				onChange(r)
+		if v.report.Delayed = p.Delayed; p.Due == 0 {
+			v.report.Waiting = nil
+			return nil
+		}
+		v.report.Waiting = []string{v.describe(ctx, p)}
+		v.Progress.say("%s", v.report.Waiting[0])
+		if time.Now().After(deadline) {
+			return nil
+		}
+		if err := sleep(ctx, pause); err != nil {
+			return err
+		}
+	}
+}
+
+// pendingRows are the pending rows up to the cut, counted up to a bound.
+type pendingRows struct {
+	Due, Failed, Delayed int
+}
+
+// pendingBound is where counting of pending rows stops.
+const pendingBound = 100_000
+
+func (v *verification) pending(ctx context.Context) (p pendingRows, err error) {
+	d := dialect(v.OutboxDB)
+	now := "clock_timestamp()"
+	if d == sqldb.SQLite {
+		now = sqliteNow
+	}
+	err = v.OutboxDB.GetContext(ctx, &p, `SELECT
+		coalesce(sum(CASE WHEN attempts = 0 AND available_at > created_at AND available_at > `+now+` THEN 0 ELSE 1 END), 0) AS due,
+		coalesce(sum(CASE WHEN attempts > 0 THEN 1 ELSE 0 END), 0) AS failed,
+		coalesce(sum(CASE WHEN attempts = 0 AND available_at > created_at AND available_at > `+now+` THEN 1 ELSE 0 END), 0) AS delayed
+		FROM (SELECT attempts, available_at, created_at FROM outbox_messages
+			WHERE status = 'pending' AND seq <= $1 AND topic IN (`+elements(d, 2)+`) LIMIT $3) AS pending`,
+		v.cut, list(v.Topics), pendingBound)
+	return p, sqldb.Schema(err)
+}
+
+// describe says who is to publish the pending rows, and what holds them up.
+func (v *verification) describe(ctx context.Context, p pendingRows) string {
+	text := fmt.Sprintf("%s pending", Thousands(p.Due))
+	if p.Failed > 0 {
+		text += fmt.Sprintf(" (%s of them refused by the broker and tried again)", Thousands(p.Failed))
+	}
+	if alive, err := v.relays(ctx); err == nil && alive == 0 {
+		text += ", and no relay is ready to publish them"
+	}
+	return text
+}
+
+// settle follows the missing events until each is applied, known to be set
+// aside, or in nobody's hands and so lost. Until the deadline, that is: what is
+// left then is Missing.
+func (v *verification) settle(ctx context.Context, deadline time.Time) error {
+	if soonest := time.Now().Add(evidencePatience); v.missing.n > 0 && deadline.Before(soonest) && len(v.report.Waiting) > 0 {
+		deadline = soonest
+	}
+	pending := v.report.Waiting
+	var seen evidence
+	var unread []string // what keeps the dead letters from being read
+	for pause := firstPause; ; pause = min(2*pause, lastPause) {
+		waiting, err := v.look(ctx, &seen)
+		if err != nil {
+			return err
+		}
+		if v.report.Missing = v.missing.n; v.report.Missing == 0 {
+			v.report.Waiting = pending
+			return nil
+		}
+		if len(waiting) == 0 && v.report.DeadLettered > 0 {
+			if unread, err = v.lookAtDeadLetters(ctx); err != nil {
+				return err
 			}
+			seen = evidence{}
+			if v.missing.n == 0 {
+				continue
+			}
+			waiting = unread
 		}
-		if r.Settled() && (r.Lost == 0 || time.Since(since) >= quiet) {
-			return r, nil
+		if len(waiting) == 0 {
+			v.report.Waiting, v.report.Missing = pending, 0
+			return v.declareLost()
 		}
-		select {
-		case <-time.After(lookInterval):
-		case <-ctx.Done():
-			return r, ErrUnsettled
+		v.report.Waiting = append(pending[:len(pending):len(pending)], fmt.Sprintf("%s missing: %s", Thousands(v.missing.n), strings.Join(why(unread, waiting), "; ")))
+		v.Progress.say("%s", strings.Join(v.report.Waiting, "; "))
+		if time.Now().After(deadline) {
+			return nil
 		}
+		if err := sleep(ctx, pause); err != nil {
+			return err
+		}
+	}
+}
+
+// why is what is waited for, with the obstacle that was met before in front.
+func why(obstacle, waiting []string) []string {
+	if len(obstacle) == 0 || len(waiting) > 0 && waiting[0] == obstacle[0] {
+		return waiting
+	}
+	return append(obstacle[:len(obstacle):len(obstacle)], waiting...)
+}
+
+// lookAtDeadLetters takes those from the missing events that lie in the
+// dead-letter queue, and says what kept it from looking at all of them.
+func (v *verification) lookAtDeadLetters(ctx context.Context) (waiting []string, err error) {
+	there := v.report.DeadLettered
+	read, err := v.excuse(ctx)
+	switch {
+	case errors.Is(err, ErrNotRead):
+		return []string{fmt.Sprintf("%s dead letters may be the missing ones: %v", Thousands(there), err)}, nil
+	case err != nil:
+		return nil, err
+	case read < there:
+		return []string{fmt.Sprintf("%s of %s dead letters were gone when they were to be read", Thousands(there-read), Thousands(there))}, nil
+	}
+	return nil, v.recheck(ctx)
+}
+
+// look asks broker and consumers, and then once more the inbox: what had been
+// in a hand may have been applied meanwhile.
+func (v *verification) look(ctx context.Context, seen *evidence) (waiting []string, err error) {
+	q, err := v.Broker.Look(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("read the queues: %w", err)
+	}
+	v.report.InFlight, v.report.DeadLettered = q.Ready+q.Retrying, q.DeadLettered
+	if v.missing.n == 0 {
+		return nil, nil
+	}
+	now, err := now(ctx, v.InboxDB)
+	if err != nil {
+		return nil, fmt.Errorf("read the inbox: %w", err)
+	}
+	instances, err := v.inbox.Instances(ctx)
+	if err != nil && !errors.Is(err, inbox.ErrSchema) { // of a version that keeps no account of them
+		return nil, fmt.Errorf("read the inbox: %w", err)
+	}
+	if q.Unacked < 0 && v.hidden == nil {
+		counts, err := v.Broker.CountsHolders(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("read the queues: %w", err)
+		}
+		hidden := !counts
+		v.hidden = &hidden
+	}
+	waiting = seen.observe(q, v.hidden != nil && *v.hidden, now, instances, v.Ledger, time.Now())
+	v.report.Held = 0
+	for _, i := range instances {
+		if i.Live {
+			v.report.Held += i.Held
+		}
+	}
+	return waiting, v.recheck(ctx)
+}
+
+// sleep waits, or returns why ctx has ended.
+func sleep(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
 	}
 }

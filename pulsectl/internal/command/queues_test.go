@@ -1,0 +1,119 @@
+package command
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/url"
+	"slices"
+	"testing"
+	"time"
+
+	amqp "github.com/rabbitmq/amqp091-go"
+
+	inboxrabbit "github.com/asimalizada/pulse-events/inbox/rabbitmq"
+	"github.com/asimalizada/pulse-events/internal/testenv"
+	"github.com/asimalizada/pulse-events/pulsectl/internal/fail"
+	"github.com/asimalizada/pulse-events/pulsectl/internal/reconcile"
+)
+
+// Of a classic queue only the management API tells what a tool holds.
+func TestManagementTellsWhatIsHeld(t *testing.T) {
+	amqpURL, managementURL := testenv.RabbitMQ(t), testenv.Management(t)
+	if managementURL == "" {
+		t.Skip("the server was given without its management API")
+	}
+	cfg := inboxrabbit.SourceConfig{URL: amqpURL, Queue: testenv.UniqueName(t, "order.created"), QueueType: inboxrabbit.Classic,
+		RetryDelays: []time.Duration{time.Hour}, Logger: slog.New(slog.DiscardHandler)}
+	declare(t, cfg)
+	env := func(management string) *Env {
+		return &Env{getenv: func(string) string { return "" }, state: nil, stateDir: t.TempDir(),
+			flags: settings{amqpURL: amqpURL, managementURL: management, queue: cfg.Queue, retryDelays: "1h"}}
+	}
+	q, err := env(managementURL).queues()
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	conn, err := amqp.Dial(amqpURL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	ch, err := conn.Channel()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		if err := ch.Publish("", cfg.Queue, true, false, amqp.Publishing{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for got := 0; got < 2; {
+		_, ok, err := ch.Get(cfg.Queue, false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if ok {
+			got++
+		}
+	}
+	see := func(what string, want func(reconcile.Queues) bool) {
+		t.Helper()
+		testenv.Eventually(t, time.Minute, what, func() bool {
+			seen, err := q.Look(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			return want(seen)
+		})
+	}
+	see("two to be held", func(q reconcile.Queues) bool {
+		return q.Ready == 1 && q.Unacked == 2 && q.UnackedLag > 0 && q.Holders == 0
+	})
+	if counts, err := q.CountsHolders(t.Context()); err != nil || counts {
+		t.Errorf("a classic queue counts holders: %v, %v", counts, err)
+	}
+	if err := ch.Close(); err != nil {
+		t.Fatal(err)
+	}
+	see("none to be held", func(q reconcile.Queues) bool { return q.Ready == 3 && q.Unacked == 0 && len(q.Missing) == 0 })
+	if names := q.existing(t.Context(), nil); !slices.Contains(names, cfg.Queue) || slices.Contains(names, cfg.Queue+".dlq") {
+		t.Errorf("queues %q", names)
+	}
+
+	wrong, err := url.Parse(managementURL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wrong.User = url.UserPassword("nobody", "s3cret")
+	if q, err = env(wrong.String()).queues(); err != nil {
+		t.Fatal(err)
+	}
+	_, err = q.Look(t.Context())
+	if e := new(fail.Error); !errors.As(err, &e) || e.Kind != fail.Unreachable {
+		t.Errorf("with another user: %v", err)
+	}
+	for _, bad := range []string{"127.0.0.1:15672", "ftp://host", "http://"} {
+		if _, err := env(bad).queues(); fail.From(err).Kind != fail.Usage {
+			t.Errorf("%s: %v", bad, err)
+		}
+	}
+}
+
+// declare makes the queues that a source would.
+func declare(t *testing.T, cfg inboxrabbit.SourceConfig) {
+	t.Helper()
+	source, err := inboxrabbit.NewSource(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	if _, err := source.Consume(ctx, 1); err != nil {
+		t.Error(err)
+	}
+	cancel()
+	if err := source.Close(); err != nil {
+		t.Error(err)
+	}
+}

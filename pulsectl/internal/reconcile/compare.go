@@ -1,0 +1,287 @@
+package reconcile
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"time"
+
+	"github.com/asimalizada/pulse-events/outbox"
+)
+
+// compare walks both sides and the client's list in the order of the ids, says
+// what can be said at once, and leaves in v.missing the events that are not
+// applied and may still be somewhere.
+//
+// The producer's side is read first and the consumer's after it. So an event
+// that only the consumer's side has may have been committed in between: it is
+// looked up once more. One that only the producer's side has may be on its
+// way: see settle.
+func (v *verification) compare(ctx context.Context) (err error) {
+	committed, err := v.openCommitted(ctx, v.cut)
+	if err != nil {
+		return fmt.Errorf("read the outbox: %w", err)
+	}
+	defer committed.close()
+	applied, err := v.openApplied(ctx)
+	if err != nil {
+		return fmt.Errorf("read the inbox: %w", err)
+	}
+	defer applied.close()
+	acknowledged, stop, err := v.acknowledged(ctx)
+	if err != nil {
+		return err
+	}
+	defer stop()
+
+	listed, isListed, err := acknowledged()
+	for err == nil && (committed.ok || applied.ok || isListed) {
+		id := least(committed.ok, committed.item.id, applied.ok, applied.item.id, isListed, listed)
+		e := event{id: id}
+		if committed.ok && committed.item.id == id {
+			e.committed = &committed.item
+		}
+		if applied.ok && applied.item.id == id {
+			e.applied = &applied.item
+		}
+		e.listed = isListed && listed == id
+		if err = v.judge(ctx, e); err != nil {
+			break
+		}
+		if e.committed != nil {
+			committed.next()
+		}
+		if e.applied != nil {
+			applied.next()
+		}
+		if e.listed {
+			listed, isListed, err = acknowledged()
+		}
+		v.looked.Add(1)
+	}
+	if err != nil {
+		return err
+	}
+	if committed.err != nil {
+		return fmt.Errorf("read the outbox: %w", committed.err)
+	}
+	if applied.err != nil {
+		return fmt.Errorf("read the inbox: %w", applied.err)
+	}
+	return v.lookUpStrays(ctx)
+}
+
+// acknowledged returns the client's list as a function that gives one id after
+// the other, sorted.
+func (v *verification) acknowledged(ctx context.Context) (next func() (string, bool, error), stop func(), err error) {
+	if v.Acknowledged == nil {
+		return func() (string, bool, error) { return "", false, nil }, func() {}, nil
+	}
+	sorted, err := sortUnique(ctx, v.Acknowledged)
+	if err != nil {
+		return nil, nil, err
+	}
+	pull, end := iter.Pull2(sorted.all())
+	next = func() (string, bool, error) {
+		id, err, ok := pull()
+		return id, ok, err
+	}
+	stop = func() {
+		end()
+		_ = sorted.close()
+	}
+	return next, stop, nil
+}
+
+// event is what both sides, and the client, know of one id.
+type event struct {
+	id        string
+	committed *committed // nil: nothing
+	applied   *applied   // nil: nothing
+	listed    bool       // acknowledged to the client
+}
+
+func (e event) inOutbox() bool { return e.committed != nil && e.committed.status != "" }
+func (e event) ordered() bool  { return e.committed != nil && e.committed.orders > 0 }
+func (e event) inInbox() bool  { return e.applied != nil && e.applied.inInbox }
+func (e event) effects() int {
+	if e.applied == nil {
+		return 0
+	}
+	return e.applied.effects
+}
+
+// handled: it has been applied, as far as anybody knows.
+func (e event) handled() bool { return e.inInbox() || e.effects() > 0 }
+
+// age is the earliest time that anything tells of the event; zero: nothing does.
+func (e event) age() (at time.Time) {
+	times := []time.Time{timeOfID(e.id)}
+	if e.committed != nil {
+		times = append(times, e.committed.at, e.committed.ordered)
+	}
+	if e.applied != nil {
+		times = append(times, e.applied.at, e.applied.effected)
+	}
+	for _, t := range times {
+		if !t.IsZero() && (at.IsZero() || t.Before(at)) {
+			at = t
+		}
+	}
+	return at
+}
+
+// since reports whether the event is not older than a bound. Of what has no
+// age nobody can say that it was forgotten.
+func (e event) since(bound time.Time) bool {
+	at := e.age()
+	return at.IsZero() || !at.Before(bound)
+}
+
+// judge says of one event what does not depend on where its message is, and
+// sorts the rest out for later.
+func (v *verification) judge(ctx context.Context, e event) error {
+	switch {
+	case e.inOutbox() && e.committed.newer:
+		v.report.Newer++
+		v.report.topic(e.committed.topic).Newer++
+		return nil
+	case e.committed == nil && !e.listed && !v.concerns(e):
+		return nil // of a topic that is not compared
+	case e.committed == nil && !e.listed && !v.tells(e):
+		v.count(e)
+		v.report.Old++
+		return v.judgeEffect(e)
+	case !e.inOutbox() && (!e.ordered() || !e.handled() && e.since(v.remembered)):
+		return v.stray(ctx, e)
+	}
+	v.count(e)
+	v.report.Compared++
+	return errors.Join(v.judgeOrder(e), v.judgeEffect(e), v.judgeWhereabouts(e))
+}
+
+// tells reports whether it means anything that the producer's side does not
+// know an event: it may have forgotten an old one.
+func (v *verification) tells(e event) bool {
+	if v.Orders != nil {
+		return e.since(v.remembered)
+	}
+	return v.keepsPublished && e.since(v.kept)
+}
+
+// concerns reports whether what only the consumer's side knows is of the
+// compared topics, as far as can be told.
+func (v *verification) concerns(e event) bool {
+	if !e.inInbox() {
+		return e.effects() > 0
+	}
+	return e.applied.topic == "" || v.compares(e.applied.topic)
+}
+
+func (v *verification) count(e event) {
+	r, topic := v.report, v.report.topic(v.topicOf(e))
+	if e.committed != nil {
+		r.Orders += e.committed.orders
+	}
+	if e.inOutbox() {
+		r.Outbox++
+		topic.Outbox++
+		switch e.committed.status {
+		case outbox.Pending:
+			r.Pending++
+			topic.Pending++
+		case outbox.Published:
+			r.Published++
+			topic.Published++
+		case outbox.Dead:
+			r.Dead++
+			topic.Dead++
+		case outbox.Discarded:
+			r.Discarded++
+			topic.Discarded++
+		}
+	}
+	if e.inInbox() {
+		r.Applied++
+		topic.Applied++
+	}
+	r.Effects += e.effects()
+}
+
+// topicOf is the topic of an event; where only the orders or the effects know
+// of it, the one that is compared.
+func (v *verification) topicOf(e event) string {
+	switch {
+	case e.inOutbox():
+		return e.committed.topic
+	case e.inInbox() && e.applied.topic != "":
+		return e.applied.topic
+	}
+	return v.Topics[0]
+}
+
+// judgeOrder compares the outbox with the orders. With several topics nobody
+// can say which of them have an order.
+func (v *verification) judgeOrder(e event) error {
+	if v.Orders == nil || len(v.Topics) > 1 || e.ordered() || !e.since(v.remembered) {
+		return nil
+	}
+	err := v.report.find(EventWithoutOrder, e.id)
+	if e.effects() > 0 || v.Effects == nil && e.inInbox() {
+		err = errors.Join(err, v.report.find(EffectWithoutOrder, e.id))
+	}
+	return err
+}
+
+// judgeEffect compares the inbox with the effects. Both are of one
+// transaction, so that neither is ever there alone.
+func (v *verification) judgeEffect(e event) (err error) {
+	if v.Effects == nil {
+		return nil
+	}
+	if n := e.effects(); v.EffectsPerEvent > 0 && n > v.EffectsPerEvent {
+		err = v.report.find(Duplicated, e.id)
+		v.report.findings[Duplicated].Surplus += n - v.EffectsPerEvent
+	}
+	switch {
+	case e.inInbox() && e.effects() < max(1, v.EffectsPerEvent):
+		err = errors.Join(err, v.report.find(AppliedWithoutEffect, e.id))
+		if e.ordered() {
+			err = errors.Join(err, v.report.find(OrderWithoutEffect, e.id))
+		}
+	case !e.inInbox() && e.effects() > 0 && e.committed != nil && e.since(v.remembered):
+		err = errors.Join(err, v.report.find(EffectWithoutInbox, e.id))
+	}
+	return err
+}
+
+// judgeWhereabouts keeps an event that was published and not applied: its
+// message may be on its way.
+func (v *verification) judgeWhereabouts(e event) error {
+	switch {
+	case e.handled():
+		return nil
+	case e.inOutbox() && e.committed.status != outbox.Published:
+		return nil // to be published, dead or discarded: that is counted
+	case !e.since(v.remembered):
+		v.report.Compared--
+		v.report.Old++
+		return nil
+	}
+	return v.miss(candidate{id: e.id, topic: e.committed.topic, ordered: e.ordered(), inOutbox: true})
+}
+
+// least returns the smallest of those texts that are there.
+func least(aThere bool, a string, bThere bool, b string, cThere bool, c string) string {
+	smallest, found := "", false
+	for _, t := range []struct {
+		there bool
+		text  string
+	}{{aThere, a}, {bThere, b}, {cThere, c}} {
+		if t.there && (!found || t.text < smallest) {
+			smallest, found = t.text, true
+		}
+	}
+	return smallest
+}

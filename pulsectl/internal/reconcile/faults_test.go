@@ -1,0 +1,144 @@
+package reconcile_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/asimalizada/pulse-events/internal/wire"
+	"github.com/asimalizada/pulse-events/outbox"
+	"github.com/asimalizada/pulse-events/pulsectl/internal/reconcile"
+)
+
+// patience is how long a comparison may take that comes to an end.
+const patience = time.Minute
+
+type findings = map[reconcile.Kind][]string
+
+// Every sort of fault is planted beside an event that went well, and found.
+func TestPlantedFaults(t *testing.T) {
+	for name, plant := range map[string]func(b *books) (verdict string, want findings){
+		"nothing": func(b *books) (string, findings) { return "ok", nil },
+		"a lost event": func(b *books) (string, findings) {
+			id := b.commit(event{})
+			return "lost", findings{reconcile.Lost: {id}, reconcile.OrderWithoutEffect: {id}}
+		},
+		"a lost event without an order": func(b *books) (string, findings) {
+			id := b.commit(event{noOrder: true})
+			return "lost and events without order", findings{reconcile.Lost: {id}, reconcile.EventWithoutOrder: {id}}
+		},
+		"an order that never had an event": func(b *books) (string, findings) {
+			id := b.commit(event{noRow: true})
+			return "lost", findings{reconcile.Lost: {id}, reconcile.OrderWithoutEvent: {id}}
+		},
+		"an order whose event was purged": func(b *books) (string, findings) {
+			b.effect(b.apply(b.commit(event{noRow: true})), 1)
+			return "ok", nil
+		},
+		"two surplus effects": func(b *books) (string, findings) {
+			id := b.effect(b.apply(b.commit(event{})), 3)
+			return "duplicated", findings{reconcile.Duplicated: {id}}
+		},
+		"seven effects deleted": func(b *books) (string, findings) {
+			var ids []string
+			for range 7 {
+				ids = append(ids, b.apply(b.commit(event{})))
+			}
+			return "effects missing", findings{reconcile.AppliedWithoutEffect: ids, reconcile.OrderWithoutEffect: ids}
+		},
+		"three effects without an order": func(b *books) (string, findings) {
+			var ids []string
+			for range 3 {
+				ids = append(ids, b.effect(newID(0), 1))
+			}
+			ids = append(ids, b.effect(uuid.NewString(), 1)) // of no known age
+			return "effects without order and foreign", findings{reconcile.EffectWithoutOrder: ids, reconcile.Foreign: ids}
+		},
+		"an inbox row of nobody's": func(b *books) (string, findings) {
+			id := b.apply("orders-42-created")
+			return "effects missing and foreign", findings{reconcile.AppliedWithoutEffect: {id}, reconcile.Foreign: {id}}
+		},
+		"order and event taken back, as by a failover": func(b *books) (string, findings) {
+			id := b.effect(b.apply(newID(0)), 1)
+			return "effects without order and foreign", findings{reconcile.EffectWithoutOrder: {id}, reconcile.Foreign: {id}}
+		},
+		"an order deleted": func(b *books) (string, findings) {
+			id := b.effect(b.apply(b.commit(event{noOrder: true})), 1)
+			return "effects without order and events without order", findings{reconcile.EffectWithoutOrder: {id}, reconcile.EventWithoutOrder: {id}}
+		},
+		"an effect beside the inbox": func(b *books) (string, findings) {
+			id := b.effect(b.commit(event{}), 1)
+			return "effects without inbox row", findings{reconcile.EffectWithoutInbox: {id}}
+		},
+		"lost and duplicated": func(b *books) (string, findings) {
+			lost, twice := b.commit(event{}), b.effect(b.apply(b.commit(event{})), 2)
+			return "lost and duplicated", findings{reconcile.Lost: {lost}, reconcile.OrderWithoutEffect: {lost}, reconcile.Duplicated: {twice}}
+		},
+		"dead and discarded events": func(b *books) (string, findings) {
+			b.commit(event{status: outbox.Dead})
+			b.commit(event{status: outbox.Discarded})
+			return "ok", nil
+		},
+		"an event that is not due yet": func(b *books) (string, findings) {
+			b.commit(event{status: outbox.Pending, delayed: true})
+			return "ok", nil
+		},
+		"a dead letter": func(b *books) (string, findings) {
+			id := b.commit(event{payload: "{}"})
+			b.queues.letters = []reconcile.DeadLetter{{ID: id, Consumer: consumer, Reason: wire.ReasonHandler, Body: []byte("{}")}}
+			return "ok", nil
+		},
+		"a dead letter under the queue's name, and one without": func(b *books) (string, findings) {
+			one, two := b.commit(event{}), b.commit(event{})
+			b.queues.letters = []reconcile.DeadLetter{{ID: two}, {ID: one, Consumer: topic, Reason: wire.ReasonContract}}
+			return "ok", nil
+		},
+		"a conflict's dead letter": func(b *books) (string, findings) {
+			id := b.commit(event{payload: "{}"})
+			b.queues.letters = []reconcile.DeadLetter{{ID: id, Consumer: consumer, Reason: wire.ReasonConflict, Body: []byte("forged")}}
+			return "lost", findings{reconcile.Lost: {id}, reconcile.OrderWithoutEffect: {id}}
+		},
+		"a dead letter of another body": func(b *books) (string, findings) {
+			id := b.commit(event{payload: "{}"})
+			b.queues.letters = []reconcile.DeadLetter{{ID: id, Consumer: consumer, Reason: wire.ReasonUndecodable, Body: []byte("<xml/>")}}
+			return "lost", findings{reconcile.Lost: {id}, reconcile.OrderWithoutEffect: {id}}
+		},
+		"a dead letter of another consumer": func(b *books) (string, findings) {
+			id := b.commit(event{})
+			b.queues.letters = []reconcile.DeadLetter{{ID: id, Consumer: "billing", Reason: wire.ReasonHandler}}
+			return "lost", findings{reconcile.Lost: {id}, reconcile.OrderWithoutEffect: {id}}
+		},
+		"a dead letter of another event, and one without an id": func(b *books) (string, findings) {
+			id := b.commit(event{})
+			b.queues.letters = []reconcile.DeadLetter{{ID: newID(0), Consumer: consumer}, {Consumer: consumer}}
+			return "lost", findings{reconcile.Lost: {id}, reconcile.OrderWithoutEffect: {id}}
+		},
+		"what retention may have removed": func(b *books) (string, findings) {
+			b.commit(event{age: 31 * day})                                     // inbox row purged
+			b.commit(event{age: 40 * day, noRow: true})                        // both purged
+			b.effectOf(b.commit(event{age: 31 * day, noRow: true}), 1, 31*day) // only the effect is left
+			b.effectOf(newID(31*day), 1, 31*day)                               // and nothing else
+			return "ok", nil
+		},
+		"another topic's events": func(b *books) (string, findings) {
+			b.commit(event{topic: "order.paid", noOrder: true})
+			b.applyAs(b.commit(event{topic: "order.paid", noOrder: true}), "order.paid", 0)
+			b.effect(b.applyAs(newID(0), "invoice.sent", 0), 0)
+			return "ok", nil
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			eachDatabase(t, func(t *testing.T, b *books) {
+				t.Parallel()
+				b.handled()
+				verdict, want := plant(b)
+				r := b.verify(patience)
+				require(t, r, verdict, want)
+				if !r.Settled() {
+					t.Errorf("not settled: %q", r.Waiting)
+				}
+			})
+		})
+	}
+}

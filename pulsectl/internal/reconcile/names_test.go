@@ -1,0 +1,190 @@
+package reconcile_test
+
+import (
+	"errors"
+	"iter"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/asimalizada/pulse-events/inbox"
+	"github.com/asimalizada/pulse-events/outbox"
+	"github.com/asimalizada/pulse-events/pulsectl/internal/reconcile"
+)
+
+// A name that is not there is refused, with those that are.
+func TestMistypedNames(t *testing.T) {
+	for name, tc := range map[string]struct {
+		mistype func(b *books)
+		what    string
+		have    string
+	}{
+		"topic":             {func(b *books) { b.ledger.Topics, b.ledger.Orders = []string{"order.craeted"}, nil }, "topic", topic},
+		"one of two topics": {func(b *books) { b.ledger.Topics = []string{topic, "order.piad"} }, "topic", "order.paid"},
+		"consumer":          {func(b *books) { b.ledger.Consumer = "notification" }, "consumer", consumer},
+		"queue":             {func(b *books) { b.queues.Missing = []string{topic} }, "queue", topic},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := onSQLite(t)
+			b.handled()
+			b.commit(event{topic: "order.paid", noOrder: true})
+			tc.mistype(b)
+			r, err := b.ledger.Verify(t.Context(), patience)
+			missing, ok := errors.AsType[*reconcile.NameError](err)
+			if !ok || missing.What != tc.what || !slices.Contains(missing.Have, tc.have) {
+				t.Errorf("%v of %#v, report %+v", err, missing, r)
+			}
+			if r != nil {
+				defer r.Close()
+			}
+		})
+	}
+}
+
+// A consumer that runs is there, though it has applied nothing yet.
+func TestConsumerThatHasAppliedNothing(t *testing.T) {
+	b := onSQLite(t)
+	b.commit(event{})
+	b.exec(b.ledger.InboxDB, `INSERT INTO processed_events (consumer, event_id, payload_hash) VALUES ('another', 'e', zeroblob(32))`)
+	b.reports("a", 0, 0)
+	b.queues.Ready = 1
+	r := b.verify(time.Second)
+	require(t, r, "not settled", nil)
+}
+
+// Nothing compared is no verdict.
+func TestNothingCompared(t *testing.T) {
+	for name, tc := range map[string]struct {
+		fill func(b *books)
+		says string
+	}{
+		"empty databases": {func(*books) {}, `the outbox has no row of topic "order.created", and orders none either`},
+		"all is too old": {func(b *books) {
+			b.commit(event{age: 31 * day, status: outbox.Published})
+			b.commit(event{age: 32 * day, noRow: true})
+		}, "2 events of \"order.created\" are known, all too old"},
+		"rows that are deleted when published, without orders": {func(b *books) {
+			b.ledger.Orders, b.ledger.Effects = nil, nil
+			b.apply(newID(0))
+		}, "1 events of \"order.created\" are known"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := onSQLite(t)
+			tc.fill(b)
+			r, err := b.ledger.Verify(t.Context(), patience)
+			if !errors.Is(err, reconcile.ErrNothing) || !strings.Contains(err.Error(), tc.says) {
+				t.Errorf("error %v, want %q", err, tc.says)
+			}
+			if r != nil {
+				defer r.Close()
+			}
+		})
+	}
+}
+
+func TestVerifyWithoutSchema(t *testing.T) {
+	b := onSQLite(t)
+	b.exec(b.ledger.InboxDB, `DROP TABLE processed_events`)
+	if _, err := b.ledger.Verify(t.Context(), 0); !errors.Is(err, inbox.ErrSchema) {
+		t.Errorf("no inbox: %v", err)
+	}
+	b.exec(b.ledger.OutboxDB, `DROP TABLE outbox_messages`)
+	if _, err := b.ledger.Verify(t.Context(), 0); !errors.Is(err, outbox.ErrSchema) {
+		t.Errorf("no outbox: %v", err)
+	}
+}
+
+// An inbox of a version that keeps no account of its instances can be compared.
+func TestVerifyWithoutInstances(t *testing.T) {
+	b := onSQLite(t)
+	b.exec(b.ledger.InboxDB, `DROP TABLE inbox_instances`)
+	id := b.commit(event{})
+	require(t, b.verify(patience), "lost", findings{reconcile.Lost: {id}, reconcile.OrderWithoutEffect: {id}})
+	b.queues.Holders = 1
+	require(t, b.verify(time.Second), "not settled", nil)
+}
+
+// A client's list names what it was told of and is not there, by the ids of
+// events or of orders.
+func TestAcknowledgedThatAreGone(t *testing.T) {
+	eachDatabase(t, func(t *testing.T, b *books) {
+		known, paid := b.handled(), b.commit(event{topic: "order.paid", noOrder: true})
+		purged := b.effect(b.apply(b.commit(event{noRow: true})), 1)
+		var order string
+		b.must(b.ledger.OutboxDB.Get(&order, `SELECT CAST(id AS text) FROM orders WHERE event_id = $1`, known))
+		gone, applied, goneOrder := newID(0), b.effect(b.apply(newID(0)), 1), uuid.NewString()
+		b.ledger.Acknowledged = each(known, order, gone, gone, paid, applied, purged, goneOrder, "no uuid")
+		require(t, b.verify(patience), "orders gone, effects without order and foreign", findings{
+			reconcile.OrderGone: {gone, applied, goneOrder, "no uuid"}, reconcile.EffectWithoutOrder: {applied}, reconcile.Foreign: {applied}})
+
+		broken := errors.New("the list cannot be read")
+		b.ledger.Acknowledged = func(yield func(string, error) bool) { yield("", broken) }
+		if _, err := b.ledger.Verify(t.Context(), patience); !errors.Is(err, broken) {
+			t.Errorf("a list that cannot be read: %v", err)
+		}
+	})
+}
+
+func each(ids ...string) iter.Seq2[string, error] {
+	return func(yield func(string, error) bool) {
+		for _, id := range ids {
+			if !yield(id, nil) {
+				return
+			}
+		}
+	}
+}
+
+// Any service's tables, by whatever names and types, or none at all.
+func TestOtherServices(t *testing.T) {
+	eachDatabase(t, func(t *testing.T, b *books) {
+		b.exec(b.ledger.OutboxDB, `CREATE TABLE "Invoices" ("Event" varchar(64), made text)`)
+		b.exec(b.ledger.InboxDB, `CREATE TABLE mails (event text, sent_at text)`)
+		b.ledger.Topics, b.ledger.Queue = []string{"invoice.sent"}, "mails"
+		column := func(text string) *reconcile.Column {
+			db := b.ledger.OutboxDB
+			if strings.HasPrefix(text, "mails") {
+				db = b.ledger.InboxDB
+			}
+			c, err := reconcile.FindColumn(t.Context(), db, "--orders-table", text, "orders.event_id")
+			b.must(err)
+			return c
+		}
+		b.ledger.Orders, b.ledger.Effects = column("Invoices.Event"), column("mails.event")
+		commit := func(id string) {
+			b.exec(b.ledger.OutboxDB, `INSERT INTO "Invoices" ("Event") VALUES ($1)`, id)
+		}
+		mail := func(id string) { b.exec(b.ledger.InboxDB, `INSERT INTO mails (event) VALUES ($1)`, id) }
+		send := func() string {
+			id := b.commit(event{topic: "invoice.sent", noOrder: true})
+			commit(id)
+			return id
+		}
+		good, lost, unsent := send(), send(), b.applyAs(send(), "invoice.sent", 0)
+		mail(b.applyAs(good, "invoice.sent", 0))
+		never := newID(0)
+		commit(never)
+		require(t, b.verify(patience), "lost and effects missing", findings{reconcile.Lost: {lost, never}, reconcile.OrderWithoutEvent: {never},
+			reconcile.OrderWithoutEffect: {lost, unsent}, reconcile.AppliedWithoutEffect: {unsent}})
+
+		// Two bookings for each, or any number.
+		mail(good)
+		b.ledger.EffectsPerEvent = 2
+		half := b.applyAs(send(), "invoice.sent", 0)
+		mail(half)
+		require(t, b.verify(patience), "lost and effects missing", findings{reconcile.Lost: {lost, never}, reconcile.OrderWithoutEvent: {never},
+			reconcile.OrderWithoutEffect: {lost, unsent, half}, reconcile.AppliedWithoutEffect: {unsent, half}})
+		b.ledger.EffectsPerEvent = 0
+		require(t, b.verify(patience), "lost and effects missing", findings{reconcile.Lost: {lost, never}, reconcile.OrderWithoutEvent: {never},
+			reconcile.OrderWithoutEffect: {lost, unsent}, reconcile.AppliedWithoutEffect: {unsent}})
+
+		b.ledger.Orders, b.ledger.Effects = nil, nil
+		foreign, other := b.applyAs(newID(0), "invoice.sent", 0), b.applyAs(newID(0), "", 0)
+		require(t, b.verify(patience), "lost and foreign", findings{reconcile.Lost: {lost}, reconcile.Foreign: {foreign, other}})
+		b.ledger.OtherProducers = true
+		require(t, b.verify(patience), "lost", findings{reconcile.Lost: {lost}})
+	})
+}
