@@ -70,3 +70,65 @@ func withDatabase(server, name string) (string, error) {
 	u.Path = "/" + name
 	return u.String(), nil
 }
+
+// PostgresUser is a role of the test's own that may log in to one database and
+// make tables there. It is dropped when the test ends, with what it owns. Its
+// methods fail the test themselves, and belong in its goroutine.
+type PostgresUser struct {
+	t              testing.TB
+	admin          string // URL of the database, as Postgres returned it
+	name, password string
+}
+
+// NewPostgresUser makes a user for the database at databaseURL, which Postgres
+// or a PostgresServer has returned.
+func NewPostgresUser(t testing.TB, databaseURL string) *PostgresUser {
+	t.Helper()
+	u := &PostgresUser{t: t, admin: databaseURL, name: "pulse_" + suffix(), password: "first/" + suffix()}
+	u.Exec(`CREATE ROLE ` + u.name + ` LOGIN PASSWORD '` + u.password + `'`)
+	t.Cleanup(func() {
+		ctx, cancel := cleanupContext()
+		defer cancel()
+		if err := pgExec(ctx, u.admin, `DROP OWNED BY `+u.name+`; DROP ROLE `+u.name); err != nil {
+			t.Errorf("testenv: drop the test's user: %v", err)
+		}
+	})
+	u.Exec(`GRANT ALL ON SCHEMA public TO ` + u.name)
+	return u
+}
+
+// URL is that of the database, for the user with its present password.
+func (u *PostgresUser) URL() string {
+	address, err := url.Parse(u.admin)
+	if err != nil {
+		u.t.Fatalf("testenv: %v", err)
+	}
+	address.User = url.UserPassword(u.name, u.password)
+	return address.String()
+}
+
+// Name is the role's.
+func (u *PostgresUser) Name() string { return u.name }
+
+// SetPassword changes the password; connections that are open stay so.
+func (u *PostgresUser) SetPassword(password string) {
+	u.t.Helper()
+	u.Exec(`ALTER ROLE ` + u.name + ` PASSWORD '` + password + `'`)
+	u.password = password
+}
+
+// Disconnect ends every session of the user.
+func (u *PostgresUser) Disconnect() {
+	u.t.Helper()
+	u.Exec(`SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE usename = '` + u.name + `'`)
+}
+
+// Exec runs statements as the administrator, in the user's database.
+func (u *PostgresUser) Exec(statements string) {
+	u.t.Helper()
+	ctx, cancel := context.WithTimeout(u.t.Context(), setupLimit)
+	defer cancel()
+	if err := pgExec(ctx, u.admin, statements); err != nil {
+		u.t.Fatalf("testenv: %s: %v", statements, err)
+	}
+}
