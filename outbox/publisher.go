@@ -3,6 +3,8 @@ package outbox
 import (
 	"context"
 	"errors"
+
+	"github.com/asimalizada/pulse-events/internal/health"
 )
 
 // Publisher hands messages to a broker. outbox/rabbitmq has one; the suite in
@@ -46,16 +48,16 @@ var (
 	// is unreachable, blocked, lacks the exchange, was lost before it answered,
 	// or does not answer. No attempt is counted; the relay backs off as a whole or,
 	// where the broker does answer on other topics, from this topic.
-	ErrUnavailable = errors.New("broker unavailable")
+	ErrUnavailable error = health.Public("broker unavailable")
 	// ErrRejected: the broker refused the message (a nack). An attempt is
 	// counted, and the message is retried with backoff.
-	ErrRejected = errors.New("rejected by the broker")
+	ErrRejected error = health.Public("rejected by the broker")
 	// ErrUnroutable: no queue is bound for the message (a return). Handled as
 	// ErrRejected: it goes out by itself once a binding exists.
-	ErrUnroutable = errors.New("unroutable")
+	ErrUnroutable error = health.Public("unroutable")
 	// ErrPermanent: the message cannot be sent at all. It is dead at once and
 	// kept until someone retries or discards it.
-	ErrPermanent = errors.New("cannot be published")
+	ErrPermanent error = health.Public("cannot be published")
 )
 
 // Unavailable marks err as ErrUnavailable. A nil err gives the bare class.

@@ -172,7 +172,7 @@ func (b *batch) settle(m flight) error {
 // oldest, and gives up the routes from which none has come for too long.
 func (b *batch) giveUpSilent() error {
 	if reason, _ := b.conn.Blocked(); reason != "" {
-		return fmt.Errorf("%w: %s", ErrBlocked, reason)
+		return BlockedError(reason)
 	}
 	sent := b.inFlight
 	b.inFlight = nil

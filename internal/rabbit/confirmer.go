@@ -7,6 +7,8 @@ import (
 	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
+
+	"github.com/asimalizada/pulse-events/internal/health"
 )
 
 // Publishing is a message with its destination.
@@ -64,7 +66,7 @@ type destination struct {
 // Confirmer opens a channel in confirm mode.
 func (c *Conn) Confirmer(ctx context.Context, cfg ConfirmerConfig) (*Confirmer, error) {
 	if reason, _ := c.Blocked(); reason != "" {
-		return nil, fmt.Errorf("%w: %s", ErrBlocked, reason) // it would not answer the request for a channel
+		return nil, BlockedError(reason) // it would not answer the request for a channel
 	}
 	f := &Confirmer{conn: c, cfg: cfg, returned: make(map[destination][]*ReturnedError), answered: make(map[route]time.Time)}
 	err := c.Do(ctx, func() error {
@@ -86,7 +88,13 @@ func (c *Conn) Confirmer(ctx context.Context, cfg ConfirmerConfig) (*Confirmer, 
 }
 
 // ErrBlocked: the broker takes no messages, for want of memory or disk.
-var ErrBlocked = errors.New("blocked by the broker")
+var ErrBlocked error = health.Public("blocked by the broker")
+
+// BlockedError is an ErrBlocked with the broker's reason, which is fit for
+// strangers: low on memory, or on disk.
+func BlockedError(reason string) error {
+	return fmt.Errorf("%w: %w", ErrBlocked, health.Public(reason))
+}
 
 // Publish sends msgs in their order and returns the verdicts by index: nil,
 // ErrNacked, *ReturnedError, *UncodableError, or *UnknownError once the
@@ -124,7 +132,7 @@ func (f *Confirmer) Err() error {
 }
 
 // ErrNoConfirm: the broker has the message and does not answer.
-var ErrNoConfirm = errors.New("no confirm in time")
+var ErrNoConfirm error = health.Public("no confirm in time")
 
 // Close closes the channel. It is for Confirmers with KeepLate that are spent;
 // answers that have not come by then never do.
@@ -157,9 +165,9 @@ func (f *Confirmer) awaitUnblocked(ctx context.Context) error {
 		select {
 		case <-changed:
 		case <-ctx.Done():
-			return fmt.Errorf("%w: %s", ErrBlocked, reason)
+			return BlockedError(reason)
 		case <-timer.C:
-			return fmt.Errorf("%w: %s", ErrBlocked, reason)
+			return BlockedError(reason)
 		}
 		reason, changed = f.conn.Blocked()
 	}

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
+
+	"github.com/asimalizada/pulse-events/internal/health"
 )
 
 const (
@@ -25,7 +27,7 @@ const (
 
 // ErrAccess is matched by errors of connecting that wrong credentials or
 // missing permissions bring about: somebody has to act.
-var ErrAccess = errors.New("access refused by the broker")
+var ErrAccess error = health.Public("access refused by the broker")
 
 // Conn is one connection to a broker. It lives until it is lost or closed and
 // is then done with; Supervise makes the next one.
@@ -151,7 +153,7 @@ func (c *Conn) Do(ctx context.Context, call func() error) error {
 	case <-timer.C:
 	}
 	if reason, _ := c.Blocked(); reason != "" {
-		return fmt.Errorf("%w: %s", ErrBlocked, reason)
+		return BlockedError(reason)
 	}
 	_ = c.raw.Close()
 	return fmt.Errorf("no answer from the broker within %v", c.cfg.CallTimeout)

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
+
+	"github.com/asimalizada/pulse-events/internal/health"
 )
 
 // Supervise connects, runs session on the connection, closes it, waits, and
@@ -72,7 +74,7 @@ func report(ctx context.Context, cfg Config, err error) {
 }
 
 // ErrLost is the bare reason where the broker gave none.
-var ErrLost = errors.New("connection lost")
+var ErrLost error = health.Public("connection lost")
 
 // Lost returns a channel that yields the reason once the connection is gone.
 // Ask once per listener, at the session's start.

@@ -6,6 +6,8 @@ import (
 	"fmt"
 
 	amqp "github.com/rabbitmq/amqp091-go"
+
+	"github.com/asimalizada/pulse-events/internal/health"
 )
 
 // TopologyMode says what is done about exchanges, queues and bindings when a
@@ -45,7 +47,7 @@ func (m TopologyMode) Validate() error {
 
 // ErrTopology is matched by errors about what is missing or differs on the
 // broker: somebody has to act.
-var ErrTopology = errors.New("topology")
+var ErrTopology error = health.Public("topology")
 
 // Exchange is an exchange as it should be.
 type Exchange struct {

@@ -135,3 +135,63 @@ func Writable(ctx context.Context, q sqlx.QueryerContext) (writable bool, err er
 	err = q.QueryRowxContext(ctx, `SELECT NOT (pg_is_in_recovery() OR current_setting('transaction_read_only')::boolean)`).Scan(&writable)
 	return writable, err
 }
+
+// ErrBusy: others have held the one lock for writing of a SQLite file for as
+// long as CheckWrites waits.
+var ErrBusy = errors.New("the database is being written")
+
+// busyWait is how long CheckWrites waits for other writers of a SQLite file.
+const busyWait = 250 * time.Millisecond
+
+// CheckWrites returns nil when this database takes these statements, which are
+// to change no row: the server accepts writes, and the user may make them. They
+// are rolled back.
+func CheckWrites(ctx context.Context, db *sqlx.DB, d Dialect, statements ...string) error {
+	return tryWrites(ctx, d, func(ctx context.Context, rollback error) error {
+		return Transact(ctx, db, d.ReadCommitted(), func(ctx context.Context, tx *sqlx.Tx) error {
+			for _, statement := range statements {
+				if _, err := tx.ExecContext(ctx, statement); err != nil {
+					return err
+				}
+			}
+			return rollback
+		})
+	})
+}
+
+// CheckReady returns nil when the schema is there and this database takes these
+// queries, which are to change no row. They are rolled back. The error matches
+// ErrBusy where a SQLite file is being written.
+func (db *Database) CheckReady(ctx context.Context, names ...string) error {
+	if err := db.CheckSchema(ctx); err != nil {
+		return err
+	}
+	return tryWrites(ctx, db.dialect, func(ctx context.Context, rollback error) error {
+		return db.Write(ctx, func(ctx context.Context, tx *Tx) error {
+			for _, name := range names {
+				if _, err := tx.Exec(ctx, name); err != nil {
+					return err
+				}
+			}
+			return rollback
+		})
+	})
+}
+
+// tryWrites runs write, a transaction that ends with the error it is given.
+func tryWrites(ctx context.Context, d Dialect, write func(ctx context.Context, rollback error) error) error {
+	if d == SQLite {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, busyWait)
+		defer cancel()
+	}
+	rollback := errors.New("rolled back")
+	err := write(ctx, rollback)
+	switch trouble := Judge(err); {
+	case errors.Is(err, rollback):
+		return nil
+	case d == SQLite && (trouble == Transient || trouble == Timeout):
+		return fmt.Errorf("%w: %w", ErrBusy, err)
+	}
+	return Explain(err)
+}

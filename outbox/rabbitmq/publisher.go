@@ -168,7 +168,7 @@ func (p *Publisher) Ping(ctx context.Context) error {
 		return fmt.Errorf("not connected: %w", lastErr)
 	}
 	if reason, _ := s.conn.Blocked(); reason != "" {
-		return fmt.Errorf("%w: %s", rabbit.ErrBlocked, reason)
+		return rabbit.BlockedError(reason)
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, pingTimeout, errNoPong)
 	defer cancel()
@@ -193,7 +193,7 @@ func (p *Publisher) Health() (connected bool, lastErr error) {
 		return false, p.lastErr
 	}
 	if reason, _ := p.current.conn.Blocked(); reason != "" {
-		return true, fmt.Errorf("%w: %s", rabbit.ErrBlocked, reason)
+		return true, rabbit.BlockedError(reason)
 	}
 	return true, nil
 }

@@ -1,0 +1,61 @@
+package health
+
+import (
+	"errors"
+	"slices"
+	"strings"
+
+	"github.com/asimalizada/pulse-events/internal/sqldb"
+)
+
+// Public is an error whose text may be shown to strangers: it names a kind of
+// trouble and no address, user, table or value.
+type Public string
+
+func (p Public) Error() string { return string(p) }
+
+// maxText bounds what is shown of an error, in bytes.
+const maxText = 200
+
+// Text says what kind of error err is, without what only the logs are to tell:
+// addresses, names, statements. It is what is Public of the error's tree, or the
+// kind of trouble with the database.
+func Text(err error) string {
+	var kinds []string
+	collect(err, &kinds)
+	if len(kinds) > 0 {
+		text := strings.Join(kinds, ": ")
+		return text[:min(len(text), maxText)]
+	}
+	switch trouble := sqldb.Judge(err); trouble {
+	case sqldb.Foreign:
+		return "see the logs"
+	case sqldb.Lost, sqldb.Timeout: // of whom is not known
+		return string(trouble) + "; see the logs"
+	default:
+		return "database: " + string(trouble)
+	}
+}
+
+// collect adds the Public errors in err's tree, each once, from the outside in.
+func collect(err error, to *[]string) {
+	if err == nil {
+		return
+	}
+	switch e := err.(type) {
+	case Public:
+		if !slices.Contains(*to, string(e)) {
+			*to = append(*to, string(e))
+		}
+	case interface{ Unwrap() error }:
+		collect(e.Unwrap(), to)
+	case interface{ Unwrap() []error }:
+		for _, inner := range e.Unwrap() {
+			collect(inner, to)
+		}
+	case interface{ As(any) bool }: // hides its inside, as a text with a secret in it
+		if inner, ok := errors.AsType[Public](err); ok {
+			collect(inner, to)
+		}
+	}
+}
