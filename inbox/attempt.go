@@ -105,6 +105,7 @@ func (c *Consumer) blame(ctx context.Context, err error) fault {
 		at, lost = tx.phase, tx.lost
 	}
 	_, slow := errors.AsType[*HandlerTimeoutError](err)
+	trouble := sqldb.Judge(err)
 	switch {
 	case ctx.Err() != nil:
 		return interrupted
@@ -118,11 +119,13 @@ func (c *Consumer) blame(ctx context.Context, err error) fault {
 		return blameless
 	case at == beginning:
 		return away
+	case trouble.Away() && trouble.GiveUp(): // whoever raised it may have given the connection up already
+		return away
 	case lost: // gone for good, or back by now: running it again tells
 		return blameless
-	case sqldb.Judge(err).Away():
+	case trouble.Away():
 		return away
-	case at == claiming && sqldb.Judge(err) != sqldb.BadData:
+	case at == claiming && trouble != sqldb.BadData:
 		return away
 	}
 	return failed
