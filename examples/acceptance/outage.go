@@ -22,6 +22,9 @@ func (v *visitor) ready(ctx context.Context, base string) (health, error) {
 	if err == nil && h.Status != "ready" {
 		err = a.wrong("want the status ready")
 	}
+	if err == nil {
+		err = v.tellsNoNames(a)
+	}
 	return h, err
 }
 

@@ -105,6 +105,14 @@ var sabotages = []sabotage{
 		orders: replace(`"field":"`, `"field":"order.`)},
 	{name: "everything is forgiven", fails: []string{"bad orders are refused, every bad field named", "other bad requests are refused"},
 		orders: &meddler{response: func(r *http.Response) { r.StatusCode = http.StatusOK }}},
+	{name: "a refusal repeats what was sent", fails: []string{"refusals stay small"},
+		orders: &meddler{response: func(r *http.Response) {
+			rewrite(r, func(body string) string { return body + strings.Repeat(" ", maxRefusal) })
+		}}},
+	{name: "every origin is welcome", fails: []string{"web pages are kept out"}, orders: dropHeader("Origin")},
+	{name: "every host is the service's", fails: []string{"web pages are kept out"}, notifications: &meddler{request: func(r *http.Request) { r.Host = "" }}},
+	{name: "health tells where the broker is", fails: []string{"orders outlive an outage of the broker"},
+		orders: replace(`"broker unavailable"`, `"dial amqp://127.0.0.1"`)},
 	{name: "correlation ids are dropped", fails: []string{"the correlation id is taken over or made"},
 		orders: dropHeader("x-correlation-id")},
 	{name: "keys are dropped", fails: []string{"an idempotency key makes asking again safe", "many at once under one key place one order"},
@@ -190,6 +198,7 @@ func proxy(base string, m meddler) http.Handler {
 		ErrorLog:  slog.NewLogLogger(slog.DiscardHandler, slog.LevelError),
 		Rewrite: func(r *httputil.ProxyRequest) {
 			r.SetURL(target)
+			r.Out.Host = r.In.Host
 			if m.request != nil {
 				m.request(r.Out)
 			}

@@ -62,6 +62,8 @@ var checks = []check{
 	{"amounts are exact", urls, amountsAreExact},
 	{"bad orders are refused, every bad field named", urls, badOrdersAreRefused},
 	{"other bad requests are refused", urls, badRequestsAreRefused},
+	{"refusals stay small", urls, refusalsStaySmall},
+	{"web pages are kept out", urls, webPagesAreKeptOut},
 	{"the correlation id is taken over or made", urls, correlationIDRunsThrough},
 	{"an idempotency key makes asking again safe", urls, idempotencyKeyHolds},
 	{"many at once under one key place one order", urls, idempotencyKeyHoldsAtOnce},

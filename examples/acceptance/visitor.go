@@ -28,16 +28,24 @@ type answer struct {
 	body   []byte
 }
 
-// ask sends one request; headers are names and values in turn, the same name
-// perhaps twice.
+// ask sends one request with JSON; headers are names and values in turn, the
+// same name perhaps twice.
 func (v *visitor) ask(ctx context.Context, method, url, body string, headers ...string) (answer, error) {
+	return v.send(ctx, method, url, body, append(headers, "Content-Type", "application/json")...)
+}
+
+// send sends one request as it is.
+func (v *visitor) send(ctx context.Context, method, url, body string, headers ...string) (answer, error) {
 	a := answer{about: method + " " + url}
 	req, err := http.NewRequestWithContext(ctx, method, url, strings.NewReader(body))
 	if err != nil {
 		return a, err
 	}
-	req.Header.Set("Content-Type", "application/json")
 	for i := 0; i < len(headers); i += 2 {
+		if headers[i] == "Host" {
+			req.Host = headers[i+1]
+			continue
+		}
 		req.Header.Add(headers[i], headers[i+1])
 	}
 	res, err := v.client.Do(req)

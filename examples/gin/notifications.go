@@ -56,6 +56,8 @@ type Notifications struct {
 	source     *rabbitmq.Source
 	consumer   *inbox.Consumer
 	duplicates atomic.Int64 // messages that were applied before
+	server     *service.Server
+	health     http.Handler
 	handler    http.Handler
 }
 
@@ -81,7 +83,7 @@ func NewNotifications(cfg NotificationsConfig) (_ *Notifications, err error) {
 	if s.inbox, err = inbox.New(s.db.DB, notificationsService, inbox.WithDialect(s.db.Dialect)); err != nil {
 		return nil, err
 	}
-	s.db.Own(notifications.Schema(s.db.Dialect))
+	s.db.Own(notifications.Schema(s.db.Dialect), "notifications")
 	s.db.Require(s.inbox.Migrate, s.inbox.CheckSchema)
 	s.source, err = rabbitmq.NewSource(rabbitmq.SourceConfig{
 		URL: cfg.AMQPURL, GetURL: cfg.GetAMQPURL, TLS: cfg.AMQPTLS, GetTLS: cfg.GetAMQPTLS, Exchange: cfg.Exchange, Queue: cfg.Queue,
@@ -98,6 +100,11 @@ func NewNotifications(cfg NotificationsConfig) (_ *Notifications, err error) {
 	if s.consumer, err = inbox.NewConsumerFunc(s.source, s.apply, cfg.Consumer); err != nil {
 		return nil, err
 	}
+	s.server = service.NewServer(cfg.Settings, s.log, s.db.Database)
+	s.health = inbox.HealthHandler(inbox.HealthConfig{
+		Service: notificationsService, Inbox: s.inbox, Consumer: s.consumerHealth, Source: s.source.Health,
+		Ready: s.server.Ready, Logger: s.log,
+	})
 	s.handler = newEngine(s.log, s.routes())
 	return s, nil
 }
@@ -112,7 +119,7 @@ func (s *Notifications) Handler() http.Handler { return s.handler }
 // the service in every case; nothing of it runs on.
 func (s *Notifications) Run(ctx context.Context, ln net.Listener) (err error) {
 	defer func() { err = errors.Join(err, s.Close()) }()
-	if err := service.Run(ctx, s.cfg.Settings, s.log, s.db.Database, s.handler, ln, s.consume); err != nil {
+	if err := s.server.Run(ctx, ln, s.handler, s.consume); err != nil {
 		return fmt.Errorf("%s: %w", notificationsService, err)
 	}
 	return nil
@@ -189,9 +196,9 @@ func (s *Notifications) apply(ctx context.Context, msg inbox.Message) error {
 	return err
 }
 
-// health tells duplicates apart, which the consumer cannot when its handler
+// consumerHealth tells duplicates apart, which the consumer cannot when its handler
 // claims for itself: to it they are messages handled like any other.
-func (s *Notifications) health() inbox.Health {
+func (s *Notifications) consumerHealth() inbox.Health {
 	h := s.consumer.Health()
 	h.Duplicates = s.duplicates.Load()
 	h.Applied = max(0, h.Applied-h.Duplicates) // the one being settled may be missing

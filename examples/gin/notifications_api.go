@@ -8,22 +8,15 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"github.com/asimalizada/pulse-events/examples/internal/api"
-	"github.com/asimalizada/pulse-events/examples/internal/service"
 	"github.com/asimalizada/pulse-events/examples/notifications"
 )
 
 func (s *Notifications) routes() []route {
 	return []route{
 		{http.MethodGet, "/notifications", s.listNotifications},
-		{http.MethodGet, "/health/live", live},
-		{http.MethodGet, "/health/ready", s.ready},
+		{http.MethodGet, "/health/live", always(s.health)},
+		{http.MethodGet, "/health/ready", always(s.health)},
 	}
-}
-
-func (s *Notifications) ready(c *gin.Context) error {
-	report := service.ReportConsumer(notificationsService, s.health(), s.source)
-	status, body := service.Ready(c.Request.Context(), s.log, s.db.Database, report)
-	return api.Write(c.Writer, status, body)
 }
 
 func (s *Notifications) listNotifications(c *gin.Context) error {
@@ -36,9 +29,11 @@ func (s *Notifications) listNotifications(c *gin.Context) error {
 		return err
 	}
 	annotate(c, slog.String("order_id", orderID.String()))
+	ctx, cancel := s.db.Limit(c.Request.Context())
+	defer cancel()
 	var rows []notificationRow
 	// Reads one stretch of notifications_order_id, in its order.
-	err = s.db.orm.WithContext(c.Request.Context()).
+	err = s.db.orm.WithContext(ctx).
 		Where("order_id = ?", orderID).Order("created_at, id").Limit(limit).Find(&rows).Error
 	if err != nil {
 		return fmt.Errorf("list notifications: %w", err)

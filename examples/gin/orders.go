@@ -40,6 +40,8 @@ type Orders struct {
 	outbox    *outbox.Outbox
 	publisher *rabbitmq.Publisher
 	relay     *outbox.Relay
+	server    *service.Server
+	health    http.Handler
 	handler   http.Handler
 }
 
@@ -62,7 +64,7 @@ func NewOrders(cfg OrdersConfig) (_ *Orders, err error) {
 	if s.outbox, err = outbox.New(s.db.DB, outbox.WithDialect(s.db.Dialect)); err != nil {
 		return nil, err
 	}
-	s.db.Own(orders.Schema(s.db.Dialect))
+	s.db.Own(orders.Schema(s.db.Dialect), "orders", "idempotency_keys")
 	s.db.Require(s.outbox.Migrate, s.outbox.CheckSchema)
 	s.publisher, err = rabbitmq.NewPublisher(rabbitmq.PublisherConfig{
 		URL: cfg.AMQPURL, GetURL: cfg.GetAMQPURL, TLS: cfg.AMQPTLS, GetTLS: cfg.GetAMQPTLS, Exchange: cfg.Exchange, Producer: ordersService, Logger: s.log,
@@ -76,6 +78,11 @@ func NewOrders(cfg OrdersConfig) (_ *Orders, err error) {
 	if s.relay, err = outbox.NewRelay(s.outbox, s.publisher, cfg.Relay); err != nil {
 		return nil, err
 	}
+	s.server = service.NewServer(cfg.Settings, s.log, s.db.Database)
+	s.health = outbox.HealthHandler(outbox.HealthConfig{
+		Service: ordersService, Outbox: s.outbox, Relay: s.relay.Health, Publisher: s.publisher.Health,
+		Ready: s.server.Ready, Logger: s.log,
+	})
 	s.handler = newEngine(s.log, s.routes())
 	return s, nil
 }
@@ -89,7 +96,7 @@ func (s *Orders) Handler() http.Handler { return s.handler }
 // the service in every case; nothing of it runs on.
 func (s *Orders) Run(ctx context.Context, ln net.Listener) (err error) {
 	defer func() { err = errors.Join(err, s.Close()) }()
-	if err := service.Run(ctx, s.cfg.Settings, s.log, s.db.Database, s.handler, ln, s.relay.Run); err != nil {
+	if err := s.server.Run(ctx, ln, s.handler, s.relay.Run); err != nil {
 		return fmt.Errorf("%s: %w", ordersService, err)
 	}
 	return nil
@@ -111,6 +118,8 @@ func (s *Orders) Close() (err error) {
 // used before it stores nothing and returns the receipt of then; the error
 // matches orders.ErrKeyReused if that was for another order.
 func (s *Orders) place(ctx context.Context, draft orders.Draft, key string) (receipt orders.Receipt, replayed bool, err error) {
+	ctx, cancel := s.db.Limit(ctx)
+	defer cancel()
 	order := orders.Place(draft, correlation.CorrelationID(ctx))
 	event, err := order.Created()
 	if err != nil {

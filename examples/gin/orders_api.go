@@ -10,7 +10,6 @@ import (
 	"gorm.io/gorm"
 
 	"github.com/asimalizada/pulse-events/examples/internal/api"
-	"github.com/asimalizada/pulse-events/examples/internal/service"
 	"github.com/asimalizada/pulse-events/examples/orders"
 )
 
@@ -19,15 +18,9 @@ func (s *Orders) routes() []route {
 		{http.MethodPost, "/orders", s.createOrder},
 		{http.MethodGet, "/orders", s.listOrders},
 		{http.MethodGet, "/orders/:id", s.getOrder},
-		{http.MethodGet, "/health/live", live},
-		{http.MethodGet, "/health/ready", s.ready},
+		{http.MethodGet, "/health/live", always(s.health)},
+		{http.MethodGet, "/health/ready", always(s.health)},
 	}
-}
-
-func (s *Orders) ready(c *gin.Context) error {
-	report := service.ReportRelay(ordersService, s.relay.Health(), s.publisher)
-	status, body := service.Ready(c.Request.Context(), s.log, s.db.Database, report)
-	return api.Write(c.Writer, status, body)
 }
 
 func (s *Orders) createOrder(c *gin.Context) error {
@@ -59,8 +52,10 @@ func (s *Orders) getOrder(c *gin.Context) error {
 		return err
 	}
 	annotate(c, slog.String("order_id", id.String()))
+	ctx, cancel := s.db.Limit(c.Request.Context())
+	defer cancel()
 	var row orderRow
-	err = s.db.orm.WithContext(c.Request.Context()).Where("id = ?", id).Take(&row).Error
+	err = s.db.orm.WithContext(ctx).Where("id = ?", id).Take(&row).Error
 	if errors.Is(err, gorm.ErrRecordNotFound) {
 		return api.NoOrder(id)
 	}
@@ -75,9 +70,11 @@ func (s *Orders) listOrders(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
+	ctx, cancel := s.db.Limit(c.Request.Context())
+	defer cancel()
 	var rows []orderRow
 	// Walks orders_newest and stops at the limit.
-	err = s.db.orm.WithContext(c.Request.Context()).Order("created_at DESC, id DESC").Limit(limit).Find(&rows).Error
+	err = s.db.orm.WithContext(ctx).Order("created_at DESC, id DESC").Limit(limit).Find(&rows).Error
 	if err != nil {
 		return fmt.Errorf("list orders: %w", err)
 	}

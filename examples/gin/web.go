@@ -11,7 +11,6 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"github.com/asimalizada/pulse-events/examples/internal/api"
-	"github.com/asimalizada/pulse-events/examples/internal/service"
 	"github.com/asimalizada/pulse-events/internal/correlation"
 	"github.com/asimalizada/pulse-events/internal/wire"
 )
@@ -117,7 +116,10 @@ func about(c *gin.Context) []slog.Attr {
 	return attrs
 }
 
-// live answers as long as the process does.
-func live(c *gin.Context) error {
-	return api.Write(c.Writer, http.StatusOK, service.Live())
+// always is a handler that answers every request itself.
+func always(h http.Handler) handler {
+	return func(c *gin.Context) error {
+		h.ServeHTTP(c.Writer, c.Request)
+		return nil
+	}
 }

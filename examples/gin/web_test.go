@@ -43,9 +43,10 @@ func TestAbortGoesOnToTheServer(t *testing.T) {
 }
 
 func TestRoutes(t *testing.T) {
+	says := func(c *gin.Context) error { c.String(http.StatusOK, "here"); return nil }
 	routes := []route{
-		{http.MethodPost, "/orders", live},
-		{http.MethodGet, "/orders", live},
+		{http.MethodPost, "/orders", says},
+		{http.MethodGet, "/orders", says},
 		{http.MethodGet, "/orders/:id", func(c *gin.Context) error {
 			c.String(http.StatusOK, c.Param("id"))
 			return nil
@@ -56,7 +57,7 @@ func TestRoutes(t *testing.T) {
 		status       int
 		says, allow  string
 	}{
-		{"HEAD", "/orders", 200, "live", ""},
+		{"HEAD", "/orders", 200, "here", ""},
 		{"GET", "/orders/a%2Fb", 200, "a/b", ""},
 		{"GET", "/orders/", 404, "not_found", ""},
 		{"POST", "/orders/", 404, "not_found", ""},

@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 	"unicode"
+	"unicode/utf16"
 	"unicode/utf8"
 
 	"github.com/asimalizada/pulse-events/examples/money"
@@ -124,6 +126,9 @@ func parseObject(body []byte) ([]member, error) {
 	if !utf8.Valid(body) {
 		return nil, errors.New("not UTF-8")
 	}
+	if err := loneSurrogate(body); err != nil {
+		return nil, err
+	}
 	dec := json.NewDecoder(bytes.NewReader(body))
 	if start, err := dec.Token(); err != nil {
 		return nil, explain(err)
@@ -150,6 +155,38 @@ func parseObject(body []byte) ([]member, error) {
 		return nil, errors.New("something follows the JSON object")
 	}
 	return members, nil
+}
+
+// loneSurrogate finds an escape that is half a character, such as \ud800 without
+// its other half. It stands for no text, and the decoder would put U+FFFD in its
+// place, so that different texts become one. A backslash can be nowhere but in
+// a string; where it is, the decoder complains.
+func loneSurrogate(body []byte) error {
+	for i := 0; i < len(body); i++ {
+		if body[i] != '\\' {
+			continue
+		}
+		i++ // what is escaped, be it a backslash
+		unit, ok := escapedUnit(body[min(i, len(body)):])
+		if !ok || !utf16.IsSurrogate(unit) {
+			continue
+		}
+		other, _ := escapedUnit(body[min(i+6, len(body)):])
+		if at := i + 5; at >= len(body) || body[at] != '\\' || utf16.DecodeRune(unit, other) == unicode.ReplacementChar {
+			return fmt.Errorf("the escape \\u%04x is half a character", unit)
+		}
+		i += 10 // past both
+	}
+	return nil
+}
+
+// escapedUnit reads uXXXX.
+func escapedUnit(text []byte) (unit rune, ok bool) {
+	if len(text) < 5 || text[0] != 'u' {
+		return 0, false
+	}
+	n, err := strconv.ParseUint(string(text[1:5]), 16, 16)
+	return rune(n), err == nil
 }
 
 func explain(err error) error {

@@ -42,6 +42,8 @@ type Notifications struct {
 	db       *store
 	source   *rabbitmq.Source
 	consumer *inbox.Consumer
+	server   *service.Server
+	health   http.Handler
 	handler  http.Handler
 }
 
@@ -68,7 +70,7 @@ func NewNotifications(cfg NotificationsConfig) (_ *Notifications, err error) {
 	if err != nil {
 		return nil, err
 	}
-	s.db.Own(notifications.Schema(s.db.Dialect))
+	s.db.Own(notifications.Schema(s.db.Dialect), "notifications")
 	s.db.Require(in.Migrate, in.CheckSchema)
 	s.source, err = rabbitmq.NewSource(rabbitmq.SourceConfig{
 		URL: cfg.AMQPURL, GetURL: cfg.GetAMQPURL, TLS: cfg.AMQPTLS, GetTLS: cfg.GetAMQPTLS, Exchange: cfg.Exchange, Queue: cfg.Queue,
@@ -84,6 +86,11 @@ func NewNotifications(cfg NotificationsConfig) (_ *Notifications, err error) {
 	if s.consumer, err = inbox.NewConsumer(in, s.source, s.apply, cfg.Consumer); err != nil {
 		return nil, err
 	}
+	s.server = service.NewServer(cfg.Settings, s.log, s.db.Database)
+	s.health = inbox.HealthHandler(inbox.HealthConfig{
+		Service: notificationsService, Inbox: in, Consumer: s.consumer.Health, Source: s.source.Health,
+		Ready: s.server.Ready, Logger: s.log,
+	})
 	s.handler = observe(s.log, newMux(s.log, s.routes()))
 	return s, nil
 }
@@ -98,7 +105,7 @@ func (s *Notifications) Handler() http.Handler { return s.handler }
 // the service in every case; nothing of it runs on.
 func (s *Notifications) Run(ctx context.Context, ln net.Listener) (err error) {
 	defer func() { err = errors.Join(err, s.Close()) }()
-	if err := service.Run(ctx, s.cfg.Settings, s.log, s.db.Database, s.handler, ln, s.consumer.Run); err != nil {
+	if err := s.server.Run(ctx, ln, s.handler, s.consumer.Run); err != nil {
 		return fmt.Errorf("%s: %w", notificationsService, err)
 	}
 	return nil

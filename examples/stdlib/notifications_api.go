@@ -6,22 +6,15 @@ import (
 	"net/http"
 
 	"github.com/asimalizada/pulse-events/examples/internal/api"
-	"github.com/asimalizada/pulse-events/examples/internal/service"
 	"github.com/asimalizada/pulse-events/examples/notifications"
 )
 
 func (s *Notifications) routes() []route {
 	return []route{
 		{http.MethodGet, "/notifications", s.listNotifications},
-		{http.MethodGet, "/health/live", live},
-		{http.MethodGet, "/health/ready", s.ready},
+		{http.MethodGet, "/health/live", always(s.health)},
+		{http.MethodGet, "/health/ready", always(s.health)},
 	}
-}
-
-func (s *Notifications) ready(w http.ResponseWriter, r *http.Request) error {
-	report := service.ReportConsumer(notificationsService, s.consumer.Health(), s.source)
-	status, body := service.Ready(r.Context(), s.log, s.db.Database, report)
-	return api.Write(w, status, body)
 }
 
 func (s *Notifications) listNotifications(w http.ResponseWriter, r *http.Request) error {
@@ -34,8 +27,10 @@ func (s *Notifications) listNotifications(w http.ResponseWriter, r *http.Request
 		return err
 	}
 	annotate(r.Context(), slog.String("order_id", orderID.String()))
+	ctx, cancel := s.db.Limit(r.Context())
+	defer cancel()
 	list := []notifications.Notification{}
-	err = s.db.SelectContext(r.Context(), &list, s.db.queries.Get("list_notifications"), orderID, limit)
+	err = s.db.SelectContext(ctx, &list, s.db.queries.Get("list_notifications"), orderID, limit)
 	if err != nil {
 		return fmt.Errorf("list notifications: %w", err)
 	}

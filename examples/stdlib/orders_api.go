@@ -8,7 +8,6 @@ import (
 	"net/http"
 
 	"github.com/asimalizada/pulse-events/examples/internal/api"
-	"github.com/asimalizada/pulse-events/examples/internal/service"
 	"github.com/asimalizada/pulse-events/examples/orders"
 )
 
@@ -17,15 +16,9 @@ func (s *Orders) routes() []route {
 		{http.MethodPost, "/orders", s.createOrder},
 		{http.MethodGet, "/orders", s.listOrders},
 		{http.MethodGet, "/orders/{id}", s.getOrder},
-		{http.MethodGet, "/health/live", live},
-		{http.MethodGet, "/health/ready", s.ready},
+		{http.MethodGet, "/health/live", always(s.health)},
+		{http.MethodGet, "/health/ready", always(s.health)},
 	}
-}
-
-func (s *Orders) ready(w http.ResponseWriter, r *http.Request) error {
-	report := service.ReportRelay(ordersService, s.relay.Health(), s.publisher)
-	status, body := service.Ready(r.Context(), s.log, s.db.Database, report)
-	return api.Write(w, status, body)
 }
 
 func (s *Orders) createOrder(w http.ResponseWriter, r *http.Request) error {
@@ -57,8 +50,10 @@ func (s *Orders) getOrder(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	annotate(r.Context(), slog.String("order_id", id.String()))
+	ctx, cancel := s.db.Limit(r.Context())
+	defer cancel()
 	var order orders.Order
-	err = s.db.GetContext(r.Context(), &order, s.db.queries.Get("get_order"), id)
+	err = s.db.GetContext(ctx, &order, s.db.queries.Get("get_order"), id)
 	if errors.Is(err, sql.ErrNoRows) {
 		return api.NoOrder(id)
 	}
@@ -74,8 +69,10 @@ func (s *Orders) listOrders(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	ctx, cancel := s.db.Limit(r.Context())
+	defer cancel()
 	list := []orders.Order{}
-	if err := s.db.SelectContext(r.Context(), &list, s.db.queries.Get("list_orders"), limit); err != nil {
+	if err := s.db.SelectContext(ctx, &list, s.db.queries.Get("list_orders"), limit); err != nil {
 		return fmt.Errorf("list orders: %w", err)
 	}
 	for i := range list {

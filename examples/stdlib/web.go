@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	"github.com/asimalizada/pulse-events/examples/internal/api"
-	"github.com/asimalizada/pulse-events/examples/internal/service"
 )
 
 // handler answers a request, or returns why it cannot: an *api.Error where it
@@ -62,7 +61,10 @@ func answer(log *slog.Logger, h handler) http.Handler {
 	})
 }
 
-// live answers as long as the process does.
-func live(w http.ResponseWriter, _ *http.Request) error {
-	return api.Write(w, http.StatusOK, service.Live())
+// always is a handler that answers every request itself.
+func always(h http.Handler) handler {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		h.ServeHTTP(w, r)
+		return nil
+	}
 }

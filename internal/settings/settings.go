@@ -9,6 +9,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // Reader reads variables and remembers what was wrong with them.
@@ -77,6 +78,21 @@ func (r *Reader) Bool(name string, fallback bool) bool {
 	value, err := strconv.ParseBool(text)
 	if err != nil {
 		r.Problem(name, fmt.Errorf("%q is neither true nor false", text))
+		return fallback
+	}
+	return value
+}
+
+// Duration returns the variable as a time span such as 5s, or fallback where it
+// is not set.
+func (r *Reader) Duration(name string, fallback time.Duration) time.Duration {
+	text := r.String(name, "")
+	if text == "" {
+		return fallback
+	}
+	value, err := time.ParseDuration(text)
+	if err != nil {
+		r.Problem(name, fmt.Errorf("%q is no time span, such as 5s or 1m30s", text))
 		return fallback
 	}
 	return value

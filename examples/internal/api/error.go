@@ -8,7 +8,7 @@ import (
 	"net/http"
 	"runtime/debug"
 
-	"github.com/asimalizada/pulse-events/internal/database"
+	"github.com/asimalizada/pulse-events/internal/sqldb"
 )
 
 // Error is an answer other than success: {"error": {...}}. Handlers return it
@@ -47,18 +47,26 @@ func MethodNotAllowed(methods string) *Error {
 	return &Error{Status: http.StatusMethodNotAllowed, Code: "method_not_allowed", Message: "allowed here: " + methods}
 }
 
+// statusClientGone is what the access log tells of a request whose client did
+// not wait for the answer; nobody gets to see it. nginx made it known.
+const statusClientGone = 499
+
 // Explain turns err into what the client may know, and logs the rest.
 func Explain(ctx context.Context, log *slog.Logger, err error) *Error {
 	if e, ok := errors.AsType[*Error](err); ok {
 		return e
 	}
+	trouble := sqldb.Judge(err)
 	switch {
-	case errors.Is(err, context.Canceled), errors.Is(ctx.Err(), context.Canceled): // SQLite says interrupted, not why
-		log.InfoContext(ctx, "request given up", "error", err)
-		return unavailable("the request was given up")
-	case ctx.Err() != nil || database.Unreachable(err):
-		log.ErrorContext(ctx, "database unreachable", "error", err)
-		return unavailable("the database does not answer; try again later")
+	case errors.Is(context.Cause(ctx), ErrCutOff):
+		log.WarnContext(ctx, "request cut off", "error", err)
+		return unavailable("the service is stopping; try again")
+	case errors.Is(ctx.Err(), context.Canceled): // what the database says of it differs
+		log.InfoContext(ctx, "client gone", "error", err)
+		return &Error{Status: statusClientGone, Code: "client_gone", Message: "the client did not wait for the answer"}
+	case ctx.Err() != nil, trouble.Away(), trouble == sqldb.Lost, trouble == sqldb.Timeout, trouble == sqldb.Transient, trouble == sqldb.Idled, trouble == sqldb.SchemaBehind:
+		log.ErrorContext(ctx, "the database cannot serve a request", "trouble", string(trouble), "error", err)
+		return unavailable("the database cannot serve this now; try again later")
 	}
 	log.ErrorContext(ctx, "request failed", "error", err)
 	return internalError()

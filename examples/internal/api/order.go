@@ -46,6 +46,9 @@ func NoOrder(id uuid.UUID) *Error {
 // ReadDraft reads the order a customer asks for. The error names every bad
 // field.
 func ReadDraft(w http.ResponseWriter, r *http.Request) (orders.Draft, error) {
+	if err := requireJSON(r); err != nil {
+		return orders.Draft{}, err
+	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
 	if tooLarge, ok := errors.AsType[*http.MaxBytesError](err); ok {
 		return orders.Draft{}, &Error{

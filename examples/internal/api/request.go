@@ -26,9 +26,13 @@ const (
 
 // Context returns the context of a request with its correlation id and its
 // trace context: a new id where there is none, or a bad one. One that could
-// not travel on is refused: replacing it would break the caller's trail.
+// not travel on is refused: replacing it would break the caller's trail. So is
+// what a web page of another site may have sent.
 func Context(r *http.Request) (context.Context, *Error) {
 	id, refusal := correlationID(r.Header)
+	if stranger := refuseStrangers(r); stranger != nil {
+		refusal = stranger
+	}
 	ctx := correlation.ExtractTrace(r.Context(), map[string]string{
 		wire.HeaderTraceParent: r.Header.Get(wire.HeaderTraceParent),
 		wire.HeaderTraceState:  r.Header.Get(wire.HeaderTraceState),

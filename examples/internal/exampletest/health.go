@@ -80,7 +80,7 @@ func (k Stack) NotificationsServesWhileTheBrokerIsAway(t *testing.T) {
 func (k Stack) ReadyTellsThatTheSchemaIsMissing(t *testing.T) {
 	OnEachPlatform(t, func(t *testing.T, on Platform) {
 		base, cfg, _ := k.StartOrders(t, on)
-		Execute(t, Open(t, cfg.DatabaseURL), `DROP TABLE outbox_schema`)
+		Execute(t, Open(t, cfg.DatabaseURL), `DROP TABLE outbox_messages`)
 		status, h := readiness(t, base)
 		if status != http.StatusServiceUnavailable || h.Status != "unready" || h.Database.Status != "schema" {
 			t.Errorf("%d %+v", status, h)

@@ -80,7 +80,7 @@ func Programs(t *testing.T) {
 			}
 			addr := freeAddr(t)
 			var logs Journal
-			program := runProgram(t, path, &logs, c.db+"_FILE="+secret, "PULSE_AMQP_URL=amqp://app:hunter2@127.0.0.1:1/", c.addr+"="+addr)
+			program := runProgram(t, path, &logs, c.db+"_FILE="+secret, "PULSE_AMQP_URL=amqp://app:hunter2@127.0.0.1:1/", c.addr+"="+addr, "PULSE_DRAIN_PERIOD=1s")
 			beside := func(argument string) int {
 				cmd := exec.CommandContext(t.Context(), path, argument)
 				cmd.Env, cmd.Stderr = program.Env, &complaint
@@ -101,6 +101,13 @@ func Programs(t *testing.T) {
 			}
 			if err := program.Process.Signal(syscall.SIGTERM); err != nil {
 				t.Fatal(err)
+			}
+			testenv.Eventually(t, Patience, name+" to say that it stops, and to serve on", func() bool {
+				status, body := Ask(t, http.MethodGet, "http://"+addr+"/health/ready", "")
+				return status == http.StatusServiceUnavailable && strings.Contains(string(body), `"status":"draining"`)
+			})
+			if status, body := Ask(t, http.MethodGet, "http://"+addr+"/health/live", ""); status != http.StatusOK {
+				t.Errorf("while it drains: %d %s", status, body)
 			}
 			if got := exitCode(t, program.Wait()); got != 0 {
 				t.Errorf("after SIGTERM: exit code %d, want 0\n%s", got, &logs)

@@ -3,12 +3,15 @@ package program
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"os"
 	"os/signal"
 	"syscall"
+
+	"github.com/asimalizada/pulse-events/examples/internal/service"
 )
 
 // Exit codes.
@@ -28,6 +31,9 @@ type Config interface {
 	// ListenAddr is where the service serves HTTP, as host:port.
 	ListenAddr() string
 }
+
+// errTerminated is the cause of a context that an orchestrator has ended.
+var errTerminated = errors.New("terminated")
 
 // Run is the whole of a program. Without arguments it reads the settings of
 // the service of that name from the environment, builds it, runs it until
@@ -52,15 +58,24 @@ func Run[C Config, S Service](name string, load func(func(string) (string, bool)
 	if checking {
 		return checkHealth(cfg.ListenAddr(), os.Stderr)
 	}
-	service, err := build(cfg)
+	built, err := build(cfg)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return misused
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	context.AfterFunc(ctx, stop)
-	if err := service.Run(ctx, nil); err != nil {
+	ctx, end := context.WithCancelCause(context.Background())
+	defer end(nil)
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	go func() {
+		cause := errTerminated
+		if <-signals == os.Interrupt {
+			cause = service.ErrInterrupted
+		}
+		signal.Stop(signals) // the next one ends the process
+		end(cause)
+	}()
+	if err := built.Run(ctx, nil); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return failed
 	}

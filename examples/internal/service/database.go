@@ -16,7 +16,10 @@ import (
 type Database struct {
 	*sqlx.DB
 	Dialect sqldb.Dialect
+	timeout time.Duration // of what one request does
 	schemas []schema
+	owned   []*sqldb.Migrator
+	writes  []string // statements of the service's own that change nothing
 }
 
 // schema is one of the schemas that share a database.
@@ -32,21 +35,41 @@ func OpenDatabase(s Settings, name string) (*Database, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Database{DB: db, Dialect: dialect}, nil
+	return &Database{DB: db, Dialect: dialect, timeout: s.DatabaseTimeout}, nil
 }
 
-// Require adds a schema, such as that of the outbox, to those that Run brings
-// and Ready asks for.
+// Limit bounds what one request does in the database. It begins when the
+// request has been read.
+func (d *Database) Limit(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(ctx, d.timeout)
+}
+
+// Require adds a schema, such as that of the outbox, to those that Run brings.
 func (d *Database) Require(migrate func(context.Context) ([]sqldb.Migration, error), check func(context.Context) error) {
 	d.schemas = append(d.schemas, schema{migrate, check})
 }
 
-// Own is Require for a schema of the service itself.
-func (d *Database) Own(m *sqldb.Migrator) {
+// Own is Require for a schema of the service itself, whose tables it writes.
+func (d *Database) Own(m *sqldb.Migrator, tables ...string) {
 	d.Require(
 		func(ctx context.Context) ([]sqldb.Migration, error) { return m.Up(ctx, d.DB) },
 		func(ctx context.Context) error { return m.Check(ctx, d.DB) },
 	)
+	d.owned = append(d.owned, m)
+	for _, table := range tables {
+		d.writes = append(d.writes, fmt.Sprintf(`INSERT INTO %[1]s SELECT * FROM %[1]s WHERE false`, table))
+	}
+}
+
+// CheckReady returns nil while the service's own tables are there and can be
+// written.
+func (d *Database) CheckReady(ctx context.Context) error {
+	for _, m := range d.owned {
+		if err := m.Check(ctx, d.DB); err != nil {
+			return err
+		}
+	}
+	return sqldb.CheckWrites(ctx, d.DB, d.Dialect, d.writes...)
 }
 
 // Time between two attempts to reach a database that does not answer, and the

@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"errors"
 	"io"
+	"strings"
+	"time"
 
 	"github.com/asimalizada/pulse-events/internal/logging"
 	"github.com/asimalizada/pulse-events/internal/rabbit"
@@ -21,18 +23,23 @@ const (
 	envAMQPKey           = "PULSE_AMQP_KEY_FILE"
 	envOrdersAddr        = "PULSE_ORDERS_ADDR"
 	envNotificationsAddr = "PULSE_NOTIFICATIONS_ADDR"
-	envAutoMigrate       = "PULSE_AUTO_MIGRATE" // default true
-	envLogLevel          = "PULSE_LOG_LEVEL"    // debug, info, warn, error
-	envLogFormat         = "PULSE_LOG_FORMAT"   // auto, json, text
+	envAllowedHosts      = "PULSE_ALLOWED_HOSTS" // separated by commas
+	envDrainPeriod       = "PULSE_DRAIN_PERIOD"  // default 5s
+	envAutoMigrate       = "PULSE_AUTO_MIGRATE"  // default true
+	envLogLevel          = "PULSE_LOG_LEVEL"     // debug, info, warn, error
+	envLogFormat         = "PULSE_LOG_FORMAT"    // auto, json, text
 )
+
+// defaultDrainPeriod is about what Kubernetes takes to send requests elsewhere.
+const defaultDrainPeriod = 5 * time.Second
 
 // OrdersFromEnv reads the settings of the orders service: PULSE_OUTBOX_DB and
 // PULSE_AMQP_URL (each also as _FILE), both required; PULSE_AMQP_CA_FILE,
 // PULSE_AMQP_CERT_FILE and PULSE_AMQP_KEY_FILE for amqps; PULSE_ORDERS_ADDR,
-// which defaults to addr; PULSE_AUTO_MIGRATE (default true), PULSE_LOG_LEVEL
-// and PULSE_LOG_FORMAT. lookup is os.LookupEnv or the like; logs is where the
-// logger writes. The error names every problem by its variable and holds no
-// secret.
+// which defaults to addr; PULSE_ALLOWED_HOSTS, PULSE_DRAIN_PERIOD (default 5s),
+// PULSE_AUTO_MIGRATE (default true), PULSE_LOG_LEVEL and PULSE_LOG_FORMAT.
+// lookup is os.LookupEnv or the like; logs is where the logger writes. The
+// error names every problem by its variable and holds no secret.
 func OrdersFromEnv(lookup func(string) (string, bool), logs io.Writer, addr string) (Settings, error) {
 	return fromEnv(lookup, logs, envOrdersDB, envOrdersAddr, addr)
 }
@@ -48,6 +55,12 @@ func fromEnv(lookup func(string) (string, bool), logs io.Writer, envDB, envAddr,
 	s := Settings{
 		Addr:        env.String(envAddr, addr),
 		AutoMigrate: env.Bool(envAutoMigrate, true),
+		DrainPeriod: env.Duration(envDrainPeriod, defaultDrainPeriod),
+	}
+	for host := range strings.SplitSeq(env.String(envAllowedHosts, ""), ",") {
+		if host = strings.TrimSpace(host); host != "" {
+			s.AllowedHosts = append(s.AllowedHosts, host)
+		}
 	}
 	s.DatabaseURL, s.GetDatabaseURL = env.Secret(envDB)
 	s.AMQPURL, s.GetAMQPURL = env.Secret(envAMQP)
@@ -66,7 +79,7 @@ func fromEnv(lookup func(string) (string, bool), logs io.Writer, envDB, envAddr,
 	}
 	s.Logger = logging.New(logs, format, level)
 
-	variables := map[string]string{"DatabaseURL": envDB, "AMQPURL": envAMQP, "AMQPTLS": envAMQPCA, "Addr": envAddr}
+	variables := map[string]string{"DatabaseURL": envDB, "AMQPURL": envAMQP, "AMQPTLS": envAMQPCA, "Addr": envAddr, "DrainPeriod": envDrainPeriod}
 	for _, p := range s.withDefaults(addr).problems() {
 		env.Problem(cmp.Or(variables[p.field], p.field), errors.New(p.text))
 	}

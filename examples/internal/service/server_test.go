@@ -11,6 +11,9 @@ import (
 	"time"
 )
 
+// newServer returns a server that has no database.
+func newServer(s Settings) *Server { return NewServer(s, slog.New(slog.DiscardHandler), nil) }
+
 // serving runs serve around h until stop is called.
 func serving(t *testing.T, h http.Handler, grace time.Duration) (url string, stop context.CancelFunc, done <-chan error) {
 	t.Helper()
@@ -21,7 +24,7 @@ func serving(t *testing.T, h http.Handler, grace time.Duration) (url string, sto
 	ctx, stop := context.WithCancel(context.Background())
 	t.Cleanup(stop)
 	result := make(chan error, 1)
-	go func() { result <- serve(ctx, ln, h, slog.New(slog.DiscardHandler), grace) }()
+	go func() { result <- newServer(Settings{ShutdownTimeout: grace}).serve(ctx, ln, h) }()
 	return "http://" + ln.Addr().String(), stop, result
 }
 
@@ -102,7 +105,7 @@ func TestServeTellsThatTheListenerIsGone(t *testing.T) {
 		t.Fatal(err)
 	}
 	ln.Close()
-	if err := serve(t.Context(), ln, http.NotFoundHandler(), slog.New(slog.DiscardHandler), time.Second); !errors.Is(err, net.ErrClosed) {
+	if err := newServer(Settings{ShutdownTimeout: time.Second}).serve(t.Context(), ln, http.NotFoundHandler()); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("serve returned %v", err)
 	}
 }

@@ -11,8 +11,10 @@ import (
 	"strings"
 	"time"
 
+	"github.com/asimalizada/pulse-events/examples/internal/api"
 	"github.com/asimalizada/pulse-events/internal/database"
 	"github.com/asimalizada/pulse-events/internal/rabbit"
+	"github.com/asimalizada/pulse-events/internal/sqlite"
 	"github.com/asimalizada/pulse-events/internal/wire"
 )
 
@@ -45,16 +47,33 @@ type Settings struct {
 	// AutoMigrate brings the schema to its newest version at start. Without it
 	// a schema that is missing or behind is an error.
 	AutoMigrate bool
+	// AllowedHosts are further names that requests may be for, in the header
+	// Host. IP addresses, localhost and names without a dot always are; see
+	// api.ServedOn. "*" takes any.
+	AllowedHosts []string
+	// DatabaseTimeout bounds what one request does in the database, waiting for
+	// a connection included. Defaults to 1.5 s, and to 10 s on SQLite, where an
+	// order waits for other writers.
+	DatabaseTimeout time.Duration
 	// StartTimeout is how long to wait at start for a database that does not
 	// answer. Defaults to 30 s.
 	StartTimeout time.Duration
-	// ShutdownTimeout is how long requests in flight may take once the
-	// context of Run has ended. Defaults to 20 s.
+	// DrainPeriod is how long the service goes on once the context of Run has
+	// ended, being not ready, so that load balancers send their requests
+	// elsewhere: longer than one takes to notice. Without it the listener closes
+	// at once, as it does where the cause is ErrInterrupted.
+	DrainPeriod time.Duration
+	// ShutdownTimeout is how long requests in flight may take after that.
+	// Defaults to 20 s.
 	ShutdownTimeout time.Duration
 	// Logger defaults to slog.Default(). To see correlation ids in every line
 	// its handler has to take them from the context.
 	Logger *slog.Logger
 }
+
+// defaultDatabaseTimeout lets a client have its 503 within two seconds when the
+// database is cut off.
+const defaultDatabaseTimeout = 1500 * time.Millisecond
 
 // Complete fills in the defaults, or returns an error that names every
 // problem. addr is the default address of the service of that name.
@@ -78,6 +97,12 @@ func (s Settings) withDefaults(addr string) Settings {
 	s.Exchange = cmp.Or(s.Exchange, wire.Exchange)
 	s.Addr = cmp.Or(s.Addr, addr)
 	s.StartTimeout = cmp.Or(s.StartTimeout, 30*time.Second)
+	if s.DatabaseTimeout == 0 {
+		s.DatabaseTimeout = defaultDatabaseTimeout
+		if sqlite.IsURL(s.DatabaseURL) {
+			s.DatabaseTimeout = api.RequestTimeout
+		}
+	}
 	s.ShutdownTimeout = cmp.Or(s.ShutdownTimeout, 20*time.Second)
 	if s.Logger == nil {
 		s.Logger = slog.Default()
@@ -105,11 +130,16 @@ func (s Settings) problems() (problems []problem) {
 	if _, portErr := strconv.ParseUint(port, 10, 16); err != nil || portErr != nil {
 		add("Addr", "%q is not host:port with a port from 0 to 65535, such as 127.0.0.1:6101", s.Addr)
 	}
-	if s.StartTimeout < 0 {
-		add("StartTimeout", "%v; must not be negative", s.StartTimeout)
-	}
-	if s.ShutdownTimeout < 0 {
-		add("ShutdownTimeout", "%v; must not be negative", s.ShutdownTimeout)
+	for _, d := range []struct {
+		field string
+		value time.Duration
+	}{
+		{"DatabaseTimeout", s.DatabaseTimeout}, {"StartTimeout", s.StartTimeout},
+		{"DrainPeriod", s.DrainPeriod}, {"ShutdownTimeout", s.ShutdownTimeout},
+	} {
+		if d.value < 0 {
+			add(d.field, "%v; must not be negative", d.value)
+		}
 	}
 	return problems
 }
