@@ -18,6 +18,14 @@ const (
 	HeaderExchange      = "pulse-exchange"
 )
 
+// HeaderReturned marks a copy by which a consumer has given a message back to
+// its queue: it holds the queue's name.
+const HeaderReturned = "pulse-returned"
+
+// HeaderDropped names headers of the producer's that had to be left out of a
+// dead letter, for want of room.
+const HeaderDropped = "pulse-dropped-headers"
+
 // Reason says why a message was set aside.
 type Reason string
 

@@ -7,7 +7,6 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"maps"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -36,34 +35,37 @@ const DeliveryModePersistent = 2
 
 // Message is what travels, in the terms of outbox and inbox.
 type Message struct {
-	ID            string            `json:"id"`
-	Topic         string            `json:"topic"`
-	Type          string            `json:"type"`
-	Key           string            `json:"key,omitempty"`
-	Seq           int64             `json:"seq,omitempty"`
-	ContentType   string            `json:"contentType"`
-	CorrelationID string            `json:"correlationId,omitempty"`
-	CausationID   string            `json:"causationId,omitempty"`
-	Producer      string            `json:"producer,omitempty"`
-	OccurredAt    time.Time         `json:"occurredAt"`
-	Headers       map[string]string `json:"headers,omitempty"` // the producer's own, and the trace context
-	Payload       []byte            `json:"-"`
+	ID          string `json:"id"`
+	Topic       string `json:"topic"`
+	Type        string `json:"type"`
+	Key         string `json:"key,omitempty"`
+	Seq         int64  `json:"seq,omitempty"`
+	ContentType string `json:"contentType"`
+	// ContentEncoding is how Payload is compressed, such as "gzip"; empty: not.
+	ContentEncoding string            `json:"contentEncoding,omitempty"`
+	CorrelationID   string            `json:"correlationId,omitempty"`
+	CausationID     string            `json:"causationId,omitempty"`
+	Producer        string            `json:"producer,omitempty"`
+	OccurredAt      time.Time         `json:"occurredAt"`
+	Headers         map[string]string `json:"headers,omitempty"` // the producer's own, and the trace context
+	Payload         []byte            `json:"-"`
 }
 
 // Envelope is the same message in the terms of AMQP: basic properties,
 // headers and body. Header values are string or int64.
 type Envelope struct {
-	Exchange      string         `json:"exchange"`
-	RoutingKey    string         `json:"routingKey"`
-	MessageID     string         `json:"messageId"`
-	Type          string         `json:"type"`
-	CorrelationID string         `json:"correlationId,omitempty"`
-	ContentType   string         `json:"contentType"`
-	AppID         string         `json:"appId,omitempty"`
-	Timestamp     time.Time      `json:"timestamp"` // whole seconds: all that AMQP carries
-	DeliveryMode  uint8          `json:"deliveryMode"`
-	Headers       map[string]any `json:"headers"`
-	Body          []byte         `json:"-"`
+	Exchange        string         `json:"exchange"`
+	RoutingKey      string         `json:"routingKey"`
+	MessageID       string         `json:"messageId"`
+	Type            string         `json:"type"`
+	CorrelationID   string         `json:"correlationId,omitempty"`
+	ContentType     string         `json:"contentType"`
+	ContentEncoding string         `json:"contentEncoding,omitempty"`
+	AppID           string         `json:"appId,omitempty"`
+	Timestamp       time.Time      `json:"timestamp"` // whole seconds: all that AMQP carries
+	DeliveryMode    uint8          `json:"deliveryMode"`
+	Headers         map[string]any `json:"headers"`
+	Body            []byte         `json:"-"`
 }
 
 // ErrUndecodable is matched by every error of Decode.
@@ -109,53 +111,67 @@ func Encode(m Message, exchange string) Envelope {
 		headers[HeaderOccurredAt] = m.OccurredAt.UTC().Format(time.RFC3339Nano)
 	}
 	return Envelope{
-		Exchange:      exchange,
-		RoutingKey:    m.Topic,
-		MessageID:     m.ID,
-		Type:          m.Type,
-		CorrelationID: m.CorrelationID,
-		ContentType:   m.ContentType,
-		AppID:         m.Producer,
-		Timestamp:     m.OccurredAt.UTC().Truncate(time.Second),
-		DeliveryMode:  DeliveryModePersistent,
-		Headers:       headers,
-		Body:          m.Payload,
+		Exchange:        exchange,
+		RoutingKey:      m.Topic,
+		MessageID:       m.ID,
+		Type:            m.Type,
+		CorrelationID:   m.CorrelationID,
+		ContentType:     m.ContentType,
+		ContentEncoding: m.ContentEncoding,
+		AppID:           m.Producer,
+		Timestamp:       m.OccurredAt.UTC().Truncate(time.Second),
+		DeliveryMode:    DeliveryModePersistent,
+		Headers:         headers,
+		Body:            m.Payload,
 	}
 }
 
-// Decode reads a message off the wire. It is lenient with what other producers
-// leave out (topic from the routing key, correlation id from the property or
-// the header, occurred-at from the timestamp) and strict with what the inbox
-// stands on: a message without a readable id answers ErrUndecodable, together
-// with the Message as far as it could be read.
+// Decode reads a message off the wire, as Read does, and checks its id: a
+// message without a readable id answers ErrUndecodable, together with the
+// Message as far as it could be read.
+func Decode(e Envelope) (Message, error) {
+	m, err := Read(e)
+	return m, cmp.Or(CheckID(m.ID), err)
+}
+
+// CheckID returns an ErrUndecodable where id cannot tell one event from
+// another.
+func CheckID(id string) error {
+	switch {
+	case strings.TrimSpace(id) == "":
+		return fmt.Errorf("%w: property message_id is empty", ErrUndecodable)
+	case !utf8.ValidString(id) || strings.ContainsRune(id, 0):
+		return fmt.Errorf("%w: property message_id %q is not text", ErrUndecodable, id)
+	}
+	return nil
+}
+
+// Read reads a message off the wire. It is lenient with what other producers
+// leave out: topic from the routing key, correlation id from the property or
+// the header, occurred-at from the timestamp, and no look at the id.
 //
 // Header values that are no plain scalar (the broker's x-death, say) are not
 // carried over into Message.Headers.
-func Decode(e Envelope) (Message, error) {
+func Read(e Envelope) (Message, error) {
 	var problem error
-	switch {
-	case strings.TrimSpace(e.MessageID) == "":
-		problem = fmt.Errorf("%w: property message_id is empty", ErrUndecodable)
-	case !utf8.ValidString(e.MessageID) || strings.ContainsRune(e.MessageID, 0):
-		problem = fmt.Errorf("%w: property message_id %q is not text", ErrUndecodable, e.MessageID)
-	}
 	m := Message{
-		ID:            e.MessageID,
-		Topic:         first(text(e.Headers[HeaderTopic]), e.RoutingKey),
-		Type:          e.Type,
-		Key:           text(e.Headers[HeaderKey]),
-		ContentType:   first(e.ContentType, DefaultContentType),
-		CorrelationID: first(e.CorrelationID, text(e.Headers[HeaderCorrelationID])),
-		CausationID:   text(e.Headers[HeaderCausationID]),
-		Producer:      e.AppID,
-		OccurredAt:    e.Timestamp.UTC(),
-		Payload:       e.Body,
+		ID:              e.MessageID,
+		Topic:           first(text(e.Headers[HeaderTopic]), e.RoutingKey),
+		Type:            e.Type,
+		Key:             text(e.Headers[HeaderKey]),
+		ContentType:     first(e.ContentType, DefaultContentType),
+		ContentEncoding: e.ContentEncoding,
+		CorrelationID:   first(e.CorrelationID, text(e.Headers[HeaderCorrelationID])),
+		CausationID:     text(e.Headers[HeaderCausationID]),
+		Producer:        e.AppID,
+		OccurredAt:      e.Timestamp.UTC(),
+		Payload:         e.Body,
 	}
 	m.Seq, _ = integer(e.Headers[HeaderSeq])
 	if at := text(e.Headers[HeaderOccurredAt]); at != "" {
 		occurred, err := time.Parse(time.RFC3339Nano, at)
 		if err != nil {
-			problem = cmp.Or(problem, fmt.Errorf("%w: header %s: %w", ErrUndecodable, HeaderOccurredAt, err))
+			problem = fmt.Errorf("%w: header %s: %w", ErrUndecodable, HeaderOccurredAt, err)
 		} else {
 			m.OccurredAt = occurred.UTC()
 		}
@@ -164,7 +180,7 @@ func Decode(e Envelope) (Message, error) {
 		if ReservedHeader(name) {
 			continue
 		}
-		if s, ok := scalar(value); ok {
+		if s, ok := Scalar(value); ok {
 			if m.Headers == nil {
 				m.Headers = make(map[string]string)
 			}
@@ -190,11 +206,13 @@ func first(values ...string) string {
 }
 
 func text(v any) string {
-	s, _ := scalar(v)
+	s, _ := Scalar(v)
 	return s
 }
 
-func scalar(v any) (string, bool) {
+// Scalar returns the text of a header's value; false where it is none, such as
+// a nested table.
+func Scalar(v any) (text string, ok bool) {
 	switch v := v.(type) {
 	case string:
 		return v, true
@@ -228,12 +246,4 @@ func integer(v any) (int64, bool) {
 		return int64(v), true
 	}
 	return 0, false
-}
-
-// CloneHeaders returns a copy of headers that may be written to, never nil.
-func CloneHeaders(headers map[string]any) map[string]any {
-	if c := maps.Clone(headers); c != nil {
-		return c
-	}
-	return make(map[string]any)
 }

@@ -168,12 +168,3 @@ func TestScalarsOfAMQP(t *testing.T) {
 	requireEqual(t, "headers", m.Headers, map[string]string{"bool": "true", "int8": "-1", "int16": "2", "int32": "3", "int64": "4",
 		"uint8": "5", "float": "1.5", "bytes": "b", "time": "2026-03-01T12:00:00Z"})
 }
-
-func TestCloneHeaders(t *testing.T) {
-	original := map[string]any{"a": 1}
-	clone := CloneHeaders(original)
-	clone["b"] = 2
-	if len(original) != 1 || CloneHeaders(nil) == nil {
-		t.Errorf("%v, %v", original, CloneHeaders(nil))
-	}
-}
