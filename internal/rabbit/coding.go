@@ -2,6 +2,7 @@ package rabbit
 
 import (
 	"fmt"
+	"math"
 	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
@@ -16,9 +17,21 @@ const (
 // its content header one frame. The library would find some of this out while
 // it writes, and give up the connection; the broker would find the rest.
 func checkCodable(p *Publishing, frameMax int) error {
+	room, err := HeaderRoom(p, frameMax)
+	if err == nil && room < 0 {
+		held := frameMax - frameOverhead
+		err = &UncodableError{fmt.Sprintf("headers and properties take %d bytes, and one frame of this broker holds %d", held-room, held)}
+	}
+	return err
+}
+
+// HeaderRoom returns how many bytes more the content header of p could have in
+// one frame of the given size; negative: how many it has too many. The error
+// is an *UncodableError where p does not fit AMQP's types.
+func HeaderRoom(p *Publishing, frameMax int) (int, error) {
 	for _, f := range []struct{ name, value string }{{"exchange", p.Exchange}, {"routing key", p.Key}} {
 		if len(f.value) > maxShortString {
-			return tooLong(f.name, f.value)
+			return 0, tooLong(f.name, f.value)
 		}
 	}
 	const fixed = 2 + 2 + 8 + 2 + // class, weight, body size, property flags
@@ -30,7 +43,7 @@ func checkCodable(p *Publishing, frameMax int) error {
 		{"message id", p.MessageId}, {"type", p.Type}, {"user id", p.UserId}, {"app id", p.AppId},
 	} {
 		if len(f.value) > maxShortString {
-			return tooLong(f.name, f.value)
+			return 0, tooLong(f.name, f.value)
 		}
 		if f.value != "" {
 			size += 1 + len(f.value)
@@ -38,12 +51,31 @@ func checkCodable(p *Publishing, frameMax int) error {
 	}
 	headers, err := tableSize(p.Headers)
 	if err != nil {
-		return &UncodableError{err.Error()}
+		return 0, &UncodableError{err.Error()}
 	}
-	if size += headers; frameMax > 0 && size > frameMax-frameOverhead {
-		return &UncodableError{fmt.Sprintf("headers and properties take %d bytes, and one frame of this broker holds %d", size, frameMax-frameOverhead)}
+	if frameMax <= 0 {
+		return math.MaxInt32, nil
 	}
-	return nil
+	return frameMax - frameOverhead - size - headers, nil
+}
+
+// HeaderSize returns the encoded size of one header, 0 for a value that has
+// none.
+func HeaderSize(name string, value any) int {
+	size, err := fieldSize(value)
+	if err != nil {
+		return 0
+	}
+	return 1 + len(name) + size
+}
+
+// DeliverySize is about how much memory a delivery takes.
+func DeliverySize(d *amqp.Delivery) int {
+	headers, err := tableSize(d.Headers)
+	if err != nil {
+		headers = 0 // as good as any number for what no frame could hold
+	}
+	return len(d.Body) + headers + 512
 }
 
 func tooLong(name, value string) error {

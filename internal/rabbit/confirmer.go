@@ -134,8 +134,8 @@ func (f *Confirmer) Err() error {
 // ErrNoConfirm: the broker has the message and does not answer.
 var ErrNoConfirm error = health.Public("no confirm in time")
 
-// Close closes the channel. It is for Confirmers with KeepLate that are spent;
-// answers that have not come by then never do.
+// Close closes the channel, as a spent Confirmer with KeepLate leaves to its
+// owner. Answers that have not come by then never do.
 func (f *Confirmer) Close() {
 	if !f.ch.IsClosed() {
 		f.conn.closeLater(f.ch)

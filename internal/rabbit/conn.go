@@ -233,16 +233,19 @@ func (c *Conn) setBlocked(reason string) {
 // and one stuck write holds the locks that its own shutdown needs.
 type guardedConn struct {
 	net.Conn
-	timeout time.Duration
-	open    atomic.Bool // the login, which ends with its context, is over
+	timeout   time.Duration
+	open      atomic.Bool  // the login, which ends with its context, is over
+	heartbeat atomic.Int64 // as agreed
+	reading   gate
 }
 
 func (g *guardedConn) opened(heartbeat time.Duration) {
+	g.heartbeat.Store(int64(heartbeat))
 	g.open.Store(true)
 	if heartbeat > 0 {
 		// The library sets a read deadline with every frame it reads; a peer
 		// that falls silent at once would never get one.
-		_ = g.Conn.SetReadDeadline(time.Now().Add(3 * heartbeat / 2))
+		_ = g.Conn.SetReadDeadline(time.Now().Add(patienceFor(heartbeat)))
 	}
 }
 
@@ -264,6 +267,7 @@ func (g *guardedConn) Write(p []byte) (int, error) {
 func (g *guardedConn) SetDeadline(t time.Time) error {
 	if !t.IsZero() {
 		g.open.Store(false)
+		g.reading.close() // the answer is to be read
 	}
 	return g.Conn.SetDeadline(t)
 }

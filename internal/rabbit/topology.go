@@ -18,8 +18,7 @@ const (
 	// Declare creates what is missing and fails where something of the same
 	// name differs. The zero value.
 	Declare TopologyMode = iota
-	// Verify fails where something is missing. It cannot see whether what is
-	// there has other settings.
+	// Verify fails where something is missing.
 	Verify
 	// None does nothing; what is missing shows when it is used.
 	None
@@ -64,7 +63,7 @@ type Queue struct {
 
 // EnsureExchange declares or verifies e, durable, on a channel of its own.
 func (c *Conn) EnsureExchange(ctx context.Context, mode TopologyMode, e Exchange) error {
-	return c.ensure(ctx, mode, "exchange", e.Name,
+	return c.ensure(ctx, mode, e.String(),
 		func(ch *amqp.Channel) error {
 			return ch.ExchangeDeclare(e.Name, e.Kind, true, false, false, false, e.Args)
 		},
@@ -73,9 +72,15 @@ func (c *Conn) EnsureExchange(ctx context.Context, mode TopologyMode, e Exchange
 		})
 }
 
-// EnsureQueue declares or verifies q, durable, on a channel of its own.
+// String describes e for whoever has to create it.
+func (e Exchange) String() string {
+	return fmt.Sprintf("exchange %q (durable, type %s)", e.Name, e.Kind)
+}
+
+// EnsureQueue declares or verifies q, durable, on a channel of its own. Verify
+// looks whether it exists; see CompareQueue.
 func (c *Conn) EnsureQueue(ctx context.Context, mode TopologyMode, q Queue) error {
-	return c.ensure(ctx, mode, "queue", q.Name,
+	return c.ensure(ctx, mode, q.String(),
 		func(ch *amqp.Channel) error {
 			_, err := ch.QueueDeclare(q.Name, true, false, false, false, q.Args)
 			return err
@@ -89,13 +94,12 @@ func (c *Conn) EnsureQueue(ctx context.Context, mode TopologyMode, q Queue) erro
 // EnsureBinding binds queue to exchange under key. AMQP cannot ask whether a
 // binding exists, so that Verify does nothing.
 func (c *Conn) EnsureBinding(ctx context.Context, mode TopologyMode, queue, key, exchange string) error {
-	return c.ensure(ctx, mode, "binding", fmt.Sprintf("%s of queue %s to exchange %s", key, queue, exchange),
+	return c.ensure(ctx, mode, fmt.Sprintf("binding %q of queue %q to exchange %q", key, queue, exchange),
 		func(ch *amqp.Channel) error { return ch.QueueBind(queue, key, exchange, false, nil) },
 		func(*amqp.Channel) error { return nil })
 }
 
-// ensure runs on a fresh channel: what the broker refuses closes it.
-func (c *Conn) ensure(ctx context.Context, mode TopologyMode, kind, name string, declare, verify func(*amqp.Channel) error) error {
+func (c *Conn) ensure(ctx context.Context, mode TopologyMode, what string, declare, verify func(*amqp.Channel) error) error {
 	run := declare
 	switch mode {
 	case None:
@@ -103,7 +107,13 @@ func (c *Conn) ensure(ctx context.Context, mode TopologyMode, kind, name string,
 	case Verify:
 		run = verify
 	}
-	err := c.Do(ctx, func() error {
+	return explainTopology(mode, what, c.onChannel(ctx, run))
+}
+
+// onChannel runs a request on a fresh channel: what the broker refuses closes
+// it.
+func (c *Conn) onChannel(ctx context.Context, run func(*amqp.Channel) error) error {
+	return c.Do(ctx, func() error {
 		ch, err := c.Channel()
 		if err != nil {
 			return err
@@ -113,27 +123,26 @@ func (c *Conn) ensure(ctx context.Context, mode TopologyMode, kind, name string,
 		}
 		return ch.Close()
 	})
-	return explainTopology(mode, kind, name, err)
 }
 
 // explainTopology adds what the broker's answer means and the way out. The
 // answer itself names the difference, as in: inequivalent arg 'type' for
 // exchange 'pulse.events' in vhost '/': received 'topic' but current is 'fanout'.
-func explainTopology(mode TopologyMode, kind, name string, err error) error {
+func explainTopology(mode TopologyMode, what string, err error) error {
 	var reply *amqp.Error
 	if !errors.As(err, &reply) || !reply.Server {
 		return err
 	}
 	switch reply.Code {
 	case amqp.PreconditionFailed:
-		return fmt.Errorf("%w: %s %q exists with other settings, which cannot be changed: %w; "+
-			"delete it on the broker (for a queue, once it is drained), give the %s another name, "+
-			"or set the topology mode to verify to use it as it is", ErrTopology, kind, name, err, kind)
+		return fmt.Errorf("%w: %s exists with other settings, which cannot be changed: %w; "+
+			"delete it on the broker (a queue once it is drained), choose another name, "+
+			"or set the topology mode to verify to use it as it is", ErrTopology, what, err)
 	case amqp.NotFound:
-		return fmt.Errorf("%w: %s %q: something is missing: %w; create it, or set the topology mode to declare", ErrTopology, kind, name, err)
+		return fmt.Errorf("%w: %s: something is missing: %w; create it just so, or set the topology mode to declare", ErrTopology, what, err)
 	case amqp.AccessRefused:
-		return fmt.Errorf("%w: %s %q: %w: %w; grant the user the configure permission, "+
-			"or create it yourself and set the topology mode to verify or none", ErrTopology, kind, name, ErrAccess, err)
+		return fmt.Errorf("%w: %s: %w: %w; grant the user the configure permission, "+
+			"or create it yourself, just so, and set the topology mode to verify or none", ErrTopology, what, ErrAccess, err)
 	}
-	return fmt.Errorf("%s %s %q: %w", mode, kind, name, err)
+	return fmt.Errorf("%s %s: %w", mode, what, err)
 }
