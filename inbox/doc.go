@@ -67,8 +67,9 @@
 //   - Effects outside the transaction (an e-mail, a call) need an idempotency
 //     key of their own: the event id is a good one.
 //   - Messages of one key are handled in the order of the queue, inside one
-//     consumer, until one of them is parked or set aside: those behind it go
-//     on. Order across instances needs a single active consumer.
+//     consumer, until one of them is parked, set aside or, at a stop, given
+//     back: those behind it go on. Order across instances needs a single
+//     active consumer.
 //   - A copy that comes after ConsumerConfig.Retention is applied again.
 //   - Processes killed from outside look like crashes: a message that was being
 //     handled, redelivered, at each of CrashLimit kills in a row is set aside

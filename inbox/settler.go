@@ -115,13 +115,20 @@ func (s *settler) tell(ctx context.Context, st Settlement, diverted *DivertedErr
 	action, attrs := st.Action, []any{"reason", st.Reason}
 	if diverted != nil {
 		action = diverted.Action
-		attrs = append(attrs, "instead_of", st.Action.String(), "because", diverted.Err)
+		if action != st.Action {
+			attrs = append(attrs, "instead_of", st.Action.String())
+		}
+		attrs = append(attrs, "because", diverted.Err)
 	}
 	switch action {
 	case SetAside:
 		s.log(ctx, slog.LevelError, "inbox: message set aside", st.Delivery, st.Err, attrs...)
 	case Park:
-		s.log(ctx, slog.LevelWarn, "inbox: handler failed; the message comes again", st.Delivery, st.Err, append(attrs, "delay", st.Delay)...)
+		text := "inbox: handler failed; the message comes again"
+		if st.Uncounted {
+			text = "inbox: the message comes again; no attempt is counted"
+		}
+		s.log(ctx, slog.LevelWarn, text, st.Delivery, st.Err, append(attrs, "delay", st.Delay)...)
 	}
 }
 

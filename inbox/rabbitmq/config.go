@@ -64,8 +64,17 @@ type SourceConfig struct {
 	// name of the queue.
 	Consumer string
 	// ConfirmTimeout bounds the wait for the broker to confirm a message on its
-	// way to a retry or dead-letter queue. Defaults to 30 s.
+	// way to a retry or dead-letter queue. Defaults to 10 s.
 	ConfirmTimeout time.Duration
+	// PrefetchBytes bounds the messages that are in memory, unsettled, beside the
+	// number that the consumer asks for: once they exceed it the source reads on
+	// only when some are settled. Defaults to 64 MiB.
+	PrefetchBytes int
+	// Interpret completes messages of producers with conventions of their own,
+	// such as an id in a header or a compressed body; the functions are called in
+	// their order, by several goroutines when there are several subscriptions. See
+	// Interpreter.
+	Interpret []Interpreter
 	// Heartbeat is how often both sides prove to be alive. Defaults to 10 s.
 	Heartbeat time.Duration
 	// DialTimeout bounds one attempt to connect. Defaults to 10 s.
@@ -109,6 +118,8 @@ const (
 	maxName     = math.MaxUint8                // bytes in a name, by AMQP
 	maxConsumer = maxName - len(forInspection) // its name begins that of a connection
 	maxDelay    = math.MaxUint32               // milliseconds in a TTL, by RabbitMQ
+
+	defaultPrefetchBytes = 64 << 20
 )
 
 // problems returns everything that is wrong with the configuration, defaults
@@ -161,13 +172,22 @@ func (c SourceConfig) problems() error {
 	if c.ConfirmTimeout < 0 {
 		report("ConfirmTimeout: %v; must not be negative", c.ConfirmTimeout)
 	}
+	if c.PrefetchBytes < 0 {
+		report("PrefetchBytes: %d; must be positive, or 0 for %d", c.PrefetchBytes, defaultPrefetchBytes)
+	}
+	for i, each := range c.Interpret {
+		if each == nil {
+			report("Interpret[%d]: is nil", i)
+		}
+	}
 	return errors.Join(all...)
 }
 
 func (c SourceConfig) withDefaults() SourceConfig {
 	c.Exchange = cmp.Or(c.Exchange, wire.Exchange)
 	c.Consumer = cmp.Or(c.Consumer, c.Queue)
-	c.ConfirmTimeout = cmp.Or(c.ConfirmTimeout, 30*time.Second)
+	c.ConfirmTimeout = cmp.Or(c.ConfirmTimeout, 10*time.Second)
+	c.PrefetchBytes = cmp.Or(c.PrefetchBytes, defaultPrefetchBytes)
 	if len(c.Topics) == 0 {
 		c.Topics = []string{c.Queue}
 	}
@@ -175,6 +195,7 @@ func (c SourceConfig) withDefaults() SourceConfig {
 		c.RetryDelays = DefaultRetryDelays()
 	}
 	c.Topics, c.RetryDelays = slices.Clone(c.Topics), slices.Clone(c.RetryDelays)
+	c.Interpret = slices.Clone(c.Interpret)
 	if c.Logger == nil {
 		c.Logger = slog.Default()
 	}

@@ -18,7 +18,10 @@
 // pulse-last-error, pulse-first-failed-at, pulse-last-failed-at,
 // pulse-consumer, pulse-exchange); pulse-topic keeps the topic, since the
 // routing key becomes the queue's name. What the broker itself wrote (x-death
-// and its like), an expiration, a user id, and CC and BCC are left out.
+// and its like), an expiration, a user id, and CC and BCC are left out. The
+// history is believed only of a message that comes from a retry queue of this
+// queue: one that was moved back from the dead letters, by a shovel or by hand,
+// has all of its attempts again, and what a producer writes counts for nothing.
 //
 // # Queue types
 //
@@ -29,15 +32,59 @@
 // minutes. On classic queues it is passed on at most once: if the queue is
 // missing at that moment, the message is lost.
 //
-// The number of attempts is counted in pulse-attempts and not by the broker,
-// whose delivery limit (20 by default on quorum queues from RabbitMQ 4.0)
-// drops messages; it is switched off on the queues declared here.
+// LayoutOf tells every queue with every argument, for those who create them by
+// other means, and so does "pulsectl broker topology".
+//
+// # Delivery limits
+//
+// Quorum queues count how often a message comes back (x-delivery-count), and
+// drop it beyond a limit: 20 by default from RabbitMQ 4.0 on, any number where a
+// policy sets one, which no client can see. Attempts are counted in
+// pulse-attempts instead, and the limit is switched off on the queues declared
+// here; against policies there are three defences:
+//
+//   - What is given back, as at a stop, is published to the end of the queue
+//     anew and acknowledged, with a count of zero. (A quorum queue puts what is
+//     returned behind the others as well.) Looks by an Inspector do the same.
+//     From RabbitMQ 4.3 on returns do not count and are made in the plain way.
+//   - Lost connections and crashes count, and nobody can help that. The queue is
+//     declared so that the broker moves a message that exceeds a limit to the
+//     dead-letter queue (x-death tells the reason delivery_limit) in place of
+//     deleting it.
+//   - A queue that lacks this, made by hand or by an earlier version, is used
+//     with a warning, and each message that comes back is published anew before
+//     it is handed out.
+//
+// Health tells of messages that keep coming back. A dead-letter queue without
+// x-overflow reject-publish drops its oldest messages at a maximum length.
+//
+// # Messages that cannot be moved
+//
+// When the retry queue a message belongs to is full, missing or without a
+// majority, another one of the ladder takes it. When none does, or the
+// dead-letter queue does not, the message stays unacknowledged, holds its place
+// in the prefetch, and is tried again; Health says how many do, and why. After a
+// minute a retry becomes a dead letter, a dead letter waits on the ladder, and
+// failing that the end of the queue takes it, with its count. A crash loop stays
+// where it is, since it must not run again.
+//
+// The headers of a copy leave room in their frame for what the broker adds,
+// since a consumer that gets more than a frame loses its connection, time and
+// again: error texts give way first, then the history but for its count. A
+// message whose own headers leave no room is not retried but dead-lettered,
+// without its largest headers if need be (pulse-dropped-headers names them). A
+// body above a limit that was lowered since cannot be published at all: the
+// broker moves it, where the queue was declared here.
 //
 // # Deliveries and connections
 //
 // Deliveries are acknowledged on the channel they came on or not at all. When
 // connection, channel or queue is lost the Source subscribes again by itself,
 // for as long as it takes, and the broker delivers again what was unsettled.
+//
+// Besides the prefetch, SourceConfig.PrefetchBytes bounds what is in memory:
+// beyond it nothing is read from the connection. What the broker has assigned
+// to this consumer by then waits for it, and for no other.
 //
 // A broker does not confirm acknowledgements. What was acknowledged just before
 // a connection ended may come again: always when it broke, and on quorum queues

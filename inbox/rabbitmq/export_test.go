@@ -1,6 +1,10 @@
 package rabbitmq
 
-import "github.com/asimalizada/pulse-events/inbox"
+import (
+	"time"
+
+	"github.com/asimalizada/pulse-events/inbox"
+)
 
 // BreakChannel makes the broker close the channel a delivery came on, as it
 // does when a consumer takes too long.
@@ -18,6 +22,22 @@ func Unsettled(s *Source) int {
 		l.ledger.mu.Lock()
 		n += len(l.ledger.tags)
 		l.ledger.mu.Unlock()
+	}
+	return n
+}
+
+// SetPatience is how long a refused message waits for its queue.
+func SetPatience(s *Source, patience time.Duration) { s.patience = patience }
+
+// BytesHeld is the size of what s has received and not settled.
+func BytesHeld(s *Source) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := 0
+	for l := range s.links {
+		l.window.mu.Lock()
+		n += l.window.held
+		l.window.mu.Unlock()
 	}
 	return n
 }

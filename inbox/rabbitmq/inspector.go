@@ -12,12 +12,16 @@ import (
 	"github.com/asimalizada/pulse-events/internal/wire"
 )
 
-// Inspector looks at the queues of a Source from outside, over a connection of
-// its own that is closed after use. It declares nothing. It is for one
+// Inspector looks at the queues of a Source from outside, over connections of
+// its own that are closed after use. It declares nothing. It is for one
 // goroutine at a time.
 type Inspector struct {
 	conn  *rabbit.Conn
+	cfg   rabbit.Config
 	names Names
+
+	countsReturns bool // the broker does, of quorum queues
+	counting      bool // and the queues are such
 }
 
 // Depths are the numbers of messages in the queues of a source. Messages that
@@ -36,6 +40,18 @@ type Depths struct {
 	Missing []string // queues that do not exist; they count as empty
 }
 
+// DeadLetter is a message in the dead-letter queue.
+type DeadLetter struct {
+	ID        string // of the event; empty: it has none
+	Topic     string
+	Type      string
+	Consumer  string       // that set it aside; empty: the broker did, or somebody else
+	Reason    inbox.Reason // as the consumer gave it; else the broker's, such as "delivery_limit", or empty
+	Attempts  int          // failures that were counted
+	LastError string
+	Body      []byte // as the producer sent it, compressed if it was
+}
+
 // OpenInspector connects once; it does not try again. Of cfg it needs what
 // says where the broker and which the queues are.
 func OpenInspector(ctx context.Context, cfg SourceConfig) (*Inspector, error) {
@@ -43,17 +59,26 @@ func OpenInspector(ctx context.Context, cfg SourceConfig) (*Inspector, error) {
 	if err := cfg.problems(); err != nil {
 		return nil, fmt.Errorf("rabbitmq inspector: %w", err)
 	}
-	conn, err := rabbit.Dial(ctx, cfg.connection(forInspection))
-	if err != nil {
+	i := &Inspector{cfg: cfg.connection(forInspection), names: QueueNames(cfg.Queue, cfg.RetryDelays)}
+	var err error
+	if i.conn, err = rabbit.Dial(ctx, i.cfg); err != nil {
 		return nil, err
 	}
-	return &Inspector{conn, QueueNames(cfg.Queue, cfg.RetryDelays)}, nil
+	i.countsReturns = countsReturns(i.conn.Properties)
+	i.counting = i.countsReturns && cfg.QueueType == Quorum
+	return i, nil
 }
 
 // Close ends the connection.
 func (i *Inspector) Close() { i.conn.Close() }
 
-// Depths counts the messages in each kind of queue.
+// ServerVersion is the broker's version, such as "3.10.8", by its own word.
+func (i *Inspector) ServerVersion() string {
+	version, _ := i.conn.Properties["version"].(string)
+	return version
+}
+
+// Depths counts the messages in each kind of queue. It touches none of them.
 func (i *Inspector) Depths(ctx context.Context) (Depths, error) {
 	var d Depths
 	look := func(queue string) (amqp.Queue, error) {
@@ -82,114 +107,78 @@ func (i *Inspector) Depths(ctx context.Context) (Depths, error) {
 	return d, nil
 }
 
-// ReadyIDs returns the event ids in the queue itself, as DeadLetterIDs does.
-// The consumer gets what was looked at marked as redelivered.
-func (i *Inspector) ReadyIDs(ctx context.Context, limit int) ([]string, error) {
-	return i.ids(ctx, i.names.Queue, limit)
+// ErrInUse: somebody else is taking messages from the queue that was to be
+// looked at, so that neither would see all of them.
+var ErrInUse = errors.New("queue is in use")
+
+// IncompleteError says that a look did not come to see every message that was
+// there when it began: somebody else holds the others, or has taken them.
+type IncompleteError struct {
+	Queue      string
+	There, Saw int
 }
 
-// RetryingIDs returns the event ids in each retry queue, shortest delay first,
-// as DeadLetterIDs does. limit is for each.
-func (i *Inspector) RetryingIDs(ctx context.Context, limit int) ([]string, error) {
-	var all []string
-	for _, rung := range i.names.Retry {
-		ids, err := i.ids(ctx, rung.Queue, limit)
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, ids...)
-	}
-	return all, nil
+func (e *IncompleteError) Error() string {
+	return fmt.Sprintf("queue %q held %d messages, and %d could be looked at: somebody else holds the others, or has taken them", e.Queue, e.There, e.Saw)
 }
 
-// DeadLetterIDs returns the event ids of at most limit dead letters, in the
-// order of the queue; with limit 0 of all that were there when it began.
-// Messages without an id are left out, a missing queue has none.
+// DeadLetters calls each with the dead letters that are there when it begins,
+// in the order of the queue. It ends with the error that each returns, with ErrInUse while another consumer
+// is subscribed, with an *IncompleteError where not all could be seen.
 //
-// The messages are taken without acknowledgement and given back, and are there
-// again a moment after it has returned. A quorum queue puts them behind those
-// that were not looked at. It also counts each look as a return, and drops
-// messages that reach a delivery limit: the queues a Source declares have
-// none, those made by hand on RabbitMQ 4 have one unless told otherwise.
-func (i *Inspector) DeadLetterIDs(ctx context.Context, limit int) ([]string, error) {
-	return i.ids(ctx, i.names.DeadLetters, limit)
+// AMQP lets nobody look without taking, and a broker may count what is given
+// back: quorum queues before RabbitMQ 4.3 do, and delete a message that exceeds
+// a delivery limit, which a policy may have set. There each message is replaced
+// by a copy of itself at the end of the queue, a few at a time, so that all of
+// it stands in its old order when all was looked at. Elsewhere messages are held
+// and given back, and are there again a moment later; a queue of more than
+// 50,000 is turned over as well. A process that is killed on the way leaves some
+// copies beside their originals, some 500 at most, and nothing less.
+func (i *Inspector) DeadLetters(ctx context.Context, each func(DeadLetter) error) error {
+	return i.deadLetters(ctx, 0, each)
 }
 
-func (i *Inspector) ids(ctx context.Context, queue string, limit int) (ids []string, err error) {
-	err = i.read(ctx, queue, limit, func(d amqp.Delivery) error {
-		if d.MessageId != "" {
-			ids = append(ids, d.MessageId)
+func (i *Inspector) deadLetters(ctx context.Context, limit int, each func(DeadLetter) error) error {
+	l := newLook(i, i.names.DeadLetters, func(d *amqp.Delivery) error { return each(newDeadLetter(d)) })
+	return l.run(ctx, limit)
+}
+
+// DeadLetterIDs returns the event ids of dead letters, as DeadLetters shows
+// them; with a positive limit of that many at most. Messages without an id are
+// left out, a missing queue has none.
+func (i *Inspector) DeadLetterIDs(ctx context.Context, limit int) ([]string, error) {
+	var ids []string
+	err := i.deadLetters(ctx, limit, func(d DeadLetter) error {
+		if d.ID != "" {
+			ids = append(ids, d.ID)
 		}
 		return nil
 	})
-	if err != nil {
-		return nil, err
-	}
-	return ids, nil
+	return ids, err
 }
 
-// DeadLetter is a message in the dead-letter queue. Its fields that nobody has
-// set are empty: those of a message that was put there by the broker or a tool.
-type DeadLetter struct {
-	ID       string // of the event
-	Consumer string // whose source set it aside, by SourceConfig.Consumer
-	Reason   inbox.Reason
-	Body     []byte
+func newDeadLetter(d *amqp.Delivery) DeadLetter {
+	m, _ := wire.Read(rabbit.EnvelopeOf(*d)) // as far as it can be read
+	f := wire.ReadFailure(d.Headers)
+	letter := DeadLetter{
+		ID: d.MessageId, Topic: m.Topic, Type: d.Type, Consumer: f.Consumer, Reason: f.Reason,
+		Attempts: max(0, f.Attempts), LastError: f.LastError, Body: d.Body,
+	}
+	if letter.Reason == "" {
+		letter.Reason = inbox.Reason(deathReason(d.Headers))
+	}
+	return letter
 }
 
-// DeadLetters calls each with every dead letter that was there when it began,
-// in the order of the queue, and ends with the first error that each returns.
-// What it costs is what DeadLetterIDs costs.
-func (i *Inspector) DeadLetters(ctx context.Context, each func(DeadLetter) error) error {
-	return i.read(ctx, i.names.DeadLetters, 0, func(d amqp.Delivery) error {
-		failure := wire.ReadFailure(d.Headers)
-		return each(DeadLetter{ID: d.MessageId, Consumer: failure.Consumer, Reason: failure.Reason, Body: d.Body})
-	})
-}
-
-// read shows messages of a queue to each, at most limit of those that were
-// there when it began; 0: all.
-func (i *Inspector) read(ctx context.Context, queue string, limit int, each func(amqp.Delivery) error) (err error) {
-	q, found, err := i.look(ctx, queue)
-	if err != nil || !found {
-		return err
+// deathReason is why the broker itself dead-lettered a message last.
+func deathReason(headers amqp.Table) string {
+	deaths, _ := headers["x-death"].([]any)
+	if len(deaths) == 0 {
+		return ""
 	}
-	n := q.Messages
-	if limit > 0 {
-		n = min(n, limit)
-	}
-	ch, err := i.channel(ctx)
-	if err != nil {
-		return err
-	}
-	var last uint64
-	defer func() {
-		err = errors.Join(err, i.conn.Do(ctx, func() error {
-			if last == 0 {
-				return ch.Close()
-			}
-			return errors.Join(ch.Nack(last, true, true), ch.Close())
-		}))
-	}()
-	for range n {
-		var d amqp.Delivery
-		var ok bool
-		err := i.conn.Do(ctx, func() (err error) {
-			d, ok, err = ch.Get(queue, false)
-			return err
-		})
-		if err != nil {
-			return fmt.Errorf("look into queue %q: %w", queue, err)
-		}
-		if !ok {
-			break
-		}
-		last = d.DeliveryTag
-		if err := each(d); err != nil {
-			return err
-		}
-	}
-	return nil
+	last, _ := deaths[0].(amqp.Table)
+	reason, _ := last["reason"].(string)
+	return reason
 }
 
 // look asks for a queue; found is false where there is none.
@@ -198,26 +187,31 @@ func (i *Inspector) look(ctx context.Context, queue string) (q amqp.Queue, found
 	if err != nil {
 		return q, false, err
 	}
-	err = i.conn.Do(ctx, func() error {
-		if q, err = ch.QueueDeclarePassive(queue, true, false, false, false, nil); err != nil {
+	var answer amqp.Queue // not to be read after an error: the call may still run
+	err = i.conn.Do(ctx, func() (err error) {
+		if answer, err = ch.QueueDeclarePassive(queue, true, false, false, false, nil); err != nil {
 			return err // the broker has closed the channel
 		}
 		return ch.Close()
 	})
 	var reply *amqp.Error
 	if errors.As(err, &reply) && reply.Code == amqp.NotFound {
-		return amqp.Queue{}, false, nil
+		return q, false, nil
 	}
 	if err != nil {
-		return amqp.Queue{}, false, fmt.Errorf("look at queue %q: %w", queue, err)
+		return q, false, fmt.Errorf("look at queue %q: %w", queue, err)
 	}
-	return q, true, nil
+	return answer, true, nil
 }
 
-func (i *Inspector) channel(ctx context.Context) (ch *amqp.Channel, err error) {
-	err = i.conn.Do(ctx, func() error {
+func (i *Inspector) channel(ctx context.Context) (*amqp.Channel, error) {
+	var ch *amqp.Channel
+	err := i.conn.Do(ctx, func() (err error) {
 		ch, err = i.conn.Channel()
 		return err
 	})
-	return ch, err
+	if err != nil {
+		return nil, err
+	}
+	return ch, nil
 }

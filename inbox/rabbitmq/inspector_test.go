@@ -56,8 +56,6 @@ func TestInspectorLooksWithoutTaking(t *testing.T) {
 			want []string
 		}{
 			{"dead letters", inspector.DeadLetterIDs, 0, []string{"0", "1"}},
-			{"retrying", inspector.RetryingIDs, 10, []string{"3", "4"}},
-			{"ready", inspector.ReadyIDs, 0, []string{"5"}},
 		} {
 			ids, err := look.ids(t.Context(), look.n)
 			if err != nil || !slices.Equal(ids, look.want) {

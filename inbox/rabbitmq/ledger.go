@@ -15,10 +15,12 @@ import (
 // takes many along: a frame for each costs the broker as much as delivering.
 type ledger struct {
 	ack      func(tag uint64, multiple bool) error
+	freed    func(bytes int)
 	mostHeld int
 
 	mu      sync.Mutex
 	tags    []uint64            // unsettled, ascending: the order of delivery
+	sizes   map[uint64]int      // of those, in bytes
 	claimed map[uint64]struct{} // those of them that are held or that a Settle call is working on
 	held    []uint64            // those of them to acknowledge once nothing unsettled is before them, ascending
 	overdue *time.Timer         // runs while any is held
@@ -36,22 +38,23 @@ const (
 )
 
 // newLedger returns the ledger of a channel with the given prefetch, on which
-// ack acknowledges.
-func newLedger(prefetch int, ack func(tag uint64, multiple bool) error) *ledger {
+// ack acknowledges. freed is told of the size of what was settled.
+func newLedger(prefetch int, ack func(tag uint64, multiple bool) error, freed func(bytes int)) *ledger {
 	l := &ledger{
-		ack: ack, mostHeld: max(0, prefetch-spareDeliveries),
-		claimed: make(map[uint64]struct{}), empty: make(chan struct{}),
+		ack: ack, freed: freed, mostHeld: max(0, prefetch-spareDeliveries),
+		sizes: make(map[uint64]int), claimed: make(map[uint64]struct{}), empty: make(chan struct{}),
 	}
 	l.overdue = time.AfterFunc(holdLimit, l.flush)
 	l.overdue.Stop()
 	return l
 }
 
-// add notes a delivery that was handed out.
-func (l *ledger) add(tag uint64) {
+// add notes a delivery, and its size in bytes.
+func (l *ledger) add(tag uint64, size int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.tags = append(l.tags, tag)
+	l.sizes[tag] = size
 }
 
 // claim reserves a tag for one settlement; false when it is settled already,
@@ -159,9 +162,13 @@ func (l *ledger) strike(tags []uint64, prefix int) {
 			l.tags = slices.Delete(l.tags, at, at+1)
 		}
 	}
+	freed := 0
 	for _, tag := range tags {
+		freed += l.sizes[tag]
+		delete(l.sizes, tag)
 		delete(l.claimed, tag)
 	}
+	l.freed(freed)
 	l.report()
 }
 

@@ -15,6 +15,7 @@ import (
 type channel struct {
 	unacked []uint64
 	frames  []string
+	bytes   int // of what is unacked, by the ledger's account
 }
 
 func (c *channel) ack(tag uint64, multiple bool) error {
@@ -38,9 +39,10 @@ func deliver(n int) (*ledger, *channel) { return deliverWith(n, spareDeliveries)
 
 func deliverWith(n, prefetch int) (*ledger, *channel) {
 	c := &channel{}
-	l := newLedger(prefetch, c.ack)
+	l := newLedger(prefetch, c.ack, func(bytes int) { c.bytes -= bytes })
 	for tag := range uint64(n) {
-		l.add(tag + 1)
+		l.add(tag+1, 10)
+		c.bytes += 10
 		c.unacked = append(c.unacked, tag+1)
 	}
 	return l, c
@@ -96,7 +98,7 @@ func TestLedgerAgreesWithTheBroker(t *testing.T) {
 			t.Fatalf("seed %d: %v", seed, err)
 		}
 		want := slices.Sorted(slices.Values(tags))
-		if !slices.Equal(l.tags, want) || !slices.Equal(c.unacked, want) {
+		if !slices.Equal(l.tags, want) || !slices.Equal(c.unacked, want) || c.bytes != 10*len(want) {
 			t.Fatalf("seed %d: ours %v, the broker's %v, want %v", seed, l.tags, c.unacked, want)
 		}
 	}

@@ -1,8 +1,8 @@
 package rabbitmq
 
 import (
-	"cmp"
-	"time"
+	"maps"
+	"strings"
 
 	amqp "github.com/rabbitmq/amqp091-go"
 
@@ -13,58 +13,96 @@ import (
 
 // decode reads a delivery as the inbox sees it; the handle is left to the
 // caller.
-func decode(d amqp.Delivery) inbox.Delivery {
-	m, err := wire.Decode(rabbit.EnvelopeOf(d))
-	failures := max(wire.ReadFailure(d.Headers).Attempts, 0)
+func (s *Source) decode(d amqp.Delivery) inbox.Delivery {
+	m, err := wire.Read(rabbit.EnvelopeOf(d))
+	failures := s.history(d).Attempts
+	msg := inbox.Message{
+		ID:              m.ID,
+		Topic:           m.Topic,
+		Type:            m.Type,
+		Key:             m.Key,
+		Seq:             m.Seq,
+		Payload:         m.Payload,
+		ContentType:     m.ContentType,
+		ContentEncoding: m.ContentEncoding,
+		Headers:         m.Headers,
+		CorrelationID:   m.CorrelationID,
+		CausationID:     m.CausationID,
+		Producer:        m.Producer,
+		OccurredAt:      m.OccurredAt,
+		Attempt:         failures + 1,
+	}
+	err = interpret(d, s.cfg.Interpret, &msg, err)
 	return inbox.Delivery{
-		Message: inbox.Message{
-			ID:            m.ID,
-			Topic:         m.Topic,
-			Type:          m.Type,
-			Key:           m.Key,
-			Seq:           m.Seq,
-			Payload:       m.Payload,
-			ContentType:   m.ContentType,
-			Headers:       m.Headers,
-			CorrelationID: m.CorrelationID,
-			CausationID:   m.CausationID,
-			Producer:      m.Producer,
-			OccurredAt:    m.OccurredAt,
-			Attempt:       failures + 1,
-		},
+		Message:     msg,
 		Err:         err,
 		Failures:    failures,
-		Redelivered: d.Redelivered,
+		Redelivered: d.Redelivered || s.returned(d),
 	}
 }
 
-// newCopy returns the copy of a delivery that goes to a retry or dead-letter
-// queue: everything as it came, and the history with one more failure, unless
-// that is not to be counted.
+// history returns the failures that this queue's consumers have counted on a
+// delivery. Headers say many things: only a delivery that comes from one of our
+// retry queues, or was given back as a copy, brings a count of ours. One that
+// was moved back from the dead letters starts afresh, whatever it carries; so
+// does what a producer sends.
+func (s *Source) history(d amqp.Delivery) wire.Failure {
+	if !s.fromRetry(d) && !s.returned(d) {
+		exchange, _ := wire.Scalar(d.Headers[wire.HeaderExchange]) // the first one, for whoever reads it
+		return wire.Failure{Exchange: exchange}
+	}
+	f := wire.ReadFailure(d.Headers)
+	const absurd = 1 << 30
+	if f.Attempts < 0 || f.Attempts > absurd {
+		f.Attempts = 0
+	}
+	return f
+}
+
+// fromRetry reports whether the broker passed d on from a retry queue of this
+// queue, on the present ladder or an earlier one.
+func (s *Source) fromRetry(d amqp.Delivery) bool {
+	deaths, _ := d.Headers["x-death"].([]any)
+	if len(deaths) == 0 {
+		return false
+	}
+	last, _ := deaths[0].(amqp.Table)
+	queue, _ := last["queue"].(string)
+	return last["reason"] == "expired" && strings.HasPrefix(queue, s.names.Queue+retryInfix)
+}
+
+// returned reports whether d is a copy by which a message was given back to
+// this queue.
+func (s *Source) returned(d amqp.Delivery) bool {
+	return d.Headers[wire.HeaderReturned] == s.names.Queue
+}
+
+// returns is how often the broker says that a delivery was handed out and came
+// back. Only quorum queues count.
+func returns(d amqp.Delivery) int64 {
+	switch n := d.Headers["x-delivery-count"].(type) {
+	case int64:
+		return n
+	case int32:
+		return int64(n)
+	}
+	return 0
+}
+
+// copyOf returns a copy of a delivery for another queue: properties, headers
+// and body as they came.
 //
 // Left out is what would turn against the copy: headers of the broker (CC and
 // BCC would route it to other queues, x-death would grow with every attempt),
 // the expiration (it would cut a wait short, or delete a dead letter) and the
 // user id (the broker refuses one that is not ours).
-func newCopy(queue string, d amqp.Delivery, s inbox.Settlement, consumer string, at time.Time) rabbit.Publishing {
+func copyOf(d amqp.Delivery, queue string) rabbit.Publishing {
 	headers := make(amqp.Table, len(d.Headers)+10)
 	for name, value := range d.Headers {
 		if !wire.BrokerHeader(name) {
 			headers[name] = value
 		}
 	}
-	headers[wire.HeaderTopic] = s.Delivery.Message.Topic // the way back replaces the routing key
-	history := wire.ReadFailure(headers)
-	if s.Uncounted {
-		history.Exchange = cmp.Or(history.Exchange, d.Exchange)
-	} else {
-		errText := ""
-		if s.Err != nil {
-			errText = s.Err.Error()
-		}
-		history = history.Failed(s.Reason, errText, consumer, d.Exchange, at)
-	}
-	history.Write(headers)
 	return rabbit.Publishing{
 		Key: queue, // through the default exchange
 		Publishing: amqp.Publishing{
@@ -82,4 +120,80 @@ func newCopy(queue string, d amqp.Delivery, s inbox.Settlement, consumer string,
 			Body:            d.Body,
 		},
 	}
+}
+
+// failedCopy returns the copy that goes to a retry or dead-letter queue, with
+// the history in its headers. The id is written where the producer's property
+// was empty, so that whoever looks at the copy can tell which event it is.
+func failedCopy(d amqp.Delivery, msg inbox.Message, history wire.Failure, detail detail) rabbit.Publishing {
+	c := copyOf(d, "")
+	wire.ClearFailure(c.Headers)
+	delete(c.Headers, wire.HeaderReturned)
+	c.Headers[wire.HeaderTopic] = msg.Topic // the way back replaces the routing key
+	if strings.TrimSpace(c.MessageId) == "" && len(msg.ID) <= maxName {
+		c.MessageId = msg.ID
+	}
+	if detail >= withoutErrors {
+		history.FirstError, history.LastError = "", ""
+	}
+	if detail >= countAndReason {
+		history = wire.Failure{Attempts: history.Attempts, Reason: history.Reason}
+	}
+	history.Write(c.Headers)
+	return c
+}
+
+// detail is how much of a message's history a copy can hold: headers share one
+// frame.
+type detail int
+
+const (
+	everything detail = iota
+	withoutErrors
+	countAndReason
+)
+
+// returnedCopy returns the copy by which a delivery is given back to its queue.
+func (s *Source) returnedCopy(d amqp.Delivery) rabbit.Publishing {
+	c := copyOf(d, s.names.Queue)
+	if !s.fromRetry(d) && !s.returned(d) {
+		exchange := c.Headers[wire.HeaderExchange]
+		wire.ClearFailure(c.Headers) // a count that is none of ours would become one
+		if exchange != nil {
+			c.Headers[wire.HeaderExchange] = exchange
+		}
+	}
+	c.Headers[wire.HeaderReturned] = s.names.Queue
+	if _, known := c.Headers[wire.HeaderTopic]; !known {
+		c.Headers[wire.HeaderTopic] = d.RoutingKey
+	}
+	return c
+}
+
+// dropHeaders leaves out the producer's own headers, the largest first, until
+// room more bytes are free, and names them.
+func dropHeaders(c *rabbit.Publishing, room int) {
+	headers := maps.Clone(c.Headers)
+	var dropped []string
+	for room > 0 {
+		largest, size := "", 0
+		for name, value := range headers {
+			if n := rabbit.HeaderSize(name, value); n > size && !strings.HasPrefix(name, "pulse-") {
+				largest, size = name, n
+			}
+		}
+		if largest == "" {
+			break
+		}
+		delete(headers, largest)
+		if dropped == nil {
+			room += rabbit.HeaderSize(wire.HeaderDropped, "")
+		}
+		dropped = append(dropped, largest)
+		room += len(largest) + 2 - size
+	}
+	if dropped != nil {
+		headers[wire.HeaderDropped] = strings.Join(dropped, ", ")
+	}
+	c.Headers = headers
 }

@@ -25,6 +25,9 @@ func DefaultRetryDelays() []time.Duration {
 	return []time.Duration{time.Second, 5 * time.Second, 30 * time.Second, 2 * time.Minute, 10 * time.Minute}
 }
 
+// retryInfix stands between the names of a queue and of a delay.
+const retryInfix = ".retry."
+
 // QueueNames returns the names that a Source gives to the queues around queue:
 // "<queue>.retry.<delay>" with delays such as 500ms, 5s, 2m or 1h30m, and
 // "<queue>.dlq". Without delays it takes DefaultRetryDelays.
@@ -34,20 +37,20 @@ func QueueNames(queue string, delays []time.Duration) Names {
 	}
 	names := Names{Queue: queue, DeadLetters: queue + ".dlq"}
 	for _, delay := range slices.Sorted(slices.Values(delays)) {
-		names.Retry = append(names.Retry, Rung{delay, queue + ".retry." + delayName(delay)})
+		names.Retry = append(names.Retry, Rung{delay, queue + retryInfix + delayName(delay)})
 	}
 	return names
 }
 
-// rung returns the step for a delay: the first that lasts at least as long,
-// else the last.
-func (n Names) rung(delay time.Duration) Rung {
-	for _, r := range n.Retry {
+// rungIndex returns the step for a delay: the first that lasts at least as
+// long, else the last.
+func (n Names) rungIndex(delay time.Duration) int {
+	for i, r := range n.Retry {
 		if r.Delay >= delay {
-			return r
+			return i
 		}
 	}
-	return n.Retry[len(n.Retry)-1]
+	return len(n.Retry) - 1
 }
 
 // delayName is Duration.String without the zero units at its end.

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/asimalizada/pulse-events/inbox"
-	"github.com/asimalizada/pulse-events/internal/rabbit"
 )
 
 // errForeign: a delivery that this source did not make.
@@ -17,14 +16,15 @@ var errForeign = errors.New("delivery comes from another source")
 // deliveries given back go out first. What is parked or set aside is published
 // with confirms, pipelined over all of the call, and acknowledged once the
 // broker has confirmed: lost in between, it comes twice, never not at all. One
-// that cannot be published stays unacknowledged, and its error says why.
+// that no queue takes stays unacknowledged, and its error says which queue
+// refused it why; see the package's text for where else it may go.
 //
 // A broker does not confirm acknowledgements: the nil of an Ack means that it
 // was written to the connection the delivery came on, or is in a tenth of a
 // second at the latest, together with others (see Consume).
 func (s *Source) Settle(ctx context.Context, settlements []inbox.Settlement) []error {
 	outcomes := make([]error, len(settlements))
-	var acks, returns, failures []claim
+	var acks, returns, copies, failures []claim
 	for i, st := range settlements {
 		h, ok := st.Delivery.Handle.(*handle)
 		switch {
@@ -39,17 +39,20 @@ func (s *Source) Settle(ctx context.Context, settlements []inbox.Settlement) []e
 			continue
 		}
 		c := claim{i, h}
-		switch st.Action {
-		case inbox.Ack:
+		switch {
+		case st.Action == inbox.Ack:
 			acks = append(acks, c)
-		case inbox.GiveBack:
-			returns = append(returns, c)
-		default:
+		case st.Action != inbox.GiveBack:
 			failures = append(failures, c)
+		case h.wearsOut():
+			copies = append(copies, c)
+		default:
+			returns = append(returns, c)
 		}
 	}
 	settle(acks, (*link).acknowledge, outcomes)
 	settle(returns, (*link).giveBack, outcomes)
+	s.giveBackCopies(ctx, copies, outcomes)
 	// Not held: were it lost, the message would be on its way twice.
 	settle(s.park(ctx, failures, settlements, outcomes), (*link).acknowledgeNow, outcomes)
 	return outcomes
@@ -61,7 +64,8 @@ type claim struct {
 	handle *handle
 }
 
-// settle sends what ends the claims, on the links they came on.
+// settle sends what ends the claims, on the links they came on. It keeps the
+// outcome of one that says more than nil.
 func settle(claims []claim, send func(l *link, tags []uint64) error, outcomes []error) {
 	tags := make(map[*link][]uint64, 1)
 	for _, c := range claims {
@@ -74,35 +78,34 @@ func settle(claims []claim, send func(l *link, tags []uint64) error, outcomes []
 		}
 	}
 	for _, c := range claims {
-		outcomes[c.index] = failed[c.handle.link]
+		if err := failed[c.handle.link]; err != nil {
+			outcomes[c.index] = err
+		}
 	}
 }
 
-// park publishes copies of failed deliveries and returns the claims of those
-// the broker has confirmed; the others are released, with their outcome set.
-func (s *Source) park(ctx context.Context, claims []claim, settlements []inbox.Settlement, outcomes []error) (parked []claim) {
+// giveBackPatience bounds the wait for the confirms of what is given back, as
+// at a stop.
+const giveBackPatience = 5 * time.Second
+
+// giveBackCopies gives deliveries back that the broker counts returns of: each
+// is published to its queue anew, with a count of zero, and acknowledged. (A
+// quorum queue puts what is returned behind the others as well.) One that
+// cannot be published is returned all the same.
+func (s *Source) giveBackCopies(ctx context.Context, claims []claim, outcomes []error) {
 	if len(claims) == 0 {
-		return nil
+		return
 	}
-	now := time.Now()
-	copies := make([]rabbit.Publishing, len(claims))
-	for i, c := range claims {
-		st := settlements[c.index]
-		queue := s.names.DeadLetters
-		if st.Action == inbox.Park {
-			queue = s.names.rung(st.Delay).Queue
+	ctx, cancel := context.WithTimeout(ctx, giveBackPatience)
+	defer cancel()
+	var copied, others []claim
+	for i, taken := range s.renew(ctx, claims) {
+		if taken {
+			copied = append(copied, claims[i])
+		} else {
+			others = append(others, claims[i])
 		}
-		copies[i] = newCopy(queue, c.handle.raw, st, s.cfg.Consumer, now)
 	}
-	for i, err := range s.parking.send(ctx, copies) {
-		c := claims[i]
-		if err != nil {
-			c.handle.link.ledger.release(c.handle.raw.DeliveryTag)
-			outcomes[c.index] = fmt.Errorf("message %q stays unacknowledged, it could not be moved to queue %q: %w",
-				c.handle.raw.MessageId, copies[i].Key, err)
-			continue
-		}
-		parked = append(parked, c)
-	}
-	return parked
+	settle(copied, (*link).acknowledgeNow, outcomes)
+	settle(others, (*link).giveBack, outcomes)
 }

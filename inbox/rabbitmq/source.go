@@ -6,6 +6,9 @@ import (
 	"fmt"
 	"math"
 	"sync"
+	"time"
+
+	amqp "github.com/rabbitmq/amqp091-go"
 
 	"github.com/asimalizada/pulse-events/inbox"
 )
@@ -16,17 +19,21 @@ var ErrClosed = errors.New("source is closed")
 // Source is an inbox.Source on RabbitMQ. Make one with NewSource; it is safe
 // for concurrent use.
 type Source struct {
-	cfg     SourceConfig
-	names   Names
-	parking *parking
-	life    context.Context
-	stop    context.CancelFunc
-	wg      sync.WaitGroup // one for each Consume
+	cfg      SourceConfig
+	names    Names
+	parking  *parking
+	patience time.Duration // see refusalPatience
+	life     context.Context
+	stop     context.CancelFunc
+	wg       sync.WaitGroup // one for each Consume
 
 	mu      sync.Mutex
 	closed  bool
 	links   map[*link]struct{} // that the broker serves
 	lastErr error              // why there is none
+	warned  map[string]bool    // warnings that were logged
+	worn    error              // a delivery that keeps coming back
+	wornAt  time.Time          // when it was seen
 }
 
 var _ inbox.Source = (*Source)(nil)
@@ -38,7 +45,7 @@ func NewSource(cfg SourceConfig) (*Source, error) {
 	if err := cfg.problems(); err != nil {
 		return nil, fmt.Errorf("rabbitmq source: %w", err)
 	}
-	s := &Source{cfg: cfg, names: QueueNames(cfg.Queue, cfg.RetryDelays), links: make(map[*link]struct{})}
+	s := &Source{cfg: cfg, names: QueueNames(cfg.Queue, cfg.RetryDelays), patience: refusalPatience, links: make(map[*link]struct{}), warned: make(map[string]bool)}
 	s.life, s.stop = context.WithCancel(context.Background())
 	s.parking = newParking(s.life, cfg.connection(forParking), cfg.ConfirmTimeout, s.ensureParking)
 	return s, nil
@@ -90,12 +97,66 @@ func (s *Source) Consume(ctx context.Context, prefetch int) (<-chan inbox.Delive
 	}
 }
 
-// Health reports whether the broker serves a subscription, and if it does not,
-// what stood in the way last.
-func (s *Source) Health() (connected bool, lastErr error) {
+// Health reports whether the broker serves a subscription, and what is wrong:
+// without one, what stood in the way last; with one, messages that no queue
+// takes, or that come back so often that a delivery limit may end them.
+func (s *Source) Health() (connected bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return len(s.links) > 0, s.lastErr
+	if len(s.links) == 0 {
+		return false, s.lastErr
+	}
+	stuck := 0
+	for l := range s.links {
+		stuck += len(l.stuck)
+		for _, why := range l.stuck {
+			err = why
+		}
+	}
+	switch {
+	case stuck > 0:
+		return true, fmt.Errorf("%d messages cannot be moved to a retry or dead-letter queue and hold their place: %w", stuck, err)
+	case time.Since(s.wornAt) < wornNotice:
+		return true, s.worn
+	}
+	return true, s.lastErr
+}
+
+// wornNotice is for how long health tells of deliveries that keep coming back.
+const wornNotice = time.Minute
+
+// wearing notes a delivery that the broker says has come back n times. Once is a
+// connection that was lost.
+func (s *Source) wearing(l *link, d amqp.Delivery, n int64) {
+	if n < 2 {
+		return
+	}
+	end := "deletes"
+	if l.kept {
+		end = "dead-letters"
+	}
+	err := fmt.Errorf("message %q has come back %d times (x-delivery-count), by crashes or lost connections of its consumers: "+
+		"if a policy sets a delivery limit, the broker %s what exceeds it", d.MessageId, n, end)
+	s.mu.Lock()
+	quiet := time.Since(s.wornAt) < wornNotice
+	s.worn, s.wornAt = err, time.Now()
+	s.mu.Unlock()
+	if !quiet {
+		s.cfg.Logger.Warn("deliveries keep coming back", "queue", s.names.Queue, "error", err)
+	}
+}
+
+// cannotMove and moved keep account of the messages that no queue takes.
+func (s *Source) cannotMove(h *handle, why error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	h.link.stuck[h.raw.DeliveryTag] = why
+}
+
+func (s *Source) moved(h *handle) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(h.link.stuck, h.raw.DeliveryTag)
 }
 
 // Status says what the source reads and whether the broker serves it, for the

@@ -3,7 +3,8 @@ package rabbitmq
 import (
 	"context"
 	"errors"
-	"strconv"
+	"fmt"
+	"slices"
 	"strings"
 
 	amqp "github.com/rabbitmq/amqp091-go"
@@ -20,108 +21,212 @@ const (
 	// Declare creates what is missing; what exists with other settings is an
 	// error.
 	Declare = rabbit.Declare
-	// Verify creates nothing, and waits, loudly, for what is missing. It takes
-	// queues as they are, whatever their settings.
+	// Verify creates nothing, and waits, loudly, for what is missing, and for a
+	// retry queue that would keep its messages for ever or lose them. Other
+	// differences are logged, and the queue is used as it is. Arguments can be
+	// compared only by a user with the configure permission; what a policy sets
+	// does not show.
 	Verify = rabbit.Verify
 	// None neither creates nor looks.
 	None = rabbit.None
 )
 
-// ensureAll sets up everything the source stands on. The retry queues come
-// last: they lead back to the queue.
-func (s *Source) ensureAll(ctx context.Context, conn *rabbit.Conn) error {
-	mode := s.cfg.Topology
-	if err := conn.EnsureExchange(ctx, mode, rabbit.Exchange{Name: s.cfg.Exchange, Kind: amqp.ExchangeTopic}); err != nil {
-		return err
+// standing is what matters of a consumed queue, as far as it is known.
+type standing struct {
+	quorum bool
+	kept   bool // what the broker takes out of it by itself it puts among the dead letters
+}
+
+// ensureAll sets up or checks everything the source stands on, and returns
+// every problem at once.
+func (s *Source) ensureAll(ctx context.Context, conn *rabbit.Conn) (found standing, err error) {
+	l := s.layout(conn)
+	problems := problems{}
+	if !problems.note(conn.EnsureExchange(ctx, s.cfg.Topology, rabbit.Exchange{Name: l.Exchange.Name, Kind: l.Exchange.Type})) {
+		return found, problems.err()
 	}
-	args := amqp.Table{}
-	if s.cfg.SingleActiveConsumer {
-		args["x-single-active-consumer"] = true
-	}
-	if err := s.ensureQueue(ctx, conn, s.names.Queue, args); err != nil {
-		return err
-	}
-	for _, topic := range s.cfg.Topics {
-		if err := conn.EnsureBinding(ctx, mode, s.names.Queue, topic, s.cfg.Exchange); err != nil {
-			return err
+	for _, q := range l.Queues {
+		differences, err := s.ensureQueue(ctx, conn, q)
+		if !problems.note(err) {
+			return found, problems.err()
+		}
+		if q.role == consumed {
+			found.quorum = s.cfg.QueueType == Quorum && !slices.ContainsFunc(differences, func(d rabbit.Difference) bool { return d.Argument == argType })
+			found.kept = found.quorum && s.cfg.Topology != None && !slices.ContainsFunc(differences, func(d rabbit.Difference) bool { return safety[d.Argument] })
 		}
 	}
-	return s.ensureParking(ctx, conn)
+	for _, b := range l.Bindings {
+		if !problems.note(conn.EnsureBinding(ctx, s.cfg.Topology, b.Queue, b.RoutingKey, b.Exchange)) {
+			break
+		}
+	}
+	return found, problems.err()
 }
 
 // ensureParking sets up the queues that failed messages go to.
 func (s *Source) ensureParking(ctx context.Context, conn *rabbit.Conn) error {
-	if err := s.ensureQueue(ctx, conn, s.names.DeadLetters, amqp.Table{}); err != nil {
-		return err
-	}
-	for _, rung := range s.names.Retry {
-		if err := s.ensureQueue(ctx, conn, rung.Queue, s.rungArgs(rung)); err != nil {
-			return err
+	problems := problems{}
+	for _, q := range s.layout(conn).Queues {
+		if q.role == consumed {
+			continue
+		}
+		if _, err := s.ensureQueue(ctx, conn, q); !problems.note(err) {
+			break
 		}
 	}
-	return nil
+	return problems.err()
 }
 
-// rungArgs makes a queue hold each message for the delay and then pass it to
-// the consumer's queue through the default exchange, where no other queue can
-// be bound. A quorum rung keeps the message until that queue has it; a classic
-// one passes it on at most once.
-func (s *Source) rungArgs(rung Rung) amqp.Table {
-	args := amqp.Table{
-		"x-message-ttl":             rung.Delay.Milliseconds(),
-		"x-dead-letter-exchange":    "",
-		"x-dead-letter-routing-key": s.names.Queue,
-	}
-	if s.cfg.QueueType == Quorum {
-		args["x-dead-letter-strategy"] = "at-least-once"
-		args["x-overflow"] = "reject-publish" // at-least-once demands it
-	}
-	return args
+func (s *Source) layout(conn *rabbit.Conn) Layout {
+	return newLayout(s.cfg, limitsDeliveries(conn.Properties))
 }
 
-const deliveryLimit = "x-delivery-limit"
+// problems gathers what is wrong with the topology.
+type problems struct{ all []error }
 
-// ensureQueue completes args by the queue's type. Quorum queues of RabbitMQ
-// 4.0 and later drop a message at its 20th return unless told otherwise, and
-// counting is ours. To a 3.x server -1 means the first return, so it is never
-// told.
-func (s *Source) ensureQueue(ctx context.Context, conn *rabbit.Conn, name string, args amqp.Table) error {
-	args["x-queue-type"] = s.cfg.QueueType.String()
-	if s.cfg.QueueType == Quorum && limitsDeliveries(conn.Properties) {
-		args[deliveryLimit] = int64(-1)
+// note keeps err and reports whether it makes sense to go on looking.
+func (p *problems) note(err error) (goOn bool) {
+	if err != nil {
+		p.all = append(p.all, err)
 	}
-	err := conn.EnsureQueue(ctx, s.cfg.Topology, rabbit.Queue{Name: name, Args: args})
-	if _, told := args[deliveryLimit]; !told || !lacksDeliveryLimit(err) {
-		return err
+	return err == nil || errors.Is(err, rabbit.ErrTopology)
+}
+
+func (p *problems) err() error {
+	if len(p.all) < 2 {
+		return errors.Join(p.all...)
 	}
-	// Declared on a 3.x server that has been upgraded since.
-	delete(args, deliveryLimit)
-	err = conn.EnsureQueue(ctx, s.cfg.Topology, rabbit.Queue{Name: name, Args: args})
-	if err == nil {
-		s.cfg.Logger.WarnContext(ctx, "queue has the broker's default delivery limit; set a policy with delivery-limit -1 on it", "queue", name)
+	return fmt.Errorf("%w\n(pulsectl broker topology prints all that is needed)", errors.Join(p.all...))
+}
+
+// ensureQueue sets up or checks a queue. It returns in what a queue that will
+// do differs from the layout, as far as that can be known.
+func (s *Source) ensureQueue(ctx context.Context, conn *rabbit.Conn, q Queue) ([]rabbit.Difference, error) {
+	want := rabbit.Queue{Name: q.Name, Args: q.Arguments}
+	err := conn.EnsureQueue(ctx, s.cfg.Topology, want)
+	if err == nil && s.cfg.Topology != Verify || err != nil && !mismatch(err) {
+		return nil, err
 	}
-	return err
+	differences, compareErr := conn.CompareQueue(ctx, want)
+	switch {
+	case compareErr != nil && err != nil:
+		return nil, err
+	case errors.Is(compareErr, rabbit.ErrAccess):
+		s.warnOnce(ctx, "the arguments of a queue cannot be compared without the configure permission; using it as it is", "queue", q.Name)
+		return unknown, nil
+	case compareErr != nil:
+		return nil, compareErr
+	}
+	var fatal []string
+	var others []rabbit.Difference
+	for _, d := range differences {
+		if harm := harm(s.cfg.Topology, q.role, d); harm != "" {
+			fatal = append(fatal, d.String()+" ("+harm+")")
+		} else {
+			others = append(others, d)
+		}
+	}
+	if len(fatal) > 0 && err != nil {
+		return nil, fmt.Errorf("%w [%s]", err, strings.Join(fatal, "; "))
+	}
+	if len(fatal) > 0 {
+		return nil, fmt.Errorf("%w: queue %q cannot serve: %s; delete it, once what is in it has been moved back, and create %v; "+
+			"where a policy sets what is missing, set the topology mode to none",
+			rabbit.ErrTopology, q.Name, strings.Join(fatal, "; "), want)
+	}
+	for _, d := range others {
+		s.warnOnce(ctx, "queue differs from what would be declared; using it as it is", "queue", q.Name, "difference", d.String(), "means", meaning(q.role, d))
+	}
+	return others, nil
+}
+
+// unknown stands for differences that cannot be seen: nothing that keeps
+// messages safe is counted on.
+var unknown = []rabbit.Difference{{Argument: argDLX}}
+
+// harm says why a difference makes a queue unfit; "" where it does not.
+func harm(mode Topology, role role, d rabbit.Difference) string {
+	if mode == Declare {
+		// Arguments that only keep messages safe may be missing from a queue
+		// that another version declared, of the library or of the broker, and a
+		// dead-letter queue may be consumed like any other.
+		if d.Have == nil && (d.Argument == argDeliveryLimit || role != retry && safety[d.Argument]) ||
+			role != retry && d.Argument == argOverflow {
+			return ""
+		}
+		return "cannot be changed"
+	}
+	if role != retry {
+		return ""
+	}
+	switch {
+	case d.Argument == argTTL && d.Have == nil:
+		return "messages would stay in it for ever"
+	case d.Argument == argDLX, d.Argument == argDLKey:
+		return "messages would not come back"
+	case d.Argument == "x-expires", d.Argument == "durable":
+		return "messages would vanish with it"
+	}
+	return ""
+}
+
+// safety are the arguments that keep what leaves a queue by itself.
+var safety = map[string]bool{argDLX: true, argDLKey: true, argStrategy: true, argOverflow: true}
+
+// meaning says what follows from a difference that does no harm by itself.
+func meaning(role role, d rabbit.Difference) string {
+	switch {
+	case role == consumed && safety[d.Argument]:
+		return "should a policy set a delivery limit, the broker deletes messages that reach it instead of dead-lettering them"
+	case d.Argument == argDeliveryLimit:
+		return "RabbitMQ 4 drops messages at their 20th return; set a policy with delivery-limit -1"
+	case role == deadLetters && d.Argument == argOverflow:
+		return "should a policy set a maximum length, the broker deletes the oldest dead letters"
+	case d.Argument == argSingleActive:
+		return "order across instances is not kept, or is kept without being asked for"
+	case d.Argument == argTTL && d.Have != nil:
+		return "messages leave it after another time"
+	case role == retry && (d.Argument == argStrategy || d.Argument == argOverflow):
+		return "a retry that falls due while the consumer's queue is missing is lost"
+	}
+	return "the broker treats its messages differently"
+}
+
+// warnOnce logs a warning unless it was logged before: it would come with
+// every connection.
+func (s *Source) warnOnce(ctx context.Context, text string, attrs ...any) {
+	key := fmt.Sprint(append([]any{text}, attrs...)...)
+	s.mu.Lock()
+	warned := s.warned[key]
+	s.warned[key] = true
+	s.mu.Unlock()
+	if !warned {
+		s.cfg.Logger.WarnContext(ctx, text, attrs...)
+	}
 }
 
 // limitsDeliveries reports whether the server is RabbitMQ 4.0 or later.
 func limitsDeliveries(server amqp.Table) bool {
-	if product, _ := server["product"].(string); product != "RabbitMQ" {
-		return false
-	}
+	product, _ := server["product"].(string)
 	version, _ := server["version"].(string)
-	major, _, _ := strings.Cut(version, ".")
-	n, err := strconv.Atoi(major)
-	return err == nil && n >= 4
+	return product == "RabbitMQ" && majorVersion(version) >= 4
+}
+
+// countsReturns reports whether a message that is given back comes nearer to
+// a delivery limit. From RabbitMQ 4.3 on only lost connections and rejections
+// count.
+func countsReturns(server amqp.Table) bool {
+	product, _ := server["product"].(string)
+	version, _ := server["version"].(string)
+	major, minor := majorVersion(version), 0
+	if _, rest, found := strings.Cut(version, "."); found {
+		minor = majorVersion(rest)
+	}
+	return product != "RabbitMQ" || major < 4 || major == 4 && minor < 3
 }
 
 // mismatch reports whether err says that something exists with other settings.
 func mismatch(err error) bool {
 	var reply *amqp.Error
 	return errors.Is(err, rabbit.ErrTopology) && errors.As(err, &reply) && reply.Code == amqp.PreconditionFailed
-}
-
-// lacksDeliveryLimit reports whether the only difference the broker names is
-// that the existing queue has no delivery limit of its own.
-func lacksDeliveryLimit(err error) bool {
-	return mismatch(err) && strings.Contains(err.Error(), deliveryLimit) && strings.Contains(err.Error(), "current is none")
 }

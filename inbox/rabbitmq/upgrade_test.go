@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"strings"
 	"testing"
+	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
 
@@ -32,13 +33,14 @@ func TestKnowsServersThatLimitDeliveries(t *testing.T) {
 	}
 }
 
-// A queue of a 3.x server that was upgraded has no delivery limit of its own,
-// and no later server lets it have one: it must be taken as it is.
+// A queue of a 3.x server that was upgraded, or of an earlier version of this
+// library, lacks arguments that keep messages safe, and no server lets it have
+// them: it must be taken as it is.
 func TestTakesQueuesFromBeforeAnUpgrade(t *testing.T) {
 	t.Parallel()
-	url := testenv.RabbitMQ(t)
 	log := new(strings.Builder)
-	s, err := NewSource(SourceConfig{URL: url, Queue: "old", Logger: slog.New(slog.NewTextHandler(log, nil))})
+	s, err := NewSource(SourceConfig{URL: testenv.RabbitMQ(t), Queue: "old", RetryDelays: []time.Duration{time.Second},
+		Logger: slog.New(slog.NewTextHandler(log, nil))})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -47,18 +49,28 @@ func TestTakesQueuesFromBeforeAnUpgrade(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	old := rabbit.Queue{Name: "old", Args: amqp.Table{"x-queue-type": "quorum"}}
-	if err := conn.EnsureQueue(t.Context(), Declare, old); err != nil {
-		t.Fatal(err)
+	rung := newLayout(s.cfg, false).Queues[2]
+	for name, args := range map[string]amqp.Table{"old": {"x-queue-type": "quorum"}, "old.dlq": {"x-queue-type": "quorum"}, rung.Name: rung.Arguments} {
+		if err := conn.EnsureQueue(t.Context(), Declare, rabbit.Queue{Name: name, Args: args}); err != nil {
+			t.Fatal(err)
+		}
 	}
 	conn.Properties = amqp.Table{"product": "RabbitMQ", "version": "4.1.0"} // as if after the upgrade
-	if err := s.ensureQueue(t.Context(), conn, "old", amqp.Table{}); err != nil {
-		t.Error(err)
+	for range 2 {
+		if found, err := s.ensureAll(t.Context(), conn); err != nil || found.kept || !found.quorum {
+			t.Errorf("%+v, %v", found, err)
+		}
 	}
-	if !strings.Contains(log.String(), "delivery-limit") {
-		t.Errorf("no word about the limit in the log: %s", log)
+	for _, want := range []string{"x-delivery-limit", "delivery-limit -1", "deletes messages that reach it", "x-dead-letter-exchange is not set", "x-overflow"} {
+		if !strings.Contains(log.String(), want) {
+			t.Errorf("the log does not mention %s: %s", want, log)
+		}
 	}
-	if err := s.ensureQueue(t.Context(), conn, "old", amqp.Table{"x-single-active-consumer": true}); !mismatch(err) {
+	if n := strings.Count(log.String(), "x-dead-letter-exchange"); n != 1 {
+		t.Errorf("said %d times", n)
+	}
+	s.cfg.SingleActiveConsumer = true
+	if _, err := s.ensureAll(t.Context(), conn); !mismatch(err) || !strings.Contains(err.Error(), "x-single-active-consumer is not set instead of true") {
 		t.Errorf("another difference: %v", err)
 	}
 }

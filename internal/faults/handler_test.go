@@ -22,6 +22,13 @@ import (
 // notifications service.
 func (s *system) startConsumer(h inbox.Handler, cfg inbox.ConsumerConfig) *inbox.Consumer {
 	s.t.Helper()
+	consumer, _ := s.runConsumer(h, cfg)
+	return consumer
+}
+
+// runConsumer also returns what ends the consumer.
+func (s *system) runConsumer(h inbox.Handler, cfg inbox.ConsumerConfig) (consumer *inbox.Consumer, stop func()) {
+	s.t.Helper()
 	in, err := inbox.New(s.notificationsDB, consumerName)
 	if err != nil {
 		s.t.Fatal(err)
@@ -34,13 +41,12 @@ func (s *system) startConsumer(h inbox.Handler, cfg inbox.ConsumerConfig) *inbox
 		s.t.Fatal(err)
 	}
 	cfg.Logger = logger(s.t)
-	consumer, err := inbox.NewConsumer(in, source, h, cfg)
-	if err != nil {
+	if consumer, err = inbox.NewConsumer(in, source, h, cfg); err != nil {
 		s.t.Fatal(err)
 	}
-	s.background(func(ctx context.Context) error { return errors.Join(consumer.Run(ctx), source.Close()) })
+	running := s.background(func(ctx context.Context) error { return errors.Join(consumer.Run(ctx), source.Close()) })
 	testenv.Eventually(s.t, patience, "the consumer to run", func() bool { return consumer.Health().State == inbox.Running })
-	return consumer
+	return consumer, running.stop
 }
 
 // calls counts how often a handler was called for each message, and how often

@@ -143,6 +143,34 @@ func (u *RabbitMQUser) do(method, path string, body any) {
 	}
 }
 
+// SetPolicy sets a policy on the queues of a test's virtual host, as an
+// operator does: their names match pattern, definition is such as
+// {"delivery-limit": 2}. amqpURL is what RabbitMQ returned. The function that
+// it returns takes the policy away again; so does the test's end. It skips the
+// test on a server without a management API.
+func SetPolicy(t testing.TB, amqpURL, pattern string, definition map[string]any) (remove func()) {
+	t.Helper()
+	management := Management(t)
+	if management == "" {
+		t.Skipf("testenv: a policy needs the management API of the server given by %s: %s is not set", AMQPVariable, ManagementVariable)
+	}
+	u, err := url.Parse(amqpURL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	policy := map[string]any{"pattern": pattern, "definition": definition, "apply-to": "queues"}
+	path := "/api/policies/" + url.PathEscape(strings.TrimPrefix(u.Path, "/")) + "/" + suffix()
+	if err := manage(t.Context(), management, http.MethodPut, path, policy); err != nil {
+		t.Fatalf("testenv: set a policy: %v", err)
+	}
+	return func() {
+		t.Helper()
+		if err := manage(t.Context(), management, http.MethodDelete, path, nil); err != nil {
+			t.Fatalf("testenv: remove a policy: %v", err)
+		}
+	}
+}
+
 // manage sends one request to RabbitMQ's management API. It keeps no
 // connection, so that leak checks of tests have nothing to find.
 func manage(ctx context.Context, base, method, path string, body any) error {

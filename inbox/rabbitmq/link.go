@@ -1,0 +1,216 @@
+package rabbitmq
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	amqp "github.com/rabbitmq/amqp091-go"
+
+	"github.com/asimalizada/pulse-events/inbox"
+	"github.com/asimalizada/pulse-events/internal/rabbit"
+)
+
+// link is a subscription on one channel. Deliveries are settled on the channel
+// they came on or not at all: elsewhere their tags mean other messages.
+type link struct {
+	source  *Source
+	conn    *rabbit.Conn
+	channel *amqp.Channel
+	tag     string
+	standing
+	counting   bool // the broker counts what is given back, to quorum queues
+	deliveries <-chan amqp.Delivery
+	closed     <-chan *amqp.Error
+	cancelled  <-chan string
+	window     *window
+	ledger     *ledger
+
+	renewal *renewal
+	waiting []inbox.Delivery // received, to be handed out
+
+	stuck map[uint64]error // tags of messages that no queue takes; guarded by source.mu
+}
+
+// handle is what inbox.Delivery.Handle holds.
+type handle struct {
+	link *link
+	raw  amqp.Delivery
+
+	// Of whoever has claimed the delivery.
+	refusedSince time.Time // no queue has taken it since; zero: it was not tried
+	unfit        error     // no queue ever can
+}
+
+// wearsOut reports whether giving the delivery back would bring it nearer to a
+// delivery limit, which a policy may have set, and nobody can see.
+func (h *handle) wearsOut() bool { return h.link.counting && (h.link.quorum || returns(h.raw) > 0) }
+
+// open subscribes on a connection.
+func (sub *subscription) open(ctx context.Context, conn *rabbit.Conn) (*link, error) {
+	s := sub.source
+	found, err := s.ensureAll(ctx, conn)
+	if err != nil {
+		return nil, err
+	}
+	l := &link{
+		source: s, conn: conn, tag: s.cfg.Consumer, standing: found, counting: countsReturns(conn.Properties),
+		stuck:  make(map[uint64]error),
+		window: &window{limit: s.cfg.PrefetchBytes, pause: conn.Pause, resume: conn.Resume},
+	}
+	l.ledger = newLedger(sub.prefetch, l.ack, l.window.free)
+	l.renewal = newRenewal(l)
+	err = conn.Do(ctx, func() (err error) {
+		if l.channel, err = conn.Channel(); err != nil {
+			return err
+		}
+		l.closed = l.channel.NotifyClose(make(chan *amqp.Error, 1))
+		l.cancelled = l.channel.NotifyCancel(make(chan string, 1))
+		if err = l.channel.Qos(sub.prefetch, 0, false); err != nil {
+			return err
+		}
+		l.deliveries, err = l.channel.Consume(s.names.Queue, l.tag, false, false, false, false, nil)
+		return err
+	})
+	if err != nil {
+		l.end()
+		return nil, fmt.Errorf("consume queue %q: %w", s.names.Queue, err)
+	}
+	return l, nil
+}
+
+// pump hands deliveries out until ctx ends; it returns an error when the link
+// is lost before. It takes what the library has at once, so that the window
+// knows of all that is in memory.
+func (l *link) pump(ctx context.Context, out chan<- inbox.Delivery) error {
+	in := l.deliveries
+	for {
+		var offer chan<- inbox.Delivery
+		var next inbox.Delivery
+		if len(l.waiting) > 0 {
+			offer, next = out, l.waiting[0]
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case d, open := <-in:
+			if !open {
+				in = nil // the reason is on its way
+				continue
+			}
+			l.receive(d)
+		case offer <- next:
+			l.waiting[0] = inbox.Delivery{}
+			l.waiting = l.waiting[1:]
+		case failed := <-l.renewal.failed:
+			l.waiting = append(l.waiting, failed...)
+		case reason := <-l.closed:
+			return lost(reason)
+		case <-l.cancelled:
+			return errCancelled
+		}
+	}
+}
+
+var errCancelled = errors.New("consumer cancelled by the broker, as when its queue is deleted or moved")
+
+func lost(reason *amqp.Error) error {
+	switch {
+	case reason == nil:
+		return rabbit.ErrLost
+	case !reason.Server && strings.Contains(reason.Reason, amqp.ErrFrameTooLarge.Reason):
+		return fmt.Errorf("channel closed: %w; a message whose headers fill a frame grows beyond it when the broker adds its own: "+
+			"raise frame_max in the broker's configuration, or remove the message with the broker's tools", reason)
+	}
+	return fmt.Errorf("channel closed: %w", reason)
+}
+
+// receive takes a delivery into the books, and in line to be handed out.
+func (l *link) receive(d amqp.Delivery) {
+	size := rabbit.DeliverySize(&d)
+	l.window.add(size)
+	l.ledger.add(d.DeliveryTag, size)
+	delivery := l.source.decode(d)
+	delivery.Handle = &handle{link: l, raw: d}
+	if n := returns(d); n > 0 {
+		l.source.wearing(l, d, n)
+		if !l.kept {
+			// It has come back without being given back, and may do so again,
+			// until the broker deletes it.
+			l.renewal.add(delivery)
+			return
+		}
+	}
+	l.waiting = append(l.waiting, delivery)
+}
+
+// windDown ends the intake, gives back what the broker has sent and nobody
+// has seen, and waits until all that was handed out is settled.
+func (l *link) windDown() error {
+	if l.source.life.Err() != nil {
+		return nil // closing the connection gives everything back
+	}
+	l.window.lift()
+	err := l.conn.Do(l.source.life, func() error { return l.channel.Cancel(l.tag, false) })
+	if err != nil {
+		return fmt.Errorf("cancel consumer: %w", err)
+	}
+	for d := range l.deliveries {
+		l.receive(d)
+	}
+	l.waiting = append(l.waiting, l.renewal.stop()...)
+	if err := l.giveBackWaiting(); err != nil {
+		return fmt.Errorf("give back deliveries: %w", err)
+	}
+	l.ledger.seal()
+	select {
+	case <-l.ledger.empty:
+	case <-l.source.life.Done():
+	case reason := <-l.closed:
+		return lost(reason)
+	}
+	return nil
+}
+
+// giveBackWaiting returns to the queue what was not handed out.
+func (l *link) giveBackWaiting() error {
+	var returns, copies []claim
+	for i, d := range l.waiting {
+		h := d.Handle.(*handle)
+		if !l.ledger.claim(h.raw.DeliveryTag) {
+			continue
+		}
+		if h.wearsOut() {
+			copies = append(copies, claim{i, h})
+		} else {
+			returns = append(returns, claim{i, h})
+		}
+	}
+	outcomes := make([]error, len(l.waiting))
+	settle(returns, (*link).giveBack, outcomes)
+	l.source.giveBackCopies(l.source.life, copies, outcomes)
+	l.waiting = nil
+	return errors.Join(outcomes...)
+}
+
+// end makes every delivery of the link stale.
+func (l *link) end() {
+	l.window.lift()
+	l.renewal.stop()
+	l.ledger.kill()
+}
+
+// acknowledge, acknowledgeNow, giveBack and reject settle claimed tags.
+func (l *link) acknowledge(tags []uint64) error    { return l.ledger.acknowledge(tags) }
+func (l *link) acknowledgeNow(tags []uint64) error { return l.ledger.settle(tags, l.ack) }
+func (l *link) giveBack(tags []uint64) error       { return l.ledger.settle(tags, l.nack) }
+func (l *link) reject(tags []uint64) error         { return l.ledger.settle(tags, l.drop) }
+
+func (l *link) ack(tag uint64, multiple bool) error  { return l.channel.Ack(tag, multiple) }
+func (l *link) nack(tag uint64, multiple bool) error { return l.channel.Nack(tag, multiple, true) }
+
+// drop has the broker dead-letter a delivery, and is only for a link that is
+// kept.
+func (l *link) drop(tag uint64, multiple bool) error { return l.channel.Nack(tag, multiple, false) }
