@@ -334,7 +334,7 @@ func TestBodyAboveTheBrokersLimit(t *testing.T) {
 					c.QueueType = rabbitmq.Classic
 				}
 			})
-			deliveries := r.consume(1)
+			r.consume(1) // sets the queues up
 			for i := range 5 {
 				r.publish(fmt.Sprint(i), func(p *amqp.Publishing) {
 					if i == 2 {
@@ -353,7 +353,7 @@ func TestBodyAboveTheBrokersLimit(t *testing.T) {
 				*c = r.cfg
 				c.URL = strict.URL()
 			})
-			deliveries = s.consume(10)
+			deliveries := s.consume(10)
 			var settlements []inbox.Settlement
 			for i := range 5 {
 				settlements = append(settlements, aside(s.receiveID(deliveries, fmt.Sprint(i)), inbox.ReasonContract))

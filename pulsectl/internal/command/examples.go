@@ -30,6 +30,8 @@ var examples = map[string][]string{
 	"migrate status": {"pulsectl migrate status"},
 	"migrate print":  {"pulsectl migrate print > outbox.sql", "pulsectl migrate print --dialect sqlite --only inbox"},
 
+	"broker topology": {"pulsectl broker topology", "pulsectl --queue order.created broker topology --definitions > definitions.json", "pulsectl broker topology --topic 'order.*' --retry-delay 5s --retry-delay 5m -o json"},
+
 	"chaos broker-down":    {"pulsectl chaos broker-down", "pulsectl chaos broker-down --stop-cmd 'systemctl stop rabbitmq-server'"},
 	"chaos broker-up":      {"pulsectl chaos broker-up"},
 	"chaos broker-restart": {"pulsectl chaos broker-restart"},

@@ -3,6 +3,7 @@ package command
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -12,9 +13,12 @@ import (
 	"github.com/asimalizada/pulse-events/pulsectl/internal/reconcile"
 )
 
-// inspectTimeout bounds one look at the queues, and the wait for the next dead
-// letter.
+// inspectTimeout bounds one look at the queues.
 const inspectTimeout = 10 * time.Second
+
+// letterTimeout bounds the wait for the next dead letter; the inspector's own
+// is shorter.
+const letterTimeout = 30 * time.Second
 
 // queues looks at the queues of one consumer, over a connection of its own
 // each time: a command that waits must survive the broker's outages.
@@ -96,8 +100,8 @@ func (q queues) DeadLetters(ctx context.Context, each func(reconcile.DeadLetter)
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	slow := fail.New(fail.Unreachable, "", "the broker sent no dead letter for %s", inspectTimeout)
-	watch := time.AfterFunc(inspectTimeout, func() { cancel(slow) })
+	slow := fail.New(fail.Unreachable, "", "the broker sent no dead letter for %s", letterTimeout)
+	watch := time.AfterFunc(letterTimeout, func() { cancel(slow) })
 	defer watch.Stop()
 	i, err := inboxrabbit.OpenInspector(ctx, q.source)
 	if err != nil {
@@ -105,11 +109,15 @@ func (q queues) DeadLetters(ctx context.Context, each func(reconcile.DeadLetter)
 	}
 	defer i.Close()
 	err = i.DeadLetters(ctx, func(d inboxrabbit.DeadLetter) error {
-		watch.Reset(inspectTimeout)
+		watch.Reset(letterTimeout)
 		return each(reconcile.DeadLetter{ID: d.ID, Consumer: d.Consumer, Reason: d.Reason, Body: d.Body})
 	})
-	if err != nil && errors.Is(context.Cause(ctx), slow) {
+	var incomplete *inboxrabbit.IncompleteError
+	switch {
+	case err != nil && errors.Is(context.Cause(ctx), slow):
 		return slow
+	case errors.Is(err, inboxrabbit.ErrInUse), errors.As(err, &incomplete):
+		return fmt.Errorf("%w: %w", reconcile.ErrNotRead, err) // what another holds is no evidence
 	}
 	return err
 }

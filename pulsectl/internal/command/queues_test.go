@@ -101,6 +101,47 @@ func TestManagementTellsWhatIsHeld(t *testing.T) {
 	}
 }
 
+// Dead letters that another takes while they are looked at are no evidence.
+func TestDeadLettersInUseAreNotRead(t *testing.T) {
+	cfg := inboxrabbit.SourceConfig{URL: testenv.RabbitMQ(t), Queue: testenv.UniqueName(t, "order.created"),
+		RetryDelays: []time.Duration{time.Hour}, Logger: slog.New(slog.DiscardHandler)}
+	declare(t, cfg)
+	conn, err := amqp.Dial(cfg.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	ch, err := conn.Channel()
+	if err != nil {
+		t.Fatal(err)
+	}
+	letters := cfg.Queue + ".dlq"
+	if err := ch.Confirm(false); err != nil {
+		t.Fatal(err)
+	}
+	confirm, err := ch.PublishWithDeferredConfirm("", letters, true, false, amqp.Publishing{MessageId: "e1"})
+	if err != nil || !confirm.Wait() {
+		t.Fatal(err)
+	}
+	if err := ch.Qos(1, 0, false); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := ch.Consume(letters, "", false, false, false, false, nil); err != nil {
+		t.Fatal(err)
+	}
+	confirm, err = ch.PublishWithDeferredConfirm("", letters, true, false, amqp.Publishing{MessageId: "e2"})
+	if err != nil || !confirm.Wait() {
+		t.Fatal(err)
+	}
+	err = queues{source: cfg}.DeadLetters(t.Context(), func(d reconcile.DeadLetter) error {
+		t.Errorf("read %s", d.ID)
+		return nil
+	})
+	if !errors.Is(err, reconcile.ErrNotRead) {
+		t.Errorf("beside a consumer: %v", err)
+	}
+}
+
 // declare makes the queues that a source would.
 func declare(t *testing.T, cfg inboxrabbit.SourceConfig) {
 	t.Helper()

@@ -77,7 +77,7 @@ func newApp(env *Env) *cli.App {
 		Commands: slices.Concat(
 			category("START HERE", demoCommand(env), upCommand(env), downCommand(env), statusCommand(env)),
 			category("ORDERS AND MESSAGES", orderCommand(env), notificationCommand(env), outboxCommand(env), inboxCommand(env),
-				replayCommand(env), migrateCommand(env)),
+				replayCommand(env), migrateCommand(env), brokerCommand(env)),
 			category("BREAK AND PROVE", chaosCommand(env), verifyCommand(env)),
 			category("ABOUT PULSECTL", helpCommand(env), completionCommand(env), manCommand(env), versionCommand(env)),
 		),

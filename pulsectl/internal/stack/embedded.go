@@ -53,7 +53,7 @@ func embed(ctx context.Context, cfg Config, state *State, services func(context.
 	group.Go(func() error { return endpoint.Serve(running) })
 	group.Go(func() error {
 		select {
-		case <-broker.Done(): // it cannot keep its promises any more: the disk fails
+		case <-broker.Done(): // it cannot keep its promises any more, as with a full disk
 			return fmt.Errorf("broker: %w", broker.Err())
 		case <-running.Done():
 			return nil
