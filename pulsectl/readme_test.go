@@ -8,90 +8,190 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/asimalizada/pulse-events/internal/testenv"
 )
 
-var (
-	orderID = regexp.MustCompile(`"orderId":"([0-9a-f-]{36})"`)
-	shownID = "01a2077e-aa18-74f6-bc5d-9af2b23e0269" // the order of README.md
-)
+const readmePath = "../README.md"
 
-// The sessions that README.md shows can be typed, line by line.
-func TestReadmeSession(t *testing.T) {
-	orders, notifications := freeAddr(t), freeAddr(t)
-	typeSession(t, "Play with it", strings.NewReplacer("127.0.0.1:6101", orders, "127.0.0.1:6102", notifications),
-		"PULSE_OUTBOX_DB=", "PULSE_INBOX_DB=", "PULSE_AMQP_URL=",
-		"PULSE_ORDERS_ADDR="+orders, "PULSE_NOTIFICATIONS_ADDR="+notifications, "PULSE_BROKER_ADDR=127.0.0.1:0")
-}
-
-func TestReadmeSessionCompose(t *testing.T) {
-	variables := composeProject(t)
-	port := func(service string) string {
-		for _, v := range variables {
-			if number, found := strings.CutPrefix(v, "PULSE_"+service+"_STDLIB_PORT="); found {
-				return "127.0.0.1:" + number
-			}
-		}
-		t.Fatalf("no port of %s", service)
-		return ""
-	}
-	typeSession(t, "In containers", strings.NewReplacer("127.0.0.1:6101", port("ORDERS"), "127.0.0.1:6102", port("NOTIFICATIONS")), variables...)
-}
-
-// typeSession types the first session under a heading of README.md.
-func typeSession(t *testing.T, heading string, addresses *strings.Replacer, variables ...string) {
+// readmeBlocks returns what README.md gives to be pasted under a heading, or
+// before the first for an empty one.
+func readmeBlocks(t *testing.T, heading string) string {
 	t.Helper()
-	readme, err := os.ReadFile("../README.md")
+	text, err := os.ReadFile(readmePath)
 	if err != nil {
 		t.Fatal(err)
 	}
-	block := regexp.MustCompile("(?s)## " + heading + "\n.*?```console\n(.*?)```").FindStringSubmatch(string(readme))
-	if block == nil {
-		t.Fatalf("README.md has no session under %s", heading)
-	}
-	dir := t.TempDir()
-	binary := filepath.Join(dir, "pulsectl")
-	if out, err := exec.Command("go", "build", "-o", binary, ".").CombinedOutput(); err != nil {
-		t.Fatalf("build: %v\n%s", err, out)
-	}
-	env := append(append(os.Environ(), "PULSE_STATE_DIR="+filepath.Join(dir, "state")), variables...)
-	execute := func(command string) string {
-		cmd := exec.Command("bash", "-c", command)
-		cmd.Env = env
-		out, err := cmd.CombinedOutput()
-		if err != nil {
-			t.Fatalf("$ %s\n%s%v", command, out, err)
+	section := string(text)
+	if heading != "" {
+		_, rest, found := strings.Cut(section, "\n## "+heading+"\n")
+		if !found {
+			t.Fatalf("README.md has no section %q", heading)
 		}
-		return string(out)
+		section = rest
 	}
-	t.Cleanup(func() { execute(binary + " down") })
+	section, _, _ = strings.Cut(section, "\n## ")
+	var blocks strings.Builder
+	for _, m := range regexp.MustCompile("(?s)```sh\n(.*?)```").FindAllStringSubmatch(section, -1) {
+		blocks.WriteString(m[1])
+	}
+	if blocks.Len() == 0 {
+		t.Fatalf("README.md has nothing to be pasted under %q", heading)
+	}
+	return blocks.String()
+}
 
-	id, outputs := shownID, map[string]string{}
-	for line := range strings.Lines(block[1]) {
-		shown, isCommand := strings.CutPrefix(strings.TrimSpace(line), "$ ")
-		if !isCommand {
-			continue
-		}
-		command := strings.NewReplacer("go run ./pulsectl", binary, shownID, id).Replace(addresses.Replace(shown))
-		if strings.Contains(command, "/notifications?") { // a reader takes longer to type it
-			execute(binary + " verify --timeout 30s")
-		}
-		out := execute(command)
-		outputs[shown] = out
-		if found := orderID.FindStringSubmatch(out); found != nil && id == shownID {
-			id = found[1]
+// What is to be pasted is commands and nothing else: no prompt, no answer, no
+// remark (zsh takes # for a word), nothing to be filled in.
+func TestReadmeBlocksArePlainCommands(t *testing.T) {
+	text, err := os.ReadFile(readmePath)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, fence := range regexp.MustCompile("(?m)^```(\\w+)$").FindAllStringSubmatch(string(text), -1) {
+		if fence[1] != "sh" && fence[1] != "go" {
+			t.Errorf("README.md has a block of %q: it gives sh and go, and shows the rest without a language", fence[1])
 		}
 	}
-	for shown, out := range outputs {
-		if strings.Contains(shown, "/notifications?") && strings.Count(out, id) != 1 {
-			t.Errorf("$ %s\n%s: want one notification of order %s", shown, out, id)
-		}
-		if strings.HasSuffix(shown, " verify") && !strings.Contains(out, "verdict\tok") {
-			t.Errorf("$ %s\n%s: want verdict ok", shown, out)
+	for _, heading := range []string{"", "Play with it", "In containers"} {
+		for line := range strings.Lines(readmeBlocks(t, heading)) {
+			if regexp.MustCompile(`^\$ |#|<[a-z]|\bID\b`).MatchString(line) {
+				t.Errorf("cannot be pasted: %s", line)
+			}
 		}
 	}
-	if id == shownID || len(outputs) < 8 {
-		t.Errorf("the session placed no order, or has only %d commands", len(outputs))
+}
+
+// What README.md gives to be pasted works from top to bottom, as a script that
+// the programs could read from, and stops at the first that fails.
+func TestReadmePasted(t *testing.T) {
+	testenv.Tool(t, "curl")
+	orders, notifications := freeAddr(t), freeAddr(t)
+	out := paste(t, readmeBlocks(t, "")+readmeBlocks(t, "Play with it"),
+		strings.NewReplacer("127.0.0.1:6101", orders, "127.0.0.1:6102", notifications),
+		"PULSE_OUTBOX_DB=", "PULSE_INBOX_DB=", "PULSE_AMQP_URL=",
+		"PULSE_ORDERS_ADDR="+orders, "PULSE_NOTIFICATIONS_ADDR="+notifications, "PULSE_BROKER_ADDR=127.0.0.1:0")
+	id := regexp.MustCompile(`"orderId":"([0-9a-f-]{36})","eventId".*"correlationId":"demo-1"`).FindStringSubmatch(out)
+	if id == nil {
+		t.Fatalf("no order was placed:\n%s", out)
 	}
+	for _, want := range []string{`"orderId":"` + id[1] + `","eventId"`, "replayed\t3\n", "verdict\tok\n", "stopped\ttrue\n"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("no %q in\n%s", want, out)
+		}
+	}
+	if n := strings.Count(out, `"orderId":"`+id[1]); n != 2 {
+		t.Errorf("%d of the order itself and one notification of it, want 2:\n%s", n, out)
+	}
+}
+
+func TestReadmePastedCompose(t *testing.T) {
+	variables := composeProject(t)
+	out := paste(t, readmeBlocks(t, "In containers"), strings.NewReplacer(), variables...)
+	for _, want := range []string{"customer-123\t77.5", "verdict\tok\n", "stopped\ttrue\n"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("no %q in\n%s", want, out)
+		}
+	}
+}
+
+// paste runs commands at the root of the repository, where go install is a
+// program's first step.
+func paste(t *testing.T, commands string, addresses *strings.Replacer, variables ...string) string {
+	t.Helper()
+	dir := t.TempDir()
+	env := append(os.Environ(), "GOPATH="+filepath.Join(dir, "go"), "GOMODCACHE="+goEnv(t, "GOMODCACHE"), "GOBIN=",
+		"PULSE_STATE_DIR="+filepath.Join(dir, "state"), "PATH="+filepath.Dir(lookPath(t, "go"))+":/usr/local/bin:/usr/bin:/bin")
+	env = append(env, variables...)
+	if !strings.Contains(commands, "go install") {
+		commands = readmeBlocks(t, "") + commands
+	}
+	t.Cleanup(func() {
+		down := exec.Command(filepath.Join(dir, "go", "bin", "pulsectl"), "down")
+		down.Env = env
+		if out, err := down.CombinedOutput(); err != nil {
+			t.Errorf("%s: %v\n%s", down, err, out)
+		}
+	})
+	cmd := exec.Command("bash", "-e", "-o", "pipefail")
+	cmd.Dir, cmd.Env = "..", env
+	cmd.Stdin = strings.NewReader(addresses.Replace(commands))
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	return string(out)
+}
+
+// A person pastes into a terminal, all at once: the shell gets the commands
+// while others still run.
+func TestReadmePastedIntoTerminal(t *testing.T) {
+	for _, shell := range []string{"bash --norc --noprofile", "zsh -f"} {
+		name, _, _ := strings.Cut(shell, " ")
+		t.Run(name, func(t *testing.T) {
+			testenv.Tool(t, name)
+			testenv.Tool(t, "curl")
+			orders, notifications := freeAddr(t), freeAddr(t)
+			term := openTerminal(t, "80", shell, "PULSE_ORDERS_ADDR="+orders, "PULSE_NOTIFICATIONS_ADDR="+notifications, "PULSE_BROKER_ADDR=127.0.0.1:0")
+			commands := readmeBlocks(t, "Play with it") + "echo all is pasted\n"
+			file := filepath.Join(t.TempDir(), "commands")
+			commands = strings.NewReplacer("127.0.0.1:6101", orders, "127.0.0.1:6102", notifications).Replace(commands)
+			if err := os.WriteFile(file, []byte(commands), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			term.tmux("load-buffer", file)
+			term.tmux("paste-buffer", "-p")
+			term.typing("Enter")
+			shown := term.shows("^all is pasted$")
+			for _, want := range []string{`(?m)^\[\{"id":`, `(?m)^replayed +3$`, `(?m)^verdict +ok$`, `(?m)^stopped +true$`} {
+				if !regexp.MustCompile(want).MatchString(shown) {
+					t.Errorf("no %s in\n%s", want, shown)
+				}
+			}
+			if regexp.MustCompile(`(?m)^error:|command not found`).MatchString(shown) {
+				t.Errorf("something failed:\n%s", shown)
+			}
+		})
+	}
+}
+
+// The demo says what README.md shows of it.
+func TestReadmeShowsTheDemo(t *testing.T) {
+	text, err := os.ReadFile(readmePath)
+	if err != nil {
+		t.Fatal(err)
+	}
+	shown := regexp.MustCompile("(?s)```\n\\$ pulsectl demo\n(.*?)```").FindStringSubmatch(string(text))
+	if shown == nil {
+		t.Fatal("README.md does not show the demo")
+	}
+	out, err := exec.Command("pulsectl", "demo", "-o", "table").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for part := range strings.SplitSeq(shown[1], "...\n") {
+		if !strings.Contains(string(out), part) {
+			t.Errorf("the demo says\n%s\nand not\n%s", out, part)
+		}
+	}
+}
+
+func goEnv(t *testing.T, name string) string {
+	t.Helper()
+	out, err := exec.Command("go", "env", name).Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.TrimSpace(string(out))
+}
+
+func lookPath(t *testing.T, name string) string {
+	t.Helper()
+	path, err := exec.LookPath(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
 }
 
 // freeAddr is an address nobody listened on a moment ago.
