@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"time"
 
-	"github.com/ncruces/go-sqlite3/gormlite"
 	"gorm.io/driver/postgres"
 	"gorm.io/gorm"
 	"gorm.io/gorm/logger"
@@ -30,7 +29,7 @@ func openStore(s service.Settings, name string, log *slog.Logger) (*store, error
 	pool := db.DB.DB
 	dialector := postgres.New(postgres.Config{Conn: pool})
 	if db.Dialect == sqldb.SQLite {
-		dialector = gormlite.OpenDB(pool) // made for the driver that package internal/sqlite brings
+		dialector = sqliteDialector(pool)
 	}
 	orm, err := gorm.Open(dialector, &gorm.Config{
 		Logger:               statements{log},

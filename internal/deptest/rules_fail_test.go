@@ -80,6 +80,8 @@ func TestEveryRuleCanBeBroken(t *testing.T) {
 		{"Gin and GORM", "./examples/stdlib", "gorm.io/gorm", false, "./examples/stdlib -> gorm.io/gorm"},
 		{"Gin and GORM", "github.com/jmoiron/sqlx", "gorm.io/gorm", false, "./outbox -> github.com/jmoiron/sqlx -> gorm.io/gorm"},
 		{"pulsectl runs", "./pulsectl/internal/command", "./examples/gin", false, "./pulsectl/internal/command -> ./examples/gin"},
+		{"pulsectl compiles", "./examples/stdlib", "github.com/prometheus/client_golang/prometheus", false,
+			"./pulsectl/internal/command -> ./examples/stdlib -> github.com/prometheus/client_golang/prometheus"},
 		{"the development broker is", "./pulsectl/devbroker", "./internal/wire", false, "./pulsectl/devbroker -> ./internal/wire"},
 		{"the development broker's tests", "./pulsectl/devbroker", "./outbox/rabbitmq", true, "./pulsectl/devbroker (test) -> ./outbox/rabbitmq"},
 		{"the command-line", "./examples/stdlib", "github.com/urfave/cli/v2", true, "./examples/stdlib (test) -> github.com/urfave/cli/v2"},

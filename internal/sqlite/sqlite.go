@@ -12,7 +12,6 @@ import (
 	"strings"
 
 	"github.com/jmoiron/sqlx"
-	_ "github.com/ncruces/go-sqlite3/driver" // registers "sqlite3"
 )
 
 // driverName is what the driver is registered under; sqlx knows its
@@ -71,6 +70,8 @@ func Open(raw string) (*sqlx.DB, error) {
 // Validate returns what is wrong with raw, or nil. It does not touch the file.
 func Validate(raw string) error {
 	switch path, found := strings.CutPrefix(raw, scheme); {
+	case !built:
+		return errors.New("URL: names SQLite, and this program was built without it (tag nosqlite); expected postgres://")
 	case !found:
 		return fmt.Errorf("URL: does not begin with %s; expected sqlite:/path/to/file.db", scheme)
 	case path == "":

@@ -97,7 +97,11 @@ func (e *Env) demo(ctx context.Context, n int, log *slog.Logger) (err error) {
 	}()
 	select {
 	case err := <-ended:
-		return fail.Wrap("the demo's services ended", err)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		return &fail.Error{Kind: fail.General, Message: "the demo cannot start", Cause: err,
+			Hint: "is there room: df -h " + quoted(filepath.Dir(dir)) + "; another folder: TMPDIR=FOLDER pulsectl demo"}
 	case s := <-ready:
 		t, err := e.tell(ctx, s, n)
 		stop()

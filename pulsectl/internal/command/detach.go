@@ -29,6 +29,7 @@ func (e *Env) upDetached(ctx context.Context, dir string, timeout time.Duration)
 		return cannotStart(err)
 	}
 	log := stack.LogPath(dir)
+	e.IO.Notef("starting in the background, its log: %s", log)
 	var ready stack.State
 	err = e.until(ctx, timeout, "the stack to be ready", func(context.Context) (string, error) {
 		s, err := stack.Load(dir)
@@ -52,7 +53,6 @@ func (e *Env) upDetached(ctx context.Context, dir string, timeout time.Duration)
 		return console.RenderOne(e.IO, stateColumns, ready.Redacted())
 	}
 	e.announce(ready)
-	e.IO.Notef("its log: %s", log)
 	return nil
 }
 

@@ -108,7 +108,7 @@ func (e *Env) downCompose(ctx context.Context, project compose.Project, started 
 	defer cancel()
 	client, err := compose.Find(limited, started)
 	if err != nil {
-		return orElse(err, "forget the containers: rm "+stack.Path(dir))
+		return orElse(err, "forget the containers: rm "+quoted(stack.Path(dir)))
 	}
 	what := func() string { return "the containers of project " + project.Name + " to stop" }
 	err = e.IO.Wait(limited, what, func(output io.Writer) error {

@@ -70,11 +70,12 @@ func (e *Env) Close() error {
 // running returns the stack that is up, or an error with the way to one.
 func (e *Env) running() (stack.State, error) {
 	if e.state == nil && e.stateErr == nil {
-		var s stack.State
 		dir, err := e.dir()
-		if err == nil {
-			s, err = stack.Load(dir)
+		if err != nil { // then nobody can have noted one either
+			e.stateErr = stack.ErrNotRunning
+			return stack.State{}, e.stateErr
 		}
+		s, err := stack.Load(dir)
 		if e.stateErr = err; err == nil {
 			e.state = &s
 		}

@@ -6,11 +6,15 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"time"
+	"unicode"
 
 	"github.com/urfave/cli/v2"
 
@@ -59,7 +63,7 @@ func upCommand(env *Env) *cli.Command {
 			&cli.StringFlag{Name: "db-stop-cmd", Usage: "external: shell `COMMAND` for chaos db-down (env PULSE_DB_STOP_CMD)"},
 			&cli.StringFlag{Name: "db-start-cmd", Usage: "external: shell `COMMAND` for chaos db-up (env PULSE_DB_START_CMD)"},
 			profileFlag(), composeFileFlag(),
-			&cli.StringFlag{Name: "log-level", Value: "info", EnvVars: []string{"PULSE_LOG_LEVEL"}, Usage: "`LEVEL`: debug, info, warn, error"},
+			&cli.StringFlag{Name: "log-level", EnvVars: []string{"PULSE_LOG_LEVEL"}, Usage: "`LEVEL`: debug, info, warn, error (default: info; warn on a terminal)"},
 			&cli.StringFlag{Name: "log-format", Value: "auto", EnvVars: []string{"PULSE_LOG_FORMAT"}, Usage: "`FORMAT`: auto, json, text"},
 			&cli.BoolFlag{Name: "detach", Aliases: []string{"d"}, Usage: "return once all is ready, and leave it running; compose does so anyway"},
 			&cli.DurationFlag{Name: "timeout", Usage: "detached, compose: give up after `DURATION` with exit code 7 (default: 1m; compose: 5m, once images are pulled and built)"},
@@ -117,6 +121,10 @@ func (e *Env) up(ctx context.Context, o upOptions) (err error) {
 
 // run runs a stack in this process until ctx ends.
 func (e *Env) run(ctx context.Context, cfg stack.Config) error {
+	if s, err := stack.Load(cfg.Dir); err == nil || errors.As(err, new(*stack.StartingError)) {
+		return errRunning(s, err)
+	}
+	e.IO.Notef("starting the %s stack", cfg.Kind)
 	var waitedFor atomic.Value
 	waitedFor.Store("the stack")
 	cfg.Waiting = func(service string) { waitedFor.Store("the " + service + " service") }
@@ -145,8 +153,22 @@ func (e *Env) run(ctx context.Context, cfg stack.Config) error {
 		return nil // asked to stop, and did
 	case err == nil:
 		return nil
+	case !ready:
+		f := fail.From(cannotStart(err))
+		if f.Hint == "" && cfg.Kind == stack.Embedded {
+			f.Hint = "is there room: df -h " + quoted(cfg.DataDir) + "; or start with other data: pulsectl up --ephemeral"
+		}
+		return f
 	}
 	return fail.Wrap("the stack ended", err)
+}
+
+// quoted is a path as one types it into a shell.
+func quoted(path string) string {
+	if strings.ContainsFunc(path, func(r rune) bool { return !strings.ContainsRune("/._-+=:@%", r) && !unicode.IsLetter(r) && !unicode.IsDigit(r) }) {
+		return "'" + strings.ReplaceAll(path, "'", `'\''`) + "'"
+	}
+	return path
 }
 
 // errRunning: there is one stack at a time. s and err are what Load says of it.
@@ -163,11 +185,11 @@ func errRunning(s stack.State, err error) error {
 	return fail.New(fail.General, hint, "a stack is running already")
 }
 
-// cannotStart says what to do where the state directory cannot be used.
+// cannotStart says what to do where the files of a stack cannot be used.
 func cannotStart(err error) error {
 	f := fail.From(fail.Wrap("cannot start", err))
-	if errors.As(err, new(*fs.PathError)) {
-		f.Hint = "name a folder that you may write to: PULSE_STATE_DIR=/tmp/pulse-events pulsectl up"
+	if f.Hint == "" && (errors.Is(err, stack.ErrNoDir) || errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS) || errors.Is(err, syscall.ENOSPC)) {
+		f.Hint = "name a folder with room that you may write to: PULSE_STATE_DIR=/tmp/pulse-events pulsectl up"
 	}
 	return f
 }
@@ -181,6 +203,9 @@ func (e *Env) stackConfig(o upOptions) (stack.Config, error) {
 		errs = append(errs, err)
 		return value
 	}
+	if o.logLevel == "" && e.IO.ErrTTY { // a person is told when all is ready, and of trouble
+		o.logLevel = "warn"
+	}
 	level, err := logging.ParseLevel(o.logLevel)
 	if err != nil {
 		errs = append(errs, fail.Usagef("", "--log-level: %v", err))
@@ -193,8 +218,13 @@ func (e *Env) stackConfig(o upOptions) (stack.Config, error) {
 		Kind: stack.Kind(o.stack), OrdersAddr: o.ordersAddr, NotificationsAddr: o.notificationsAddr,
 		BrokerAddr: o.brokerAddr, Logger: logging.New(e.IO.Err, format, level),
 	}
+	errs = append(errs, checkAddr("orders-addr", o.ordersAddr), checkAddr("notifications-addr", o.notificationsAddr))
 	switch cfg.Kind {
 	case stack.Embedded:
+		errs = append(errs, checkAddr("broker-addr", o.brokerAddr))
+		if host, _, err := net.SplitHostPort(o.brokerAddr); err == nil && host != "localhost" && !net.ParseIP(host).IsLoopback() {
+			errs = append(errs, fail.Usagef("for example: --broker-addr 127.0.0.1:5673", "--broker-addr: %s can be reached from other machines, and the password of this broker is public", o.brokerAddr))
+		}
 		if o.ephemeral && o.dataDir != "" {
 			errs = append(errs, fail.Usagef("", "give --data-dir or --ephemeral, not both"))
 		}
@@ -221,6 +251,22 @@ func (e *Env) stackConfig(o upOptions) (stack.Config, error) {
 		errs = append(errs, fail.Usagef("", "--profile and --compose-file are for the compose stack"))
 	}
 	return cfg, allUsage(errs)
+}
+
+// checkAddr reports an address that is none. Empty is the default; one without a
+// host is of all interfaces.
+func checkAddr(flag, addr string) error {
+	if addr == "" {
+		return nil
+	}
+	_, port, err := net.SplitHostPort(addr)
+	if err == nil {
+		_, err = strconv.ParseUint(port, 10, 16)
+	}
+	if err != nil {
+		return fail.Usagef("for example: --"+flag+" 127.0.0.1:0, which takes a free port", "--%s: %q is not HOST:PORT", flag, addr)
+	}
+	return nil
 }
 
 // allUsage makes one error of several, so that all are mended at once.

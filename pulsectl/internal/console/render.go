@@ -233,8 +233,8 @@ func writeJSON(w io.Writer, v any) error {
 
 func writeNames[T any](w io.Writer, columns []Column[T], items []T) error {
 	i := slices.IndexFunc(columns, func(col Column[T]) bool { return col.ID })
-	if i < 0 {
-		return fmt.Errorf("this result has no id: choose another output format")
+	if i < 0 { // of what has no id there is none to print
+		return nil
 	}
 	for _, item := range items {
 		if _, err := fmt.Fprintln(w, exact(columns[i].Value(item))); err != nil {

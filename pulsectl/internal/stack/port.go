@@ -11,6 +11,8 @@ import (
 
 	psnet "github.com/shirou/gopsutil/v4/net"
 	"github.com/shirou/gopsutil/v4/process"
+
+	"github.com/asimalizada/pulse-events/pulsectl/internal/fail"
 )
 
 // PortTakenError: another process listens where a part of the stack should.
@@ -37,6 +39,10 @@ func (e *PortTakenError) Unwrap() error { return e.Err }
 func explainPort(part, flag, addr string, err error) error {
 	if errors.Is(err, syscall.EADDRINUSE) {
 		return &PortTakenError{Part: part, Flag: flag, Addr: addr, Holder: holder(addr), Err: err}
+	}
+	if e, ok := errors.AsType[*net.OpError](err); ok && e.Op == "listen" {
+		return &fail.Error{Kind: fail.Usage, Message: part + ": cannot listen at " + addr, Cause: e.Err,
+			Hint: "give an address of this machine that is yours to take: pulsectl up --" + flag + " 127.0.0.1:0"}
 	}
 	return fmt.Errorf("%s: %w", part, err)
 }

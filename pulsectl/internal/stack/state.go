@@ -78,6 +78,9 @@ func (e *StartingError) Error() string {
 // Is reports whether target is ErrNotRunning.
 func (e *StartingError) Is(target error) bool { return target == ErrNotRunning }
 
+// ErrNoDir: there is nowhere to note a stack.
+var ErrNoDir = errors.New("no home directory, and PULSE_STATE_DIR is not set")
+
 // Dir is the folder of the state file: PULSE_STATE_DIR, else pulse-events in
 // the user's state directory (XDG_STATE_HOME, ~/.local/state).
 func Dir(getenv func(string) string) (string, error) {
@@ -87,9 +90,9 @@ func Dir(getenv func(string) string) (string, error) {
 	if base := getenv("XDG_STATE_HOME"); base != "" {
 		return filepath.Join(base, "pulse-events"), nil
 	}
-	home, err := os.UserHomeDir()
-	if err != nil {
-		return "", fmt.Errorf("no home directory for the state file; set PULSE_STATE_DIR: %w", err)
+	home := getenv("HOME")
+	if home == "" {
+		return "", ErrNoDir
 	}
 	return filepath.Join(home, ".local", "state", "pulse-events"), nil
 }

@@ -1,0 +1,8 @@
+//go:build !nosqlite
+
+package sqlite
+
+import _ "github.com/ncruces/go-sqlite3/driver" // registers "sqlite3"
+
+// built: the driver is part of this program.
+const built = true

@@ -1,0 +1,6 @@
+//go:build nosqlite
+
+package sqlite
+
+// built: the driver is part of this program.
+const built = false
