@@ -103,17 +103,22 @@ func withoutDetach(args []string) []string {
 	return out
 }
 
-// lastWords is the last line of a log, as one says it.
+// lastWords is the last line of a log, in words.
 func lastWords(path string) string {
 	raw, err := os.ReadFile(path)
 	if err != nil {
 		return ""
 	}
 	lines := strings.Split(strings.TrimSpace(string(raw)), "\n")
-	last := lines[len(lines)-1]
-	var entry struct{ Msg, Error string }
-	if json.Unmarshal([]byte(last), &entry) == nil && entry.Msg != "" {
-		last = strings.TrimSuffix(entry.Msg+": "+entry.Error, ": ")
+	return inWords(lines[len(lines)-1])
+}
+
+// inWords is a line of a log as one says it: of a record in JSON the message and
+// the error, so that an error in JSON holds no other JSON.
+func inWords(line string) string {
+	var record struct{ Msg, Error string }
+	if json.Unmarshal([]byte(line), &record) == nil && record.Msg != "" {
+		line = strings.TrimSuffix(record.Msg+": "+record.Error, ": ")
 	}
-	return strings.Join(strings.Fields(last), " ")
+	return strings.Join(strings.Fields(line), " ")
 }

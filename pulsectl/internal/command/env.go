@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"io"
 	"log/slog"
 	"strings"
 	"time"
@@ -226,7 +227,8 @@ func (e *Env) open(ctx context.Context, what, url string, again func(context.Con
 	e.closers = append(e.closers, db.Close)
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
-	if err := db.PingContext(ctx); err != nil {
+	waitedFor := func() string { return "the " + what + " to answer" }
+	if err := e.IO.Wait(ctx, waitedFor, func(io.Writer) error { return db.PingContext(ctx) }); err != nil {
 		return nil, unreachable(what, err)
 	}
 	return db, nil

@@ -134,7 +134,11 @@ func notHealthy(err error, late string) error {
 	if blamed, ok := errors.AsType[*stack.UnhealthyError](err); ok {
 		f := &fail.Error{Kind: kind, Message: blamed.Error(), Hint: "see more: docker logs " + blamed.Container.Name}
 		if blamed.Logs != "" {
-			f.Cause = errors.New("its last words are\n" + blamed.Logs)
+			text := "its last words are"
+			for line := range strings.Lines(blamed.Logs) {
+				text += "\n" + inWords(line)
+			}
+			f.Cause = errors.New(text)
 		}
 		return f
 	}
