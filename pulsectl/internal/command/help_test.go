@@ -157,6 +157,8 @@ func TestCandidates(t *testing.T) {
 		"completion ":                        "bash zsh fish",
 		"completion bash ":                   "",
 		"order create --wait ":               "published handled",
+		"verify --only l":                    "lost",
+		"migrate up --only ":                 "outbox inbox",
 		"migrate print --dialect ":           "postgres sqlite",
 		"order create --customer outbox --w": "--wait",
 		"nonsense ":                          "",
