@@ -110,7 +110,7 @@ func blind(q Queues, hidden bool, live []inbox.InstanceStatus, settings Ledger) 
 	case silent > 0:
 		reasons = append(reasons, fmt.Sprintf("%s of %s consumers or tools at its queues do not say what they hold unacknowledged", Thousands(silent), Thousands(q.Holders)))
 	case hidden:
-		reasons = append(reasons, "a tool that holds messages of a classic queue cannot be seen over AMQP; see --management-url")
+		reasons = append(reasons, "its queues are classic, or do not tell their type to this user: a tool that holds messages of theirs cannot be seen over AMQP; see --management-url and --assume-not-held")
 	}
 	return reasons
 }
