@@ -82,7 +82,7 @@ func (c Column) quoted() string {
 	return quote(c.Table)
 }
 
-func quote(name string) string { return `"` + name + `"` }
+func quote(name string) string { return sqldb.QuoteName(name) }
 
 // at returns the expression for the time of a row, comparable across tables.
 func (c Column) at(d sqldb.Dialect) string {
@@ -200,13 +200,17 @@ func onlyUUIDs(ids []string) []string {
 	return fit
 }
 
-// timeOfID returns the time that a UUIDv7 tells, or zero.
+// timeOfID returns the time that a UUIDv7 tells, or zero. One from before there
+// were any was made by hand, and tells none.
 func timeOfID(id string) time.Time {
 	parsed, err := uuid.Parse(id)
 	if err != nil || parsed.Version() != 7 {
 		return time.Time{}
 	}
-	return time.Unix(parsed.Time().UnixTime())
+	if at := time.Unix(parsed.Time().UnixTime()); at.Year() > 2020 {
+		return at
+	}
+	return time.Time{}
 }
 
 // FindColumn resolves the column that text names, for what it is to be used as.

@@ -115,11 +115,16 @@ func (e event) effects() int {
 // handled: it has been applied, as far as anybody knows.
 func (e event) handled() bool { return e.inInbox() || e.effects() > 0 }
 
-// age is the earliest time that anything tells of the event; zero: nothing does.
+// age is when the event was published. Of one that the outbox does not know it
+// is the earliest time that anything tells of it, the id if nothing else does;
+// zero: nothing does.
 func (e event) age() (at time.Time) {
-	times := []time.Time{timeOfID(e.id)}
+	if e.inOutbox() {
+		return e.committed.at
+	}
+	var times []time.Time
 	if e.committed != nil {
-		times = append(times, e.committed.at, e.committed.ordered)
+		times = append(times, e.committed.ordered)
 	}
 	if e.applied != nil {
 		times = append(times, e.applied.at, e.applied.effected)
@@ -128,6 +133,9 @@ func (e event) age() (at time.Time) {
 		if !t.IsZero() && (at.IsZero() || t.Before(at)) {
 			at = t
 		}
+	}
+	if at.IsZero() {
+		at = timeOfID(e.id)
 	}
 	return at
 }

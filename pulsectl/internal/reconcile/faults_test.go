@@ -55,6 +55,19 @@ func TestPlantedFaults(t *testing.T) {
 			ids = append(ids, b.effect(uuid.NewString(), 1)) // of no known age
 			return "effects without order and foreign", findings{reconcile.EffectWithoutOrder: ids, reconcile.Foreign: ids}
 		},
+		"ids that were made by hand": func(b *books) (string, findings) {
+			// They look like those of 1970, and of years ago.
+			lost := b.commitAs("00000000-0000-7000-8000-000000000001", event{})
+			old := b.commitAs(newID(400*day), event{})
+			foreign := b.effect(b.apply("00000000-0000-7000-8000-000000000002"), 1)
+			return "lost, effects without order and foreign", findings{reconcile.Lost: {lost, old}, reconcile.OrderWithoutEffect: {lost, old},
+				reconcile.EffectWithoutOrder: {foreign}, reconcile.Foreign: {foreign}}
+		},
+		"an order that waited for long before it was published": func(b *books) (string, findings) {
+			id := b.commit(event{})
+			b.exec(b.ledger.OutboxDB, `UPDATE orders SET created_at = $1 WHERE event_id = $2`, b.ago(40*day), id)
+			return "lost", findings{reconcile.Lost: {id}, reconcile.OrderWithoutEffect: {id}}
+		},
 		"an inbox row of nobody's": func(b *books) (string, findings) {
 			id := b.apply("orders-42-created")
 			return "effects missing and foreign", findings{reconcile.AppliedWithoutEffect: {id}, reconcile.Foreign: {id}}

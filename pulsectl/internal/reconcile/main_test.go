@@ -166,7 +166,11 @@ type event struct {
 // commit writes order and outbox row as e says, and returns the event's id.
 func (b *books) commit(e event) (id string) {
 	b.t.Helper()
-	id = newID(e.age)
+	return b.commitAs(newID(e.age), e)
+}
+
+func (b *books) commitAs(id string, e event) string {
+	b.t.Helper()
 	if e.topic == "" {
 		e.topic = topic
 	}
