@@ -188,7 +188,7 @@ func (s *Notifications) apply(ctx context.Context, msg inbox.Message) error {
 	switch {
 	case err == nil && !fresh:
 		s.duplicates.Add(1)
-	case err != nil && !inbox.IsDeadLetter(err) && service.DatabaseAway(err):
+	case err != nil && !inbox.IsDeadLetter(err) && s.db.Away(ctx, err):
 		return inbox.Unavailable(err) // every message would fail alike: hold them, count no attempt
 	}
 	// A deadlock and a serialization failure go back as they are: the consumer

@@ -6,6 +6,7 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"reflect"
 	"time"
 
 	"github.com/jmoiron/sqlx"
@@ -105,8 +106,28 @@ func Release(db *sqlx.DB, conn *sqlx.Conn, err error) {
 
 // discard makes the pool forget conn.
 func discard(conn *sqlx.Conn) {
-	_ = conn.Raw(func(any) error { return driver.ErrBadConn })
+	_ = conn.Raw(func(driverConn any) error {
+		closeBelow(driverConn)
+		return driver.ErrBadConn
+	})
 	_ = conn.Close()
+}
+
+// closeLimit bounds a farewell that the other side may never hear.
+const closeLimit = time.Second
+
+// closeBelow closes the connection that pgx has under that of database/sql. A
+// handle made of a pgxpool.Pool would give it back there, to be used again.
+func closeBelow(driverConn any) {
+	method := reflect.ValueOf(driverConn).MethodByName("Conn") // func() *pgx.Conn; the cores import no driver
+	if !method.IsValid() || method.Type().NumIn() != 0 || method.Type().NumOut() != 1 {
+		return
+	}
+	if below, ok := method.Call(nil)[0].Interface().(interface{ Close(context.Context) error }); ok {
+		ctx, cancel := context.WithTimeout(context.Background(), closeLimit)
+		defer cancel()
+		_ = below.Close(ctx)
+	}
 }
 
 // dropReadOnlyLimit bounds the look at the idle connections.

@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/jmoiron/sqlx"
 
 	"github.com/asimalizada/pulse-events/internal/testenv"
@@ -158,6 +160,26 @@ func TestReleaseGivesUpWhatIsOfNoMoreUse(t *testing.T) {
 			}
 		}
 	})
+}
+
+// A handle of a pgxpool.Pool has no connections of its own: what is given up
+// must not go back there.
+func TestReleaseGivesUpConnectionsOfAPgxPool(t *testing.T) {
+	pool, err := pgxpool.New(t.Context(), testenv.Postgres(t)+"&pool_max_conns=1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pool.Close()
+	db := sqlx.NewDb(stdlib.OpenDBFromPool(pool), "pgx")
+	defer db.Close()
+	db.MustExec(`CREATE TABLE t (n int)`)
+	db.MustExec(`SET default_transaction_read_only = on`)
+	if err := insert(db)(); Judge(err) != ReadOnly {
+		t.Fatalf("%v, want the refusal of a read-only server", err)
+	}
+	if err := insert(db)(); err != nil {
+		t.Errorf("the next transaction: %v", err)
+	}
 }
 
 func pid(t *testing.T, q sqlx.QueryerContext) (pid int) {

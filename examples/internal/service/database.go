@@ -130,14 +130,22 @@ func (d *Database) check(ctx context.Context) error {
 	return nil
 }
 
-// DatabaseAway reports whether err is about the database as a whole, so that
-// whatever else wants it now would fare alike: no message or request is at
-// fault, and the same may succeed later.
-func DatabaseAway(err error) bool {
-	switch t := sqldb.Judge(err); t {
-	case sqldb.Lost, sqldb.Timeout, sqldb.SchemaBehind:
+// pingLimit bounds the question whether the database is there.
+const pingLimit = 1500 * time.Millisecond
+
+// Away reports whether err is about the database as a whole, so that whatever
+// else wants it now would fare alike: no message is at fault, and the same may
+// succeed later. Where time was up the database is asked: a statement that takes
+// too long looks like one that is cut off.
+func (d *Database) Away(ctx context.Context, err error) bool {
+	switch trouble := sqldb.Judge(err); trouble {
+	case sqldb.Lost, sqldb.SchemaBehind:
 		return true
+	case sqldb.Timeout:
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), pingLimit)
+		defer cancel()
+		return d.PingContext(ctx) != nil
 	default:
-		return t.Away()
+		return trouble.Away()
 	}
 }
