@@ -195,6 +195,8 @@ func lookAtAll(t *testing.T, ob *outbox.Outbox, in *inbox.Inbox) {
 		"discard":       func() error { return refused(ob.Discard(ctx, "why", id)) },
 		"purge":         func() error { _, err := ob.Purge(ctx, time.Hour); return err },
 		"schema":        func() error { return ob.CheckSchema(ctx) },
+		"ready":         func() error { return ob.CheckReady(ctx) },
+		"inbox ready":   func() error { return in.CheckReady(ctx) },
 		"migrations":    func() error { _, err := ob.Migrations(ctx); return err },
 		"inbox get":     func() error { _, err := in.Get(ctx, id.String()); return err },
 		"inbox list":    func() error { _, err := in.List(ctx, inbox.ListQuery{}); return err },
@@ -269,6 +271,8 @@ func TestF73APoolerIsNamedWithTheSetting(t *testing.T) {
 						attempt(func() error { return enqueueOne(t, db, ob, "k", i) })
 					}
 					attempt(func() error { _, err := ob.Stats(t.Context()); return err })
+					attempt(func() error { _, err := ob.Migrate(t.Context()); return err })
+					attempt(func() error { return ob.CheckReady(t.Context()) })
 				}
 			})
 		}

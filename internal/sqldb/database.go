@@ -140,7 +140,7 @@ func (db *Database) transact(ctx context.Context, opts *sql.TxOptions, do func(c
 func (db *Database) Query(ctx context.Context, tx any, name string) (string, error) {
 	at, err := db.finder.inTheirs(ctx, tx)
 	if err != nil {
-		return "", err
+		return "", explainPooler(err)
 	}
 	return at.Get(name), nil
 }
