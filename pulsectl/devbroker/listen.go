@@ -87,7 +87,11 @@ func (d *door) open(log *slog.Logger) error {
 	if host == "localhost" {
 		host = "127.0.0.1"
 	}
-	l, err := net.Listen("tcp", net.JoinHostPort(host, port))
+	listen := func() (net.Listener, error) { return net.Listen("tcp", net.JoinHostPort(host, port)) }
+	if port == "0" {
+		listen = func() (net.Listener, error) { return listenAnywhere(host) }
+	}
+	l, err := listen()
 	if err != nil {
 		return err
 	}
