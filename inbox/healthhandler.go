@@ -79,8 +79,11 @@ func (cfg HealthConfig) health() Health {
 	if cfg.Source == nil {
 		return h
 	}
-	if _, err := cfg.Source(); err != nil && h.State != Stopped {
-		h.LastError = &brokerError{err}
+	if connected, err := cfg.Source(); err != nil && h.State != Stopped {
+		h.LastError = err // with a connection: of something else, such as messages that no queue takes
+		if !connected {
+			h.LastError = &brokerError{err}
+		}
 		if h.State == Running {
 			h.State, h.Since = Degraded, time.Time{}
 		}

@@ -3,6 +3,7 @@ package inbox_test
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/asimalizada/pulse-events/inbox"
 	"github.com/asimalizada/pulse-events/inbox/inboxtest"
+	"github.com/asimalizada/pulse-events/internal/health"
 	"github.com/asimalizada/pulse-events/internal/sqldb"
 	"github.com/asimalizada/pulse-events/internal/testenv"
 )
@@ -82,9 +84,10 @@ func TestHealthHandler(t *testing.T) {
 		c := consume(t, in, inboxtest.NewQueue(), record, inbox.ConsumerConfig{})
 		eventually(t, "the consumer to run", func() bool { return c.Health().State == inbox.Running })
 		var brokerErr error
+		trouble := false
 		handler := inbox.HealthHandler(inbox.HealthConfig{
 			Service: "notifications", Inbox: in, Consumer: c.Health, Logger: slog.New(slog.DiscardHandler),
-			Source: func() (bool, error) { return brokerErr == nil, brokerErr },
+			Source: func() (bool, error) { return brokerErr == nil || trouble, brokerErr },
 		})
 		ask := func(path string) (int, string) {
 			answer := httptest.NewRecorder()
@@ -97,6 +100,11 @@ func TestHealthHandler(t *testing.T) {
 		brokerErr = errors.New("dial amqp://app@10.1.2.3: refused")
 		if code, body := ask("/health/ready"); code != 200 || !strings.Contains(body, `"lastError":"broker unavailable"`) || strings.Contains(body, "10.1.2.3") {
 			t.Errorf("broker away: %d %s", code, body)
+		}
+		brokerErr, trouble = fmt.Errorf("%w: queue of 10.1.2.3", health.Public("messages cannot be moved")), true
+		if code, body := ask("/health/ready"); code != 200 || !strings.Contains(body, `"state":"degraded"`) ||
+			!strings.Contains(body, `"connected":true`) || !strings.Contains(body, `"lastError":"messages cannot be moved"`) {
+			t.Errorf("trouble with a connection: %d %s", code, body)
 		}
 		mustExec(t, db, `DROP TABLE processed_events`)
 		if code, body := ask("/health/ready"); code != 503 || !strings.Contains(body, `"status":"schema"`) {

@@ -34,6 +34,10 @@ func TestQueueConforms(t *testing.T) {
 				}
 				return dead
 			},
+			MoveBack: func(*testing.T) {
+				dead := q.DeadLetters()
+				q.Publish(dead[len(dead)-1].Delivery.Message)
+			},
 			Delay:      20 * time.Millisecond,
 			Disconnect: func(*testing.T) { q.Disconnect() },
 		}

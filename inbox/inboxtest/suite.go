@@ -28,6 +28,9 @@ type SourceHarness struct {
 	// DeadLetters returns what was set aside so far, oldest first, and leaves
 	// it there.
 	DeadLetters func(t *testing.T) []DeadLetter
+	// MoveBack puts the oldest dead letter into the queue again as it is, as an
+	// operator does with the tools of the broker. Optional.
+	MoveBack func(t *testing.T)
 	// Delay is the shortest delay the source can park for.
 	Delay time.Duration
 	// Disconnect cuts the connections of the sources. Optional.
@@ -58,11 +61,13 @@ func RunSourceSuite(t *testing.T, newHarness func(t *testing.T) SourceHarness) {
 		{"hands out no more than prefetch", (*suite).honoursPrefetch},
 		{"ack removes", (*suite).ackRemoves},
 		{"give back returns untouched", (*suite).giveBackReturns},
+		{"give back may be repeated without end", (*suite).giveBackWithoutEnd},
 		{"park comes again, later, with one failure more", (*suite).parkComesAgain},
 		{"park without counting comes again as it was", (*suite).parkUncounted},
 		{"set aside keeps body, reason and error", (*suite).setAsideKeeps},
 		{"what cannot be decoded is handed out and can be set aside", (*suite).undecodable},
 		{"outcomes stand at the place of their settlement", (*suite).mixedSettlements},
+		{"a dead letter that is moved back starts afresh", (*suite).movedBack},
 		{"settles for many workers at once", (*suite).settlesConcurrently},
 		{"closes when its context ends, and settles on", (*suite).closesAndSettlesOn},
 		{"instances share the queue", (*suite).instancesShare},
@@ -104,7 +109,7 @@ func (s *suite) publish(n int) []inbox.Message {
 		id := fmt.Sprintf("event-%03d", i)
 		msgs[i] = inbox.Message{
 			ID: id, Topic: "order.created", Type: "OrderCreated", Key: "customer-1", Seq: int64(i + 1),
-			Payload: []byte(`{"id":"` + id + `"}`), ContentType: "application/json",
+			Payload: []byte(`{"id":"` + id + `"}`), ContentType: "application/json", ContentEncoding: "identity",
 			Headers:       map[string]string{"tenant": "acme"},
 			CorrelationID: "correlation-1", CausationID: "cause-1", Producer: "orders",
 			OccurredAt: time.Date(2026, 3, 1, 12, 0, 0, 123456789, time.UTC),
@@ -173,7 +178,7 @@ func (s *suite) wantMessage(d inbox.Delivery, want inbox.Message) {
 		s.t.Fatalf("delivery of %s: %v", want.ID, d.Err)
 	}
 	if got.ID != want.ID || got.Topic != want.Topic || got.Type != want.Type || got.Key != want.Key || got.Seq != want.Seq ||
-		string(got.Payload) != string(want.Payload) || got.ContentType != want.ContentType ||
+		string(got.Payload) != string(want.Payload) || got.ContentType != want.ContentType || got.ContentEncoding != want.ContentEncoding ||
 		got.Headers["tenant"] != want.Headers["tenant"] || got.CorrelationID != want.CorrelationID ||
 		got.CausationID != want.CausationID || got.Producer != want.Producer || !got.OccurredAt.Equal(want.OccurredAt) {
 		s.t.Errorf("delivered\n%+v, want\n%+v", got, want)

@@ -68,6 +68,68 @@ func (s *suite) giveBackReturns() {
 	s.wantDepth(0)
 }
 
+// giveBackWithoutEnd: brokers may have limits to how often a message comes back;
+// no number of stops may come up to one.
+func (s *suite) giveBackWithoutEnd() {
+	const often = 30
+	want := s.publish(3)
+	for range often {
+		source, deliveries, stop := s.consume(10)
+		first := s.receive(deliveries)
+		stop()
+		s.settle(source, inbox.Settlement{Delivery: first, Action: inbox.GiveBack})
+		for d := range deliveries {
+			s.settle(source, inbox.Settlement{Delivery: d, Action: inbox.GiveBack})
+		}
+		s.wantDepth(len(want))
+	}
+	source, deliveries, _ := s.consume(10)
+	left := make(map[string]bool)
+	for len(left) < len(want) {
+		d := s.receive(deliveries)
+		if d.Failures != 0 {
+			s.t.Errorf("%s has %d failures", d.Message.ID, d.Failures)
+		}
+		left[d.Message.ID] = true
+		s.ack(source, d)
+	}
+	s.wantDepth(0)
+	if dead := s.DeadLetters(s.t); len(dead) != 0 {
+		s.t.Errorf("%d dead letters, want none", len(dead))
+	}
+}
+
+// movedBack: what is moved back has all of its attempts, and its topic.
+func (s *suite) movedBack() {
+	if s.MoveBack == nil {
+		s.t.Skip("the harness cannot move dead letters back")
+	}
+	want := s.publish(1)[0]
+	source, deliveries, _ := s.consume(10)
+	for range 2 {
+		for failures := range 2 {
+			d := s.receive(deliveries)
+			s.wantMessage(d, want)
+			if d.Failures != failures {
+				s.t.Errorf("failures %d, want %d", d.Failures, failures)
+			}
+			if failures == 0 {
+				s.settle(source, inbox.Settlement{Delivery: d, Action: inbox.Park, Delay: s.Delay, Reason: inbox.ReasonHandler, Err: errors.New("first")})
+			} else {
+				s.settle(source, inbox.Settlement{Delivery: d, Action: inbox.SetAside, Reason: inbox.ReasonHandler, Err: errors.New("second")})
+			}
+		}
+		s.MoveBack(s.t)
+	}
+	d := s.receive(deliveries)
+	s.wantMessage(d, want)
+	if d.Failures != 0 {
+		s.t.Errorf("failures %d, want 0", d.Failures)
+	}
+	s.ack(source, d)
+	s.wantDepth(0)
+}
+
 func (s *suite) parkComesAgain() {
 	want := s.publish(1)[0]
 	source, deliveries, _ := s.consume(10)

@@ -47,13 +47,13 @@
 //     anew and acknowledged, with a count of zero. (A quorum queue puts what is
 //     returned behind the others as well.) Looks by an Inspector do the same.
 //     From RabbitMQ 4.3 on returns do not count and are made in the plain way.
-//   - Lost connections and crashes count, and nobody can help that. The queue is
-//     declared so that the broker moves a message that exceeds a limit to the
-//     dead-letter queue (x-death tells the reason delivery_limit) in place of
-//     deleting it.
-//   - A queue that lacks this, made by hand or by an earlier version, is used
-//     with a warning, and each message that comes back is published anew before
-//     it is handed out.
+//   - Lost connections and crashes count, and nobody can help that. What has
+//     come back twice is published anew before it is handed out.
+//   - The queue is declared so that the broker moves a message that exceeds a
+//     limit all the same to the dead-letter queue (x-death tells the reason
+//     delivery_limit) in place of deleting it. A queue that lacks this, made by
+//     hand or by an earlier version, is used with a warning, and what comes back
+//     there is published anew the first time.
 //
 // Health tells of messages that keep coming back. A dead-letter queue without
 // x-overflow reject-publish drops its oldest messages at a maximum length.

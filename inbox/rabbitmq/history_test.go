@@ -19,7 +19,8 @@ func (r *rig) moveBack(from string) {
 	r.t.Helper()
 	d := r.get(from)
 	r.publishTo("", r.names.Queue, d.MessageId, func(p *amqp.Publishing) {
-		*p = amqp.Publishing{Headers: d.Headers, ContentType: d.ContentType, DeliveryMode: d.DeliveryMode, CorrelationId: d.CorrelationId,
+		*p = amqp.Publishing{Headers: d.Headers, ContentType: d.ContentType, ContentEncoding: d.ContentEncoding,
+			DeliveryMode: d.DeliveryMode, CorrelationId: d.CorrelationId,
 			MessageId: d.MessageId, Timestamp: d.Timestamp, Type: d.Type, AppId: d.AppId, Body: d.Body}
 		p.Headers["x-shovelled"] = []any{amqp.Table{"shovelled-by": "operator"}}
 	})

@@ -48,6 +48,9 @@ type handle struct {
 // delivery limit, which a policy may have set, and nobody can see.
 func (h *handle) wearsOut() bool { return h.link.counting && (h.link.quorum || returns(h.raw) > 0) }
 
+// often is the number of returns that is more than a lost connection.
+const often = 2
+
 // open subscribes on a connection.
 func (sub *subscription) open(ctx context.Context, conn *rabbit.Conn) (*link, error) {
 	s := sub.source
@@ -123,6 +126,9 @@ func lost(reason *amqp.Error) error {
 	case !reason.Server && strings.Contains(reason.Reason, amqp.ErrFrameTooLarge.Reason):
 		return fmt.Errorf("channel closed: %w; a message whose headers fill a frame grows beyond it when the broker adds its own: "+
 			"raise frame_max in the broker's configuration, or remove the message with the broker's tools", reason)
+	case reason.Server && reason.Code == amqp.PreconditionFailed && strings.Contains(reason.Reason, "timed out"):
+		return fmt.Errorf("channel closed: %w; a handler, or an outage of what it needs, took longer than the broker's consumer_timeout: "+
+			"what is in hand is delivered again", reason)
 	}
 	return fmt.Errorf("channel closed: %w", reason)
 }
@@ -136,9 +142,9 @@ func (l *link) receive(d amqp.Delivery) {
 	delivery.Handle = &handle{link: l, raw: d}
 	if n := returns(d); n > 0 {
 		l.source.wearing(l, d, n)
-		if !l.kept {
+		if n >= often || !l.kept {
 			// It has come back without being given back, and may do so again,
-			// until the broker deletes it.
+			// until the broker takes it away.
 			l.renewal.add(delivery)
 			return
 		}

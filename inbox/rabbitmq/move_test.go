@@ -125,7 +125,7 @@ func TestWhatIsRefusedGoesElsewhereInTheEnd(t *testing.T) {
 				t.Fatalf("at once: %v", first)
 			}
 			connected, err := r.source.Health()
-			if !connected || err == nil || !strings.Contains(err.Error(), "1 messages cannot be moved") || !strings.Contains(err.Error(), test.full(r.names)[0]) {
+			if !connected || err == nil || !strings.Contains(err.Error(), "messages cannot be moved to a retry or dead-letter queue: 1 hold their place") || !strings.Contains(err.Error(), test.full(r.names)[0]) {
 				t.Errorf("health %t, %v", connected, err)
 			}
 			if n := r.depth(test.into(r.names)); n != 0 {
@@ -379,7 +379,7 @@ func TestBodyAboveTheBrokersLimit(t *testing.T) {
 			if declared {
 				return
 			}
-			if _, err := s.source.Health(); err == nil || !strings.Contains(err.Error(), "1 messages cannot be moved") {
+			if _, err := s.source.Health(); err == nil || !strings.Contains(err.Error(), "messages cannot be moved to a retry or dead-letter queue: 1 hold their place") {
 				t.Errorf("health: %v", err)
 			}
 		})

@@ -11,6 +11,7 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 
 	"github.com/asimalizada/pulse-events/inbox"
+	"github.com/asimalizada/pulse-events/internal/health"
 )
 
 // ErrClosed: the Source was closed.
@@ -115,12 +116,18 @@ func (s *Source) Health() (connected bool, err error) {
 	}
 	switch {
 	case stuck > 0:
-		return true, fmt.Errorf("%d messages cannot be moved to a retry or dead-letter queue and hold their place: %w", stuck, err)
+		return true, fmt.Errorf("%w: %d hold their place in the prefetch: %w", errCannotMove, stuck, err)
 	case time.Since(s.wornAt) < wornNotice:
 		return true, s.worn
 	}
 	return true, s.lastErr
 }
+
+// What strangers may read of it.
+const (
+	errCannotMove health.Public = "messages cannot be moved to a retry or dead-letter queue"
+	errComesBack  health.Public = "messages keep coming back"
+)
 
 // wornNotice is for how long health tells of deliveries that keep coming back.
 const wornNotice = time.Minute
@@ -128,15 +135,15 @@ const wornNotice = time.Minute
 // wearing notes a delivery that the broker says has come back n times. Once is a
 // connection that was lost.
 func (s *Source) wearing(l *link, d amqp.Delivery, n int64) {
-	if n < 2 {
+	if n < often {
 		return
 	}
 	end := "deletes"
 	if l.kept {
 		end = "dead-letters"
 	}
-	err := fmt.Errorf("message %q has come back %d times (x-delivery-count), by crashes or lost connections of its consumers: "+
-		"if a policy sets a delivery limit, the broker %s what exceeds it", d.MessageId, n, end)
+	err := fmt.Errorf("%w: message %q has come back %d times (x-delivery-count), by crashes or lost connections of its consumers: "+
+		"if a policy sets a delivery limit, the broker %s what exceeds it", errComesBack, d.MessageId, n, end)
 	s.mu.Lock()
 	quiet := time.Since(s.wornAt) < wornNotice
 	s.worn, s.wornAt = err, time.Now()

@@ -70,7 +70,7 @@ func newHarness(t *testing.T, url string, queueType rabbitmq.QueueType) inboxtes
 		},
 		Publish: func(t *testing.T, m inbox.Message) {
 			p := rabbit.NewPublishing(wire.Encode(wire.Message{
-				ID: m.ID, Topic: m.Topic, Type: m.Type, Key: m.Key, Seq: m.Seq, ContentType: m.ContentType,
+				ID: m.ID, Topic: m.Topic, Type: m.Type, Key: m.Key, Seq: m.Seq, ContentType: m.ContentType, ContentEncoding: m.ContentEncoding,
 				CorrelationID: m.CorrelationID, CausationID: m.CausationID, Producer: m.Producer,
 				OccurredAt: m.OccurredAt, Headers: m.Headers, Payload: m.Payload,
 			}, cfg.Exchange))
@@ -99,6 +99,7 @@ func newHarness(t *testing.T, url string, queueType rabbitmq.QueueType) inboxtes
 			}
 			return letters
 		},
+		MoveBack:    func(*testing.T) { r.moveBack(r.names.DeadLetters) },
 		Delay:       r.names.Retry[0].Delay,
 		Disconnect:  func(*testing.T) { proxy.Cut(); proxy.Restore() },
 		StopBroker:  func(*testing.T) { proxy.Cut() },
