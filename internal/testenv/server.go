@@ -63,6 +63,10 @@ func (s *Server) Kill() { s.t.Helper(); s.check(s.server.Stop(protocol.Kill)) }
 // Start starts the server again and returns once it answers.
 func (s *Server) Start() { s.t.Helper(); s.check(s.server.Start()) }
 
+// Eval has a RabbitMQ server evaluate an Erlang expression: some faults it
+// commits in no other way.
+func (s *Server) Eval(erlang string) { s.t.Helper(); s.check(s.server.Eval(erlang)) }
+
 // StopCommand is a shell command that does what Stop does, for a program
 // under test to run. It works until the test's process ends.
 func (s *Server) StopCommand() string {

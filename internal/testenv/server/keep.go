@@ -189,6 +189,8 @@ func (k *keeper) do(ctx context.Context, req protocol.Request) (protocol.Reply, 
 		return protocol.Reply{}, p.Start(ctx)
 	case protocol.Stop:
 		return protocol.Reply{}, p.Stop(ctx, req.How)
+	case protocol.Eval:
+		return protocol.Reply{}, p.Eval(ctx, req.Text)
 	case protocol.Remove:
 		return protocol.Reply{}, p.Remove()
 	}

@@ -103,6 +103,11 @@ func (s *Server) Stop(how protocol.Manner) error {
 	return s.do(protocol.Request{Op: protocol.Stop, How: how})
 }
 
+// Eval has a RabbitMQ server evaluate an Erlang expression.
+func (s *Server) Eval(text string) error {
+	return s.do(protocol.Request{Op: protocol.Eval, Text: text})
+}
+
 // Remove ends it and deletes its data.
 func (s *Server) Remove() error { return s.do(protocol.Request{Op: protocol.Remove}) }
 

@@ -15,7 +15,7 @@ import (
 
 // Version is part of the name of the directory where both sides meet: programs
 // built from other versions have a keeper of their own.
-const Version = "2"
+const Version = "3"
 
 // Kind names a service.
 type Kind string
@@ -79,6 +79,7 @@ const (
 	Make   Operation = "make"   // make a private one
 	Start  Operation = "start"  // start it again
 	Stop   Operation = "stop"   // end it in the manner of How
+	Eval   Operation = "eval"   // have RabbitMQ evaluate the Erlang in Text
 	Remove Operation = "remove" // end it and delete its data
 )
 
@@ -90,6 +91,7 @@ type Request struct {
 	Owner int    // process a private server is removed with
 	ID    string // of a server to act on
 	How   Manner // of a stop
+	Text  string // to evaluate
 }
 
 // Reply is its answer.

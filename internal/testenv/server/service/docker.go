@@ -102,6 +102,7 @@ func newContainer(ctx context.Context, kind protocol.Kind) (*Instance, error) {
 		machine.signal = docker.SIGTERM
 		i.Endpoints = rabbitEndpoints(host, ports[0], managementPort)
 		i.ready = i.rabbitReady
+		i.control = []string{"rabbitmqctl"}
 	}
 	config.Labels = map[string]string{containerLabel: strconv.Itoa(os.Getpid())}
 	config.ExposedPorts = map[docker.Port]struct{}{}
@@ -192,6 +193,22 @@ func (c *container) stop(ctx context.Context, how protocol.Manner) error {
 		signal = docker.SIGQUIT
 	}
 	return c.client.KillContainer(docker.KillContainerOptions{ID: c.id, Signal: signal, Context: ctx})
+}
+
+func (c *container) run(ctx context.Context, command []string) (string, error) {
+	exec, err := c.client.CreateExec(docker.CreateExecOptions{Container: c.id, Cmd: command, AttachStdout: true, AttachStderr: true, Context: ctx})
+	if err != nil {
+		return "", err
+	}
+	var out bytes.Buffer
+	if err := c.client.StartExec(exec.ID, docker.StartExecOptions{OutputStream: &out, ErrorStream: &out, Context: ctx}); err != nil {
+		return out.String(), err
+	}
+	ended, err := c.client.InspectExec(exec.ID)
+	if err == nil && ended.ExitCode != 0 {
+		err = fmt.Errorf("%s ended with %d", command[0], ended.ExitCode)
+	}
+	return out.String(), err
 }
 
 func (c *container) logTail() string {

@@ -92,6 +92,7 @@ func (a *account) command(dir string, env []string, name string, args ...string)
 type processes struct {
 	dir       string
 	command   func() *exec.Cmd
+	tool      func(command []string) *exec.Cmd // a program beside the server
 	graceful  syscall.Signal
 	immediate syscall.Signal // 0: the server has no immediate shutdown
 
@@ -153,6 +154,13 @@ func (p *processes) stop(_ context.Context, how protocol.Manner) error {
 		return killTree(p.pid)
 	}
 	return fmt.Errorf("%s: this server cannot be ended that way", how)
+}
+
+func (p *processes) run(ctx context.Context, command []string) (string, error) {
+	cmd := p.tool(command)
+	defer context.AfterFunc(ctx, func() { _ = signalGroup(cmd.Process.Pid, syscall.SIGKILL) })()
+	out, err := cmd.CombinedOutput()
+	return string(out), err
 }
 
 func (p *processes) remove() error {

@@ -78,6 +78,7 @@ func newLocalRabbitMQ(dir string, kind protocol.Kind) (*Instance, error) {
 	m := &processes{
 		dir:      dir,
 		command:  func() *exec.Cmd { return user.command(dir, env, server) },
+		tool:     func(command []string) *exec.Cmd { return user.command(dir, env, command[0], command[1:]...) },
 		graceful: syscall.SIGTERM,
 	}
 	// Without the program at hand Erlang finds its own and starts it.
@@ -87,6 +88,7 @@ func newLocalRabbitMQ(dir string, kind protocol.Kind) (*Instance, error) {
 		}
 	}
 	i := &Instance{machine: m, Endpoints: rabbitEndpoints("127.0.0.1", amqpPort, managementPort)}
+	i.control = []string{filepath.Join(filepath.Dir(server), "rabbitmqctl")}
 	i.ready = i.rabbitReady
 	return i, nil
 }

@@ -20,6 +20,7 @@ import (
 const (
 	startLimit = 90 * time.Second
 	stopLimit  = 60 * time.Second
+	evalLimit  = 60 * time.Second
 )
 
 // Instance is one server with data of its own. Its methods are safe for
@@ -30,6 +31,7 @@ type Instance struct {
 	mu      sync.Mutex
 	machine machine
 	ready   func(context.Context) error // one attempt to talk to the server
+	control []string                    // the command line tool; nil: it has none
 	running bool
 }
 
@@ -39,6 +41,8 @@ type machine interface {
 	// exited is closed when the server started last has ended.
 	exited() <-chan struct{}
 	stop(ctx context.Context, how protocol.Manner) error
+	// run runs a program where the server runs, and returns what it prints.
+	run(ctx context.Context, command []string) (string, error)
 	// logTail is the end of the server's output.
 	logTail() string
 	// remove ends whatever runs and deletes the data.
@@ -159,6 +163,22 @@ func (i *Instance) Stop(ctx context.Context, how protocol.Manner) error {
 	case <-ctx.Done():
 		return fmt.Errorf("server still runs %v after %s; its last output:\n%s", stopLimit, how, i.machine.logTail())
 	}
+}
+
+// Eval has a running RabbitMQ evaluate an Erlang expression.
+func (i *Instance) Eval(ctx context.Context, text string) error {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.control == nil {
+		return errors.New("this server evaluates nothing")
+	}
+	ctx, cancel := context.WithTimeout(ctx, evalLimit)
+	defer cancel()
+	out, err := i.machine.run(ctx, append(slices.Clone(i.control), "eval", text))
+	if err != nil {
+		return fmt.Errorf("evaluate %s: %w\n%s", text, err, out)
+	}
+	return nil
 }
 
 // Remove kills the server and deletes its data.
