@@ -10,8 +10,8 @@ import (
 // Publisher hands messages to a broker. outbox/rabbitmq has one; the suite in
 // outboxtest holds every implementation to what the relay relies on.
 type Publisher interface {
-	// Publish sends msgs in their order and returns once the verdict on each is
-	// known or ctx ends: a slice as long as msgs, nil where the broker has
+	// Publish sends msgs, those of one topic in their order, and returns once the
+	// verdict on each is known or ctx ends: a slice as long as msgs, nil where the broker has
 	// taken charge of the message and routed it to a queue, else an error of
 	// one of the classes below. It is called by several lanes at once and must
 	// not keep msgs after it has returned.

@@ -271,7 +271,7 @@ func (p *parking) open(ctx context.Context) (err error) {
 		}
 	}
 	if p.confirmer == nil || p.confirmer.Err() != nil {
-		p.confirmer, err = p.conn.Confirmer(ctx, rabbit.ConfirmerConfig{Window: parkingWindow, Stall: p.timeout, Timeout: p.timeout})
+		p.confirmer, err = p.conn.Confirmer(ctx, rabbit.ConfirmerConfig{Window: parkingWindow, Stall: p.timeout, BlockLimit: p.timeout})
 	}
 	return err
 }

@@ -3,28 +3,29 @@ package rabbit
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
 )
 
-// batch is one call of Publish: messages up to next are written, those in
-// flight without an answer.
+// batch is one call of Publish.
 type batch struct {
 	*Confirmer
-	msgs       []Publishing
-	verdicts   []error
-	next       int
-	inFlight   []flight // oldest first
-	lines      map[route]*line
-	lastAnswer time.Time // when the last answer came, or the call began
-	givenUp    int       // messages in flight whose answers are not waited for any more
-	silent     error     // why
+	msgs     []Publishing
+	verdicts []error
+	sent     []bool   // written
+	inFlight []flight // without an answer, oldest first
+	lines    map[route]*line
+	written  int
+	answers  int   // up to here, in the order of writing, the channel has come for sure
+	silent   error // why messages were given up
 }
 
 // flight is a message on its way.
 type flight struct {
 	index   int
+	place   int // in the order of writing
 	to      destination
 	confirm *amqp.DeferredConfirmation // nil: the write failed half way
 }
@@ -33,39 +34,43 @@ type flight struct {
 type line struct {
 	inFlight int
 	since    time.Time // when it last answered or, later, had nothing to answer
+	proven   bool      // it answers
+	waiting  bool      // a message of it was passed over in this round
 	silent   error     // why nothing more is sent there
 }
 
 // run sends what there is and waits for the answers. An error means that the
 // channel is of no more use.
+//
+// A route that has not answered lately is sent one message, after those of
+// others, and the rest when that is confirmed. For with the first message of a
+// channel to a quorum queue RabbitMQ waits, and with it the channel, until the
+// queue has taken note: where it has no majority, for a minute.
 func (b *batch) run(ctx context.Context) error {
-	for b.next < len(b.msgs) {
-		p := &b.msgs[b.next]
+	var todo, unproven []int
+	for i := range b.msgs {
+		p := &b.msgs[i]
 		if err := checkCodable(p, b.conn.Config.FrameSize); err != nil {
-			b.verdicts[b.next] = err
-			b.next++
-			continue
+			b.verdicts[i] = err
+		} else if b.line(route{p.Exchange, p.Key}).proven {
+			todo = append(todo, i)
+		} else {
+			unproven = append(unproven, i)
 		}
-		to := route{p.Exchange, p.Key}
-		l := b.line(to)
-		for l.silent == nil && (len(b.inFlight) >= b.limit() || l.inFlight >= b.lineLimit(to)) {
+	}
+	todo = append(todo, unproven...)
+	for len(todo) > 0 {
+		var err error
+		if todo, err = b.round(ctx, todo); err != nil {
+			return err
+		}
+		if len(todo) > 0 && len(b.inFlight) > 0 {
 			if err := b.await(ctx); err != nil {
 				return err
 			}
-		}
-		if l.silent != nil {
-			b.verdicts[b.next] = &UnknownError{Cause: l.silent}
-			b.next++
-			continue
-		}
-		if err := b.awaitUnblocked(ctx); err != nil {
-			return err
-		}
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
-		}
-		if err := b.write(p, l); err != nil {
-			return err
+			if err := b.collect(); err != nil {
+				return err
+			}
 		}
 	}
 	for len(b.inFlight) > 0 {
@@ -76,57 +81,75 @@ func (b *batch) run(ctx context.Context) error {
 	return nil
 }
 
-const (
-	// trial is how many messages may be without an answer on a route that has
-	// not given one for a Stall. RabbitMQ stops reading from the whole
-	// connection a few hundred messages after a channel has 32 of them in a
-	// quorum queue that does not take them.
-	trial = 16
-	// trials is how many may be so in all, while the channel has given none.
-	trials = 256
-)
+// round sends what may be sent, and returns what is left.
+func (b *batch) round(ctx context.Context, todo []int) (left []int, err error) {
+	for _, l := range b.lines {
+		l.waiting = false
+	}
+	for n, i := range todo {
+		p := &b.msgs[i]
+		l := b.line(route{p.Exchange, p.Key})
+		if l.silent == nil && (l.waiting || !l.proven && l.inFlight > 0) {
+			l.waiting = true // and what comes behind it waits, too
+			left = append(left, i)
+			continue
+		}
+		for l.silent == nil && len(b.inFlight) >= b.limit() {
+			if err := b.await(ctx); err != nil {
+				return nil, err
+			}
+		}
+		if l.silent != nil {
+			b.verdicts[i] = &UnknownError{Cause: l.silent}
+			continue
+		}
+		if err := b.awaitUnblocked(ctx); err != nil {
+			return nil, err
+		}
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		if err := b.write(i, l); err != nil {
+			return nil, err
+		}
+		if !b.proven && n+1 < len(todo) {
+			return append(left, todo[n+1:]...), nil // one at a time, and in this order
+		}
+	}
+	return left, nil
+}
 
 // limit is how many messages may be without an answer. A broker that blocks
 // publishing tells a connection so after its first message; until it has
-// answered, or had the time to say so, nothing more is poured into the socket,
-// where it would only pile up and come to life as duplicates when the alarm is
-// over.
+// answered, nothing more is poured into the socket, where it would only pile
+// up and come to life as duplicates when the alarm is over.
 func (b *batch) limit() int {
-	switch {
-	case b.proven:
-		return b.cfg.Window
-	case b.silent != nil:
-		return min(trials, b.cfg.Window)
+	if !b.proven {
+		return 1
 	}
-	return 1
-}
-
-// lineLimit is limit for the messages of one route.
-func (b *batch) lineLimit(to route) int {
-	if time.Since(b.answered[to]) < b.cfg.Stall {
-		return b.cfg.Window
-	}
-	return trial
+	return b.cfg.Window
 }
 
 func (b *batch) line(to route) *line {
 	l := b.lines[to]
 	if l == nil {
-		l = new(line)
+		l = &line{proven: time.Since(b.answered[to]) < b.cfg.Stall}
 		b.lines[to] = l
 	}
 	return l
 }
 
-func (b *batch) write(p *Publishing, l *line) error {
+func (b *batch) write(i int, l *line) error {
 	const mandatory, immediate = true, false
+	p := &b.msgs[i]
 	confirm, err := b.ch.PublishWithDeferredConfirm(p.Exchange, p.Key, mandatory, immediate, p.Publishing)
 	if l.inFlight == 0 {
 		l.since = time.Now()
 	}
 	l.inFlight++
-	b.inFlight = append(b.inFlight, flight{b.next, destination{p.MessageId, route{p.Exchange, p.Key}}, confirm})
-	b.next++
+	b.written++
+	b.sent[i] = true
+	b.inFlight = append(b.inFlight, flight{i, b.written, destination{p.MessageId, route{p.Exchange, p.Key}}, confirm})
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrLost, err)
 	}
@@ -163,19 +186,16 @@ func (b *batch) settle(m flight) error {
 	b.verdicts[m.index] = verdict
 	now, l := time.Now(), b.lines[m.to.route]
 	l.inFlight--
-	l.since, b.lastAnswer = now, now
+	l.since, l.proven = now, true
+	b.answers = max(b.answers, m.place)
 	b.noteAnswer(m.to.route, now)
 	return nil
 }
 
-// giveUpSilent takes every answer that has come, whichever message is the
-// oldest, and gives up the routes from which none has come for too long.
-func (b *batch) giveUpSilent() error {
-	if reason, _ := b.conn.Blocked(); reason != "" {
-		return BlockedError(reason)
-	}
+// collect takes every answer that has come, whichever message is the oldest.
+func (b *batch) collect() error {
 	sent := b.inFlight
-	b.inFlight = nil
+	b.inFlight = make([]flight, 0, len(sent))
 	for i, m := range sent {
 		select {
 		case <-m.confirm.Done():
@@ -187,37 +207,72 @@ func (b *batch) giveUpSilent() error {
 			b.inFlight = append(b.inFlight, m)
 		}
 	}
-	sent, b.inFlight = b.inFlight, nil
-	for _, m := range sent {
-		l := b.lines[m.to.route]
-		if l.silent == nil && time.Since(l.since) >= b.cfg.Stall {
-			l.silent = fmt.Errorf("%w: none within %v", ErrNoConfirm, b.cfg.Stall)
-			b.silent = l.silent
-		}
-		if l.silent == nil {
-			b.inFlight = append(b.inFlight, m)
-			continue
-		}
-		b.givenUp++
-		b.verdicts[m.index] = &UnknownError{Sent: true, Cause: l.silent, late: &late{confirmer: b.Confirmer, flight: m}}
+	return nil
+}
+
+// giveUpSilent gives up routes from which no answer has come for too long. An
+// error says that the channel has come no further than the oldest of their
+// messages: what is behind it gets no answer on this channel, whatever its route.
+func (b *batch) giveUpSilent() error {
+	if reason, _ := b.conn.Blocked(); reason != "" {
+		return BlockedError(reason)
 	}
-	if b.silent != nil && (time.Since(b.lastAnswer) >= b.cfg.Timeout || b.givenUp >= b.cfg.Window) {
-		return b.silent // the broker, and not a route; or no room for what may come back
+	if err := b.collect(); err != nil {
+		return err
+	}
+	for len(b.inFlight) > 0 {
+		oldest := b.inFlight[0]
+		l := b.lines[oldest.to.route]
+		if time.Since(l.since) < b.cfg.Stall {
+			return nil
+		}
+		l.silent = fmt.Errorf("%w: none within %v", ErrNoConfirm, b.cfg.Stall)
+		b.silent = l.silent
+		b.inFlight = slices.DeleteFunc(b.inFlight, func(m flight) bool {
+			if m.to.route != oldest.to.route {
+				return false
+			}
+			b.verdicts[m.index] = b.unknown(m, l.silent)
+			return true
+		})
+		if b.answers < oldest.place {
+			return b.silent
+		}
 	}
 	return nil
+}
+
+// unknown is the verdict on a message in flight that may still get its answer.
+func (b *batch) unknown(m flight, cause error) error {
+	return &UnknownError{Sent: true, Cause: cause, late: &late{confirmer: b.Confirmer, flight: m}}
 }
 
 // abandon gives every message without a verdict the reason why there will be
 // none.
 func (b *batch) abandon() {
+	cause := b.err
+	if b.silent != nil && cause == b.silent {
+		cause = fmt.Errorf("%w: %w", ErrBehind, cause)
+	}
 	for _, m := range b.inFlight {
 		verdict, known := b.verdict(m)
-		if !known {
-			verdict = &UnknownError{Sent: true, Cause: b.err}
+		switch {
+		case known:
+		case b.silent != nil && m.confirm != nil:
+			verdict = b.unknown(m, cause)
+		default:
+			verdict = &UnknownError{Sent: true, Cause: cause}
 		}
 		b.verdicts[m.index] = verdict
 	}
-	for ; b.next < len(b.msgs); b.next++ {
-		b.verdicts[b.next] = &UnknownError{Cause: b.err}
+	for i, sent := range b.sent {
+		if sent || b.verdicts[i] != nil {
+			continue
+		}
+		unsent := &UnknownError{Cause: cause}
+		if l := b.lines[route{b.msgs[i].Exchange, b.msgs[i].Key}]; l != nil && l.silent != nil {
+			unsent.Cause = l.silent
+		}
+		b.verdicts[i] = unsent
 	}
 }

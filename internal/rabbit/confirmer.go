@@ -43,9 +43,9 @@ type ConfirmerConfig struct {
 	// Stall is how long the broker may take for the next answer on messages of
 	// one exchange and routing key before it is given up on these.
 	Stall time.Duration
-	// Timeout is how long the broker may take for its next answer, whatever it is
-	// on, or block publishing, before a call is given up as a whole.
-	Timeout time.Duration
+	// BlockLimit is how long the broker may block publishing before a call is
+	// given up.
+	BlockLimit time.Duration
 	// KeepLate leaves the channel open when answers were given up, so that
 	// those that come after all can be read from the UnknownErrors. The caller
 	// closes the Confirmer then.
@@ -96,13 +96,14 @@ func BlockedError(reason string) error {
 	return fmt.Errorf("%w: %w", ErrBlocked, health.Public(reason))
 }
 
-// Publish sends msgs in their order and returns the verdicts by index: nil,
-// ErrNacked, *ReturnedError, *UncodableError, or *UnknownError once the
-// channel is gone, ctx has ended, or the broker gives no answers on messages of
-// this route (ErrNoConfirm); those of other routes are sent all the same. After
-// an *UnknownError the Confirmer is spent; see Err.
+// Publish sends msgs, those of one exchange and routing key in their order, and
+// returns the verdicts by index: nil, ErrNacked, *ReturnedError,
+// *UncodableError, or *UnknownError once the channel is gone, ctx has ended,
+// the broker gives no answers on messages of this route (ErrNoConfirm), or the
+// channel is stuck behind such a one (ErrBehind): then it may be otherwise on
+// another channel. After an *UnknownError the Confirmer is spent; see Err.
 func (f *Confirmer) Publish(ctx context.Context, msgs []Publishing) []error {
-	b := &batch{Confirmer: f, msgs: msgs, verdicts: make([]error, len(msgs)), lines: make(map[route]*line), lastAnswer: time.Now()}
+	b := &batch{Confirmer: f, msgs: msgs, verdicts: make([]error, len(msgs)), sent: make([]bool, len(msgs)), lines: make(map[route]*line)}
 	if f.err == nil {
 		done := f.conn.cutWhenStuck(ctx)
 		err := b.run(ctx)
@@ -131,8 +132,13 @@ func (f *Confirmer) Err() error {
 	return f.err
 }
 
-// ErrNoConfirm: the broker has the message and does not answer.
-var ErrNoConfirm error = health.Public("no confirm in time")
+var (
+	// ErrNoConfirm: the broker has the message and does not answer.
+	ErrNoConfirm error = health.Public("no confirm in time")
+	// ErrBehind: the broker has not come to the message, or not been sent it. It
+	// comes with the ErrNoConfirm of another one.
+	ErrBehind error = health.Public("behind another message on its channel")
+)
 
 // Close closes the channel, as a spent Confirmer with KeepLate leaves to its
 // owner. Answers that have not come by then never do.
@@ -159,7 +165,7 @@ func (f *Confirmer) awaitUnblocked(ctx context.Context) error {
 	if reason == "" {
 		return nil
 	}
-	timer := time.NewTimer(f.cfg.Timeout)
+	timer := time.NewTimer(f.cfg.BlockLimit)
 	defer timer.Stop()
 	for reason != "" {
 		select {

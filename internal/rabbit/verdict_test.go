@@ -108,7 +108,7 @@ func dial(t *testing.T, url string) *Conn {
 
 func publishOne(t *testing.T, conn *Conn, p Publishing) error {
 	t.Helper()
-	f, err := conn.Confirmer(t.Context(), ConfirmerConfig{Window: 1, Stall: 30 * time.Second, Timeout: 30 * time.Second})
+	f, err := conn.Confirmer(t.Context(), ConfirmerConfig{Window: 1, Stall: 30 * time.Second, BlockLimit: 30 * time.Second})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,6 +1,7 @@
 package testenv
 
 import (
+	"fmt"
 	"testing"
 
 	"github.com/asimalizada/pulse-events/internal/testenv/internal/keeper"
@@ -63,9 +64,19 @@ func (s *Server) Kill() { s.t.Helper(); s.check(s.server.Stop(protocol.Kill)) }
 // Start starts the server again and returns once it answers.
 func (s *Server) Start() { s.t.Helper(); s.check(s.server.Start()) }
 
-// Eval has a RabbitMQ server evaluate an Erlang expression: some faults it
-// commits in no other way.
-func (s *Server) Eval(erlang string) { s.t.Helper(); s.check(s.server.Eval(erlang)) }
+// HangQueue lets the process of a queue in the default virtual host of RabbitMQ
+// do nothing until resume is called. For publishers that is a queue that has
+// lost its majority.
+func (s *Server) HangQueue(queue string) (resume func()) {
+	s.t.Helper()
+	do := func(what string) {
+		s.t.Helper()
+		s.check(s.server.Eval(fmt.Sprintf(`{ok, Q} = rabbit_amqqueue:lookup(rabbit_misc:r(<<"/">>, queue, <<"%s">>)), `+
+			`ok = sys:%s(amqqueue:get_pid(Q)).`, queue, what)))
+	}
+	do("suspend")
+	return func() { s.t.Helper(); do("resume") }
+}
 
 // StopCommand is a shell command that does what Stop does, for a program
 // under test to run. It works until the test's process ends.

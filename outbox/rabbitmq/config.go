@@ -127,7 +127,7 @@ func (c PublisherConfig) validate() error {
 
 // confirmer is how a channel waits for confirms.
 func (c PublisherConfig) confirmer() rabbit.ConfirmerConfig {
-	return rabbit.ConfirmerConfig{Window: c.Window, Stall: c.StallTimeout, Timeout: c.ConfirmTimeout, KeepLate: true}
+	return rabbit.ConfirmerConfig{Window: c.Window, Stall: c.StallTimeout, BlockLimit: c.ConfirmTimeout, KeepLate: true}
 }
 
 func (c PublisherConfig) connection() rabbit.Config {

@@ -66,6 +66,15 @@ func (l *late) dropUntil(n int, now time.Time) {
 	})
 }
 
+// forget drops messages that have got their verdict in another way.
+func (l *late) forget(msgs []rabbit.Publishing) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, m := range msgs {
+		delete(l.waiting, m.MessageId)
+	}
+}
+
 // recall returns those of msgs that need not be sent again, by index: they
 // have their verdict, or may still get one.
 func (l *late) recall(msgs []rabbit.Publishing, now time.Time) map[int]*rabbit.UnknownError {

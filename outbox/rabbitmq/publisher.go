@@ -23,8 +23,8 @@ const connectWait = time.Second
 var ErrClosed = errors.New("publisher is closed")
 
 // Publisher is an outbox.Publisher on RabbitMQ. It is safe for concurrent use.
-// Order is kept within one call of Publish; calls at the same time go over
-// channels of their own.
+// Order is kept for each topic within one call of Publish; calls at the same
+// time go over channels of their own.
 type Publisher struct {
 	cfg    PublisherConfig
 	ctx    context.Context // ends with Close
@@ -121,7 +121,8 @@ func (p *Publisher) Publish(ctx context.Context, msgs []outbox.Message) []error 
 	return results
 }
 
-// send publishes msgs on a channel of s and puts the verdicts into results.
+// send publishes msgs over s and puts the verdicts into results. Topics whose
+// messages are stuck behind one of another topic get channels of their own.
 func (p *Publisher) send(ctx context.Context, s *session, msgs []rabbit.Publishing, results []error) {
 	if len(msgs) == 0 {
 		return
@@ -134,6 +135,7 @@ func (p *Publisher) send(ctx context.Context, s *session, msgs []rabbit.Publishi
 	verdicts := channel.Publish(ctx, msgs)
 	spent := channel.Err()
 	s.release(channel, msgs, verdicts)
+	p.sendApart(ctx, s, msgs, verdicts)
 	for i, verdict := range verdicts {
 		results[i] = p.classify(msgs[i].Key, verdict)
 	}

@@ -58,18 +58,33 @@ func (s *session) pop() *rabbit.Confirmer {
 	return nil
 }
 
-// release takes a channel back after a call. One that was given up for want of
-// confirms stays open for a while, but is not used again.
+// release takes a channel back after a call.
 func (s *session) release(channel *rabbit.Confirmer, msgs []rabbit.Publishing, verdicts []error) {
+	s.keep(channel, msgs, verdicts)
+	<-s.turns
+}
+
+// keep has a channel used again. One that was given up for want of confirms
+// stays open for a while, but is not.
+func (s *session) keep(channel *rabbit.Confirmer, msgs []rabbit.Publishing, verdicts []error) {
 	switch err := channel.Err(); {
-	case err == nil:
-		s.mu.Lock()
-		s.idle = append(s.idle, channel)
-		s.mu.Unlock()
 	case errors.Is(err, rabbit.ErrNoConfirm):
 		s.late.keep(channel, msgs, verdicts, time.Now().Add(s.cfg.ConfirmTimeout))
+	case err != nil:
+	case !s.shelve(channel):
+		channel.Close()
 	}
-	<-s.turns
+}
+
+// shelve puts a channel among the idle ones, unless there are enough.
+func (s *session) shelve(channel *rabbit.Confirmer) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.idle) >= s.cfg.Channels {
+		return false
+	}
+	s.idle = append(s.idle, channel)
+	return true
 }
 
 // end makes the supervisor begin anew, with topology and all.

@@ -6,7 +6,10 @@ import (
 	"testing"
 	"time"
 
+	amqp "github.com/rabbitmq/amqp091-go"
+
 	"github.com/asimalizada/pulse-events/internal/rabbit/rabbittest"
+	"github.com/asimalizada/pulse-events/internal/testenv"
 	"github.com/asimalizada/pulse-events/outbox"
 	"github.com/asimalizada/pulse-events/outbox/rabbitmq"
 )
@@ -100,8 +103,51 @@ func TestFewMessagesAreRiskedOnATopic(t *testing.T) {
 	wantEach(t, results[:500], outbox.ErrUnavailable)
 	wantPublished(t, results[500:])
 	b.take(t, topic, 501)
-	b.take(t, silentTopic, 16)
+	b.take(t, silentTopic, 1)
 	b.empty(t, silentTopic)
+}
+
+// A channel that has not published to a quorum queue before waits for it, and
+// all that is behind with it. Each topic is judged by its own messages.
+func TestTopicsBehindAQueueThatHangs(t *testing.T) {
+	t.Parallel() // it waits
+	server := testenv.RabbitMQServer(t)
+	b := broker{url: server.URL(), publisherURL: server.URL(), exchange: "pulse.events"}
+	quorum := amqp.Table{"x-queue-type": "quorum"}
+	stuck, topics := []string{"stuck.0", "stuck.1"}, []string{"well.0", "well.1", "well.2"}
+	for _, name := range slices.Concat(stuck, topics) {
+		b.queue(t, name, quorum)
+	}
+	p := b.publisher(t)
+	var resume []func()
+	for _, name := range stuck {
+		resume = append(resume, server.HangQueue(name))
+	}
+	var msgs []outbox.Message
+	for range 20 {
+		for _, name := range slices.Concat(stuck, topics) {
+			msgs = append(msgs, newMessages(name, 1)...)
+		}
+	}
+	for i, err := range p.Publish(t.Context(), msgs) {
+		if slices.Contains(stuck, msgs[i].Topic) {
+			wantEach(t, []error{err}, outbox.ErrUnavailable)
+		} else if err != nil {
+			t.Errorf("message %d, topic %s: %v", i, msgs[i].Topic, err)
+		}
+	}
+	for _, f := range resume {
+		f()
+	}
+	wantPublished(t, publishSoon(t, p, slices.DeleteFunc(slices.Clone(msgs), func(m outbox.Message) bool { return !slices.Contains(stuck, m.Topic) })))
+	for _, name := range slices.Concat(stuck, topics) {
+		deliveries := b.take(t, name, 20)
+		for n, d := range deliveries {
+			if want := msgs[5*n+slices.Index(slices.Concat(stuck, topics), name)].ID.String(); d.MessageId != want {
+				t.Errorf("topic %s, message %d has id %s, want %s", name, n, d.MessageId, want)
+			}
+		}
+	}
 }
 
 func TestPing(t *testing.T) {
