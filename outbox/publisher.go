@@ -11,10 +11,10 @@ import (
 // outboxtest holds every implementation to what the relay relies on.
 type Publisher interface {
 	// Publish sends msgs, those of one topic in their order, and returns once the
-	// verdict on each is known or ctx ends: a slice as long as msgs, nil where the broker has
-	// taken charge of the message and routed it to a queue, else an error of
-	// one of the classes below. It is called by several lanes at once and must
-	// not keep msgs after it has returned.
+	// verdict on each is known or ctx ends: a slice as long as msgs, nil where
+	// the broker has taken charge of the message and routed it to a queue, else an
+	// error of one of the classes below. It is called by several lanes at once and
+	// must not keep msgs after it has returned.
 	//
 	// Where the broker gives verdicts on some topics and none on others, Publish
 	// should not wait much longer for these, and answer ErrUnavailable: the relay

@@ -26,8 +26,13 @@ type broker struct {
 
 func newBroker(b *testing.B, queueType inboxrabbit.QueueType) *broker {
 	b.Helper()
+	return newBrokerAt(b, testenv.RabbitMQ(b), queueType)
+}
+
+func newBrokerAt(b *testing.B, url string, queueType inboxrabbit.QueueType) *broker {
+	b.Helper()
 	r := &broker{
-		b: b, url: testenv.RabbitMQ(b),
+		b: b, url: url,
 		exchange: testenv.UniqueName(b, "pulse.bench"), queue: testenv.UniqueName(b, "bench"),
 	}
 	conn, err := amqp.Dial(r.url)
