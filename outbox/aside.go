@@ -145,7 +145,11 @@ func (l *lane) mayTry(b *batch, row *outgoing) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	own := l.buckets[row.bucket]
-	return row.err == nil && own != nil && own.held.behind(&row.Message) == nil && l.relay.keeper.valid(b.asked[row.bucket].lease)
+	if row.err != nil || own == nil || own.held.behind(&row.Message) != nil || !l.relay.keeper.valid(b.asked[row.bucket].lease) {
+		return false
+	}
+	// One that has appeared late, and does not wait, goes first.
+	return row.Key == "" || !slices.ContainsFunc(b.rows, func(other *outgoing) bool { return other.Key == row.Key && other.Seq < row.Seq })
 }
 
 // forgetProbes drops messages that cannot be tried.

@@ -144,3 +144,44 @@ func TestOrderOfAKeyHoldsWhileTopicsComeAndGo(t *testing.T) {
 		}
 	})
 }
+
+// What is tried of a silent topic is not overtaken, nor does it overtake a row
+// that has appeared before it.
+func TestATryWaitsForWhatStandsBeforeIt(t *testing.T) {
+	ob, _ := postgres.newOutbox(t)
+	p := newPartial("silent")
+	relay := newRelay(t, ob, pinged{p, func() error { return nil }}, patient())
+	lane, own := relay.lanes[0], lease{Bucket: 3, Token: 1}
+	relay.keeper.held[3] = &holding{lease: own, lane: lane, until: time.Now().Add(time.Hour)}
+	lane.add(own)
+	silent := map[string]bool{"silent": true}
+	row := func(seq int64, topic, key string) *outgoing {
+		return &outgoing{Message: Message{Seq: seq, Topic: topic, Key: key}, bucket: 3}
+	}
+	for _, c := range []struct {
+		name string
+		rows []*outgoing
+		want int // probes
+	}{
+		{"it is the first", []*outgoing{row(10, "silent", "k")}, 1},
+		{"another key is before it", []*outgoing{row(5, "well", "l"), row(10, "silent", "k")}, 1},
+		{"its key is before it", []*outgoing{row(5, "well", "k"), row(10, "silent", "k")}, 0},
+		{"its key waits before it", []*outgoing{row(4, "silent", "k"), row(10, "silent", "k")}, 0},
+		{"without a key", []*outgoing{row(5, "well", ""), row(10, "silent", "")}, 1},
+	} {
+		lane.buckets[3].held = nil
+		b := &batch{rows: c.rows, asked: map[int]span{3: {lease: own}}}
+		lane.setAside(b, silent)
+		lane.startProbe(t.Context(), b, []trial{{"silent", []int64{10}}})
+		probes := 0
+		if lane.probe != nil {
+			probes = len(lane.probe.batch.rows)
+			lane.probe.cancel()
+			<-lane.probe.done
+			lane.probe = nil
+		}
+		if probes != c.want || len(b.rows) != len(c.rows)-c.want {
+			t.Errorf("%s: %d are tried, %d left of %d", c.name, probes, len(b.rows), len(c.rows))
+		}
+	}
+}

@@ -245,6 +245,10 @@ type health struct {
 		Connected bool
 		LastError string
 		Published int
+		Suspended []struct {
+			Topic   string
+			Waiting int
+		}
 	}
 	Consumer struct {
 		State                                  string
