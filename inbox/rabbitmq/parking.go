@@ -210,6 +210,7 @@ func (p *parking) round(ctx context.Context, parcels []*parcel) (missing []*parc
 		case errors.Is(verdict, rabbit.ErrNacked):
 			p.nacked = true
 			each.next(errNacked)
+		case errors.Is(verdict, rabbit.ErrBehind): // one for a silent queue: it is for the next round
 		case errors.Is(verdict, rabbit.ErrNoConfirm) && errors.As(verdict, &unknown):
 			if unknown.Sent {
 				p.silent[queue] = struct{}{}
