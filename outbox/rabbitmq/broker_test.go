@@ -200,6 +200,17 @@ func TestPublisherSuite(t *testing.T) {
 	outboxtest.RunPublisherSuite(t, h)
 }
 
+// A quorum queue that was full takes messages once there is room.
+func TestAQuorumQueueHasRoomAgain(t *testing.T) {
+	b := newBroker(t)
+	b.queue(t, topic, amqp.Table{"x-queue-type": "quorum", "x-max-length": 3, "x-overflow": "reject-publish"})
+	p := b.publisher(t)
+	refused := func() bool { return errors.Is(p.Publish(t.Context(), newMessages(topic, 1))[0], outbox.ErrRejected) }
+	testenv.Eventually(t, patience, "the queue to refuse", refused)
+	b.do(t, func(ch *amqp.Channel) error { _, err := ch.QueuePurge(topic, false); return err })
+	testenv.Eventually(t, patience, "the queue to take messages", func() bool { return !refused() })
+}
+
 func newMessages(topic string, n int) []outbox.Message {
 	msgs := make([]outbox.Message, n)
 	for i := range msgs {

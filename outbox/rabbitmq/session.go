@@ -3,6 +3,7 @@ package rabbitmq
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -65,13 +66,16 @@ func (s *session) release(channel *rabbit.Confirmer, msgs []rabbit.Publishing, v
 }
 
 // keep has a channel used again. One that was given up for want of confirms
-// stays open for a while, but is not.
+// stays open for a while, but is not used again; nor is one that got a refusal,
+// as RabbitMQ remembers with the channel that a quorum queue refuses, and does not
+// always learn that there is room again.
 func (s *session) keep(channel *rabbit.Confirmer, msgs []rabbit.Publishing, verdicts []error) {
+	nacked := func(err error) bool { return errors.Is(err, rabbit.ErrNacked) }
 	switch err := channel.Err(); {
 	case errors.Is(err, rabbit.ErrNoConfirm):
 		s.late.keep(channel, msgs, verdicts, time.Now().Add(s.cfg.ConfirmTimeout))
 	case err != nil:
-	case !s.shelve(channel):
+	case slices.ContainsFunc(verdicts, nacked) || !s.shelve(channel):
 		channel.Close()
 	}
 }
