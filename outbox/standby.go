@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/asimalizada/pulse-events/internal/health"
 	"github.com/asimalizada/pulse-events/internal/sqldb"
 )
 
@@ -25,6 +26,8 @@ const (
 	// maxStandbyPause bounds how rarely a relay tries to take part again.
 	maxStandbyPause = time.Minute
 )
+
+const errStandby = health.Public("buckets are left to other relays, as the broker does not answer this one")
 
 // patience is how long the broker may give no verdicts before the relay stands by.
 func (k *keeper) patience() time.Duration { return k.ttl / 3 }
@@ -82,7 +85,7 @@ func (k *keeper) beginStandby(ctx context.Context, away time.Duration) {
 	s.tries++
 	k.renewed = time.Time{} // that it does not count is told at once
 	k.relay.log.WarnContext(ctx, "broker does not answer this relay: its buckets are left to any other", "for", away)
-	k.relay.monitor.trouble(ctx, partStandby, fmt.Errorf("buckets are left to other relays, as the broker does not answer this one: %w",
+	k.relay.monitor.trouble(ctx, partStandby, fmt.Errorf("%w: %w", errStandby,
 		cmp.Or(k.relay.monitor.cause(partBroker), ErrUnavailable)))
 }
 

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/asimalizada/pulse-events/internal/health"
 )
 
 const (
@@ -141,6 +143,9 @@ func (t *suspensions) names() (names map[string]bool, untried int) {
 	return names, untried
 }
 
+// errSetAside is what strangers may read of it.
+const errSetAside = health.Public("set aside")
+
 // list returns the topics that are set aside, the longest silent first.
 func (t *suspensions) list() (list []SuspendedTopic) {
 	t.mu.Lock()
@@ -166,9 +171,9 @@ func (t *suspensions) problem() error {
 	case 0:
 		return nil
 	case 1:
-		return fmt.Errorf("%s is set aside: %w", first, t.silent[first].err)
+		return fmt.Errorf("%s is %w: %w", first, errSetAside, t.silent[first].err)
 	default:
-		return fmt.Errorf("%s and %d more are set aside: %w", first, n-1, t.silent[first].err)
+		return fmt.Errorf("%s and %d more are %w: %w", first, n-1, errSetAside, t.silent[first].err)
 	}
 }
 
