@@ -129,7 +129,10 @@ func (s *system) migrate() {
 const consumerName = "notifications"
 
 func (s *system) settings(databaseURL string) stdlib.Settings {
-	return stdlib.Settings{DatabaseURL: databaseURL, AMQPURL: s.amqpURL, Exchange: s.exchange, Logger: logger(s.t)}
+	return stdlib.Settings{
+		DatabaseURL: databaseURL, AMQPURL: s.amqpURL, Exchange: s.exchange, Logger: logger(s.t),
+		DatabaseTimeout: patience / 2, // the machine may be busy, and transactions are held open
+	}
 }
 
 // logger writes to the test's log what is wrong.

@@ -45,8 +45,8 @@ func Settings(t *testing.T, on Platform) (service.Settings, *Journal) {
 		DatabaseURL:  on.Database(t),
 		AMQPURL:      Nobody,
 		AutoMigrate:  true,
-		StartTimeout: Patience,
-		Logger:       logging.New(logs, logging.JSON, slog.LevelDebug),
+		StartTimeout: Patience, DatabaseTimeout: Patience, // the machine may be busy
+		Logger: logging.New(logs, logging.JSON, slog.LevelDebug),
 	}, logs
 }
 

