@@ -217,15 +217,20 @@ func counted(n int64, exact bool) string {
 	return reconcile.Thousands(n)
 }
 
-// aliveRelays counts the relays that have given a sign of life.
-func aliveRelays(ctx context.Context, ob *outbox.Outbox) (alive int, err error) {
-	relays, err := ob.Relays(ctx)
-	for _, r := range relays {
+// buckets is how many an outbox has.
+const buckets = 64
+
+// relays counts those that have given a sign of life, and the buckets that they
+// publish.
+func relays(ctx context.Context, ob *outbox.Outbox) (alive, served int, err error) {
+	all, err := ob.Relays(ctx)
+	for _, r := range all {
 		if r.Live {
 			alive++
+			served += len(r.Buckets)
 		}
 	}
-	return alive, err
+	return alive, served, err
 }
 
 // many writes a number of things: 1 relay, 2 relays.
@@ -276,7 +281,7 @@ func (e *Env) waitDrained(ctx context.Context, timeout time.Duration) error {
 			return "", err
 		}
 		if looks++; looks%10 == 1 { // now and then: it changes rarely
-			alive, err := aliveRelays(ctx, ob)
+			alive, _, err := relays(ctx, ob)
 			if err != nil {
 				return "", err
 			}

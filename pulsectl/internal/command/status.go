@@ -157,7 +157,7 @@ func (e *Env) outboxPart(ctx context.Context) component {
 	if err != nil {
 		return part("outbox", "", fail.Wrap("cannot count the outbox", err))
 	}
-	alive, err := aliveRelays(ctx, ob)
+	alive, served, err := relays(ctx, ob)
 	if err != nil {
 		return part("outbox", "", fail.Wrap("cannot list the relays", err))
 	}
@@ -172,8 +172,11 @@ func (e *Env) outboxPart(ctx context.Context) component {
 		}
 		reasons = append(reasons, why...)
 	}
-	if s.Pending.N > s.Delayed.N && alive == 0 {
+	switch waiting := s.Pending.N > s.Delayed.N; {
+	case waiting && alive == 0:
 		reasons = append(reasons, "no relay is ready to publish what is pending")
+	case waiting && served < buckets:
+		reasons = append(reasons, fmt.Sprintf("%d of %d buckets are served by no relay: what is pending there waits", buckets-served, buckets))
 	}
 	detail := fmt.Sprintf("%s pending, %s dead, %s published, %s", counted(s.Pending.N, s.Pending.Exact), counted(s.Dead.N, s.Dead.Exact), counted(s.Published.N, s.Published.Exact), many(alive, "relay"))
 	if !s.OldestPending.IsZero() {
