@@ -112,6 +112,11 @@ func TestPlantedFaults(t *testing.T) {
 			b.queues.letters = []reconcile.DeadLetter{{ID: id, Consumer: consumer, Reason: wire.ReasonConflict, Body: []byte("forged")}}
 			return "lost", findings{reconcile.Lost: {id}, reconcile.OrderWithoutEffect: {id}}
 		},
+		"a conflict over an order whose row was purged": func(b *books) (string, findings) {
+			id := b.commit(event{noRow: true}) // which body was the true one nobody can say
+			b.queues.letters = []reconcile.DeadLetter{{ID: id, Consumer: consumer, Reason: wire.ReasonConflict, Body: []byte("forged")}}
+			return "lost", findings{reconcile.Lost: {id}, reconcile.OrderWithoutEvent: {id}}
+		},
 		"a dead letter of another body": func(b *books) (string, findings) {
 			id := b.commit(event{payload: "{}"})
 			b.queues.letters = []reconcile.DeadLetter{{ID: id, Consumer: consumer, Reason: wire.ReasonUndecodable, Body: []byte("<xml/>")}}
