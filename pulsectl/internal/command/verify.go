@@ -35,6 +35,7 @@ type verifyOptions struct {
 	outboxRetention, inboxRetention time.Duration
 	only                            []reconcile.Kind // empty: all
 	otherProducers, assumeNotHeld   bool
+	ignoreBodies                    bool
 	skipDeadLetters                 bool
 	timeout                         time.Duration
 }
@@ -53,6 +54,7 @@ func verifyCommand(env *Env) *cli.Command {
 			&cli.DurationFlag{Name: "inbox-retention", Value: inboxMemory, Usage: "what was published more than `DURATION` ago is not judged: the inbox has forgotten it"},
 			&cli.DurationFlag{Name: "outbox-retention", Value: outbox.DefaultRetention, Usage: "published rows are missed in the outbox for `DURATION`: later they are purged"},
 			&cli.BoolFlag{Name: "other-producers", Usage: "other producers write to these topics: what is in no outbox row is not foreign"},
+			&cli.BoolFlag{Name: "ignore-bodies", Usage: "the consumer reads bodies otherwise than they are published: what it applied is not held against the outbox's"},
 			&cli.BoolFlag{Name: "assume-not-held", Usage: "take it that nobody holds messages unacknowledged but consumers that say so"},
 			&cli.BoolFlag{Name: "skip-dead-letters", Usage: "do not look into the dead-letter queue: what may lie there stays unsettled"},
 		},
@@ -80,6 +82,7 @@ func parseVerifyOptions(ctx *cli.Context) (verifyOptions, error) {
 		effectsPerEvent: ctx.Int("effects-per-event"), ids: ctx.String("ids"),
 		outboxRetention: ctx.Duration("outbox-retention"), inboxRetention: ctx.Duration("inbox-retention"),
 		otherProducers: ctx.Bool("other-producers"), assumeNotHeld: ctx.Bool("assume-not-held"),
+		ignoreBodies:    ctx.Bool("ignore-bodies"),
 		skipDeadLetters: ctx.Bool("skip-dead-letters"), timeout: ctx.Duration("timeout"),
 	}
 	for _, d := range []string{"inbox-retention", "outbox-retention"} {
@@ -172,7 +175,7 @@ func (e *Env) ledger(ctx context.Context, o verifyOptions) (l reconcile.Ledger, 
 	l = reconcile.Ledger{
 		OutboxDB: outDB, InboxDB: inDB, Broker: broker, Queue: broker.source.Queue, Consumer: e.flags.consumer, Topics: o.topics,
 		EffectsPerEvent: o.effectsPerEvent, OutboxRetention: o.outboxRetention, InboxRetention: o.inboxRetention,
-		OtherProducers: o.otherProducers, AssumeNotHeld: o.assumeNotHeld, Progress: new(reconcile.Progress),
+		OtherProducers: o.otherProducers, IgnoreBodies: o.ignoreBodies, AssumeNotHeld: o.assumeNotHeld, Progress: new(reconcile.Progress),
 	}
 	// The tables of the examples belong to their topic.
 	ordersDefault, effectsDefault := defaultOrders, defaultEffects

@@ -211,8 +211,11 @@ func verdictError(r *reconcile.Report, timeout time.Duration) error {
 		message += "; the rest is not settled: " + unsettled
 	}
 	hint := "all ids: pulsectl verify -q"
-	if r.Count(reconcile.Lost) > 0 {
+	switch {
+	case r.Count(reconcile.Lost) > 0:
 		hint = "to publish the lost again: pulsectl verify -q --only lost | pulsectl replay -"
+	case r.Count(reconcile.Conflicting) > 0:
+		hint = "to have the true ones applied: undo each one's effect and delete its inbox row, then pulsectl verify -q --only lost | pulsectl replay -"
 	}
 	return fail.New(fail.General, hint, "%s", message)
 }

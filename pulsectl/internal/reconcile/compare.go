@@ -69,7 +69,7 @@ func (v *verification) compare(ctx context.Context) (err error) {
 	if applied.err != nil {
 		return fmt.Errorf("read the inbox: %w", applied.err)
 	}
-	return v.lookUpStrays(ctx)
+	return errors.Join(v.lookUpStrays(ctx), v.lookUpBodies(ctx))
 }
 
 // acknowledged returns the client's list as a function that gives one id after
@@ -166,7 +166,7 @@ func (v *verification) judge(ctx context.Context, e event) error {
 	}
 	v.count(e)
 	v.report.Compared++
-	return errors.Join(v.judgeOrder(e), v.judgeEffect(e), v.judgeWhereabouts(e))
+	return errors.Join(v.judgeOrder(e), v.judgeEffect(e), v.judgeBody(ctx, e), v.judgeWhereabouts(e))
 }
 
 // tells reports whether it means anything that the producer's side does not

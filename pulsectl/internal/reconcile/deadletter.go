@@ -9,7 +9,6 @@ import (
 	"iter"
 	"strings"
 
-	"github.com/asimalizada/pulse-events/internal/sqldb"
 	"github.com/asimalizada/pulse-events/internal/wire"
 )
 
@@ -61,7 +60,7 @@ func (v *verification) excuse(ctx context.Context) (read int, err error) {
 		}
 		want, err := v.bodies(ctx, inOutbox)
 		if err != nil {
-			return nil, fmt.Errorf("look up events in the outbox: %w", err)
+			return nil, err
 		}
 		var still []candidate
 		for _, c := range chunk {
@@ -131,36 +130,4 @@ func (v *verification) foreignLetter(consumer string) {
 	if _, known := v.otherConsumers[consumer]; known || len(v.otherConsumers) < enough {
 		v.otherConsumers[consumer]++
 	}
-}
-
-// bodies returns the hash of the body of each of these events in the outbox.
-func (v *verification) bodies(ctx context.Context, ids []string) (map[string]string, error) {
-	hashes := make(map[string]string, len(ids))
-	if len(ids) == 0 {
-		return hashes, nil
-	}
-	d := dialect(v.OutboxDB)
-	condition, fit := v.outboxColumn().among(d, ids, 1)
-	body := "sha256(payload)"
-	if d == sqldb.SQLite {
-		body = "payload" // which has no such function
-	}
-	rows, err := v.OutboxDB.QueryContext(ctx, "SELECT CAST(id AS text), "+body+" FROM outbox_messages WHERE "+condition, list(fit))
-	if err != nil {
-		return nil, sqldb.Schema(err)
-	}
-	defer rows.Close()
-	for rows.Next() {
-		var id string
-		var raw []byte
-		if err := rows.Scan(&id, &raw); err != nil {
-			return nil, err
-		}
-		if d == sqldb.SQLite {
-			hash := sha256.Sum256(raw)
-			raw = hash[:]
-		}
-		hashes[id] = hex.EncodeToString(raw)
-	}
-	return hashes, rows.Err()
 }

@@ -1,6 +1,8 @@
 package reconcile_test
 
 import (
+	"bytes"
+	"compress/gzip"
 	"testing"
 	"time"
 
@@ -116,6 +118,31 @@ func TestPlantedFaults(t *testing.T) {
 			id := b.commit(event{noRow: true}) // which body was the true one nobody can say
 			b.queues.letters = []reconcile.DeadLetter{{ID: id, Consumer: consumer, Reason: wire.ReasonConflict, Body: []byte("forged")}}
 			return "lost", findings{reconcile.Lost: {id}, reconcile.OrderWithoutEvent: {id}}
+		},
+		"a conflict that came first": func(b *books) (string, findings) {
+			id := b.effect(b.apply(b.commit(event{payload: "{}"})), 1) // applied with an empty body
+			return "conflicting", findings{reconcile.Conflicting: {id}}
+		},
+		"a conflict that came first, and the true one's dead letter": func(b *books) (string, findings) {
+			id := b.effect(b.apply(b.commit(event{payload: "{}"})), 1)
+			b.queues.letters = []reconcile.DeadLetter{{ID: id, Consumer: consumer, Reason: wire.ReasonConflict, Body: []byte("{}")}}
+			return "conflicting", findings{reconcile.Conflicting: {id}}
+		},
+		"a conflict over an event that was applied": func(b *books) (string, findings) {
+			id := b.handled()
+			b.queues.letters = []reconcile.DeadLetter{{ID: id, Consumer: consumer, Reason: wire.ReasonConflict, Body: []byte("forged")}}
+			return "ok", nil
+		},
+		"a body that was decompressed": func(b *books) (string, findings) {
+			var compressed bytes.Buffer
+			b.must(gzip.NewWriter(&compressed).Close())
+			b.effect(b.apply(b.commit(event{payload: compressed.String()})), 1)
+			return "ok", nil
+		},
+		"bodies that the consumer reads otherwise": func(b *books) (string, findings) {
+			b.ledger.IgnoreBodies = true
+			b.effect(b.apply(b.commit(event{payload: "encrypted"})), 1)
+			return "ok", nil
 		},
 		"a dead letter of another body": func(b *books) (string, findings) {
 			id := b.commit(event{payload: "{}"})

@@ -2,6 +2,7 @@ package reconcile
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -44,7 +45,7 @@ func (v *verification) miss(c candidate) error { return v.missing.add(c.text()) 
 // recheck asks the consumer's side once more for each missing event, and drops
 // those that were applied meanwhile.
 func (v *verification) recheck(ctx context.Context) error {
-	return v.sift(ctx, func(ctx context.Context, chunk []candidate) (still []candidate, err error) {
+	err := v.sift(ctx, func(ctx context.Context, chunk []candidate) (still []candidate, err error) {
 		ids := make([]string, len(chunk))
 		for i, c := range chunk {
 			ids[i] = c.id
@@ -71,9 +72,15 @@ func (v *verification) recheck(ctx context.Context) error {
 			if err := v.judgeEffect(e); err != nil {
 				return nil, err
 			}
+			if a.inInbox && c.inOutbox {
+				if err := v.suspectBody(ctx, suspect{c.id, a.body}); err != nil {
+					return nil, err
+				}
+			}
 		}
 		return still, nil
 	})
+	return errors.Join(err, v.lookUpBodies(ctx))
 }
 
 // sift passes the missing events through keep, in chunks, and leaves what it
@@ -122,14 +129,17 @@ func (v *verification) findApplied(ctx context.Context, ids []string) (map[strin
 	d := dialect(v.InboxDB)
 	inbox := Column{Table: "processed_events", Name: "event_id", kind: "text"}
 	condition, fit := inbox.among(d, ids, 2)
-	query := `SELECT event_id AS id, 'p' AS origin FROM processed_events WHERE consumer = $1 AND ` + condition
+	query := `SELECT event_id AS id, 'p' AS origin, payload_hash AS hash FROM processed_events WHERE consumer = $1 AND ` + condition
 	args := []any{v.Consumer, list(fit)}
 	if v.Effects != nil {
 		condition, fit := v.Effects.among(d, ids, 3)
-		query += ` UNION ALL SELECT CAST(` + quote(v.Effects.Name) + ` AS text), 'e' FROM ` + v.Effects.quoted() + ` WHERE ` + condition
+		query += ` UNION ALL SELECT CAST(` + quote(v.Effects.Name) + ` AS text), 'e', NULL FROM ` + v.Effects.quoted() + ` WHERE ` + condition
 		args = append(args, list(fit))
 	}
-	var rows []struct{ ID, Origin string }
+	var rows []struct {
+		ID, Origin string
+		Hash       []byte
+	}
 	if err := v.InboxDB.SelectContext(ctx, &rows, query, args...); err != nil {
 		return nil, sqldb.Schema(err)
 	}
@@ -142,6 +152,7 @@ func (v *verification) findApplied(ctx context.Context, ids []string) (map[strin
 		}
 		if row.Origin == "p" {
 			a.inInbox = true
+			copy(a.body[:], row.Hash)
 		} else {
 			a.effects++
 		}

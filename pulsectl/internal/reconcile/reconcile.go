@@ -60,6 +60,9 @@ type Ledger struct {
 	// OtherProducers says that the topics have producers with other outboxes:
 	// nothing is foreign then.
 	OtherProducers bool
+	// IgnoreBodies says that the consumer reads bodies otherwise than they were
+	// published: what was applied is not held against what the outbox has.
+	IgnoreBodies bool
 	// AssumeNotHeld says that nobody holds messages unacknowledged who cannot be
 	// asked.
 	AssumeNotHeld bool
@@ -79,10 +82,11 @@ type verification struct {
 	remembered     time.Time // what was published since must be in the inbox
 	keepsPublished bool      // the outbox has rows that are published
 
-	looked  *atomic.Int64 // events
-	hidden  *bool         // whether somebody may hold messages whom the broker does not count; nil: not asked yet
-	strays  []event
-	missing *spool // candidates
+	looked   *atomic.Int64 // events
+	hidden   *bool         // whether somebody may hold messages whom the broker does not count; nil: not asked yet
+	strays   []event
+	suspects []suspect // that look as if applied with another body
+	missing  *spool    // candidates
 
 	otherConsumers map[string]int // dead letters that are not ours, by consumer
 	otherBodies    int            // events whose dead letters have another body

@@ -20,6 +20,9 @@ const (
 	// Duplicated: it has more effects than it should, see
 	// Ledger.EffectsPerEvent.
 	Duplicated Kind = "duplicated"
+	// Conflicting: applied with another body than the outbox has. What was
+	// published under this id is not applied: the inbox takes it for a conflict.
+	Conflicting Kind = "conflicting"
 	// Foreign: applied, and neither in the outbox nor ordered.
 	Foreign Kind = "foreign"
 	// OrderGone: acknowledged to a client, and neither order nor outbox row is
@@ -59,6 +62,7 @@ var kinds = []description{
 	{EventWithoutOrder, "events without order", "in the outbox, its order is gone"},
 	{AppliedWithoutEffect, "effects missing", "in the inbox, its effect is gone"},
 	{EffectWithoutInbox, "effects without inbox row", "its effect is there, the inbox does not know it"},
+	{Conflicting, "conflicting", "applied with another body than the outbox has"},
 	{Foreign, "foreign", "applied, and in no outbox row"},
 }
 

@@ -137,6 +137,21 @@ func TestSettles(t *testing.T) {
 	require(t, r, "ok", nil)
 }
 
+// What is applied while it is looked for is held against its body as well.
+func TestConflictWhileItIsLookedFor(t *testing.T) {
+	b := onSQLite(t)
+	b.handled()
+	id := b.commit(event{payload: "{}"})
+	b.queues.Ready = 1
+	b.queues.onLook = func(n int) {
+		if n == 4 {
+			b.queues.Ready = 0
+			b.effect(b.apply(id), 1)
+		}
+	}
+	require(t, b.verify(patience), "conflicting", findings{reconcile.Conflicting: {id}})
+}
+
 // While a message is pending, what is certainly wrong is said all the same.
 func TestFindsWhileUnsettled(t *testing.T) {
 	b := onSQLite(t)

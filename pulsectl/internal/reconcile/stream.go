@@ -25,6 +25,7 @@ type committed struct {
 	status outbox.Status // empty: no outbox row
 	newer  bool          // enqueued after the cut
 	at     time.Time     // published, or else enqueued
+	body   bodyHash      // of the outbox row
 	orders int           // rows of the service's own table
 	// ordered is when the first of those was made; zero: unknown.
 	ordered time.Time
@@ -36,6 +37,7 @@ type applied struct {
 	inInbox  bool
 	topic    string
 	at       time.Time // applied, or published if the producer said that it was earlier
+	body     bodyHash  // of what was applied
 	effects  int
 	effected time.Time // when the first was made; zero: unknown
 }
@@ -43,10 +45,10 @@ type applied struct {
 // committedQuery reads the outbox and the orders. $1 is the cut, $2 the topics.
 func (l Ledger) committedQuery() string {
 	d := dialect(l.OutboxDB)
-	query := `SELECT CAST(id AS text) AS id, 'm' AS origin, topic, status, seq > $1 AS newer, coalesce(published_at, created_at) AS at
+	query := `SELECT CAST(id AS text) AS id, 'm' AS origin, topic, status, seq > $1 AS newer, coalesce(published_at, created_at) AS at, ` + hashable(d) + ` AS body
 		FROM outbox_messages WHERE topic IN (` + elements(d, 2) + `)`
 	if l.Orders != nil {
-		query += ` UNION ALL SELECT CAST(` + quote(l.Orders.Name) + ` AS text), 'o', '', '', 1 = 0, ` + l.Orders.at(d) + `
+		query += ` UNION ALL SELECT CAST(` + quote(l.Orders.Name) + ` AS text), 'o', '', '', 1 = 0, ` + l.Orders.at(d) + `, NULL
 		FROM ` + l.Orders.quoted() + ` WHERE ` + quote(l.Orders.Name) + ` IS NOT NULL`
 	}
 	return sorted(d, query)
@@ -59,10 +61,10 @@ func (l Ledger) appliedQuery() string {
 	if d == sqldb.SQLite {
 		earlier = "min"
 	}
-	query := `SELECT event_id AS id, 'p' AS origin, topic, ` + earlier + `(processed_at, coalesce(occurred_at, processed_at)) AS at
+	query := `SELECT event_id AS id, 'p' AS origin, topic, ` + earlier + `(processed_at, coalesce(occurred_at, processed_at)) AS at, payload_hash
 		FROM processed_events WHERE consumer = $1`
 	if l.Effects != nil {
-		query += ` UNION ALL SELECT CAST(` + quote(l.Effects.Name) + ` AS text), 'e', '', ` + l.Effects.at(d) + `
+		query += ` UNION ALL SELECT CAST(` + quote(l.Effects.Name) + ` AS text), 'e', '', ` + l.Effects.at(d) + `, NULL
 		FROM ` + l.Effects.quoted() + ` WHERE ` + quote(l.Effects.Name) + ` IS NOT NULL`
 	}
 	return sorted(d, query)
@@ -150,17 +152,20 @@ func (c *cursor[T]) read() {
 func (c *cursor[T]) close() { _ = c.rows.Close() }
 
 func (l Ledger) openCommitted(ctx context.Context, cut int64) (*cursor[committed], error) {
+	d := dialect(l.OutboxDB)
 	return openCursor(ctx, l.OutboxDB, l.committedQuery(), []any{cut, list(l.Topics)},
 		func(rows *sql.Rows) (string, func(*committed), error) {
 			var id, origin, topic, status string
 			var newer bool
 			var at anyTime
-			if err := rows.Scan(&id, &origin, &topic, &status, &newer, &at); err != nil {
+			var body sql.RawBytes
+			if err := rows.Scan(&id, &origin, &topic, &status, &newer, &at, &body); err != nil {
 				return "", nil, err
 			}
+			hash := readHash(d, body)
 			return id, func(c *committed) {
 				if origin == "m" {
-					c.topic, c.status, c.newer, c.at = topic, outbox.Status(status), newer, at.Time
+					c.topic, c.status, c.newer, c.at, c.body = topic, outbox.Status(status), newer, at.Time, hash
 					return
 				}
 				if c.orders++; c.orders == 1 || at.Before(c.ordered) {
@@ -175,12 +180,15 @@ func (l Ledger) openApplied(ctx context.Context) (*cursor[applied], error) {
 		func(rows *sql.Rows) (string, func(*applied), error) {
 			var id, origin, topic string
 			var at anyTime
-			if err := rows.Scan(&id, &origin, &topic, &at); err != nil {
+			var hash sql.RawBytes
+			if err := rows.Scan(&id, &origin, &topic, &at, &hash); err != nil {
 				return "", nil, err
 			}
+			var body bodyHash
+			copy(body[:], hash)
 			return id, func(a *applied) {
 				if origin == "p" {
-					a.inInbox, a.topic, a.at = true, topic, at.Time
+					a.inInbox, a.topic, a.at, a.body = true, topic, at.Time, body
 					return
 				}
 				if a.effects++; a.effects == 1 || at.Before(a.effected) {

@@ -1,0 +1,137 @@
+package reconcile
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"io"
+
+	"github.com/asimalizada/pulse-events/internal/sqldb"
+)
+
+// bodyHash is the SHA-256 of a body. The inbox keeps that of what was applied.
+type bodyHash [sha256.Size]byte
+
+// suspect is an event that was applied with this body.
+type suspect struct {
+	id   string
+	body bodyHash
+}
+
+// hashable is the expression of SQL that readHash reads.
+func hashable(d sqldb.Dialect) string {
+	if d == sqldb.SQLite {
+		return "payload" // it has no such function
+	}
+	return "sha256(payload)"
+}
+
+func readHash(d sqldb.Dialect, raw []byte) (hash bodyHash) {
+	if d == sqldb.SQLite {
+		return sha256.Sum256(raw)
+	}
+	copy(hash[:], raw)
+	return hash
+}
+
+// judgeBody compares what was published with what was applied. Whoever knows an
+// id can publish something else under it, and when that came first the inbox
+// takes the true message for a conflict.
+func (v *verification) judgeBody(ctx context.Context, e event) error {
+	if !e.inOutbox() || !e.inInbox() || e.committed.body == e.applied.body {
+		return nil
+	}
+	return v.suspectBody(ctx, suspect{e.id, e.applied.body})
+}
+
+func (v *verification) suspectBody(ctx context.Context, s suspect) error {
+	if v.IgnoreBodies {
+		return nil
+	}
+	if v.suspects = append(v.suspects, s); len(v.suspects) < lookUpSize {
+		return nil
+	}
+	return v.lookUpBodies(ctx)
+}
+
+// lookUpBodies reads the bodies of suspects, and finds those that were applied
+// with another one. A compressed body may have been applied decompressed.
+func (v *verification) lookUpBodies(ctx context.Context) error {
+	if len(v.suspects) == 0 {
+		return nil
+	}
+	applied := make(map[string]bodyHash, len(v.suspects))
+	ids := make([]string, len(v.suspects))
+	for i, s := range v.suspects {
+		ids[i], applied[s.id] = s.id, s.body
+	}
+	v.suspects = v.suspects[:0]
+	var conflicting []string
+	err := v.eachBody(ctx, "payload", ids, func(id string, body []byte) {
+		if want := applied[id]; want != sha256.Sum256(body) && want != hashInflated(body) {
+			conflicting = append(conflicting, id)
+		}
+	})
+	for _, id := range conflicting {
+		if err == nil {
+			err = v.report.find(Conflicting, id)
+		}
+	}
+	return err
+}
+
+// hashInflated is the hash of what a compressed body holds; zero: it is none.
+func hashInflated(body []byte) (hash bodyHash) {
+	r, err := gzip.NewReader(bytes.NewReader(body))
+	if err != nil {
+		return hash
+	}
+	sum := sha256.New()
+	if _, err := io.Copy(sum, r); err != nil {
+		return hash
+	}
+	sum.Sum(hash[:0])
+	return hash
+}
+
+// bodies returns the hash of the body of each of these events in the outbox.
+func (v *verification) bodies(ctx context.Context, ids []string) (map[string]string, error) {
+	hashes := make(map[string]string, len(ids))
+	d := dialect(v.OutboxDB)
+	err := v.eachBody(ctx, hashable(d), ids, func(id string, raw []byte) {
+		hash := readHash(d, raw)
+		hashes[id] = hex.EncodeToString(hash[:])
+	})
+	return hashes, err
+}
+
+// eachBody calls each with an expression over the body of each of these events
+// in the outbox.
+func (v *verification) eachBody(ctx context.Context, expression string, ids []string, each func(id string, raw []byte)) (err error) {
+	if len(ids) == 0 {
+		return nil
+	}
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("look up events in the outbox: %w", err)
+		}
+	}()
+	condition, fit := v.outboxColumn().among(dialect(v.OutboxDB), ids, 1)
+	rows, err := v.OutboxDB.QueryContext(ctx, "SELECT CAST(id AS text), "+expression+" FROM outbox_messages WHERE "+condition, list(fit))
+	if err != nil {
+		return sqldb.Schema(err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var id string
+		var raw []byte
+		if err := rows.Scan(&id, &raw); err != nil {
+			return err
+		}
+		each(id, raw)
+	}
+	return rows.Err()
+}
