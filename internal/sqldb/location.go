@@ -273,6 +273,16 @@ func (f *finder) migrated(ctx context.Context, tx *sqlx.Tx) (string, error) {
 		}
 		return f.fixed, err
 	}
+	// What is known stays so for as long as it is true: this session may have
+	// been left with another search_path.
+	if l := f.known(); l != nil {
+		var there bool
+		err := tx.GetContext(ctx, &there, `SELECT count(*) > 0 FROM pg_catalog.pg_class AS c
+			JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace WHERE n.nspname = $1 AND c.relname = $2`, l.schema, f.landmark)
+		if err != nil || there {
+			return l.schema, err
+		}
+	}
 	f.forget()
 	l, err := f.inOwn(ctx, tx)
 	if err != nil {
