@@ -4,19 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
-
-	"github.com/asimalizada/pulse-events/internal/sqldb"
-)
-
-// fault is what the failure of a transaction means for its messages.
-type fault int
-
-const (
-	blameless   fault = iota // the database ended it for reasons of its own: run it again
-	away                     // something needed is not there: hold the messages, count nothing
-	failed                   // the handler failed
-	interrupted              // the shutdown limit cut it
 )
 
 // run is a group of deliveries on their way through one transaction.
@@ -46,9 +33,20 @@ func (e *CrashLoopError) Error() string {
 	return fmt.Sprintf("started %d times by processes that did not live to finish it", e.Starts)
 }
 
+// attempted is what came of a group whose transaction has committed.
+type attempted struct {
+	verdicts  []claim
+	conflicts []error  // by index; nil where there is none
+	changed   []string // what a handler changed of its session
+	leftovers bool     // not all of it ended with the transaction
+}
+
 // attempt runs the group through one transaction. For a watched message it
 // commits a start first, so that a crash leaves a trace.
-func (c *Consumer) attempt(ctx context.Context, r *run) ([]claim, error) {
+func (l *lane) attempt(ctx context.Context, r *run) (*attempted, error) {
+	c := l.c
+	c.active.Add(1)
+	defer c.active.Add(-1)
 	if r.alone {
 		c.solo.Lock()
 		defer c.solo.Unlock()
@@ -57,18 +55,45 @@ func (c *Consumer) attempt(ctx context.Context, r *run) ([]claim, error) {
 		defer c.solo.RUnlock()
 	}
 	if c.in == nil {
-		err := c.handler.safely(ctx, nil, r.deliveries[0].Message)
-		if errors.Is(err, ErrConflict) {
-			return []claim{conflicting}, nil
-		}
-		return []claim{unseen}, err
+		return l.attemptFunc(ctx, r.deliveries[0].Message)
 	}
 	if r.watched && !r.started {
 		if err := c.start(ctx, r); err != nil {
 			return nil, err
 		}
 	}
-	return c.in.transact(ctx, r.messages(), c.handler, r.watched)
+	msgs := r.messages()
+	t, err := c.in.transact(ctx, msgs, terms{
+		handler: c.handler, finish: r.watched, wait: c.in.lockWait(c.locks.recent()),
+		limit: c.cfg.HandlerTimeout, turn: l.turn, late: c.late,
+	})
+	if err != nil {
+		return nil, err
+	}
+	done := &attempted{verdicts: t.claims.verdicts, conflicts: make([]error, len(msgs)), changed: t.changed, leftovers: t.unfit}
+	for i, field := range t.claims.conflicts {
+		if field != "" {
+			done.conflicts[i] = c.in.conflict(msgs[i], field)
+		}
+	}
+	return done, nil
+}
+
+// attemptFunc calls a handler that claims for itself.
+func (l *lane) attemptFunc(ctx context.Context, msg Message) (*attempted, error) {
+	limited, cancel := context.WithTimeout(ctx, l.c.cfg.HandlerTimeout)
+	defer cancel()
+	w, u := &witness{idle: l.c.cfg.HandlerTimeout + idleMargin}, l.turn(ctx)
+	err := u.all(func() error {
+		return u.each(limited, msg, func() error { return l.c.handler(w.context(msg.context(limited)), nil, msg) })
+	})
+	if err = w.confirm(ctx, err); errors.Is(err, ErrConflict) {
+		return &attempted{verdicts: []claim{conflicting}, conflicts: []error{err}}, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &attempted{verdicts: []claim{unseen}, conflicts: []error{nil}}, nil
 }
 
 // start notes the start of a watched message. errUnfinished asks for a second
@@ -96,73 +121,4 @@ func (c *Consumer) start(ctx context.Context, r *run) error {
 		return &CrashLoopError{Starts: starts - 1}
 	}
 	return nil
-}
-
-// blame says what an error of attempt means.
-func (c *Consumer) blame(ctx context.Context, err error) fault {
-	at, lost := handling, false
-	if tx, ok := errors.AsType[*txError](err); ok {
-		at, lost = tx.phase, tx.lost
-	}
-	_, slow := errors.AsType[*HandlerTimeoutError](err)
-	trouble := sqldb.Judge(err)
-	switch {
-	case ctx.Err() != nil:
-		return interrupted
-	case IsUnavailable(err):
-		return away
-	case at == handling && slow && c.reachable(ctx):
-		return failed
-	case at == handling && slow: // a hanging database looks like a slow handler until it is asked
-		return away
-	case endedByDatabase(err):
-		return blameless
-	case at == beginning:
-		return away
-	case trouble.Away() && trouble.GiveUp(): // whoever raised it may have given the connection up already
-		return away
-	case lost: // gone for good, or back by now: running it again tells
-		return blameless
-	case trouble.Away():
-		return away
-	case at == claiming && trouble != sqldb.BadData:
-		return away
-	}
-	return failed
-}
-
-// reachable reports whether the database answers; where there is none of ours
-// there is nothing to doubt.
-func (c *Consumer) reachable(ctx context.Context) bool {
-	if c.in == nil {
-		return true
-	}
-	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
-	defer cancel()
-	return c.in.db.PingContext(ctx) == nil
-}
-
-// HandlerTimeoutError says that a handler took longer than
-// ConsumerConfig.HandlerTimeout.
-type HandlerTimeoutError struct {
-	Limit time.Duration
-	Err   error // what the handler answered
-}
-
-func (e *HandlerTimeoutError) Error() string {
-	return fmt.Sprintf("handler took longer than %v: %v", e.Limit, e.Err)
-}
-func (e *HandlerTimeoutError) Unwrap() error { return e.Err }
-
-// timed gives h's context the time limit, and says so in the error.
-func (c *Consumer) timed(h Handler) Handler {
-	return func(ctx context.Context, tx Tx, msg Message) error {
-		limited, cancel := context.WithTimeout(ctx, c.cfg.HandlerTimeout)
-		defer cancel()
-		err := h(limited, tx, msg)
-		if err != nil && limited.Err() != nil && ctx.Err() == nil {
-			return &HandlerTimeoutError{Limit: c.cfg.HandlerTimeout, Err: err}
-		}
-		return err
-	}
 }

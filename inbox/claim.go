@@ -1,7 +1,6 @@
 package inbox
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"database/sql"
@@ -11,7 +10,9 @@ import (
 	"fmt"
 	"strings"
 	"time"
+	"unicode/utf8"
 
+	"github.com/asimalizada/pulse-events/inbox/internal/guard"
 	"github.com/asimalizada/pulse-events/internal/sqldb"
 )
 
@@ -22,14 +23,16 @@ type ClaimTx interface {
 	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
 }
 
-// ConflictError says that an event id was applied with another payload.
+// ConflictError says that an event id was applied with another payload, or as
+// another event.
 type ConflictError struct {
 	Consumer string
 	EventID  string
+	Field    string // what is not the same: "payload", "type" or "topic"
 }
 
 func (e *ConflictError) Error() string {
-	return fmt.Sprintf("event %s was applied by %s with another payload", e.EventID, e.Consumer)
+	return fmt.Sprintf("event %s was applied by %s with another %s", e.EventID, e.Consumer, e.Field)
 }
 
 // Is makes errors.Is(err, ErrConflict) hold.
@@ -37,12 +40,22 @@ func (e *ConflictError) Is(target error) bool { return target == ErrConflict }
 
 // Claim notes in the caller's transaction that msg is applied, and reports
 // whether it is fresh: true means make the effect in tx and commit, false
-// means it was applied before, so change nothing and acknowledge. The id and
-// the payload decide. A copy being applied by another transaction is waited
-// for: bound the wait by ctx or lock_timeout.
+// means it was applied before, so change nothing and acknowledge. Two messages
+// are the same if id and payload are, and type and topic as far as both are
+// known.
 //
-// The error is a ConflictError when the id was applied with another payload,
-// an InvalidMessageError on an id that cannot be stored, ErrNoTransaction on a
+// The claim is worth something only if it is committed together with the
+// effect, by the one commit of tx: do not end the transaction between the two,
+// by whatever means. A handler of NewConsumerFunc that claims with the context
+// it was given is checked: its nil acknowledges only what is committed. Its
+// transaction may idle for HandlerTimeout and 15 s, then PostgreSQL ends it.
+//
+// A copy being applied by another transaction is waited for, for at most the
+// statement timeout or, with the context of such a handler, about a second;
+// then the error is a LockedError.
+//
+// The error is a ConflictError when the id was applied as something else, an
+// InvalidMessageError on an id that cannot be stored, ErrNoTransaction on a
 // handle that is no transaction, ErrSchema on a database without the tables.
 // After an error roll tx back. For a handle that begins transactions of
 // REPEATABLE READ or above, be ready to run the whole again (SQLSTATE 40001).
@@ -53,14 +66,27 @@ func (in *Inbox) Claim(ctx context.Context, tx ClaimTx, msg Message) (fresh bool
 	if err := msg.validate(); err != nil {
 		return false, fmt.Errorf("inbox: claim: %w", err)
 	}
-	claims, err := in.claim(ctx, tx, []Message{msg})
+	witness := witnessOf(ctx)
+	b := bounds{lock: in.longLockWait()}
+	if witness != nil {
+		b = bounds{lock: in.lockWait(false), idle: witness.idle}
+	}
+	made, err := in.claim(guard.Trusted(ctx), tx, []Message{msg}, b)
 	if err != nil {
-		return false, fmt.Errorf("inbox: claim event %s: %w", msg.ID, err)
+		return false, in.explain(ctx, "claim ", msg, err)
 	}
-	if claims[0] == conflicting {
-		return false, &ConflictError{Consumer: in.consumer, EventID: msg.ID}
+	if made.conflicts[0] != "" {
+		return false, in.conflict(msg, made.conflicts[0])
 	}
-	return claims[0] == unseen, nil
+	fresh = made.verdicts[0] == unseen
+	if witness != nil && fresh {
+		witness.saw(in, msg.ID, made.idles)
+	}
+	return fresh, nil
+}
+
+func (in *Inbox) conflict(msg Message, field string) error {
+	return &ConflictError{Consumer: in.consumer, EventID: msg.ID, Field: field}
 }
 
 // claim is what the inbox knows of a message.
@@ -69,137 +95,187 @@ type claim int
 const (
 	unseen      claim = iota // noted now
 	duplicate                // applied before, or earlier in the same batch
-	conflicting              // its id was applied with another payload
+	conflicting              // its id was applied as something else
 )
+
+// bounds are what a claim waits for at most, and what it sets for the rest of
+// its transaction. PostgreSQL only.
+type bounds struct {
+	lock time.Duration // on a copy that is being applied elsewhere
+	idle time.Duration // between two statements; 0: left as it is
+}
+
+// claims are what came of claiming some messages.
+type claims struct {
+	verdicts  []claim
+	conflicts []string // in what a conflicting message differs, by index
+	fresh     []string // event ids of those that are unseen
+	receipt
+}
+
+// receipt is what the database tells of transaction and session, to know them
+// again by. PostgreSQL only.
+type receipt struct {
+	transaction string
+	session     string
+	idleTimeout string        // as it was before
+	idles       time.Duration // how long the session may idle now; 0: without limit
+	escapes     bool          // a backslash in '...' is an escape
+}
 
 // errVanished: a row that stood in the way of a claim was gone when looked at,
 // because a purge or a rollback came between. Claiming again settles it.
 var errVanished = errors.New("the earlier claim vanished meanwhile")
 
+// identity is what makes two messages the same.
+type identity struct {
+	Topic       string `json:"topic"`
+	Type        string `json:"type"`
+	PayloadHash string `json:"payload_hash"`
+}
+
+// differs names the field in which a and b are not the same, or returns "".
+// What is empty is not known, and compares with anything.
+func (a identity) differs(b identity) string {
+	switch {
+	case a.PayloadHash != b.PayloadHash:
+		return "payload"
+	case a.Type != b.Type && a.Type != "" && b.Type != "":
+		return "type"
+	case a.Topic != b.Topic && a.Topic != "" && b.Topic != "":
+		return "topic"
+	}
+	return ""
+}
+
 type claimRow struct {
-	EventID       string `json:"event_id"`
-	Topic         string `json:"topic"`
-	PayloadHash   string `json:"payload_hash"`
+	EventID string `json:"event_id"`
+	identity
 	CorrelationID string `json:"correlation_id"`
 	OccurredAt    any    `json:"occurred_at"` // null: not known
 }
 
+func (in *Inbox) claimRow(m *Message) claimRow {
+	hash := sha256.Sum256(m.Payload)
+	return claimRow{
+		EventID:       m.ID,
+		identity:      identity{Topic: storable(m.Topic), Type: storable(m.Type), PayloadHash: hex.EncodeToString(hash[:])},
+		CorrelationID: storable(m.CorrelationID), OccurredAt: in.dialect.Time(storableTime(m.OccurredAt)),
+	}
+}
+
 // claim claims valid messages in one statement, and looks up in one more what
-// those that were not new had been applied with.
-func (in *Inbox) claim(ctx context.Context, tx ClaimTx, msgs []Message) ([]claim, error) {
-	hashes := make([][sha256.Size]byte, len(msgs))
+// those that were not new had been applied as.
+func (in *Inbox) claim(ctx context.Context, tx ClaimTx, msgs []Message, b bounds) (*claims, error) {
+	identities := make([]identity, len(msgs))
 	first := make(map[string]int, len(msgs)) // by event id: the copies of one id in a batch share a row
 	rows := make([]claimRow, 0, len(msgs))
 	for i := range msgs {
-		m := &msgs[i]
-		hashes[i] = sha256.Sum256(m.Payload)
-		if _, seen := first[m.ID]; seen {
-			continue
+		row := in.claimRow(&msgs[i])
+		identities[i] = row.identity
+		if _, seen := first[row.EventID]; !seen {
+			first[row.EventID] = i
+			rows = append(rows, row)
 		}
-		first[m.ID] = i
-		rows = append(rows, claimRow{
-			EventID: m.ID, Topic: storable(m.Topic), PayloadHash: hex.EncodeToString(hashes[i][:]),
-			CorrelationID: storable(m.CorrelationID), OccurredAt: in.dialect.Time(storableTime(m.OccurredAt)),
-		})
 	}
 	document, err := json.Marshal(rows)
 	if err != nil {
 		return nil, err
 	}
-	claimed, err := in.claimed(ctx, tx, string(document), len(rows))
+	made := &claims{verdicts: make([]claim, len(msgs)), conflicts: make([]string, len(msgs))}
+	if made.fresh, made.receipt, err = in.insertClaims(ctx, tx, string(document), b); err != nil {
+		return nil, err
+	}
+	isNew := make(map[string]bool, len(made.fresh))
+	for _, id := range made.fresh {
+		isNew[id] = true
+	}
+	earlier, err := in.earlier(ctx, tx, rows, isNew)
 	if err != nil {
 		return nil, err
 	}
-	stored, err := in.earlier(ctx, tx, rows, claimed)
-	if err != nil {
-		return nil, err
-	}
-	claims := make([]claim, len(msgs))
 	for i := range msgs {
 		id := msgs[i].ID
-		_, isNew := claimed[id]
-		reference := hashes[first[id]]
-		if hash, before := stored[id]; before {
-			reference = [sha256.Size]byte(hash)
-		} else if !isNew {
+		reference := identities[first[id]]
+		if stored, before := earlier[id]; before {
+			reference = stored
+		} else if !isNew[id] {
 			return nil, errVanished
 		}
-		switch {
-		case hashes[i] != reference:
-			claims[i] = conflicting
-		case isNew && first[id] == i:
-			claims[i] = unseen
+		switch field := identities[i].differs(reference); {
+		case field != "":
+			made.verdicts[i], made.conflicts[i] = conflicting, field
+		case isNew[id] && first[id] == i:
+			made.verdicts[i] = unseen
 		default:
-			claims[i] = duplicate
+			made.verdicts[i] = duplicate
 		}
 	}
-	return claims, nil
+	return made, nil
 }
 
-// claimed inserts the rows of a JSON document and returns the ids that were new.
-func (in *Inbox) claimed(ctx context.Context, tx ClaimTx, document string, size int) (map[string]struct{}, error) {
-	result, err := tx.QueryContext(ctx, in.queries.Get("claim"), in.consumer, document)
-	if err != nil {
-		return nil, sqldb.Schema(err)
-	}
-	defer result.Close()
-	claimed := make(map[string]struct{}, size)
-	for result.Next() {
-		var id string
-		if err := result.Scan(&id); err != nil {
-			return nil, err
-		}
-		claimed[id] = struct{}{}
-	}
-	return claimed, sqldb.Schema(result.Err())
-}
-
-// earlier returns the stored payload hashes of the rows that were not claimed.
-func (in *Inbox) earlier(ctx context.Context, tx ClaimTx, rows []claimRow, claimed map[string]struct{}) (map[string][]byte, error) {
-	if len(claimed) == len(rows) {
+// earlier returns what the rows that were not claimed had been applied as.
+func (in *Inbox) earlier(ctx context.Context, tx querier, rows []claimRow, isNew map[string]bool) (map[string]identity, error) {
+	if len(isNew) == len(rows) {
 		return nil, nil
 	}
 	var ids []string
 	for _, row := range rows {
-		if _, isNew := claimed[row.EventID]; !isNew {
+		if !isNew[row.EventID] {
 			ids = append(ids, row.EventID)
 		}
 	}
-	return in.hashes(ctx, tx, ids)
+	return in.applied(ctx, tx, ids)
 }
 
-// hashes returns what was applied under the given ids, by id.
-func (in *Inbox) hashes(ctx context.Context, q interface {
+type querier interface {
 	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
-}, ids []string) (map[string][]byte, error) {
+}
+
+// applied returns what was applied under the given ids, by id.
+func (in *Inbox) applied(ctx context.Context, q querier, ids []string) (map[string]identity, error) {
 	document, err := json.Marshal(ids)
 	if err != nil {
 		return nil, err
 	}
-	result, err := q.QueryContext(ctx, in.queries.Get("hashes"), in.consumer, string(document))
+	query, err := in.store.Query(ctx, q, "applied")
 	if err != nil {
-		return nil, sqldb.Schema(err)
+		return nil, err
+	}
+	result, err := q.QueryContext(ctx, query, in.consumer, string(document))
+	if err != nil {
+		return nil, in.store.Failed(err)
 	}
 	defer result.Close()
-	hashes := make(map[string][]byte, len(ids))
+	found := make(map[string]identity, len(ids))
 	for result.Next() {
 		var id string
-		var hash []byte
-		if err := result.Scan(&id, &hash); err != nil {
+		var stored identity
+		if err := result.Scan(&id, &stored.Topic, &stored.Type, &stored.PayloadHash); err != nil {
 			return nil, err
 		}
-		if len(hash) != sha256.Size {
-			return nil, fmt.Errorf("event %s: stored payload hash has %d bytes", id, len(hash))
-		}
-		hashes[id] = bytes.Clone(hash)
+		stored.Topic, stored.Type = storable(stored.Topic), storable(stored.Type)
+		found[id] = stored
 	}
-	return hashes, sqldb.Schema(result.Err())
+	return found, in.store.Failed(result.Err())
 }
 
-// storable makes a text that only informs fit for the database, which takes
-// neither NUL nor what is no UTF-8.
+// maxText bounds, in bytes, a text that only informs or compares: what AMQP
+// holds in a short string.
+const maxText = 255
+
+// storable makes such a text fit for the database, which takes neither NUL nor
+// what is no UTF-8.
 func storable(s string) string {
-	return strings.ReplaceAll(strings.ToValidUTF8(s, "\uFFFD"), "\x00", "\uFFFD")
+	s = strings.ReplaceAll(strings.ToValidUTF8(s, "\uFFFD"), "\x00", "\uFFFD")
+	if len(s) <= maxText {
+		return s
+	}
+	end := maxText
+	for !utf8.RuneStart(s[end]) {
+		end--
+	}
+	return s[:end]
 }
 
 // storableTime is t, or zero where the database has no such time.

@@ -27,9 +27,10 @@ type ConsumerConfig struct {
 	// Prefetch is how many deliveries the source may hand out unsettled.
 	// Defaults to three batches, or four for each worker if that is more.
 	Prefetch int
-	// BatchSize is how many messages share one transaction at most. 1 gives
-	// each its own: right for handlers that take long. Defaults to 100, and
-	// to 1 where the handler claims for itself.
+	// BatchSize is how many messages share one transaction at most, 10,000 at
+	// the most. 1 gives each its own: right for handlers that take long, or that
+	// change their session. Defaults to 100, and to 1 where the handler claims
+	// for itself.
 	BatchSize int
 	// Linger is how long a worker waits for its batch to fill. Defaults to 2 ms.
 	Linger time.Duration
@@ -40,8 +41,12 @@ type ConsumerConfig struct {
 	// up to the next rung of the source's ladder. Defaults to one second
 	// doubled by each failure, at most ten minutes; see ExponentialBackoff.
 	Backoff func(failures int) time.Duration
-	// HandlerTimeout ends the context of a handler that takes longer, which
-	// counts as a failure. Defaults to one minute.
+	// HandlerTimeout ends the context of a handler that takes longer, and with it
+	// every statement of its Tx; that counts as a failure. A handler that has not
+	// returned five seconds later is left behind. Between two statements of a
+	// transaction PostgreSQL may wait for this time and 15 s, then it ends the
+	// session, unless it has a stricter idle_in_transaction_session_timeout.
+	// Defaults to one minute.
 	HandlerTimeout time.Duration
 	// CrashLimit is how often a redelivered message may be started without
 	// being finished before it counts as taking the process down and goes to
@@ -63,6 +68,12 @@ type ConsumerConfig struct {
 	// Logger defaults to slog.Default().
 	Logger *slog.Logger
 }
+
+// maxBatch bounds what one statement claims.
+const maxBatch = 10_000
+
+// defaultBackoff is that of ConsumerConfig.
+var defaultBackoff = ExponentialBackoff(time.Second, 10*time.Minute)
 
 // ExponentialBackoff returns a ConsumerConfig.Backoff that starts with first
 // and doubles up to limit.
@@ -115,8 +126,11 @@ func (c ConsumerConfig) withDefaults() (ConsumerConfig, error) {
 	if c.Retention != KeepForever {
 		span("Retention", &c.Retention, 30*24*time.Hour)
 	}
+	if c.BatchSize > maxBatch {
+		problems = append(problems, fmt.Errorf("BatchSize: %d; at most %d", c.BatchSize, maxBatch))
+	}
 	if c.Backoff == nil {
-		c.Backoff = ExponentialBackoff(time.Second, 10*time.Minute)
+		c.Backoff = defaultBackoff
 	}
 	if c.Logger == nil {
 		c.Logger = slog.Default()

@@ -14,8 +14,9 @@ import (
 // applied once, and a delivery is acknowledged only after that is committed.
 //
 // Its goroutines: Run reads the source and deals deliveries out by key; each
-// worker gathers batches, applies and settles them; one repeats settlements
-// that failed; one purges; one reports what is in hand.
+// worker gathers batches, applies and settles them, with its handlers in one of
+// their own; one repeats settlements that failed; one purges; one looks whether
+// the database would take a message; one reports what is in hand.
 type Consumer struct {
 	in      *Inbox // nil: the handler claims for itself
 	source  *hands
@@ -23,7 +24,12 @@ type Consumer struct {
 	cfg     ConsumerConfig
 	settler *settler
 	pulse   pulse
+	locks   locks
+	loners  loners
+	stuck   stuckHandlers
 	began   atomic.Bool
+	telling sync.Mutex
+	active  atomic.Int32 // groups on their way through a transaction
 
 	// solo is held shared while messages are handled, and alone for one that
 	// may have taken the process down: what runs beside it would be blamed too.
@@ -45,9 +51,11 @@ func NewConsumer(in *Inbox, s Source, h Handler, cfg ConsumerConfig) (*Consumer,
 
 // NewConsumerFunc returns a consumer for handlers that call Inbox.Claim in a
 // transaction of their own, or need no inbox. nil acknowledges, so return it
-// only after the commit; ErrConflict goes to the dead letters as a conflict;
-// other errors are verdicts as for a Handler. Wrap what says that the database
-// is away in Unavailable, so that no attempt is counted.
+// only after the commit: if a claim made with the handler's context is not
+// committed then, the message has failed, with a MisuseError. ErrConflict goes
+// to the dead letters as a conflict, ErrLocked makes the message come again
+// uncounted; other errors are verdicts as for a Handler. Wrap what says that
+// the database is away in Unavailable, so that no attempt is counted.
 //
 // Messages are handled one by one in each worker. Crash loops are not
 // recognised and nothing is purged: both need the inbox's database. Give it as
@@ -77,8 +85,7 @@ func newConsumer(in *Inbox, s Source, h Handler, cfg ConsumerConfig, problems []
 	if cfg.ReportTo == nil {
 		cfg.ReportTo = in
 	}
-	c := &Consumer{in: in, source: newHands(s), cfg: cfg}
-	c.handler = c.timed(h)
+	c := &Consumer{in: in, source: newHands(s), handler: h, cfg: cfg}
 	c.settler = newSettler(c.source, &c.pulse, c.log)
 	c.pulse.h = Health{State: Starting, Since: time.Now()}
 	return c, nil
@@ -94,6 +101,8 @@ var errShutdownLimit = errors.New("inbox: work in flight took longer than Shutdo
 // Run consumes until ctx ends, finishes what is in flight, gives back the rest
 // and returns nil; nothing of the consumer runs then. Handlers that still run
 // after ShutdownTimeout have their context ended and their message given back.
+// If one does not return within five seconds of that it is left behind, and the
+// error names its event.
 //
 // The database or the broker being away is no reason to return. These are:
 // ErrSchema, when the tables are missing at the start; what the source says
@@ -104,10 +113,7 @@ func (c *Consumer) Run(ctx context.Context) (err error) {
 	}
 	defer func() {
 		c.pulse.change(func(h *Health) {
-			h.State = Stopped
-			if err != nil {
-				h.LastError = err
-			}
+			h.State, h.LastError = Stopped, err
 		})
 	}()
 	if err := c.checkSchema(ctx); err != nil {
@@ -122,10 +128,14 @@ func (c *Consumer) Run(ctx context.Context) (err error) {
 	}
 	c.pulse.change(func(h *Health) { h.State = Running })
 	c.work(ctx, deliveries)
+	err = nil
 	if ctx.Err() == nil {
-		return errors.New("inbox: the source has stopped delivering")
+		err = errors.New("inbox: the source has stopped delivering")
 	}
-	return nil
+	if stuck := c.stuck.err(); stuck != nil {
+		err = errors.Join(err, fmt.Errorf("inbox: %w", stuck))
+	}
+	return err
 }
 
 // checkSchema fails on a database that answers and lacks the tables. One that
@@ -155,8 +165,9 @@ func (c *Consumer) work(ctx context.Context, deliveries <-chan Delivery) {
 	handled, finished := make(chan struct{}), make(chan struct{})
 	others.Go(func() { limitShutdown(ctx, c.cfg.ShutdownTimeout, handled, finished, cut) })
 	settling.Go(func() { c.settler.run(inFlight, handled) })
+	others.Go(func() { c.every(ctx, probeInterval, handled, c.look) })
 	if c.in != nil && c.cfg.Retention != KeepForever {
-		others.Go(func() { c.purge(ctx, handled) })
+		others.Go(func() { c.every(ctx, c.cfg.PurgeInterval, handled, c.purge) })
 	}
 	if c.cfg.ReportTo != nil {
 		others.Go(func() { c.report(ctx, finished) })
@@ -165,7 +176,7 @@ func (c *Consumer) work(ctx context.Context, deliveries <-chan Delivery) {
 	lanes := make([]*lane, c.cfg.Workers)
 	for i := range lanes {
 		lanes[i] = newLane(c, ctx.Done())
-		workers.Go(func() { lanes[i].run(inFlight) })
+		workers.Go(func() { lanes[i].live(inFlight) })
 	}
 	seed := maphash.MakeSeed()
 	for d := range deliveries {
@@ -199,24 +210,6 @@ func limitShutdown(ctx context.Context, limit time.Duration, handled, finished <
 	case <-timer.C:
 		cut(errShutdownLimit)
 	case <-finished:
-	}
-}
-
-// purge forgets what is older than the retention, now and then, until ctx ends.
-func (c *Consumer) purge(ctx context.Context, handled <-chan struct{}) {
-	tick := time.NewTicker(c.cfg.PurgeInterval)
-	defer tick.Stop()
-	for {
-		if _, err := c.in.Purge(ctx, c.cfg.Retention); err != nil && ctx.Err() == nil {
-			c.cfg.Logger.WarnContext(ctx, "inbox: purge failed; the next one makes up for it", "consumer", c.name(), "error", err)
-		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return
-		case <-handled:
-			return
-		}
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -43,22 +44,30 @@ func TestManyCopiesOneEffect(t *testing.T) {
 	})
 }
 
+// tally notes how many messages each call settles.
+type tally struct {
+	*inboxtest.Queue
+	sizes *[]int
+}
+
+func (c tally) Settle(ctx context.Context, settlements []inbox.Settlement) []error {
+	*c.sizes = append(*c.sizes, len(settlements))
+	return c.Queue.Settle(ctx, settlements)
+}
+
 func TestBatchSharesATransaction(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, url string) {
 		in, db := newInbox(t, url)
 		q := inboxtest.NewQueue()
 		msgs := events(100, 100)
 		q.Publish(msgs...)
-		transactions := map[inbox.Tx]int{}
-		handler := func(ctx context.Context, tx inbox.Tx, msg inbox.Message) error {
-			transactions[tx]++
-			return record(ctx, tx, msg)
-		}
-		c := consume(t, in, q, handler, inbox.ConsumerConfig{Workers: 1, BatchSize: 50, Linger: patience})
+		var settled []int
+		counting := tally{q, &settled}
+		c := consume(t, in, counting, record, inbox.ConsumerConfig{Workers: 1, BatchSize: 50, Linger: patience})
 		q.WaitUntilEmpty(t)
 		c.stop()
-		if len(transactions) != 2 {
-			t.Errorf("%d transactions, want 2", len(transactions))
+		if !slices.Equal(settled, []int{50, 50}) {
+			t.Errorf("messages were settled by %d, want two batches of 50", settled)
 		}
 		wantOnce(t, db, msgs)
 		if dialect(db) == inbox.PostgreSQL {

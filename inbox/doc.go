@@ -44,6 +44,19 @@
 // causation id, and the trace context, so that messages enqueued with it, in
 // the same Tx even, continue the chain.
 //
+// # What a handler may not do
+//
+// Its [Tx] is lent: the transaction also holds the claims of its neighbours.
+// What would end it is refused, what changes the session for others makes the
+// handler run alone, and nothing of the handler outlives its return; Tx has the
+// rules. They are checked before each commit, and a handler that breaks one is
+// blamed with a [MisuseError]. Who calls [Inbox.Claim] in a transaction of their
+// own keeps to the same rules by themselves.
+//
+// A handler that ignores its context is left behind a few seconds after
+// HandlerTimeout, with its transaction rolled back, and fails. Run returns an
+// error if that is so at the end.
+//
 // # Guarantees
 //
 //   - A handler's database effect is applied at most once for each consumer and
@@ -54,8 +67,11 @@
 //     body, never dropped.
 //   - An outage of database or broker costs no attempt: messages are held, and
 //     [Consumer.Health] says why.
-//   - The same event id with another payload is never applied: it is set aside
-//     as a conflict.
+//   - The same event id with another payload, type or topic is never applied:
+//     it is set aside as a conflict. What one of the two does not say is not
+//     compared.
+//   - An event that another transaction has claimed holds up nobody else: it
+//     comes again after some seconds, without counting, until that has ended.
 //   - A message that takes the process down time and again is set aside as a
 //     crash loop, and its neighbours are applied: a redelivered message runs in
 //     a transaction of its own after its start was committed, and once a start
@@ -74,11 +90,11 @@
 //   - Processes killed from outside look like crashes: a message that was being
 //     handled, redelivered, at each of CrashLimit kills in a row is set aside
 //     although it is innocent.
-//   - A handler that ignores its context can outlast HandlerTimeout and
-//     ShutdownTimeout; Run waits for it.
+//   - A message that has failed before, or whose handler changes its session,
+//     runs without a batch.
 //   - On SQLite one transaction writes at a time, handlers included, whatever
 //     ConsumerConfig.Workers says: keep them short, and let none of them write
 //     to the same file beside its Tx. A statement that fails may end the
-//     transaction there (a full disk, an ended context), and what a handler
-//     does after that is committed by itself: return the error.
+//     transaction there (a full disk, an ended context); what the handler sends
+//     after that is refused.
 package inbox

@@ -1,6 +1,7 @@
 package inbox
 
 import (
+	"fmt"
 	"sync"
 	"time"
 )
@@ -20,7 +21,7 @@ const (
 type Health struct {
 	State     State
 	Since     time.Time // of the state
-	LastError error     // what stopped or degraded it last; nil: nothing did
+	LastError error     // what degraded it last, or why Run has failed; nil: nothing did, or it was stopped in order
 	Held      int       // workers that wait for the database, or for what a handler called Unavailable
 	Unsettled int       // messages done with, whose settlement the source has not taken yet
 
@@ -33,10 +34,19 @@ type Health struct {
 	Stale      int64 // settled too late: the source delivers them again
 }
 
+// Parts of a consumer that report trouble under their name.
+const (
+	partDatabase = "database"
+	partHandlers = "handlers"
+	partLocks    = "locked events"
+	partPurge    = "purge"
+)
+
 // pulse keeps the health.
 type pulse struct {
-	mu sync.Mutex
-	h  Health
+	mu       sync.Mutex
+	h        Health
+	troubles map[string]error // by part; each of them makes the consumer degraded
 }
 
 func (p *pulse) read() Health {
@@ -51,7 +61,42 @@ func (p *pulse) change(f func(h *Health)) {
 	defer p.mu.Unlock()
 	before := p.h.State
 	f(&p.h)
-	switch ailing := p.h.Held+p.h.Unsettled > 0; {
+	p.draw(before)
+}
+
+// trouble reports that a part cannot do its work, or with a nil err that it can
+// (again). It returns whether that is new.
+func (p *pulse) trouble(part string, err error) (news bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	_, known := p.troubles[part]
+	switch {
+	case err != nil:
+		if p.troubles == nil {
+			p.troubles = make(map[string]error)
+		}
+		p.troubles[part] = err
+		p.h.LastError = fmt.Errorf("%s: %w", part, err)
+	case known:
+		delete(p.troubles, part)
+		for other, err := range p.troubles {
+			p.h.LastError = fmt.Errorf("%s: %w", other, err)
+		}
+	}
+	p.draw(p.h.State)
+	return known != (err != nil)
+}
+
+// well reports whether nothing is reported.
+func (p *pulse) well() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.troubles) == 0
+}
+
+// draw draws the state from the rest; p.mu is held.
+func (p *pulse) draw(before State) {
+	switch ailing := p.h.Held+p.h.Unsettled+len(p.troubles) > 0; {
 	case p.h.State == Running && ailing:
 		p.h.State = Degraded
 	case p.h.State == Degraded && !ailing:

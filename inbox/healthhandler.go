@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/asimalizada/pulse-events/internal/health"
-	"github.com/asimalizada/pulse-events/internal/sqldb"
 )
 
 // MarshalJSON implements json.Marshaler: names begin with a small letter,
@@ -102,9 +101,4 @@ const brokerUnavailable health.Public = "broker unavailable"
 // CheckReady returns nil while events can be applied: the database answers and
 // takes writes, the schema is there, and this user may note what is applied. It
 // leaves nothing behind. On SQLite it does not wait for other writers.
-func (in *Inbox) CheckReady(ctx context.Context) error {
-	if err := in.CheckSchema(ctx); err != nil {
-		return err
-	}
-	return sqldb.CheckWrites(ctx, in.db, in.dialect, in.queries.Get("ready"))
-}
+func (in *Inbox) CheckReady(ctx context.Context) error { return in.store.CheckReady(ctx, "ready") }

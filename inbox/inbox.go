@@ -11,6 +11,7 @@ import (
 
 	"github.com/jmoiron/sqlx"
 
+	"github.com/asimalizada/pulse-events/inbox/internal/guard"
 	"github.com/asimalizada/pulse-events/internal/sqldb"
 )
 
@@ -27,7 +28,7 @@ var (
 	// itself, so that claim and effect could part.
 	ErrNoTransaction = sqldb.ErrNoTransaction
 	// ErrConflict is matched by every ConflictError.
-	ErrConflict = errors.New("same event id with another payload")
+	ErrConflict = errors.New("same event id with another payload, type or topic")
 	// ErrInvalidMessage is matched by every InvalidMessageError.
 	ErrInvalidMessage = errors.New("invalid message")
 	// ErrNotFound: no event of that id has been applied, or retention has
@@ -39,21 +40,35 @@ var (
 // processed_events. It is safe for concurrent use and holds no state but its
 // settings.
 type Inbox struct {
-	db       *sqlx.DB
+	store    *sqldb.Database
+	lent     *sqlx.DB // as given to New: handlers get its Mapper
+	db       *sqlx.DB // the store's handle
 	consumer string
 	dialect  Dialect
-	queries  sqldb.Queries
-	migrator *sqldb.Migrator
+	snapshot *guard.Snapshot // of a session that handlers have used
 
+	// The options.
+	saidDialect      Dialect
+	schema           string
 	statementTimeout time.Duration
 }
+
+// contents is what an inbox keeps in its database.
+var contents = sqldb.Contents{Files: sqlFiles, Root: "sql", VersionTable: "inbox_schema", Landmark: "processed_events"}
 
 // Option changes a setting of New.
 type Option func(*Inbox)
 
 // WithDialect says which SQL the database speaks. Without it the dialect is
 // guessed from the driver's name, which wrapped drivers defeat.
-func WithDialect(d Dialect) Option { return func(in *Inbox) { in.dialect = d } }
+func WithDialect(d Dialect) Option { return func(in *Inbox) { in.saidDialect = d } }
+
+// WithSchema says in which schema of a PostgreSQL database the tables are.
+// Without it they are where search_path leads when the inbox first needs them;
+// that is remembered, so that a transaction with another search_path, a
+// tenant's, claims in the same table. Say it where tables of the name are in
+// several schemas.
+func WithSchema(name string) Option { return func(in *Inbox) { in.schema = name } }
 
 // WithStatementTimeout bounds each wait for the database in begin, claim and
 // commit, and so also for a copy that is being applied elsewhere. Handlers
@@ -66,9 +81,6 @@ func WithStatementTimeout(d time.Duration) Option {
 // DefaultStatementTimeout is used unless WithStatementTimeout says otherwise.
 const DefaultStatementTimeout = 30 * time.Second
 
-// versionTable keeps the history of the schema.
-const versionTable = "inbox_schema"
-
 // New returns the inbox of a consumer in db. The name, such as
 // "notifications", is part of every key: give each consumer that shares the
 // database a name of its own, and the same name to all instances of one
@@ -80,25 +92,22 @@ func New(db *sqlx.DB, consumer string, opts ...Option) (*Inbox, error) {
 	if problem := keyProblem("consumer", consumer); problem != "" {
 		return nil, errors.New("inbox: " + problem)
 	}
-	in := &Inbox{db: db, consumer: consumer, statementTimeout: DefaultStatementTimeout}
+	in := &Inbox{lent: db, consumer: consumer, statementTimeout: DefaultStatementTimeout}
 	for _, opt := range opts {
 		opt(in)
-	}
-	if in.dialect == "" {
-		d, err := sqldb.Detect(db.DriverName())
-		if err != nil {
-			return nil, fmt.Errorf("inbox: %w; say it with WithDialect", err)
-		}
-		in.dialect = d
-	}
-	if err := in.dialect.Check(); err != nil {
-		return nil, fmt.Errorf("inbox: %w", err)
 	}
 	if in.statementTimeout <= 0 {
 		return nil, fmt.Errorf("inbox: WithStatementTimeout: %v; must be positive", in.statementTimeout)
 	}
-	in.queries = sqldb.LoadQueries(sqlFiles, "sql", in.dialect)
-	in.migrator = sqldb.NewMigrator(sqlFiles, "sql", in.dialect, versionTable)
+	store, err := contents.Open(db, in.saidDialect, in.schema)
+	if err != nil {
+		return nil, fmt.Errorf("inbox: %w", err)
+	}
+	in.store, in.db, in.dialect = store, store.Handle(), store.Dialect()
+	in.snapshot = &guard.Snapshot{}
+	if in.dialect == PostgreSQL {
+		in.snapshot = &guard.Snapshot{Query: sessionQueries.Get("session"), Settings: sessionQueries.Get("settings")}
+	}
 	return in, nil
 }
 
@@ -109,19 +118,17 @@ func (in *Inbox) Consumer() string { return in.consumer }
 type Migration = sqldb.Migration
 
 // Migrate brings the schema to its newest version and returns the steps it
-// applied: none when there was nothing to do. Any number of processes may
-// call it at once.
-func (in *Inbox) Migrate(ctx context.Context) ([]Migration, error) {
-	return in.migrator.Up(ctx, in.db)
-}
+// applied: none when there was nothing to do, which takes no right but to read.
+// Any number of processes may call it at once.
+func (in *Inbox) Migrate(ctx context.Context) ([]Migration, error) { return in.store.Migrate(ctx) }
 
 // Migrations returns every step with the time it was applied.
 func (in *Inbox) Migrations(ctx context.Context) ([]Migration, error) {
-	return in.migrator.Status(ctx, in.db)
+	return in.store.Migrations(ctx)
 }
 
 // CheckSchema returns an ErrSchema when the schema is missing or behind.
-func (in *Inbox) CheckSchema(ctx context.Context) error { return in.migrator.Check(ctx, in.db) }
+func (in *Inbox) CheckSchema(ctx context.Context) error { return in.store.CheckSchema(ctx) }
 
 // Schema returns the steps of a dialect's schema without a database, for
 // those who keep migrations in a tool of their own.
@@ -129,7 +136,7 @@ func Schema(d Dialect) ([]Migration, error) {
 	if err := d.Check(); err != nil {
 		return nil, err
 	}
-	return sqldb.NewMigrator(sqlFiles, "sql", d, versionTable).Steps(), nil
+	return contents.Steps(d), nil
 }
 
 // maxKey bounds consumer and event id: what AMQP holds in a short string.

@@ -11,8 +11,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/jmoiron/sqlx"
-
 	"github.com/asimalizada/pulse-events/internal/sqldb"
 )
 
@@ -68,8 +66,11 @@ func (in *Inbox) Instances(ctx context.Context) ([]InstanceStatus, error) {
 		SeenAt      sqldb.Instant `db:"seen_at"`
 		Live        bool          `db:"live"`
 	}
-	if err := in.db.SelectContext(ctx, &rows, in.queries.Get("instance_list"), in.consumer, int64(goneAfter.Seconds())); err != nil {
-		return nil, fmt.Errorf("inbox: instances: %w", sqldb.Schema(err))
+	err := in.store.Read(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
+		return tx.Select(ctx, &rows, "instance_list", in.consumer, int64(goneAfter.Seconds()))
+	})
+	if err != nil {
+		return nil, fmt.Errorf("inbox: instances: %w", in.store.Failed(err))
 	}
 	instances := make([]InstanceStatus, len(rows))
 	for i, row := range rows {
@@ -216,11 +217,8 @@ func (r *reporter) report(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), reportTimeout)
 	defer cancel()
-	err = sqldb.Do(ctx, r.in.db, func(ctx context.Context, conn *sqlx.Conn) error {
-		_, err := conn.ExecContext(ctx, r.in.queries.Get("instance_report"), r.in.consumer, r.instance,
-			now.source.Queue, string(text), now.source.Subscribed, held, oldest.Milliseconds())
-		return err
-	})
+	_, err = r.in.exec(ctx, "instance_report", r.in.consumer, r.instance,
+		now.source.Queue, string(text), now.source.Subscribed, held, oldest.Milliseconds())
 	if err == nil {
 		r.last, r.lastAt = now, time.Now()
 	}
@@ -230,8 +228,5 @@ func (r *reporter) report(ctx context.Context) error {
 func (r *reporter) leave(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), reportTimeout)
 	defer cancel()
-	_ = sqldb.Do(ctx, r.in.db, func(ctx context.Context, conn *sqlx.Conn) error { // else it runs out
-		_, err := conn.ExecContext(ctx, r.in.queries.Get("instance_leave"), r.in.consumer, r.instance)
-		return err
-	})
+	_, _ = r.in.exec(ctx, "instance_leave", r.in.consumer, r.instance) // else it runs out
 }

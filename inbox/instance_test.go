@@ -32,6 +32,7 @@ func instance(t *testing.T, in *inbox.Inbox) inbox.InstanceStatus {
 // A consumer says in the database that it lives and where it reads, and takes
 // itself off the list when it ends.
 func TestInstances(t *testing.T) {
+	t.Parallel()
 	eachDatabase(t, func(t *testing.T, url string) {
 		in, db := newInbox(t, url)
 		c := consume(t, in, describedQueue{inboxtest.NewQueue()}, record, inbox.ConsumerConfig{})
@@ -76,6 +77,7 @@ func TestInstanceOfHandlersThatClaim(t *testing.T) {
 
 // What is in hand is told until it is settled.
 func TestInstanceTellsWhatItHolds(t *testing.T) {
+	t.Parallel()
 	in, _ := newInbox(t, sqliteFile(t))
 	queue := inboxtest.NewQueue()
 	release := make(chan struct{})

@@ -2,16 +2,19 @@ package inbox
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"time"
 )
 
 // lane is one worker with the deliveries that wait for it.
 type lane struct {
-	c     *Consumer
-	queue chan Delivery
-	stop  <-chan struct{} // closed when no new work is to begin
-	batch []Delivery      // the one in hand; its memory is used again
-	timer *time.Timer     // of the linger
+	c      *Consumer
+	queue  chan Delivery
+	stop   <-chan struct{} // closed when no new work is to begin
+	batch  []Delivery      // the one in hand; its memory is used again
+	timer  *time.Timer     // of the linger
+	runner *runner         // calls the handlers; nil: to be made
 }
 
 func newLane(c *Consumer, stop <-chan struct{}) *lane {
@@ -20,6 +23,22 @@ func newLane(c *Consumer, stop <-chan struct{}) *lane {
 	return &lane{c: c, stop: stop, timer: timer,
 		queue: make(chan Delivery, c.cfg.Prefetch),
 		batch: make([]Delivery, 0, c.cfg.BatchSize)}
+}
+
+// live runs the lane, and once more if code of the user's has ended the
+// goroutine, such as a logger by runtime.Goexit. What was in hand goes back.
+func (l *lane) live(ctx context.Context) {
+	defer l.letGo()
+	for {
+		err := detached(func() error { l.run(ctx); return nil })
+		if panicked, ok := errors.AsType[*PanicError](err); ok {
+			panic(fmt.Sprintf("%v\n%s", panicked.Value, panicked.Stack)) // a defect of ours, not to be hidden
+		}
+		if err == nil {
+			return
+		}
+		l.giveBack(ctx, l.batch)
+	}
 }
 
 // run handles batches until the queue is closed and empty. ctx is that of work
@@ -78,8 +97,9 @@ func (l *lane) stopping() bool {
 }
 
 // handle sees every delivery of the batch settled, in their order: those that
-// are no message at once, those that may have taken the process down alone,
-// the rest in groups.
+// are no message at once; alone those that may have taken the process down,
+// that have failed before, or whose handlers change their session; the rest in
+// groups.
 func (l *lane) handle(ctx context.Context, batch []Delivery) {
 	suspects, ok := l.suspects(ctx, batch)
 	if !ok {
@@ -102,6 +122,9 @@ func (l *lane) handle(ctx context.Context, batch []Delivery) {
 		} else if d.Redelivered && suspects[d.Message.ID] {
 			flush(i)
 			l.apply(ctx, &run{deliveries: batch[i : i+1], watched: true})
+		} else if d.Failures > 0 || l.c.loners.has(d.Message) {
+			flush(i)
+			l.apply(ctx, &run{deliveries: batch[i : i+1]})
 		}
 	}
 	flush(len(batch))

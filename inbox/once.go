@@ -2,48 +2,13 @@ package inbox
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"math/rand/v2"
 	"time"
 
-	"github.com/jmoiron/sqlx"
-
 	"github.com/asimalizada/pulse-events/internal/sqldb"
 )
-
-// Tx is the transaction a handler works in: the query and exec half of
-// *sqlx.Tx. Commit and rollback are the inbox's; the handler's error decides.
-// It serves outbox.Enqueue as it is. Not for concurrent use, nor after the
-// handler has returned.
-type Tx interface {
-	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
-	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
-	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
-	PrepareContext(ctx context.Context, query string) (*sql.Stmt, error)
-
-	GetContext(ctx context.Context, dest any, query string, args ...any) error
-	SelectContext(ctx context.Context, dest any, query string, args ...any) error
-	QueryxContext(ctx context.Context, query string, args ...any) (*sqlx.Rows, error)
-	QueryRowxContext(ctx context.Context, query string, args ...any) *sqlx.Row
-	NamedExecContext(ctx context.Context, query string, arg any) (sql.Result, error)
-	PrepareNamedContext(ctx context.Context, query string) (*sqlx.NamedStmt, error)
-	BindNamed(query string, arg any) (string, []any, error)
-	Rebind(query string) string
-	DriverName() string
-}
-
-var _ Tx = (*sqlx.Tx)(nil)
-
-// Handler applies one message inside a transaction that already holds the
-// message's claim. nil commits both. An error rolls both back and is a
-// verdict: see Retry, DeadLetter, Unavailable. A panic is an error.
-//
-// ctx carries the message's correlation id, its id as the causation id, and
-// its trace context. A handler may run again for a message whose transaction
-// came to nothing; only effects made through tx are applied once.
-type Handler func(ctx context.Context, tx Tx, msg Message) error
 
 // Outcome says what became of a message.
 type Outcome string
@@ -53,10 +18,6 @@ const (
 	Processed Outcome = "processed" // applied now
 	Duplicate Outcome = "duplicate" // applied before; nothing was done
 )
-
-// maxReruns is how often a transaction is run again that the database ended
-// for reasons of its own, such as a deadlock.
-const maxReruns = 5
 
 // Once applies msg in a transaction of its own, unless it was applied before:
 // claim, apply and commit. It answers Duplicate without calling apply, and
@@ -71,22 +32,26 @@ func (in *Inbox) Once(ctx context.Context, msg Message, apply func(ctx context.C
 	if err := msg.validate(); err != nil {
 		return "", fmt.Errorf("inbox: once: %w", err)
 	}
-	handler := func(ctx context.Context, tx Tx, _ Message) error { return apply(ctx, tx) }
+	on := terms{
+		handler: func(ctx context.Context, tx Tx, _ Message) error { return apply(ctx, tx) },
+		wait:    in.longLockWait(),
+	}
 	for rerun := 1; ; rerun++ {
-		claims, err := in.transact(ctx, []Message{msg}, handler, false)
+		t, err := in.transact(ctx, []Message{msg}, on)
 		switch {
-		case err == nil && claims[0] == conflicting:
-			return "", &ConflictError{Consumer: in.consumer, EventID: msg.ID}
-		case err == nil && claims[0] == duplicate:
+		case err == nil && t.claims.verdicts[0] == conflicting:
+			return "", in.conflict(msg, t.claims.conflicts[0])
+		case err == nil && t.claims.verdicts[0] == duplicate:
 			return Duplicate, nil
 		case err == nil:
 			return Processed, nil
 		case endedByDatabase(err) && rerun <= maxReruns && pause(ctx, rerun):
 		default:
-			if e := err.(*txError); e.phase == handling {
-				return "", e.err
+			failed, ok := errors.AsType[*txError](err)
+			if ok && failed.phase == handling {
+				return "", failed.err
 			}
-			return "", fmt.Errorf("inbox: event %s: %w", msg.ID, err)
+			return "", in.explain(ctx, "", msg, err)
 		}
 	}
 }
@@ -94,7 +59,7 @@ func (in *Inbox) Once(ctx context.Context, msg Message, apply func(ctx context.C
 // endedByDatabase reports whether a transaction may simply be run again. One
 // that could not even begin has done its waiting.
 func endedByDatabase(err error) bool {
-	if tx, ok := errors.AsType[*txError](err); ok && tx.phase == beginning {
+	if tx, ok := errors.AsType[*txError](err); ok && tx.phase == beginning || is[*LockedError](err) {
 		return false
 	}
 	return sqldb.Retryable(err) || errors.Is(err, errVanished)

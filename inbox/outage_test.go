@@ -5,7 +5,6 @@ import (
 	"errors"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/asimalizada/pulse-events/inbox"
 	"github.com/asimalizada/pulse-events/inbox/inboxtest"
@@ -84,30 +83,6 @@ func TestLostConnectionIsNoFailure(t *testing.T) {
 	if n := len(q.DeadLetters()); n != 0 {
 		t.Errorf("%d dead letters", n)
 	}
-}
-
-// TestClaimHeldElsewhere: a copy is being applied by somebody who takes longer
-// than the statement timeout.
-func TestClaimHeldElsewhere(t *testing.T) {
-	eachDatabase(t, func(t *testing.T, url string) {
-		in, db := newInbox(t, url, inbox.WithStatementTimeout(200*time.Millisecond))
-		elsewhere := db.MustBegin()
-		if _, err := in.Claim(t.Context(), elsewhere, event(0)); err != nil {
-			t.Fatal(err)
-		}
-		q := inboxtest.NewQueue()
-		q.Publish(event(0), event(1))
-		c := consume(t, in, q, record, inbox.ConsumerConfig{Workers: 1, MaxAttempts: 1})
-		eventually(t, "the worker to hold", func() bool { return c.Health().Held == 1 })
-		if err := c.Health().LastError; err == nil {
-			t.Error("health does not say why")
-		}
-		if err := elsewhere.Rollback(); err != nil {
-			t.Fatal(err)
-		}
-		q.WaitUntilEmpty(t)
-		wantOnce(t, db, events(2, 1))
-	})
 }
 
 func TestUnavailableHoldsAndCountsNothing(t *testing.T) {

@@ -63,10 +63,12 @@ func (in *Inbox) List(ctx context.Context, q ListQuery) (Page, error) {
 		limit = DefaultLimit
 	}
 	var rows []recordRow
-	err = in.db.SelectContext(ctx, &rows, in.queries.Get("list"), in.consumer, q.EventID, q.Topic, q.CorrelationID,
-		in.dialect.Time(q.Since), in.dialect.Time(q.Until), in.dialect.Time(at), id, limit+1)
+	err = in.store.Read(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
+		return tx.Select(ctx, &rows, "list", in.consumer, q.EventID, q.Topic, q.CorrelationID,
+			in.dialect.Time(q.Since), in.dialect.Time(q.Until), in.dialect.Time(at), id, limit+1)
+	})
 	if err != nil {
-		return Page{}, fmt.Errorf("inbox: list: %w", sqldb.Schema(err))
+		return Page{}, fmt.Errorf("inbox: list: %w", in.store.Failed(err))
 	}
 	var page Page
 	if len(rows) > limit {
@@ -82,12 +84,12 @@ func (in *Inbox) List(ctx context.Context, q ListQuery) (Page, error) {
 // Get returns the record of an event id, or ErrNotFound.
 func (in *Inbox) Get(ctx context.Context, eventID string) (Record, error) {
 	var row recordRow
-	err := in.db.GetContext(ctx, &row, in.queries.Get("get"), in.consumer, eventID)
+	err := in.store.Read(ctx, func(ctx context.Context, tx *sqldb.Tx) error { return tx.Get(ctx, &row, "get", in.consumer, eventID) })
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
 		return Record{}, fmt.Errorf("inbox: event %q of consumer %q: %w", eventID, in.consumer, ErrNotFound)
 	case err != nil:
-		return Record{}, fmt.Errorf("inbox: get event %q: %w", eventID, sqldb.Schema(err))
+		return Record{}, fmt.Errorf("inbox: get event %q: %w", eventID, in.store.Failed(err))
 	}
 	return row.record(), nil
 }
@@ -96,8 +98,9 @@ func (in *Inbox) Get(ctx context.Context, eventID string) (Record, error) {
 // this database, sorted.
 func (in *Inbox) Consumers(ctx context.Context) ([]string, error) {
 	var names []string
-	if err := in.db.SelectContext(ctx, &names, in.queries.Get("consumers")); err != nil {
-		return nil, fmt.Errorf("inbox: consumers: %w", sqldb.Schema(err))
+	err := in.store.Read(ctx, func(ctx context.Context, tx *sqldb.Tx) error { return tx.Select(ctx, &names, "consumers") })
+	if err != nil {
+		return nil, fmt.Errorf("inbox: consumers: %w", in.store.Failed(err))
 	}
 	return names, nil
 }

@@ -145,9 +145,11 @@ func TestPurge(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, url string) {
 		in, db := newInbox(t, url)
 		const day = 24 * time.Hour
-		for name, n := range map[string]int{"old": 12000, "new": 10} {
-			age := map[string]time.Duration{"old": 31 * day, "new": 29 * day}[name]
-			for _, consumer := range []string{"notifications", "invoices"} {
+		for name, age := range map[string]time.Duration{"old": 31 * day, "new": 29 * day} {
+			for consumer, n := range map[string]int{"notifications": 12000, "invoices": 10} {
+				if name == "new" {
+					n = 10
+				}
 				mustExec(t, db, `INSERT INTO processed_events (consumer, event_id, payload_hash, processed_at)
 					WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < `+fmt.Sprint(n)+`)
 					SELECT $1, '`+name+`-' || CAST(n AS text), $2, $3 FROM numbers`, consumer, make([]byte, sha256.Size), ago(db, age))
@@ -161,7 +163,7 @@ func TestPurge(t *testing.T) {
 		}
 		for query, want := range map[string]int{
 			`SELECT count(*) FROM processed_events WHERE consumer = 'notifications'`: 10,
-			`SELECT count(*) FROM processed_events WHERE consumer = 'invoices'`:      12010,
+			`SELECT count(*) FROM processed_events WHERE consumer = 'invoices'`:      20,
 			`SELECT count(*) FROM inbox_attempts WHERE event_id = 'new'`:             1,
 			`SELECT count(*) FROM inbox_attempts`:                                    1,
 		} {

@@ -2,6 +2,7 @@ package inbox
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -22,11 +23,7 @@ func (in *Inbox) Purge(ctx context.Context, olderThan time.Duration) (n int64, e
 		return 0, fmt.Errorf("inbox: purge: olderThan: %v; must not be negative", olderThan)
 	}
 	for {
-		result, err := in.db.ExecContext(ctx, in.queries.Get("purge"), in.consumer, olderThan.Seconds(), purgeChunk)
-		if err != nil {
-			return n, fmt.Errorf("inbox: purge: %w", sqldb.Schema(err))
-		}
-		deleted, err := result.RowsAffected()
+		deleted, err := in.delete(ctx, "purge", in.consumer, olderThan.Seconds(), purgeChunk)
 		if err != nil {
 			return n, fmt.Errorf("inbox: purge: %w", err)
 		}
@@ -35,8 +32,40 @@ func (in *Inbox) Purge(ctx context.Context, olderThan time.Duration) (n int64, e
 			break
 		}
 	}
-	if _, err := in.db.ExecContext(ctx, in.queries.Get("purge_attempts"), in.consumer, olderThan.Seconds()); err != nil {
-		return n, fmt.Errorf("inbox: purge starts: %w", sqldb.Schema(err))
+	if _, err := in.delete(ctx, "purge_attempts", in.consumer, olderThan.Seconds()); err != nil {
+		return n, fmt.Errorf("inbox: purge starts: %w", err)
 	}
 	return n, nil
+}
+
+// delete runs one statement of the purge, no longer than the database may take
+// to answer.
+func (in *Inbox) delete(ctx context.Context, name string, args ...any) (n int64, err error) {
+	ctx, cancel := context.WithTimeout(ctx, in.statementTimeout)
+	defer cancel()
+	err = in.store.Write(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
+		result, err := tx.Exec(ctx, name, args...)
+		if err == nil {
+			n, err = result.RowsAffected()
+		}
+		return err
+	})
+	return n, in.store.Failed(err)
+}
+
+// overdue returns an error if there is something older than the retention by
+// more than slack, which a purge has not deleted.
+func (in *Inbox) overdue(ctx context.Context, retention, slack time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, in.statementTimeout)
+	defer cancel()
+	var age float64
+	err := in.store.Read(ctx, func(ctx context.Context, tx *sqldb.Tx) error { return tx.Get(ctx, &age, "oldest", in.consumer) })
+	if err != nil {
+		return fmt.Errorf("inbox: oldest event: %w", in.store.Failed(err))
+	}
+	if oldest := time.Duration(age * float64(time.Second)); oldest > retention+slack {
+		return errors.New("deletes nothing, and the oldest event is " + oldest.Round(time.Second).String() +
+			" old: rows are locked for long, or kept by a trigger or a policy")
+	}
+	return nil
 }

@@ -3,12 +3,14 @@ package inbox
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
+	"slices"
 )
 
 // apply takes a group through one transaction and settles it. When a handler
-// in the group fails the group is rolled back and its messages are run one by
-// one, so that the culprit alone suffers.
+// in the group fails, or must not share its transaction, the group is rolled
+// back and its messages are run one by one, so that the culprit alone suffers.
 func (l *lane) apply(ctx context.Context, r *run) {
 	hold := holding{lane: l}
 	defer hold.end()
@@ -17,10 +19,10 @@ func (l *lane) apply(ctx context.Context, r *run) {
 			l.leave(ctx, r)
 			return
 		}
-		claims, err := l.c.attempt(ctx, r)
+		done, err := l.attempt(ctx, r)
 		if err == nil {
 			hold.end()
-			l.settleClaims(ctx, r, claims)
+			l.settleClaims(ctx, r, done)
 			return
 		}
 		if errors.Is(err, errUnfinished) {
@@ -32,34 +34,27 @@ func (l *lane) apply(ctx context.Context, r *run) {
 			return
 		}
 		verdict := l.c.blame(ctx, err)
-		if verdict == blameless && reruns == maxReruns {
-			reruns = 0
-			verdict = worn(err)
+		if verdict == blameless {
+			verdict = again(r, reruns, err)
 		}
 		switch verdict {
 		case blameless:
 			reruns++
+			l.c.log(ctx, slog.LevelWarn, "inbox: the database has ended a transaction; running it again", r.deliveries[0], err,
+				"messages", len(r.deliveries), "rerun", reruns)
 			pause(ctx, reruns)
 		case away:
+			reruns = 0
 			hold.wait(ctx, err)
 		case interrupted:
 			l.leave(ctx, r)
 			return
-		case failed:
+		default:
 			hold.end()
-			l.fail(ctx, r, err)
+			l.fail(ctx, r, verdict, err)
 			return
 		}
 	}
-}
-
-// worn is what a transaction stands for that came to nothing each time it was
-// run, without anyone to blame: the handler's doing if it came that far.
-func worn(err error) fault {
-	if tx, ok := errors.AsType[*txError](err); ok && (tx.phase == beginning || tx.phase == claiming) {
-		return away
-	}
-	return failed
 }
 
 // leave gives a group back at shutdown.
@@ -82,21 +77,22 @@ func (l *lane) finish(ctx context.Context, r *run) {
 }
 
 // settleClaims settles what a committed transaction made of its messages.
-func (l *lane) settleClaims(ctx context.Context, r *run, claims []claim) {
-	settlements := make([]Settlement, len(claims))
+func (l *lane) settleClaims(ctx context.Context, r *run, done *attempted) {
+	settlements := make([]Settlement, len(r.deliveries))
 	var applied, duplicates int64
 	for i, d := range r.deliveries {
 		settlements[i] = Settlement{Delivery: d, Action: Ack}
-		switch claims[i] {
+		switch done.verdicts[i] {
 		case unseen:
 			applied++
 		case duplicate:
 			duplicates++
 		case conflicting:
-			err := &ConflictError{Consumer: l.c.name(), EventID: d.Message.ID}
-			settlements[i] = Settlement{Delivery: d, Action: SetAside, Reason: ReasonConflict, Err: err}
+			settlements[i] = Settlement{Delivery: d, Action: SetAside, Reason: ReasonConflict, Err: done.conflicts[i]}
 		}
 	}
+	l.c.free(r.deliveries)
+	l.noteChange(ctx, r.deliveries[0], done)
 	l.c.settler.settle(ctx, settlements)
 	l.c.pulse.change(func(h *Health) {
 		h.Applied += applied
@@ -104,19 +100,28 @@ func (l *lane) settleClaims(ctx context.Context, r *run, claims []claim) {
 	})
 }
 
-// fail deals with the failure of a handler.
-func (l *lane) fail(ctx context.Context, r *run, err error) {
+// fail deals with a transaction that came to nothing for good.
+func (l *lane) fail(ctx context.Context, r *run, verdict fault, err error) {
+	if verdict == heldUp {
+		l.c.locks.found()
+	}
 	if len(r.deliveries) > 1 {
-		for i := range r.deliveries {
-			l.apply(ctx, &run{deliveries: r.deliveries[i : i+1]})
-		}
+		l.separate(ctx, r, verdict, err)
 		return
 	}
 	l.finish(ctx, r)
 	d := r.deliveries[0]
 	failures := d.Failures + 1
 	reason, dead := DeadLetterReason(err)
+	failed, _ := errors.AsType[*txError](err)
 	switch {
+	case verdict == heldUp:
+		l.postpone(ctx, d, err)
+		return
+	case failed != nil && slices.Contains(failed.stray, d.Message.ID):
+		// Another attempt would take it for a duplicate.
+		l.setAside(ctx, d, ReasonHandler, fmt.Errorf("%w; its claim was committed all the same, maybe with an effect, so look before it is applied again: "+
+			"while processed_events has the event, it counts as applied", err))
 	case dead:
 		l.setAside(ctx, d, reason, err)
 	case l.c.cfg.MaxAttempts != Unlimited && failures >= l.c.cfg.MaxAttempts:
@@ -124,10 +129,45 @@ func (l *lane) fail(ctx context.Context, r *run, err error) {
 	default:
 		delay, asked := RetryAfter(err)
 		if !asked {
-			delay = l.c.cfg.Backoff(failures)
+			delay = l.c.backoff(ctx, d, failures)
 		}
 		l.c.settler.settle(ctx, []Settlement{{Delivery: d, Action: Park, Delay: delay, Reason: ReasonHandler, Err: err}})
 	}
+	l.c.free(r.deliveries)
+}
+
+// separate runs the messages of a group one by one. Those whose claims were
+// committed by somebody else than us cannot be run again.
+func (l *lane) separate(ctx context.Context, r *run, verdict fault, err error) {
+	level := slog.LevelInfo
+	if verdict == blameless || is[*IdleTransactionError](err) || is[*MisuseError](err) {
+		level = slog.LevelWarn
+	}
+	l.c.log(ctx, level, "inbox: a batch was rolled back; running its messages one by one", r.deliveries[0], err, "messages", len(r.deliveries))
+	failed, _ := errors.AsType[*txError](err)
+	for i, d := range r.deliveries {
+		one := &run{deliveries: r.deliveries[i : i+1]}
+		if failed != nil && slices.Contains(failed.stray, d.Message.ID) {
+			l.fail(ctx, one, verdict, err)
+			continue
+		}
+		l.apply(ctx, one)
+	}
+}
+
+// postpone lets a message wait whose event another transaction holds. It holds
+// up nobody meanwhile, and no attempt is counted.
+func (l *lane) postpone(ctx context.Context, d Delivery, err error) {
+	tell := l.c.locks.due(d.Message.ID)
+	if l.c.in != nil && tell {
+		err = l.c.in.explain(ctx, "", d.Message, err)
+	}
+	if tell {
+		l.c.log(ctx, slog.LevelWarn, "inbox: an event is locked; its message comes again, and no attempt is counted", d, err, "delay", lockedDelay)
+	}
+	l.c.locks.note(d.Message.ID, err, tell)
+	l.c.tell(partLocks, l.c.locks.err)
+	l.c.settler.settle(ctx, []Settlement{{Delivery: d, Action: Park, Delay: lockedDelay, Err: err, Uncounted: true}})
 }
 
 func (l *lane) setAside(ctx context.Context, d Delivery, reason Reason, err error) {
@@ -145,8 +185,10 @@ func (l *lane) giveBack(ctx context.Context, ds []Delivery) {
 // log writes a line about one delivery, with its ids and, after a panic, where
 // that came from.
 func (c *Consumer) log(ctx context.Context, level slog.Level, text string, d Delivery, err error, attrs ...any) {
-	attrs = append(attrs, "error", err, "consumer", c.name(),
-		"event_id", d.Message.ID, "topic", d.Message.Topic, "attempt", d.Failures+1)
+	if err != nil {
+		attrs = append(attrs, "error", err)
+	}
+	attrs = append(attrs, "consumer", c.name(), "event_id", d.Message.ID, "topic", d.Message.Topic, "attempt", d.Failures+1)
 	if panicked, ok := errors.AsType[*PanicError](err); ok {
 		attrs = append(attrs, "stack", string(panicked.Stack))
 	}

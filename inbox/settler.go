@@ -124,6 +124,9 @@ func (s *settler) tell(ctx context.Context, st Settlement, diverted *DivertedErr
 	case SetAside:
 		s.log(ctx, slog.LevelError, "inbox: message set aside", st.Delivery, st.Err, attrs...)
 	case Park:
+		if is[*LockedError](st.Err) { // told where it was found, and not each time
+			return
+		}
 		text := "inbox: handler failed; the message comes again"
 		if st.Uncounted {
 			text = "inbox: the message comes again; no attempt is counted"

@@ -3,6 +3,8 @@ package inbox
 import (
 	"context"
 
+	"github.com/jmoiron/sqlx"
+
 	"github.com/asimalizada/pulse-events/internal/sqldb"
 )
 
@@ -15,11 +17,7 @@ import (
 func (in *Inbox) start(ctx context.Context, id string) (first bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, in.statementTimeout)
 	defer cancel()
-	result, err := in.db.ExecContext(ctx, in.queries.Get("start"), in.consumer, id)
-	if err != nil {
-		return false, &txError{phase: beginning, err: sqldb.Schema(err)}
-	}
-	n, err := result.RowsAffected()
+	n, err := in.exec(ctx, "start", in.consumer, id)
 	if err != nil {
 		return false, &txError{phase: beginning, err: err}
 	}
@@ -30,15 +28,46 @@ func (in *Inbox) start(ctx context.Context, id string) (first bool, err error) {
 func (in *Inbox) restart(ctx context.Context, id string) (starts int, err error) {
 	ctx, cancel := context.WithTimeout(ctx, in.statementTimeout)
 	defer cancel()
-	if err := in.db.GetContext(ctx, &starts, in.queries.Get("restart"), in.consumer, id); err != nil {
-		return 0, &txError{phase: beginning, err: sqldb.Schema(err)}
+	err = in.do(ctx, "restart", func(ctx context.Context, conn *sqlx.Conn, query string) error {
+		return conn.GetContext(ctx, &starts, query, in.consumer, id)
+	})
+	if err != nil {
+		return 0, &txError{phase: beginning, err: err}
 	}
 	return starts, nil
 }
 
-// lookUp returns the hashes of those ids that were applied.
-func (in *Inbox) lookUp(ctx context.Context, ids []string) (map[string][]byte, error) {
+// lookUp returns those of the given ids that were applied.
+func (in *Inbox) lookUp(ctx context.Context, ids []string) (found map[string]identity, err error) {
 	ctx, cancel := context.WithTimeout(ctx, in.statementTimeout)
 	defer cancel()
-	return in.hashes(ctx, in.db, ids)
+	err = sqldb.Do(ctx, in.db, func(ctx context.Context, conn *sqlx.Conn) (err error) {
+		found, err = in.applied(ctx, conn, ids)
+		return err
+	})
+	return found, err
+}
+
+// exec runs a query for its effect, as a transaction of its own, and returns
+// the number of rows.
+func (in *Inbox) exec(ctx context.Context, name string, args ...any) (n int64, err error) {
+	err = in.do(ctx, name, func(ctx context.Context, conn *sqlx.Conn, query string) error {
+		result, err := conn.ExecContext(ctx, query, args...)
+		if err == nil {
+			n, err = result.RowsAffected()
+		}
+		return err
+	})
+	return n, err
+}
+
+// do runs f for one query outside of a transaction.
+func (in *Inbox) do(ctx context.Context, name string, f func(ctx context.Context, conn *sqlx.Conn, query string) error) error {
+	return in.store.Failed(sqldb.Do(ctx, in.db, func(ctx context.Context, conn *sqlx.Conn) error {
+		query, err := in.store.Query(ctx, conn, name)
+		if err != nil {
+			return err
+		}
+		return f(ctx, conn, query)
+	}))
 }

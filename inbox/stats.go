@@ -34,8 +34,11 @@ func (in *Inbox) Stats(ctx context.Context) (Stats, error) {
 		Newest   sqldb.Instant `db:"newest"`
 		Suspects int64         `db:"suspects"`
 	}
-	if err := in.db.GetContext(ctx, &found, in.queries.Get("stats"), in.consumer, countBound+1); err != nil {
-		return Stats{}, fmt.Errorf("inbox: stats: %w", sqldb.Schema(err))
+	err := in.store.Read(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
+		return tx.Get(ctx, &found, "stats", in.consumer, countBound+1)
+	})
+	if err != nil {
+		return Stats{}, fmt.Errorf("inbox: stats: %w", in.store.Failed(err))
 	}
 	return Stats{
 		Applied: bounded(found.Applied), Oldest: found.Oldest.Time, Newest: found.Newest.Time, Suspects: bounded(found.Suspects),

@@ -2,14 +2,16 @@ package inbox
 
 import (
 	"context"
-	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
-	"runtime/debug"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/jmoiron/sqlx"
 
+	"github.com/asimalizada/pulse-events/inbox/internal/guard"
 	"github.com/asimalizada/pulse-events/internal/sqldb"
 )
 
@@ -20,6 +22,7 @@ const (
 	beginning  phase = "begin"
 	claiming   phase = "claim"
 	handling   phase = "handle"
+	verifying  phase = "verify"
 	committing phase = "commit"
 )
 
@@ -28,6 +31,9 @@ type txError struct {
 	phase phase
 	lost  bool // its connection is gone as well
 	err   error
+	// stray are the event ids whose claims were committed all the same, by
+	// somebody else than us: with what effect is not known.
+	stray []string
 }
 
 func (e *txError) Error() string {
@@ -42,92 +48,316 @@ func (e *txError) Unwrap() error { return e.err }
 // inbox's own statements took too long.
 var errSlow = errors.New("no answer from the database within the statement timeout")
 
-// PanicError is a handler's panic.
-type PanicError struct {
-	Value any
-	Stack []byte // of the goroutine that panicked
+// aloneError says that a handler may not share its transaction with others.
+// Nobody is to blame.
+type aloneError struct{ change string }
+
+func (e *aloneError) Error() string {
+	return "the handler changes its session (" + e.change + "), which others must not see"
 }
 
-func (e *PanicError) Error() string { return fmt.Sprintf("handler panicked: %v", e.Value) }
+// terms are on which a transaction calls handlers.
+type terms struct {
+	handler Handler
+	finish  bool          // the messages' noted starts go in the same transaction
+	wait    time.Duration // for a copy that is being applied elsewhere
+	limit   time.Duration // of a handler's context; 0: none of its own
+	// turn calls the handlers of a transaction apart from the goroutine that
+	// runs it; nil: they are called as they are.
+	turn func(ctx context.Context) *turn
+	// late, which may be nil, is told of a handler that uses its Tx after the
+	// commit.
+	late func(msg Message, err error)
+}
 
-// transact claims msgs, hands each new one to handler in the order given, and
-// commits: all or nothing. With finish the messages' noted starts go in the
-// same transaction. The error is a *txError.
-func (in *Inbox) transact(ctx context.Context, msgs []Message, handler Handler, finish bool) (claims []claim, err error) {
+// idle bounds the time between two statements: no handler may take longer, and
+// a process that is frozen or gone is not to hold its claims for ever.
+func (on terms) idle() time.Duration {
+	if on.limit == 0 {
+		return 0
+	}
+	return on.limit + idleMargin
+}
+
+// idleMargin is what is left to a handler at the end of its time.
+const idleMargin = 15 * time.Second
+
+// transaction is one in which messages are claimed and handled.
+type transaction struct {
+	in        *Inbox
+	on        terms
+	msgs      []Message
+	session   *guard.Session
+	tx        *sqlx.Tx // leads to the session
+	claims    *claims
+	savepoint string       // see mark
+	scope     *guard.Scope // of the handler that was called last
+	ends      []func()     // of the handlers' contexts
+	changed   []string     // what a handler changed of the session
+	unfit     bool         // the connection is to be given up
+}
+
+// transact claims msgs, hands each new one to the handler in the order given,
+// and commits: all or nothing. The error is a *txError, or an *aloneError if
+// one of several has to run by itself.
+func (in *Inbox) transact(ctx context.Context, msgs []Message, on terms) (*transaction, error) {
 	ctx, cut := context.WithCancelCause(ctx)
+	defer cut(nil)
 	watchdog := time.AfterFunc(in.statementTimeout, func() { cut(errSlow) })
 	defer watchdog.Stop()
-
-	conn, tx, err := in.begin(ctx)
-	if err != nil {
-		defer cut(nil)
-		return nil, &txError{phase: beginning, lost: true, err: withCause(ctx, err)}
+	t := &transaction{in: in, on: on, msgs: msgs}
+	err := t.borrow(ctx, func() error { return t.run(ctx, watchdog) })
+	if err == nil {
+		return t, nil
 	}
-	defer func() {
-		cut(nil)     // ends what a handler left open by ending its goroutine
-		conn.Close() // gives it back to the pool, which drops it when it is dead
-	}()
+	if failed, ok := errors.AsType[*txError](err); ok && errors.Is(failed.err, errReplaced) {
+		failed.stray = in.stray(ctx, t.claims.fresh)
+	}
+	return nil, err
+}
 
-	claims, err = in.claim(ctx, tx, msgs)
-	if err == nil && finish {
-		err = in.finish(ctx, tx, msgs)
+// borrow runs do in a transaction on a connection of the pool, lent to a
+// session. Connections that died in the pool are passed over.
+func (t *transaction) borrow(ctx context.Context, do func() error) error {
+	db := t.in.db
+	for tries := db.Stats().Idle; ; tries-- {
+		conn, err := sqldb.Acquire(ctx, db)
+		if err != nil {
+			return &txError{phase: beginning, lost: true, err: withCause(ctx, err)}
+		}
+		begun := false
+		var failed error
+		lent := conn.Raw(func(dc any) error {
+			t.session = guard.Open(dc.(driver.Conn), t.in.dialect, t.in.snapshot)
+			defer t.session.Close() // also where a handler ends this goroutine
+			defer t.end()
+			handle := *t.in.lent
+			handle.DB = t.session.DB()
+			if t.tx, failed = handle.BeginTxx(ctx, nil); failed == nil {
+				begun = true
+				failed = do()
+			}
+			if !t.session.Close() || t.unfit {
+				return driver.ErrBadConn
+			}
+			return nil
+		})
+		sqldb.Release(db, conn, errors.Join(failed, lent))
+		if begun || failed == nil {
+			return failed
+		}
+		if died := sqldb.Judge(failed) == sqldb.Lost || sqldb.Judge(failed) == sqldb.Outage && t.in.connected(); !died || tries <= 0 || ctx.Err() != nil {
+			return &txError{phase: beginning, lost: true, err: withCause(ctx, failed)}
+		}
+	}
+}
+
+// end ends the contexts of the handlers.
+func (t *transaction) end() {
+	for _, end := range t.ends {
+		end()
+	}
+}
+
+func (t *transaction) run(ctx context.Context, watchdog *time.Timer) (err error) {
+	t.claims, err = t.in.claim(ctx, t.tx, t.msgs, bounds{lock: t.on.wait, idle: t.on.idle()})
+	if err == nil && t.on.finish {
+		err = t.in.finish(ctx, t.tx, t.msgs)
+	}
+	if err == nil {
+		err = t.mark(ctx)
 	}
 	if err != nil {
-		return nil, in.rolledBack(tx, claiming, withCause(ctx, err))
+		return t.failed(ctx, claiming, withCause(ctx, locked(ctx, err)))
 	}
 	if !watchdog.Stop() { // it has cut ctx this very moment: no handler is to blame for that
-		return nil, in.rolledBack(tx, claiming, errSlow)
+		return t.failed(ctx, claiming, errSlow)
 	}
-	for i, msg := range msgs {
-		if claims[i] != unseen {
+	if t.claims.escapes {
+		t.session.Escapes()
+	}
+	t.session.Expect("setting idle_in_transaction_session_timeout", t.claims.idleTimeout)
+	if err := t.handleAll(ctx); err != nil {
+		return t.failed(ctx, handling, err)
+	}
+	watchdog.Reset(t.in.statementTimeout)
+	if err := t.check(ctx); err != nil {
+		return t.failed(ctx, verifying, withCause(ctx, err))
+	}
+	return t.commit(ctx)
+}
+
+// caller calls the handler of a message. The context is the one that the handler
+// works with.
+type caller func(limited context.Context, msg Message, handle func() error) error
+
+// handleAll lends the transaction to the handlers, one after the other.
+func (t *transaction) handleAll(ctx context.Context) error {
+	if len(t.claims.fresh) == 0 {
+		return nil
+	}
+	if t.on.turn == nil {
+		return t.handleEach(ctx, func(_ context.Context, _ Message, handle func() error) error { return safely(handle) })
+	}
+	u := t.on.turn(ctx)
+	err := u.all(func() error { return t.handleEach(ctx, u.each) })
+	if err != nil && t.scope != nil {
+		t.scope.End() // where the handler has left, or was left, without that
+	}
+	return err
+}
+
+func (t *transaction) handleEach(ctx context.Context, call caller) error {
+	for i, msg := range t.msgs {
+		if t.claims.verdicts[i] != unseen {
 			continue
 		}
-		err := handler.safely(ctx, tx, msg)
-		if err == nil {
-			err = in.requireOpen(ctx, tx, msg.ID)
-		}
-		if err != nil {
-			return nil, in.rolledBack(tx, handling, err)
+		if err := t.handle(ctx, msg, call); err != nil {
+			return err
 		}
 	}
-	watchdog.Reset(in.statementTimeout)
-	if err := tx.Commit(); err != nil {
-		return nil, &txError{phase: committing, lost: !alive(ctx, conn), err: withCause(ctx, err)}
-	}
-	return claims, nil
+	return nil
 }
 
-// begin takes the connection by hand, so that it can be asked afterwards
-// whether it is alive.
-func (in *Inbox) begin(ctx context.Context) (*sqlx.Conn, *sqlx.Tx, error) {
-	conn, err := in.db.Connx(ctx)
-	if err != nil {
-		return nil, nil, err
+// handle lends the transaction to the handler of one message.
+func (t *transaction) handle(ctx context.Context, msg Message, call caller) error {
+	limited, end := ctx, func() {}
+	if t.on.limit > 0 {
+		limited, end = context.WithTimeout(ctx, t.on.limit)
 	}
-	tx, err := conn.BeginTxx(ctx, nil)
-	if err != nil {
-		return nil, nil, errors.Join(err, conn.Close())
+	t.ends = append(t.ends, end)
+	var late func(error)
+	if t.on.late != nil {
+		late = func(err error) { t.on.late(msg, err) }
 	}
-	return conn, tx, nil
+	scope := t.session.Lend(limited, late)
+	t.scope = scope
+	err := call(limited, msg, func() error {
+		return t.on.handler(msg.context(limited), &handlerTx{t.tx, scope}, msg)
+	})
+	if errors.Is(err, errLeft) {
+		return err // and the transaction is somebody else's by now
+	}
+	if misuse := scope.End(); misuse != nil {
+		if _, told := errors.AsType[*MisuseError](err); !told {
+			err = errors.Join(misuse, err)
+		}
+	}
+	switch {
+	case err != nil:
+		return err
+	case scope.Failed() != nil:
+		return t.poisoned(ctx, scope.Failed())
+	case scope.Changed() != "" && len(t.msgs) > 1:
+		return &aloneError{scope.Changed()}
+	case scope.Changed() != "":
+		t.changed = append(t.changed, scope.Changed())
+	}
+	return nil
 }
 
-// rolledBack ends tx after err. A rollback that cannot be said means that the
-// connection is lost, whatever err looks like.
-func (in *Inbox) rolledBack(tx *sqlx.Tx, at phase, err error) error {
-	rollback := tx.Rollback()
-	lost := rollback != nil && !errors.Is(rollback, sql.ErrTxDone) && in.connected()
-	return &txError{phase: at, lost: lost, err: err}
+// poisoned looks at what an error has left of the transaction that a handler
+// did not return. Rolled back to a savepoint it has left no harm.
+func (t *transaction) poisoned(ctx context.Context, swallowed error) error {
+	_, err := t.tx.ExecContext(ctx, "SELECT 1")
+	if sqldb.SQLState(err) == "25P02" { // in_failed_sql_transaction
+		return &MisuseError{Problem: "did not return the error of a statement, which has aborted the transaction", Err: swallowed}
+	}
+	return err
+}
+
+// check looks at the transaction before it is committed, now that handlers
+// have had it.
+func (t *transaction) check(ctx context.Context) error {
+	if len(t.claims.fresh) == 0 {
+		return nil
+	}
+	changes, err := t.session.Changes(ctx)
+	if err != nil {
+		return err
+	}
+	// Locks are for others to see, not for those in the same session.
+	changes = slices.DeleteFunc(changes, func(name string) bool { return strings.HasPrefix(name, "advisory lock") })
+	if len(changes) > 0 && len(t.msgs) > 1 {
+		return &aloneError{strings.Join(changes, ", ")}
+	}
+	if len(changes) > 0 {
+		t.changed = changes // says more than the statement
+	}
+	if len(t.changed) > 0 && t.in.dialect == PostgreSQL {
+		return t.verifyNumber(ctx)
+	}
+	switch err := t.verify(ctx); {
+	case errors.Is(err, errChanged) && len(t.msgs) > 1:
+		return &aloneError{"by a trigger, or a function"}
+	case errors.Is(err, errChanged):
+		t.changed, t.unfit = append(t.changed, "by a trigger, or a function"), true
+		return nil
+	case sqldb.SQLState(err) == "25P02":
+		return &MisuseError{Problem: "did not return the error of a statement, which has aborted the transaction", Err: err}
+	default:
+		return err
+	}
+}
+
+// commit commits, and looks whether the session is fit for the next.
+func (t *transaction) commit(ctx context.Context) error {
+	err := t.session.Commit()
+	if _, misused := errors.AsType[*MisuseError](err); misused {
+		return t.failed(ctx, handling, err)
+	}
+	if err != nil {
+		probe, cancel := context.WithTimeout(context.WithoutCancel(ctx), probeTimeout)
+		defer cancel()
+		lost := t.session.Ping(probe) != nil
+		return t.blame(&txError{phase: committing, lost: lost, err: withCause(ctx, err)})
+	}
+	t.inspect(ctx)
+	return nil
+}
+
+// inspect looks whether the session is as it was, now that the transaction has
+// ended. Not everything ends with it, nor with a rollback.
+func (t *transaction) inspect(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), probeTimeout)
+	defer cancel()
+	left, err := t.session.Changes(ctx)
+	if err != nil || len(left) > 0 || t.in.dialect == SQLite && t.session.Touched() {
+		t.unfit = true
+	}
+}
+
+// failed ends the transaction after err. A rollback that cannot be said means
+// that the connection is lost, whatever err looks like.
+func (t *transaction) failed(ctx context.Context, at phase, err error) error {
+	lost := t.session.Rollback() != nil && t.in.connected()
+	if !lost {
+		t.inspect(ctx)
+	}
+	if alone, ok := errors.AsType[*aloneError](err); ok {
+		return alone
+	}
+	if errors.Is(err, errReplaced) || errors.Is(err, errUnclaimed) {
+		t.unfit = true
+		err = &MisuseError{Problem: "has undone what was claimed", Err: err}
+	}
+	return t.blame(&txError{phase: at, lost: lost, err: err})
+}
+
+// blame adds what the database did because of the handler.
+func (t *transaction) blame(failed *txError) error {
+	if failed.phase == beginning || failed.phase == claiming {
+		return failed
+	}
+	limit := t.claims.idles
+	if sqldb.Judge(failed.err) == sqldb.Idled || failed.lost && ranOut(t.session.Idle(), limit) {
+		failed.err = &IdleTransactionError{Limit: limit, Err: failed.err}
+	}
+	return failed
 }
 
 // probeTimeout bounds the question whether the database is there.
 const probeTimeout = 3 * time.Second
-
-// alive asks the connection itself, after a commit that failed.
-func alive(ctx context.Context, conn *sqlx.Conn) bool {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), probeTimeout)
-	defer cancel()
-	return conn.PingContext(ctx) == nil
-}
 
 // withCause adds why ctx was cut to an error that only says that it was.
 func withCause(ctx context.Context, err error) error {
@@ -137,22 +367,15 @@ func withCause(ctx context.Context, err error) error {
 	return err
 }
 
-// safely runs the handler with the message's ids in ctx and turns a panic into
-// an error.
-func (h Handler) safely(ctx context.Context, tx Tx, msg Message) (err error) {
-	defer func() {
-		if v := recover(); v != nil {
-			err = &PanicError{Value: v, Stack: debug.Stack()}
-		}
-	}()
-	return h(msg.context(ctx), tx, msg)
-}
-
 // finish removes the noted starts of msgs.
-func (in *Inbox) finish(ctx context.Context, tx sqlx.ExecerContext, msgs []Message) error {
+func (in *Inbox) finish(ctx context.Context, tx sqlx.ExtContext, msgs []Message) error {
+	query, err := in.store.Query(ctx, tx, "finish")
+	if err != nil {
+		return err
+	}
 	for _, msg := range msgs {
-		if _, err := tx.ExecContext(ctx, in.queries.Get("finish"), in.consumer, msg.ID); err != nil {
-			return sqldb.Schema(err)
+		if _, err := tx.ExecContext(ctx, query, in.consumer, msg.ID); err != nil {
+			return in.store.Failed(err)
 		}
 	}
 	return nil

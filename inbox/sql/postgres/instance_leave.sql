@@ -1,3 +1,3 @@
 -- Takes an instance off the list, and those that have said nothing for a day.
 -- $1 consumer, $2 instance.
-DELETE FROM inbox_instances WHERE consumer = $1 AND (instance = $2 OR seen_at < clock_timestamp() - interval '1 day')
+DELETE FROM pulse.inbox_instances WHERE consumer = $1 AND (instance = $2 OR seen_at < clock_timestamp() - interval '1 day')

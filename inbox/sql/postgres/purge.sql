@@ -2,9 +2,9 @@
 -- now() is stable and so bounds the index scan, and the rows found are deleted by their place: a join by event id
 -- would read the whole table for each chunk. Each chunk is a transaction of its own.
 -- $1 consumer, $2 retention in seconds, $3 size of a chunk.
-DELETE FROM processed_events
+DELETE FROM pulse.processed_events
 WHERE ctid = ANY (ARRAY(
-  SELECT ctid FROM processed_events
+  SELECT ctid FROM pulse.processed_events
   WHERE consumer = $1 AND processed_at < now() - make_interval(secs => $2)
   ORDER BY processed_at
   LIMIT $3

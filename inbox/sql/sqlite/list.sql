@@ -2,7 +2,7 @@
 -- yields. The index scan takes one bound from above, the lower of until and cursor; + keeps the others from it.
 -- ?1 consumer, ?2 event id, ?3 topic, ?4 correlation id, ?5 since, ?6 until, ?7 cursor's time, ?8 cursor's event id, ?9 limit.
 SELECT event_id, topic, payload_hash, correlation_id, occurred_at, processed_at
-FROM processed_events
+FROM pulse.processed_events
 WHERE consumer = ?1
   AND (?2 = '' OR event_id = ?2)
   AND (?3 = '' OR topic = ?3)

@@ -1,0 +1,61 @@
+package inbox
+
+import (
+	"context"
+	"log/slog"
+	"strings"
+	"sync"
+)
+
+// loners are the kinds of messages whose handlers change their session, which
+// no neighbour of a batch may see. They are run alone from the start, once that
+// is known.
+type loners struct {
+	mu    sync.RWMutex
+	kinds map[kind]bool // true: what is changed outlasts the transaction
+}
+
+// kind is what messages with one handler have in common.
+type kind struct{ topic, name string }
+
+// maxLoners bounds what is remembered; others are found out each time.
+const maxLoners = 1000
+
+func (l *loners) has(m Message) bool {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	_, found := l.kinds[kind{m.Topic, m.Type}]
+	return found
+}
+
+// add reports whether there is news in it.
+func (l *loners) add(m Message, lasting bool) bool {
+	k := kind{m.Topic, m.Type}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	known, found := l.kinds[k]
+	if found && (known || !lasting) || !found && len(l.kinds) >= maxLoners {
+		return false
+	}
+	if l.kinds == nil {
+		l.kinds = make(map[kind]bool)
+	}
+	l.kinds[k] = lasting
+	return true
+}
+
+// noteChange remembers and tells that the handler of a message that ran alone
+// has changed its session.
+func (l *lane) noteChange(ctx context.Context, d Delivery, done *attempted) {
+	if len(done.changed) == 0 || !l.c.loners.add(d.Message, done.leftovers) {
+		return
+	}
+	change := strings.Join(done.changed, ", ")
+	if done.leftovers {
+		l.c.log(ctx, slog.LevelWarn, "inbox: a handler leaves its session changed, and so costs a connection each time; "+
+			"messages of this kind run alone from now on (prefer SET LOCAL)", d, nil, "type", d.Message.Type, "change", change)
+		return
+	}
+	l.c.log(ctx, slog.LevelInfo, "inbox: a handler changes its session; messages of this kind run alone from now on", d, nil,
+		"type", d.Message.Type, "change", change)
+}

@@ -1,0 +1,109 @@
+package inbox
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"github.com/asimalizada/pulse-events/internal/sqldb"
+)
+
+// What a consumer does beside its messages, to notice that it can do nothing
+// before one comes, and to forget.
+
+// probeInterval is the time between two looks.
+const probeInterval = 5 * time.Second
+
+// every calls f now and at each interval, until ctx ends or all is handled.
+func (c *Consumer) every(ctx context.Context, interval time.Duration, handled <-chan struct{}, f func(context.Context)) {
+	tick := time.NewTicker(interval)
+	defer tick.Stop()
+	for {
+		f(ctx)
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		case <-handled:
+			return
+		}
+	}
+}
+
+// look sees whether the database would take a message, if none is being
+// handled that tells, and forgets locks that nobody has met any more.
+func (c *Consumer) look(ctx context.Context) {
+	c.locks.free()
+	c.tell(partLocks, c.locks.err)
+	if c.in == nil || c.active.Load() > 0 {
+		return
+	}
+	bounded, cancel := context.WithTimeout(ctx, max(probeTimeout, c.in.statementTimeout/2))
+	defer cancel()
+	err := c.in.CheckReady(bounded)
+	if ctx.Err() != nil || c.active.Load() > 0 || sqldb.Judge(err) == sqldb.Transient || errors.Is(err, sqldb.ErrBusy) {
+		return
+	}
+	c.trouble(partDatabase, err)
+}
+
+// tell is trouble with what err says at this moment: of two that report at
+// once, the later is not to be overtaken by the earlier.
+func (c *Consumer) tell(part string, err func() error) {
+	c.telling.Lock()
+	defer c.telling.Unlock()
+	c.trouble(part, err())
+}
+
+// trouble reports what a part of the consumer cannot do, nil: that it can. The
+// first and the last are logged.
+func (c *Consumer) trouble(part string, err error) {
+	if !c.pulse.trouble(part, err) {
+		return
+	}
+	if err != nil {
+		c.cfg.Logger.Warn("inbox: the consumer is degraded", "consumer", c.name(), "part", part, "error", err)
+	} else {
+		c.cfg.Logger.Info("inbox: the consumer has recovered", "consumer", c.name(), "part", part)
+	}
+}
+
+// free forgets the locks of deliveries that have been taken through the
+// database: which so works.
+func (c *Consumer) free(ds []Delivery) {
+	if c.pulse.well() {
+		return
+	}
+	ids := make([]string, len(ds))
+	for i, d := range ds {
+		ids[i] = d.Message.ID
+	}
+	c.locks.free(ids...)
+	c.tell(partLocks, c.locks.err)
+	c.trouble(partDatabase, nil)
+}
+
+// backoff asks ConsumerConfig.Backoff, which is the user's.
+func (c *Consumer) backoff(ctx context.Context, d Delivery, failures int) (delay time.Duration) {
+	err := detached(func() error {
+		delay = c.cfg.Backoff(failures)
+		return nil
+	})
+	if err != nil {
+		c.log(ctx, slog.LevelError, "inbox: Backoff has failed; the default is used", d, err)
+		return defaultBackoff(failures)
+	}
+	return delay
+}
+
+// purge forgets what is older than the retention.
+func (c *Consumer) purge(ctx context.Context) {
+	n, err := c.in.Purge(ctx, c.cfg.Retention)
+	if err == nil && n == 0 {
+		err = c.in.overdue(ctx, c.cfg.Retention, max(c.cfg.PurgeInterval, time.Minute))
+	}
+	if ctx.Err() == nil {
+		c.trouble(partPurge, err)
+	}
+}
