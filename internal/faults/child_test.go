@@ -156,7 +156,10 @@ type child struct {
 // killed at the end of the test at the latest.
 func (s *system) startChild(a assignment) *child {
 	s.t.Helper()
-	a.OrdersURL, a.NotificationsURL, a.Exchange, a.Queue = s.ordersURL, s.notificationsURL, s.exchange, s.queue
+	a.OrdersURL, a.Exchange, a.Queue = s.ordersURL, s.exchange, s.queue
+	if a.NotificationsURL == "" {
+		a.NotificationsURL = s.notificationsURL
+	}
 	if a.AMQPURL == "" {
 		a.AMQPURL = s.amqpURL
 	}

@@ -1,0 +1,169 @@
+package faults_test
+
+import (
+	"context"
+	"net/url"
+	"strings"
+	"testing"
+
+	"github.com/asimalizada/pulse-events/inbox"
+	"github.com/asimalizada/pulse-events/internal/testenv"
+)
+
+// F34: handlers send what would end the transaction that holds the claims of
+// their batch, and do not even look whether it was done.
+func TestF34HandlersEndTheirTransaction(t *testing.T) {
+	t.Parallel()
+	s := newSystem(t, testenv.RabbitMQ(t))
+	scripts := map[string]string{ // by event id
+		"commits":     `COMMIT`,
+		"rolls-back":  `ROLLBACK`,
+		"script":      `BEGIN; UPDATE notifications SET amount_cents = 0; COMMIT;`,
+		"two-phases":  `PREPARE TRANSACTION 'culprit'`,
+		"aborts":      `SELECT 1/0`,
+		"deletes-all": `DELETE FROM processed_events`,
+	}
+	var culprits []string
+	for customer, script := range scripts {
+		p := s.placeFor(1, customer)[0]
+		scripts[p.EventID] = script
+		culprits = append(culprits, p.EventID)
+		s.place(5)
+	}
+	consumer := s.startConsumer(func(ctx context.Context, tx inbox.Tx, msg inbox.Message) error {
+		if err := notify(ctx, tx, msg); err != nil {
+			return err
+		}
+		if script := scripts[msg.ID]; script != "" {
+			_, _ = tx.ExecContext(ctx, script)
+		}
+		return nil
+	}, consumerConfig())
+	s.startOrders()
+	s.awaitSettled()
+	testenv.Eventually(t, patience, "every culprit to be a dead letter", func() bool { return consumer.Health().SetAside == int64(len(culprits)) })
+	letters := s.deadLetters()
+	for _, id := range culprits {
+		if last, _ := letters[id].Headers["pulse-last-error"].(string); !strings.HasPrefix(last, "handler ") && !strings.HasPrefix(last, "verify: handler ") {
+			t.Errorf("%s: the dead letter says %q, want what the handler did", scripts[id], last)
+		}
+	}
+	s.requireClean(exceptions{aside: culprits})
+}
+
+// F35: a handler works for its tenants, with a schema, a role and settings of
+// their own. Its neighbours, which belong to nobody, see nothing of that.
+func TestF35HandlersChangeTheirSession(t *testing.T) {
+	t.Parallel()
+	s := newSystem(t, testenv.RabbitMQ(t))
+	s.exec(s.notificationsDB, `CREATE SCHEMA tenant_a; CREATE TABLE tenant_a.notifications (LIKE public.notifications INCLUDING ALL);
+		CREATE TABLE tenant_a.processed_events (LIKE public.processed_events INCLUDING ALL);
+		CREATE FUNCTION public.become(tenant text) RETURNS text LANGUAGE sql AS $$ SELECT set_config('search_path', tenant, false) $$`)
+	changes := map[string]string{ // by event id
+		"local":    `SET LOCAL search_path TO tenant_a`,
+		"session":  `SET search_path TO tenant_a`,
+		"function": `SELECT public.become('tenant_a')`,
+	}
+	tenants := 0
+	for customer, change := range changes {
+		s.place(4)
+		changes[s.placeFor(1, customer)[0].EventID] = change
+		tenants++
+		s.place(4)
+	}
+	consumer := s.startConsumer(func(ctx context.Context, tx inbox.Tx, msg inbox.Message) error {
+		if change := changes[msg.ID]; change != "" {
+			if _, err := tx.ExecContext(ctx, change); err != nil {
+				return err
+			}
+		}
+		return notify(ctx, tx, msg)
+	}, consumerConfig())
+	s.startOrders()
+	s.awaitSettled()
+	if n := s.count(s.notificationsDB, `tenant_a.notifications`); n != tenants {
+		t.Errorf("%d notifications in the tenant's schema, want its own %d", n, tenants)
+	}
+	if n := s.count(s.notificationsDB, `tenant_a.processed_events`); n != 0 {
+		t.Errorf("%d events are noted in the tenant's schema", n)
+	}
+	if h := consumer.Health(); h.SetAside+h.Retried > 0 {
+		t.Errorf("health %+v: somebody was blamed", h)
+	}
+	// The ledger counts public notifications.
+	s.exec(s.notificationsDB, `INSERT INTO public.notifications SELECT * FROM tenant_a.notifications`)
+	s.requireClean(exceptions{})
+}
+
+// F38: a consumer's machine is gone while it has claims open, and PostgreSQL
+// does not know. Messages it never saw are applied meanwhile, without it.
+func TestF38ConsumerIsGoneAndItsClaimsAreLocked(t *testing.T) {
+	t.Parallel()
+	s := newSystem(t, testenv.RabbitMQ(t))
+	u, err := url.Parse(s.notificationsURL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	route := testenv.NewProxy(t, u.Host)
+	child := s.startChild(assignment{Role: roleConsumer, Point: inHandler, NotificationsURL: route.Through(t, s.notificationsURL)})
+	child.await("consuming")
+	s.startOrders()
+	old := s.place(8)
+	child.await(string(inHandler))
+	route.Freeze()
+	child.kill() // the broker sees it, the database does not
+
+	consumer := s.startNotifications()
+	fresh := s.place(40)
+	applied := func(orders []placed) (n int) {
+		for _, p := range orders {
+			n += s.count(s.notificationsDB, `notifications WHERE event_id = $1`, p.EventID)
+		}
+		return n
+	}
+	testenv.Eventually(t, patience, "what is free to be applied", func() bool { return applied(fresh) == len(fresh) })
+	if n := applied(old); n == len(old) {
+		t.Error("no event was locked: the fault did not happen")
+	}
+	testenv.Eventually(t, patience, "the consumer to say that events are locked", func() bool {
+		return consumer.health(t).Consumer.State == "degraded"
+	})
+	route.Thaw() // the database hears that the connection has ended
+	s.awaitSettled()
+	if h := consumer.health(t).Consumer; h.SetAside > 0 {
+		t.Errorf("%+v: locked messages have paid for it", h)
+	}
+	s.requireClean(exceptions{})
+}
+
+// F40: an event id comes again as another event, and as itself by all the ways
+// there are.
+func TestF40SameIDOtherTypeOrTopic(t *testing.T) {
+	t.Parallel()
+	s := newSystem(t, testenv.RabbitMQ(t))
+	seen := calls{attempts: map[string][]int{}}
+	orders := s.place(3)
+	consumer := s.startConsumer(func(ctx context.Context, tx inbox.Tx, msg inbox.Message) error {
+		seen.handled(msg)
+		if msg.ID == orders[1].EventID && msg.Attempt == 1 {
+			return context.DeadlineExceeded // comes again by the retry queue
+		}
+		return notify(ctx, tx, msg)
+	}, consumerConfig())
+	s.startOrders()
+	s.awaitSettled()
+	s.deliverAgain(orders) // replays are no conflicts, of what was retried neither
+	testenv.Eventually(t, patience, "the replays to be known", func() bool { return consumer.Health().Duplicates >= int64(len(orders)) })
+	if n := consumer.Health().SetAside; n != 0 {
+		t.Errorf("%d dead letters after a replay", n)
+	}
+	other := s.record(orders[0].EventID).Message
+	other.Type = "OrderCancelled"
+	s.publish(other)
+	testenv.Eventually(t, patience, "a dead letter", func() bool { return consumer.Health().SetAside == 1 })
+	letter := s.deadLetters()[orders[0].EventID]
+	if last, _ := letter.Headers["pulse-last-error"].(string); letter.Headers["pulse-reason"] != "conflict" || !strings.Contains(last, "another type") {
+		t.Errorf("dead letter %v, want a conflict in the type", letter.Headers)
+	}
+	s.requireClean(exceptions{conflicts: []string{orders[0].EventID}})
+}
