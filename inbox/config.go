@@ -1,6 +1,7 @@
 package inbox
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -136,4 +137,17 @@ func (c ConsumerConfig) withDefaults() (ConsumerConfig, error) {
 		c.Logger = slog.Default()
 	}
 	return c, errors.Join(problems...)
+}
+
+// retries returns how often a failed message is tried and how long it waits:
+// what its route says, else what the consumer does.
+func (c ConsumerConfig) retries(err error) (maxAttempts int, backoff func(failures int) time.Duration) {
+	maxAttempts, backoff = c.MaxAttempts, c.Backoff
+	if route, ok := errors.AsType[*routeError](err); ok {
+		maxAttempts = cmp.Or(route.maxAttempts, maxAttempts)
+		if route.backoff != nil {
+			backoff = route.backoff
+		}
+	}
+	return maxAttempts, backoff
 }

@@ -176,3 +176,46 @@ func sendMail(ctx context.Context, msg inbox.Message) error {
 	}
 	return nil
 }
+
+// OrderCreated is the payload of the events of that type.
+type OrderCreated struct {
+	OrderID    string `json:"orderId"`
+	CustomerID string `json:"customerId"`
+}
+
+// A consumer of several types of events: each has its handler, which gets the
+// decoded payload.
+func ExampleMux() {
+	logged := func(next inbox.Handler) inbox.Handler {
+		return func(ctx context.Context, tx inbox.Tx, msg inbox.Message) error {
+			began := time.Now()
+			err := next(ctx, tx, msg)
+			slog.DebugContext(ctx, "handled", "type", msg.Type, "duration", time.Since(began), "error", err)
+			return err
+		}
+	}
+	mux := inbox.NewMux(inbox.MuxConfig{})
+	mux.Use(logged)
+	mux.HandleType("OrderCreated", inbox.JSON(func(ctx context.Context, tx inbox.Tx, msg inbox.Message, event OrderCreated) error {
+		_, err := tx.ExecContext(ctx, `INSERT INTO notifications (event_id, order_id, customer_id) VALUES ($1, $2, $3)`,
+			msg.ID, event.OrderID, event.CustomerID)
+		return err
+	}))
+	mux.HandleTopic("payment.#", func(ctx context.Context, tx inbox.Tx, msg inbox.Message) error {
+		_, err := tx.ExecContext(ctx, `INSERT INTO audit (event_id, topic) VALUES ($1, $2)`, msg.ID, msg.Topic)
+		return err
+	}, inbox.RouteConfig{MaxAttempts: 3, Timeout: 5 * time.Second})
+
+	var (
+		in     *inbox.Inbox // see the package's example
+		source inbox.Source
+	)
+	consumer, err := inbox.NewConsumer(in, source, mux.Handle, inbox.ConsumerConfig{})
+	if err != nil {
+		slog.Error("consumer", "error", err)
+		return
+	}
+	if err := consumer.Run(context.Background()); err != nil {
+		slog.Error("consumer", "error", err)
+	}
+}

@@ -112,6 +112,7 @@ func (l *lane) fail(ctx context.Context, r *run, verdict fault, err error) {
 	l.finish(ctx, r)
 	d := r.deliveries[0]
 	failures := d.Failures + 1
+	maxAttempts, backoff := l.c.cfg.retries(err)
 	reason, dead := DeadLetterReason(err)
 	failed, _ := errors.AsType[*txError](err)
 	switch {
@@ -124,12 +125,12 @@ func (l *lane) fail(ctx context.Context, r *run, verdict fault, err error) {
 			"while processed_events has the event, it counts as applied", err))
 	case dead:
 		l.setAside(ctx, d, reason, err)
-	case l.c.cfg.MaxAttempts != Unlimited && failures >= l.c.cfg.MaxAttempts:
+	case maxAttempts != Unlimited && failures >= maxAttempts:
 		l.setAside(ctx, d, ReasonHandler, err)
 	default:
 		delay, asked := RetryAfter(err)
 		if !asked {
-			delay = l.c.backoff(ctx, d, failures)
+			delay = l.c.delay(ctx, d, backoff, failures)
 		}
 		l.c.settler.settle(ctx, []Settlement{{Delivery: d, Action: Park, Delay: delay, Reason: ReasonHandler, Err: err}})
 	}

@@ -99,6 +99,7 @@ const (
 	ReasonCrashLoop   = wire.ReasonCrashLoop
 	ReasonContract    = wire.ReasonContract
 	ReasonExpired     = wire.ReasonExpired
+	ReasonUnknownType = wire.ReasonUnknownType
 )
 
 // DivertedError is the outcome of a settlement that could not be carried out

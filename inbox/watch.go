@@ -84,10 +84,10 @@ func (c *Consumer) free(ds []Delivery) {
 	c.trouble(partDatabase, nil)
 }
 
-// backoff asks ConsumerConfig.Backoff, which is the user's.
-func (c *Consumer) backoff(ctx context.Context, d Delivery, failures int) (delay time.Duration) {
+// delay asks a backoff, which is the user's: ConsumerConfig.Backoff or a route's.
+func (c *Consumer) delay(ctx context.Context, d Delivery, backoff func(failures int) time.Duration, failures int) (delay time.Duration) {
 	err := detached(func() error {
-		delay = c.cfg.Backoff(failures)
+		delay = backoff(failures)
 		return nil
 	})
 	if err != nil {

@@ -3,6 +3,7 @@ package outbox
 import (
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 	"testing"
 	"time"
@@ -171,5 +172,15 @@ func TestNewRefuses(t *testing.T) {
 	enqueue(t, ob, Message{Topic: "t"})
 	if n, _, err := ob.Count(t.Context(), ListQuery{Topic: "t"}, 10); n != 1 || err != nil {
 		t.Errorf("%d rows, %v", n, err)
+	}
+}
+
+func TestNewJSON(t *testing.T) {
+	msg, err := NewJSON("order.created", map[string]any{"orderId": "o-1"})
+	if err != nil || string(msg.Payload) != `{"orderId":"o-1"}` || msg.Topic != "order.created" || msg.ID == uuid.Nil {
+		t.Errorf("%+v, %v", msg, err)
+	}
+	if _, err := NewJSON("order.created", math.NaN()); err == nil || !strings.Contains(err.Error(), `topic "order.created"`) {
+		t.Errorf("what is no JSON: %v", err)
 	}
 }

@@ -55,3 +55,16 @@ func ExampleQueue() {
 		t.Fatal(err)
 	}
 }
+
+// In a test of a mux: a typed event goes to its handler, twice.
+func ExampleEvent() {
+	var (
+		t   *testing.T
+		in  *inbox.Inbox
+		mux *inbox.Mux
+	)
+	msg := inboxtest.Event(t, "OrderCreated", struct {
+		OrderID string `json:"orderId"`
+	}{"o-1"})
+	inboxtest.DeliverTwice(t, in, mux.Handle, msg)
+}

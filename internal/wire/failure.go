@@ -31,12 +31,13 @@ type Reason string
 
 // The reasons the contract knows.
 const (
-	ReasonHandler     Reason = "handler"     // the handler failed, or asked for it
-	ReasonUndecodable Reason = "undecodable" // no message could be read from the delivery
-	ReasonConflict    Reason = "conflict"    // same event id, other payload
-	ReasonCrashLoop   Reason = "crash-loop"  // it took the process down each time
-	ReasonContract    Reason = "contract"    // the payload breaks its message contract
-	ReasonExpired     Reason = "expired"     // too old to be of use
+	ReasonHandler     Reason = "handler"      // the handler failed, or asked for it
+	ReasonUndecodable Reason = "undecodable"  // no message could be read from the delivery
+	ReasonConflict    Reason = "conflict"     // same event id, other payload
+	ReasonCrashLoop   Reason = "crash-loop"   // it took the process down each time
+	ReasonContract    Reason = "contract"     // the payload breaks its message contract
+	ReasonExpired     Reason = "expired"      // too old to be of use
+	ReasonUnknownType Reason = "unknown-type" // the consumer has no handler for its type
 )
 
 // maxErrorText bounds an error in a header: headers share one AMQP frame.

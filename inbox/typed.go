@@ -1,0 +1,52 @@
+package inbox
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+)
+
+// Decoder reads the payload of a message into a value, which is a pointer. Its
+// error says where the fault is.
+type Decoder func(msg Message, into any) error
+
+// Decode returns a Handler for events of type T: it reads the payload with
+// decode and calls h with the result. A message that cannot be read is
+// dead-lettered at once with ReasonUndecodable and the decoder's error, since no
+// further attempt will read it.
+func Decode[T any](decode Decoder, h func(ctx context.Context, tx Tx, msg Message, event T) error) Handler {
+	return func(ctx context.Context, tx Tx, msg Message) error {
+		var event T
+		if err := decode(msg, &event); err != nil {
+			return DeadLetterFor(ReasonUndecodable, fmt.Errorf("payload of %s as %T: %w", msg.Type, event, err))
+		}
+		return h(ctx, tx, msg, event)
+	}
+}
+
+// JSON is Decode with DecodeJSON.
+func JSON[T any](h func(ctx context.Context, tx Tx, msg Message, event T) error) Handler {
+	return Decode(DecodeJSON, h)
+}
+
+// DecodeJSON is a Decoder of JSON. Fields that the event's type lacks are
+// ignored, so that producers may add some. The error names the path of the
+// field, or the place in the text, that cannot be read.
+func DecodeJSON(msg Message, into any) error {
+	err := json.Unmarshal(msg.Payload, into)
+	if err == nil {
+		return nil
+	}
+	if e, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
+		path := "$"
+		if e.Field != "" {
+			path += "." + e.Field
+		}
+		return fmt.Errorf("%s: JSON %s is no %v (byte %d)", path, e.Value, e.Type, e.Offset)
+	}
+	if e, ok := errors.AsType[*json.SyntaxError](err); ok {
+		return fmt.Errorf("no JSON: %w (byte %d)", e, e.Offset)
+	}
+	return err
+}
