@@ -18,7 +18,7 @@ type Dialect = sqldb.Dialect
 // The dialects there are.
 const (
 	PostgreSQL = sqldb.PostgreSQL // 13 and later
-	SQLite     = sqldb.SQLite     // 3.43 and later, opened as package inbox/sqlite does
+	SQLite     = sqldb.SQLite     // 3.43 and later, opened as package outbox/sqlite does
 )
 
 // sessionQueries are those about sessions of PostgreSQL, which read no table of

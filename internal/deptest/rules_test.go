@@ -77,6 +77,14 @@ var rules = []rule{
 		of:    []string{"./inbox/..."},
 		scope: everywhere,
 		never: []string{"./outbox/..."},
+		but:   []string{"./outbox/sqlite"}, // opens files for both, see the next rule
+	},
+	{
+		name:  "the package that opens SQLite knows neither library",
+		of:    []string{"./outbox/sqlite"},
+		scope: product,
+		never: []string{"./..."},
+		but:   []string{"./internal/sqlite"},
 	},
 	{
 		name:  "the libraries know neither the examples nor the CLI; their tests may use the development broker",

@@ -1,6 +1,7 @@
 // Package sqlite opens SQLite files in the way in which the promises of
 // packages outbox and inbox hold. It brings the driver along
 // (github.com/ncruces/go-sqlite3, pure Go); the packages themselves work with any.
+// It imports neither of them: a service that has only an inbox uses it as well.
 //
 // Whoever opens SQLite in another way has to see to the same:
 //

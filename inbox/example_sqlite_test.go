@@ -1,4 +1,4 @@
-package sqlite_test
+package inbox_test
 
 import (
 	"context"
@@ -8,10 +8,10 @@ import (
 	"path/filepath"
 
 	"github.com/asimalizada/pulse-events/inbox"
-	"github.com/asimalizada/pulse-events/inbox/sqlite"
+	"github.com/asimalizada/pulse-events/outbox/sqlite"
 )
 
-func ExampleOpen() {
+func ExampleInbox_Once_sqlite() {
 	ctx := context.Background()
 	dir, err := os.MkdirTemp("", "inbox")
 	if err != nil {
