@@ -1,12 +1,13 @@
 package bench
 
 import (
-	"bytes"
 	"os"
 	"runtime"
 	"runtime/debug"
 	"strconv"
 	"testing"
+
+	"github.com/shirou/gopsutil/v4/process"
 
 	"github.com/asimalizada/pulse-events/inbox"
 	inboxrabbit "github.com/asimalizada/pulse-events/inbox/rabbitmq"
@@ -63,13 +64,13 @@ func memory(b *testing.B) (heap, resident float64) {
 	debug.FreeOSMemory() // collects once more: what pools let go of is gone now
 	var stats runtime.MemStats
 	runtime.ReadMemStats(&stats)
-	statm, err := os.ReadFile("/proc/self/statm")
-	if err != nil {
-		return float64(stats.HeapAlloc), 0
-	}
-	pages, err := strconv.ParseFloat(string(bytes.Fields(statm)[1]), 64)
+	self, err := process.NewProcess(int32(os.Getpid()))
 	if err != nil {
 		b.Fatal(err)
 	}
-	return float64(stats.HeapAlloc), pages * float64(os.Getpagesize())
+	info, err := self.MemoryInfo()
+	if err != nil {
+		return float64(stats.HeapAlloc), 0
+	}
+	return float64(stats.HeapAlloc), float64(info.RSS)
 }

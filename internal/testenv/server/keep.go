@@ -14,6 +14,8 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/gofrs/flock"
+
 	"github.com/asimalizada/pulse-events/internal/testenv/internal/host"
 	"github.com/asimalizada/pulse-events/internal/testenv/internal/protocol"
 	"github.com/asimalizada/pulse-events/internal/testenv/server/service"
@@ -42,10 +44,7 @@ type private struct {
 
 // keep owns servers until nobody uses them.
 func keep(dir string) error {
-	lock, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_RDWR, 0)
-	if err != nil {
-		return err
-	}
+	lock := flock.New(filepath.Join(dir, "lock"))
 	defer lock.Close()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
@@ -92,7 +91,7 @@ func clearUp(ctx context.Context, dir string) error {
 
 // watch returns, with the lock held alone, once nobody has held it for the
 // idle limit; or when ctx ends, with or without it.
-func (k *keeper) watch(ctx context.Context, lock *os.File) error {
+func (k *keeper) watch(ctx context.Context, lock *flock.Flock) error {
 	tick := time.NewTicker(watchTick)
 	defer tick.Stop()
 	lastUsed := time.Now()
@@ -103,16 +102,16 @@ func (k *keeper) watch(ctx context.Context, lock *os.File) error {
 		case <-tick.C:
 		}
 		k.removeOrphaned()
-		err := host.Flock(lock, syscall.LOCK_EX|syscall.LOCK_NB)
+		locked, err := lock.TryLock()
 		switch {
-		case errors.Is(err, syscall.EWOULDBLOCK):
-			lastUsed = time.Now()
 		case err != nil:
 			return err
+		case !locked:
+			lastUsed = time.Now()
 		case time.Since(lastUsed) >= idleLimit:
 			return nil
 		default:
-			if err := host.Flock(lock, syscall.LOCK_UN); err != nil {
+			if err := lock.Unlock(); err != nil {
 				return err
 			}
 		}

@@ -20,6 +20,8 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/gofrs/flock"
+
 	"github.com/asimalizada/pulse-events/internal/testenv/internal/host"
 	"github.com/asimalizada/pulse-events/internal/testenv/internal/protocol"
 )
@@ -27,7 +29,7 @@ import (
 // Client is a process's share in the keeper.
 type Client struct {
 	dir  string
-	lock *os.File // held until the process ends
+	lock *flock.Flock // held until the process ends
 }
 
 var join = sync.OnceValues(func() (*Client, error) {
@@ -138,14 +140,11 @@ func shellQuote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''
 
 // ensureKeeper starts the keeper unless one answers.
 func (c *Client) ensureKeeper() error {
-	starting, err := os.OpenFile(filepath.Join(c.dir, "starting"), os.O_CREATE|os.O_RDWR, 0o600)
-	if err != nil {
+	starting := flock.New(filepath.Join(c.dir, "starting"))
+	if err := starting.Lock(); err != nil {
 		return err
 	}
 	defer starting.Close()
-	if err := host.Flock(starting, syscall.LOCK_EX); err != nil {
-		return err
-	}
 	if _, err := c.ask(protocol.Request{Op: protocol.Ping}); err == nil {
 		return nil
 	}

@@ -8,7 +8,7 @@ import (
 	"path/filepath"
 	"syscall"
 
-	"github.com/asimalizada/pulse-events/internal/testenv/internal/host"
+	"github.com/gofrs/flock"
 )
 
 // The lock file is what everything hangs on: each process that uses the
@@ -17,31 +17,29 @@ import (
 
 // lockShared opens the lock file of dir, making both where they are missing,
 // and holds it shared. It waits while a keeper clears up.
-func lockShared(dir string) (*os.File, error) {
+func lockShared(dir string) (*flock.Flock, error) {
 	path := filepath.Join(dir, "lock")
 	for {
 		if err := os.MkdirAll(dir, 0o711); err != nil {
 			return nil, err
 		}
-		f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+		lock := flock.New(path)
+		err := lock.RLock()
 		if errors.Is(err, fs.ErrNotExist) {
 			continue // cleared up between the two calls
 		}
 		if err != nil {
 			return nil, err
 		}
-		if err := host.Flock(f, syscall.LOCK_SH); err != nil {
-			return nil, errors.Join(err, f.Close())
-		}
 		// The keeper that held it may have deleted it: then it guards nothing.
-		mine, err := f.Stat()
+		mine, err := lock.Stat()
 		if err != nil {
-			return nil, errors.Join(err, f.Close())
+			return nil, errors.Join(err, lock.Close())
 		}
 		if there, err := os.Stat(path); err == nil && os.SameFile(mine, there) {
-			return f, nil
+			return lock, nil
 		}
-		if err := f.Close(); err != nil {
+		if err := lock.Close(); err != nil {
 			return nil, err
 		}
 	}

@@ -1,14 +1,15 @@
 package service
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
-	"strconv"
+	"slices"
+	"strings"
 	"syscall"
 	"time"
+
+	"github.com/shirou/gopsutil/v4/process"
 
 	"github.com/asimalizada/pulse-events/internal/testenv/internal/host"
 )
@@ -16,7 +17,7 @@ import (
 // killTree kills a process and everything below it. PostgreSQL's backends and
 // Erlang's helpers leave the process group, and a backend that outlives its
 // postmaster keeps the shared memory, so that the server cannot start again:
-// where /proc exists they are killed by descent. The first process is held
+// they are killed by descent. The first process is held
 // still meanwhile, so that it makes no new ones.
 func killTree(pid int) error {
 	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil && !errors.Is(err, syscall.ESRCH) {
@@ -35,12 +36,12 @@ func killTree(pid int) error {
 	return err
 }
 
-// descendants lists the processes below pid; empty without /proc.
+// descendants lists the processes below pid.
 func descendants(pid int) []int {
 	parents := map[int][]int{}
-	for _, p := range processIDs() {
-		if _, ppid, ok := host.Stat(p); ok {
-			parents[ppid] = append(parents[ppid], p)
+	for _, p := range allProcesses() {
+		if ppid, err := p.Ppid(); err == nil {
+			parents[int(ppid)] = append(parents[int(ppid)], int(p.Pid))
 		}
 	}
 	var below []int
@@ -59,31 +60,26 @@ func awaitEnd(pid int, limit time.Duration) {
 }
 
 // KillMarked kills the processes that serve directories below dir and were
-// left running by a keeper that is gone. It needs /proc.
+// left running by a keeper that is gone.
 func KillMarked(dir string) error {
 	var problems []error
-	mark := []byte(MarkVariable + "=" + dir + string(filepath.Separator))
-	for _, pid := range processIDs() {
-		env, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid))
-		if err != nil || !bytes.Contains(env, mark) {
+	mark := MarkVariable + "=" + dir + string(filepath.Separator)
+	for _, p := range allProcesses() {
+		env, err := p.Environ()
+		if err != nil || !slices.ContainsFunc(env, func(v string) bool { return strings.HasPrefix(v, mark) }) {
 			continue // gone, or another user's
 		}
-		problems = append(problems, killTree(pid))
-		awaitEnd(pid, 5*time.Second)
+		problems = append(problems, killTree(int(p.Pid)))
+		awaitEnd(int(p.Pid), 5*time.Second)
 	}
 	return errors.Join(problems...)
 }
 
-func processIDs() []int {
-	entries, err := os.ReadDir("/proc")
+// allProcesses lists those of this machine; none where the system does not tell.
+func allProcesses() []*process.Process {
+	list, err := process.Processes()
 	if err != nil {
 		return nil
 	}
-	var pids []int
-	for _, e := range entries {
-		if pid, err := strconv.Atoi(e.Name()); err == nil {
-			pids = append(pids, pid)
-		}
-	}
-	return pids
+	return list
 }

@@ -2,7 +2,6 @@ package service
 
 import (
 	"errors"
-	"os"
 	"os/exec"
 	"slices"
 	"strconv"
@@ -55,9 +54,6 @@ func TestBinariesAreNoSubstituteForRequiredContainers(t *testing.T) {
 // A shell that leaves its child in a session of its own, as PostgreSQL's
 // backends and Erlang's helpers are.
 func TestKillTreeReachesWhatLeftTheGroup(t *testing.T) {
-	if _, _, ok := host.Stat(os.Getpid()); !ok {
-		t.Skip("needs /proc to find processes by descent")
-	}
 	cmd := (*account)(nil).command(t.TempDir(), nil, "sh", "-c", "setsid sleep 600 & echo $!; wait")
 	out, err := cmd.StdoutPipe()
 	if err != nil {

@@ -21,6 +21,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/gofrs/flock"
 )
 
 // backlogLimit is how much may wait to be written before [Journal.Throttle] holds callers back, in bytes.
@@ -47,7 +49,7 @@ const never = Position(math.MaxUint64)
 // Journal is a log open for appending. Its methods are safe for concurrent use.
 type Journal struct {
 	dir     string
-	lock    *os.File
+	lock    *flock.Flock
 	reserve atomic.Int64
 	// committed is called by the committing goroutine each time it has written or synced something.
 	committed func(synced Position)

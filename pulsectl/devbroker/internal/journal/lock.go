@@ -1,0 +1,20 @@
+package journal
+
+import (
+	"fmt"
+	"path/filepath"
+
+	"github.com/gofrs/flock"
+)
+
+// lockDir takes the directory for this process. The lock goes with the process, however that ends.
+func lockDir(dir string) (*flock.Flock, error) {
+	lock := flock.New(filepath.Join(dir, "lock"))
+	switch locked, err := lock.TryLock(); {
+	case err != nil:
+		return nil, err
+	case !locked:
+		return nil, fmt.Errorf("%w: %s", ErrLocked, dir)
+	}
+	return lock, nil
+}
