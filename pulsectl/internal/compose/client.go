@@ -17,6 +17,8 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/goccy/go-yaml"
+
 	"github.com/asimalizada/pulse-events/pulsectl/internal/fail"
 )
 
@@ -83,14 +85,56 @@ func (c *Client) Profiles(ctx context.Context, p Project) ([]string, error) {
 	return strings.Fields(string(out)), err
 }
 
-// Make pulls and builds the images of what p's profiles name, and makes the
-// containers, but starts none. output gets what the client says.
+// Make pulls the images that are missing and builds the others of what p's
+// profiles name. It starts nothing. output gets what the clients say.
+//
+// Not by up --no-start: version 1 waits there for what a service depends on.
 func (c *Client) Make(ctx context.Context, p Project, output io.Writer) error {
-	_, err := c.run(ctx, p, call{output: output}, "up", "--no-start", "--build")
+	config, err := c.run(ctx, p, call{limit: askLimit}, "config")
+	if err != nil {
+		return err
+	}
+	images, err := imagesIn(config)
+	if err != nil {
+		return err
+	}
+	for _, image := range images {
+		_, err := run(ctx, call{limit: askLimit, args: []string{"docker", "image", "inspect", image}})
+		if err == nil {
+			continue
+		}
+		if _, err := run(ctx, call{output: output, args: []string{"docker", "pull", image}}); err != nil {
+			return err
+		}
+	}
+	_, err = c.run(ctx, p, call{output: output}, "build")
 	return err
 }
 
-// Start starts what Make has made, and returns once all containers are started.
+// imagesIn finds, in what a client has made of a compose file, the images of the
+// services that are not built.
+func imagesIn(config []byte) ([]string, error) {
+	var file struct {
+		Services map[string]struct {
+			Image string
+			Build any
+		}
+	}
+	if err := yaml.Unmarshal(config, &file); err != nil {
+		return nil, fmt.Errorf("what the Compose client made of the file: %w", err)
+	}
+	var images []string
+	for _, service := range file.Services {
+		if service.Image != "" && service.Build == nil {
+			images = append(images, service.Image)
+		}
+	}
+	slices.Sort(images)
+	return slices.Compact(images), nil
+}
+
+// Start starts what Make has the images of, and returns once all containers are
+// started. output gets what the client says.
 func (c *Client) Start(ctx context.Context, p Project, output io.Writer) error {
 	_, err := c.run(ctx, p, call{output: output}, "up", "--detach", "--no-build")
 	return err

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -173,6 +174,21 @@ func TestSettingsAndNames(t *testing.T) {
 	env["COMPOSE_PROJECT_NAME"] = "theirs"
 	if name := ProjectName(file, s); name != "theirs" {
 		t.Errorf("named by the environment: %q", name)
+	}
+}
+
+func TestImagesAreFound(t *testing.T) {
+	for name, config := range map[string]string{
+		"version 2": "name: x\nservices:\n  credentials:\n    build:\n      context: /src\n      args:\n        image: no\n    image: built\n" +
+			"  postgres:\n    environment:\n      image: no\n    image: registry.example:5000/postgres:17\n  again:\n    image: \"registry.example:5000/postgres:17\"\n" +
+			"  rabbitmq:\n    image: rabbitmq:4\nnetworks:\n  default:\n    image: no\n",
+		"version 1": "services:\n  credentials:\n    build:\n      context: /src\n  postgres:\n    image: registry.example:5000/postgres:17\n" +
+			"  rabbitmq:\n    image: rabbitmq:4\nversion: '3.9'\nvolumes:\n  x: {}\n",
+	} {
+		want := []string{"rabbitmq:4", "registry.example:5000/postgres:17"}
+		if got, err := imagesIn([]byte(config)); err != nil || !slices.Equal(got, want) {
+			t.Errorf("%s: %q, %v, want %q", name, got, err, want)
+		}
 	}
 }
 
