@@ -45,7 +45,9 @@ func (s *Source) ensureAll(ctx context.Context, conn *rabbit.Conn) (found standi
 	if !problems.note(conn.EnsureExchange(ctx, s.cfg.Topology, rabbit.Exchange{Name: l.Exchange.Name, Kind: l.Exchange.Type})) {
 		return found, problems.err()
 	}
-	for _, q := range l.Queues {
+	// The consumed queue comes last, just before its bindings: whoever waits for
+	// it before publishing hardly meets a queue that nothing is bound to.
+	for _, q := range slices.Backward(l.Queues) {
 		differences, err := s.ensureQueue(ctx, conn, q)
 		if !problems.note(err) {
 			return found, problems.err()
