@@ -83,11 +83,11 @@ func (l *lane) attempt(ctx context.Context, r *run) (*attempted, error) {
 func (l *lane) attemptFunc(ctx context.Context, msg Message) (*attempted, error) {
 	limited, cancel := context.WithTimeout(ctx, l.c.cfg.HandlerTimeout)
 	defer cancel()
-	w, u := &witness{idle: l.c.cfg.HandlerTimeout + idleMargin}, l.turn(ctx)
+	claims, u := &tracker{idle: l.c.cfg.HandlerTimeout + idleMargin}, l.turn(ctx)
 	err := u.all(func() error {
-		return u.each(limited, msg, func() error { return l.c.handler(w.context(msg.context(limited)), nil, msg) })
+		return u.each(limited, msg, func() error { return l.c.handler(claims.context(msg.context(limited)), nil, msg) })
 	})
-	if err = w.confirm(ctx, err); errors.Is(err, ErrConflict) {
+	if err = claims.confirm(ctx, msg, err); errors.Is(err, ErrConflict) {
 		return &attempted{verdicts: []claim{conflicting}, conflicts: []error{err}}, nil
 	}
 	if err != nil {

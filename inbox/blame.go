@@ -50,12 +50,14 @@ func is[T error](err error) bool {
 
 // blame says what an error of attempt means.
 func (c *Consumer) blame(ctx context.Context, err error) fault {
-	at, lost := handling, false
+	at, lost, stray := handling, false, false
 	if tx, ok := errors.AsType[*txError](err); ok {
-		at, lost = tx.phase, tx.lost
+		at, lost, stray = tx.phase, tx.lost, len(tx.stray) > 0
 	}
 	trouble := sqldb.Judge(err)
 	switch slow := is[*HandlerTimeoutError](err); {
+	case stray: // another run, whenever it comes, would take its messages for duplicates
+		return failed
 	case ctx.Err() != nil:
 		return interrupted
 	case is[*aloneError](err):

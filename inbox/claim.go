@@ -66,10 +66,10 @@ func (in *Inbox) Claim(ctx context.Context, tx ClaimTx, msg Message) (fresh bool
 	if err := msg.validate(); err != nil {
 		return false, fmt.Errorf("inbox: claim: %w", err)
 	}
-	witness := witnessOf(ctx)
+	tracker := trackerOf(ctx)
 	b := bounds{lock: in.longLockWait()}
-	if witness != nil {
-		b = bounds{lock: in.lockWait(false), idle: witness.idle}
+	if tracker != nil {
+		b = bounds{lock: in.lockWait(false), idle: tracker.idle}
 	}
 	made, err := in.claim(guard.Trusted(ctx), tx, []Message{msg}, b)
 	if err != nil {
@@ -79,8 +79,8 @@ func (in *Inbox) Claim(ctx context.Context, tx ClaimTx, msg Message) (fresh bool
 		return false, in.conflict(msg, made.conflicts[0])
 	}
 	fresh = made.verdicts[0] == unseen
-	if witness != nil && fresh {
-		witness.saw(in, msg.ID, made.idles)
+	if tracker != nil && fresh {
+		tracker.add(in, msg.ID, made.idles)
 	}
 	return fresh, nil
 }

@@ -18,18 +18,18 @@ import (
 // their own; one repeats settlements that failed; one purges; one looks whether
 // the database would take a message; one reports what is in hand.
 type Consumer struct {
-	in      *Inbox // nil: the handler claims for itself
-	source  *hands
-	handler Handler
-	cfg     ConsumerConfig
-	settler *settler
-	pulse   pulse
-	locks   locks
-	loners  loners
-	stuck   stuckHandlers
-	began   atomic.Bool
-	telling sync.Mutex
-	active  atomic.Int32 // groups on their way through a transaction
+	in        *Inbox // nil: the handler claims for itself
+	source    *hands
+	handler   Handler
+	cfg       ConsumerConfig
+	settler   *settler
+	pulse     pulse
+	locks     locks
+	unbatched unbatched
+	stuck     stuckHandlers
+	began     atomic.Bool
+	telling   sync.Mutex
+	active    atomic.Int32 // groups on their way through a transaction
 
 	// solo is held shared while messages are handled, and alone for one that
 	// may have taken the process down: what runs beside it would be blamed too.
@@ -52,7 +52,8 @@ func NewConsumer(in *Inbox, s Source, h Handler, cfg ConsumerConfig) (*Consumer,
 // NewConsumerFunc returns a consumer for handlers that call Inbox.Claim in a
 // transaction of their own, or need no inbox. nil acknowledges, so return it
 // only after the commit: if a claim made with the handler's context is not
-// committed then, the message has failed, with a MisuseError. ErrConflict goes
+// committed then, the message has failed, with a MisuseError. An error after
+// the commit sets the message aside at once. ErrConflict goes
 // to the dead letters as a conflict, ErrLocked makes the message come again
 // uncounted; other errors are verdicts as for a Handler. Wrap what says that
 // the database is away in Unavailable, so that no attempt is counted.

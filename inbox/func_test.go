@@ -2,6 +2,7 @@ package inbox_test
 
 import (
 	"context"
+	"database/sql/driver"
 	"errors"
 	"strings"
 	"sync/atomic"
@@ -116,18 +117,66 @@ func TestTransactionsOfHandlersThatClaimCannotIdleForLong(t *testing.T) {
 	wantOnce(t, db, []inbox.Message{event(1)})
 }
 
-// TestErrorAfterTheCommitIsNoLoss: the copy is known.
-func TestErrorAfterTheCommitIsNoLoss(t *testing.T) {
+// TestErrorWithACommittedClaim: whether the effect was committed as well nobody
+// knows, and the next attempt would take the message for a duplicate.
+func TestErrorWithACommittedClaim(t *testing.T) {
+	eachDriver(t, func(t *testing.T, in *inbox.Inbox, db *sqlx.DB) {
+		mailServerFull := errors.New("the mail server is full")
+		for name, end := range map[string]func(*sqlx.Tx) error{
+			"after the commit": func(tx *sqlx.Tx) error { return errors.Join(tx.Commit(), mailServerFull) },
+			"held": func(tx *sqlx.Tx) error {
+				return inbox.Unavailable(errors.Join(tx.Commit(), mailServerFull))
+			},
+			"by a script": func(tx *sqlx.Tx) error {
+				if _, err := tx.Exec(`COMMIT`); err != nil {
+					return err
+				}
+				_, err := tx.Exec(`INSERT INTO effects (event_id) VALUES (NULL)`)
+				return err
+			},
+			"by a panic": func(tx *sqlx.Tx) error {
+				if err := tx.Commit(); err != nil {
+					return err
+				}
+				panic(mailServerFull)
+			},
+		} {
+			t.Run(name, func(t *testing.T) {
+				mustExec(t, db, `DELETE FROM effects`)
+				mustExec(t, db, `DELETE FROM processed_events`)
+				msgs := events(3, 1)
+				handler := func(ctx context.Context, msg inbox.Message) error {
+					if msg.ID != msgs[1].ID {
+						return claiming(in, db, (*sqlx.Tx).Commit)(ctx, msg)
+					}
+					return claiming(in, db, end)(ctx, msg)
+				}
+				q := inboxtest.NewQueue()
+				q.Publish(msgs...)
+				consumeFunc(t, q, handler, inbox.ConsumerConfig{Workers: 1, MaxAttempts: 3})
+				q.WaitUntilEmpty(t)
+				wantOnce(t, db, msgs)
+				dead := q.DeadLetters()
+				if len(dead) != 1 || dead[0].Delivery.Message.ID != msgs[1].ID || !strings.Contains(dead[0].Err.Error(), "its claim was committed all the same") {
+					t.Errorf("dead letters %+v, want %s alone", dead, msgs[1].ID)
+				}
+				if parked := q.Settled(inbox.Park); len(parked) > 0 {
+					t.Errorf("%+v come again", parked)
+				}
+			})
+		}
+	})
+}
+
+// TestLostAnswerOfACommit: whether it was done the next attempt finds out.
+func TestLostAnswerOfACommit(t *testing.T) {
 	eachDriver(t, func(t *testing.T, in *inbox.Inbox, db *sqlx.DB) {
 		var failed atomic.Bool
 		handler := claiming(in, db, func(tx *sqlx.Tx) error {
-			if err := tx.Commit(); err != nil {
+			if err := tx.Commit(); err != nil || !failed.CompareAndSwap(false, true) {
 				return err
 			}
-			if failed.CompareAndSwap(false, true) {
-				return errors.New("the mail server is full")
-			}
-			return nil
+			return driver.ErrBadConn
 		})
 		q := inboxtest.NewQueue()
 		q.Publish(events(3, 1)...)

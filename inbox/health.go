@@ -55,13 +55,13 @@ func (p *pulse) read() Health {
 	return p.h
 }
 
-// change applies f and draws the state from what it left.
+// change applies f and sets the state by what it left.
 func (p *pulse) change(f func(h *Health)) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	before := p.h.State
 	f(&p.h)
-	p.draw(before)
+	p.update(before)
 }
 
 // trouble reports that a part cannot do its work, or with a nil err that it can
@@ -83,7 +83,7 @@ func (p *pulse) trouble(part string, err error) (news bool) {
 			p.h.LastError = fmt.Errorf("%s: %w", other, err)
 		}
 	}
-	p.draw(p.h.State)
+	p.update(p.h.State)
 	return known != (err != nil)
 }
 
@@ -94,8 +94,8 @@ func (p *pulse) well() bool {
 	return len(p.troubles) == 0
 }
 
-// draw draws the state from the rest; p.mu is held.
-func (p *pulse) draw(before State) {
+// update sets the state from the rest; p.mu is held.
+func (p *pulse) update(before State) {
 	switch ailing := p.h.Held+p.h.Unsettled+len(p.troubles) > 0; {
 	case p.h.State == Running && ailing:
 		p.h.State = Degraded

@@ -122,7 +122,7 @@ func (l *lane) handle(ctx context.Context, batch []Delivery) {
 		} else if d.Redelivered && suspects[d.Message.ID] {
 			flush(i)
 			l.apply(ctx, &run{deliveries: batch[i : i+1], watched: true})
-		} else if d.Failures > 0 || l.c.loners.has(d.Message) {
+		} else if d.Failures > 0 || l.c.unbatched.has(d.Message) {
 			flush(i)
 			l.apply(ctx, &run{deliveries: batch[i : i+1]})
 		}

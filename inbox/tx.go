@@ -89,8 +89,9 @@ func (t *handlerTx) QueryContext(ctx context.Context, query string, args ...any)
 	return t.tx.QueryContext(t.scope.Context(ctx), query, args...)
 }
 
-// QueryRowContext has its error in the row, of which there is none to be made
-// by others: the session answers, or database/sql that the transaction is over.
+// QueryRowContext cannot return an error of ours, as nobody else can make a
+// *sql.Row: the session refuses the call, or database/sql, once the transaction
+// has ended.
 func (t *handlerTx) QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row {
 	_ = t.scope.CheckInTime()
 	return t.tx.QueryRowContext(t.scope.Context(ctx), query, args...)

@@ -7,10 +7,9 @@ import (
 	"sync"
 )
 
-// loners are the kinds of messages whose handlers change their session, which
-// no neighbour of a batch may see. They are run alone from the start, once that
-// is known.
-type loners struct {
+// unbatched are the kinds of messages whose handlers change their session, which
+// no neighbour in a batch may see: once that is known they run alone.
+type unbatched struct {
 	mu    sync.RWMutex
 	kinds map[kind]bool // true: what is changed outlasts the transaction
 }
@@ -18,10 +17,10 @@ type loners struct {
 // kind is what messages with one handler have in common.
 type kind struct{ topic, name string }
 
-// maxLoners bounds what is remembered; others are found out each time.
-const maxLoners = 1000
+// maxUnbatched bounds what is remembered; others are found out each time.
+const maxUnbatched = 1000
 
-func (l *loners) has(m Message) bool {
+func (l *unbatched) has(m Message) bool {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
 	_, found := l.kinds[kind{m.Topic, m.Type}]
@@ -29,12 +28,12 @@ func (l *loners) has(m Message) bool {
 }
 
 // add reports whether there is news in it.
-func (l *loners) add(m Message, lasting bool) bool {
+func (l *unbatched) add(m Message, lasting bool) bool {
 	k := kind{m.Topic, m.Type}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	known, found := l.kinds[k]
-	if found && (known || !lasting) || !found && len(l.kinds) >= maxLoners {
+	if found && (known || !lasting) || !found && len(l.kinds) >= maxUnbatched {
 		return false
 	}
 	if l.kinds == nil {
@@ -47,7 +46,7 @@ func (l *loners) add(m Message, lasting bool) bool {
 // noteChange remembers and tells that the handler of a message that ran alone
 // has changed its session.
 func (l *lane) noteChange(ctx context.Context, d Delivery, done *attempted) {
-	if len(done.changed) == 0 || !l.c.loners.add(d.Message, done.leftovers) {
+	if len(done.changed) == 0 || !l.c.unbatched.add(d.Message, done.leftovers) {
 		return
 	}
 	change := strings.Join(done.changed, ", ")
