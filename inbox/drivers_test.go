@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/jmoiron/sqlx"
+	"github.com/lib/pq"
 
 	"github.com/asimalizada/pulse-events/inbox"
 	"github.com/asimalizada/pulse-events/inbox/inboxtest"
@@ -136,5 +137,34 @@ func TestTablesAreFoundUnderAnySearchPath(t *testing.T) {
 	}
 	if _, err := inbox.New(openDB(t, sqliteFile(t)), "notifications", inbox.WithSchema("app")); err == nil {
 		t.Error("SQLite was given a schema")
+	}
+}
+
+// TestCopyInAHandler: lib/pq takes rows in bulk by a statement that is prepared
+// from a text of its own.
+func TestCopyInAHandler(t *testing.T) {
+	in, db := newPQInbox(t, testenv.Postgres(t))
+	copies := func(ctx context.Context, tx inbox.Tx, msg inbox.Message) error {
+		stmt, err := tx.PrepareContext(ctx, pq.CopyIn("effects", "event_id", "key"))
+		if err != nil {
+			return err
+		}
+		for range 3 {
+			if _, err := stmt.ExecContext(ctx, msg.ID, msg.Key); err != nil {
+				return err
+			}
+		}
+		if _, err := stmt.ExecContext(ctx); err != nil {
+			return err
+		}
+		return stmt.Close()
+	}
+	q := inboxtest.NewQueue()
+	q.Publish(events(5, 1)...)
+	consume(t, in, q, copies, inbox.ConsumerConfig{Workers: 1, BatchSize: 5, Linger: patience, MaxAttempts: 1})
+	q.WaitUntilEmpty(t)
+	inboxtest.RequireCount(t, db, 15, `SELECT count(*) FROM effects`)
+	if dead := q.DeadLetters(); len(dead) > 0 {
+		t.Errorf("dead letters %+v", dead)
 	}
 }

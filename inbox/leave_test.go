@@ -238,7 +238,7 @@ func TestStatementsEndWithTheHandlersTime(t *testing.T) {
 				mustExec(t, db, `DELETE FROM processed_events`)
 				wantCulprit(t, in, db, 100, func(_ context.Context, tx inbox.Tx, _ inbox.Message) error {
 					return run(context.Background(), tx)
-				}, "longer than 1s")
+				}, "longer than 500ms")
 			})
 		}
 	})

@@ -16,7 +16,7 @@ import (
 func TestStopUnderLoad(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, url string) {
 		in, db := newInbox(t, url)
-		msgs := events(2000, 50)
+		msgs := events(1000, 50)
 		q := inboxtest.NewQueue()
 		q.Publish(msgs...)
 		for round := 1; round <= 5; round++ {
