@@ -12,25 +12,25 @@ import (
 	"github.com/asimalizada/pulse-events/internal/sqldb"
 )
 
-// Dialect is the SQL a database speaks.
-type Dialect = sqldb.Dialect
+// Dialect is the SQL of a kind of database.
+type Dialect string
 
-// The dialects there are.
+// The supported dialects.
 const (
-	PostgreSQL = sqldb.PostgreSQL // 13 and later
-	SQLite     = sqldb.SQLite     // 3.43 and later, opened as package outbox/sqlite does
+	PostgreSQL Dialect = "postgres" // 13 and later
+	SQLite     Dialect = "sqlite"   // 3.43 and later, opened as package outbox/sqlite does
 )
 
 // sessionQueries are those about sessions of PostgreSQL, which read no table of
 // ours.
-var sessionQueries = sqldb.LoadQueries(sqlFiles, "sql", PostgreSQL)
+var sessionQueries = sqldb.LoadQueries(sqlFiles, "sql", sqldb.PostgreSQL)
 
 // What of the databases' differences the SQL files cannot hold.
 
 // noteTimeout bounds a short write beside the transactions of messages. On
 // SQLite it waits for them, handlers included.
 func (in *Inbox) noteTimeout() time.Duration {
-	if in.dialect == SQLite {
+	if in.dialect == sqldb.SQLite {
 		return max(probeTimeout, in.statementTimeout)
 	}
 	return probeTimeout
@@ -39,13 +39,13 @@ func (in *Inbox) noteTimeout() time.Duration {
 // connected reports whether there is a connection that can be lost. SQLite has
 // none; after some errors it has rolled back by itself, and refuses to do so
 // again.
-func (in *Inbox) connected() bool { return in.dialect != SQLite }
+func (in *Inbox) connected() bool { return in.dialect != sqldb.SQLite }
 
 // insertClaims inserts the rows of a JSON document and returns the ids that
 // were new.
 func (in *Inbox) insertClaims(ctx context.Context, tx ClaimTx, document string, b bounds) (fresh []string, r receipt, err error) {
 	args := []any{in.consumer, document}
-	if in.dialect == PostgreSQL {
+	if in.dialect == sqldb.PostgreSQL {
 		args = append(args, milliseconds(b.lock), milliseconds(b.idle))
 	}
 	query, err := in.store.Query(ctx, tx, "claim")
@@ -58,7 +58,7 @@ func (in *Inbox) insertClaims(ctx context.Context, tx ClaimTx, document string, 
 	}
 	defer result.Close()
 	for result.Next() {
-		if in.dialect == PostgreSQL {
+		if in.dialect == sqldb.PostgreSQL {
 			fresh, r, err = scanReceipt(result)
 		} else {
 			var id string
@@ -94,7 +94,7 @@ func milliseconds(d time.Duration) string {
 // mark makes the transaction known again where the database has no number for
 // it. SQLite keeps a savepoint for as long as the transaction.
 func (t *transaction) mark(ctx context.Context) error {
-	if t.in.dialect != SQLite {
+	if t.in.dialect != sqldb.SQLite {
 		return nil
 	}
 	t.savepoint = "claimed_" + rand.Text()
@@ -123,7 +123,7 @@ func (t *transaction) verify(ctx context.Context) error {
 	}
 	var found int
 	switch t.in.dialect {
-	case SQLite:
+	case sqldb.SQLite:
 		if _, err := t.tx.ExecContext(ctx, "RELEASE "+t.savepoint); err != nil {
 			return fmt.Errorf("%w: %w", errReplaced, err)
 		}

@@ -44,7 +44,7 @@ type Inbox struct {
 	lent     *sqlx.DB // as given to New: handlers get its Mapper
 	db       *sqlx.DB // the store's handle
 	consumer string
-	dialect  Dialect
+	dialect  sqldb.Dialect
 	snapshot *guard.Snapshot // of a session that handlers have used
 
 	// The options.
@@ -99,13 +99,13 @@ func New(db *sqlx.DB, consumer string, opts ...Option) (*Inbox, error) {
 	if in.statementTimeout <= 0 {
 		return nil, fmt.Errorf("inbox: WithStatementTimeout: %v; must be positive", in.statementTimeout)
 	}
-	store, err := contents.Open(db, in.saidDialect, in.schema)
+	store, err := contents.Open(db, sqldb.Dialect(in.saidDialect), in.schema)
 	if err != nil {
 		return nil, fmt.Errorf("inbox: %w", err)
 	}
 	in.store, in.db, in.dialect = store, store.Handle(), store.Dialect()
 	in.snapshot = &guard.Snapshot{}
-	if in.dialect == PostgreSQL {
+	if in.dialect == sqldb.PostgreSQL {
 		in.snapshot = &guard.Snapshot{Query: sessionQueries.Get("session"), Settings: sessionQueries.Get("settings")}
 	}
 	return in, nil
@@ -115,16 +115,31 @@ func New(db *sqlx.DB, consumer string, opts ...Option) (*Inbox, error) {
 func (in *Inbox) Consumer() string { return in.consumer }
 
 // Migration is one numbered step of the schema.
-type Migration = sqldb.Migration
+type Migration struct {
+	Version   int       // from 1, without gaps
+	Name      string    // in words, separated by underscores
+	SQL       string    // its statements, and the one that enters it into the history
+	AppliedAt time.Time // zero: not applied
+}
+
+func migrations(steps []sqldb.Migration, err error) ([]Migration, error) {
+	var list []Migration
+	for _, step := range steps {
+		list = append(list, Migration(step))
+	}
+	return list, err
+}
 
 // Migrate brings the schema to its newest version and returns the steps it
 // applied: none when there was nothing to do, which takes no right but to read.
 // Any number of processes may call it at once.
-func (in *Inbox) Migrate(ctx context.Context) ([]Migration, error) { return in.store.Migrate(ctx) }
+func (in *Inbox) Migrate(ctx context.Context) ([]Migration, error) {
+	return migrations(in.store.Migrate(ctx))
+}
 
 // Migrations returns every step with the time it was applied.
 func (in *Inbox) Migrations(ctx context.Context) ([]Migration, error) {
-	return in.store.Migrations(ctx)
+	return migrations(in.store.Migrations(ctx))
 }
 
 // CheckSchema returns an ErrSchema when the schema is missing or behind.
@@ -133,10 +148,11 @@ func (in *Inbox) CheckSchema(ctx context.Context) error { return in.store.CheckS
 // Schema returns the steps of a dialect's schema without a database, for
 // those who keep migrations in a tool of their own.
 func Schema(d Dialect) ([]Migration, error) {
-	if err := d.Check(); err != nil {
+	dialect := sqldb.Dialect(d)
+	if err := dialect.Check(); err != nil {
 		return nil, err
 	}
-	return contents.Steps(d), nil
+	return migrations(contents.Steps(dialect), nil)
 }
 
 // maxKey bounds consumer and event id: what AMQP holds in a short string.

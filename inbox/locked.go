@@ -92,7 +92,7 @@ func (in *Inbox) explain(ctx context.Context, doing string, msg Message, err err
 		return fmt.Errorf("inbox: %sevent %s: %w", doing, msg.ID, err)
 	}
 	e.EventID = msg.ID
-	if in.dialect == PostgreSQL && e.Holder == nil {
+	if in.dialect == sqldb.PostgreSQL && e.Holder == nil {
 		e.Holder = in.holder(ctx, msg)
 	}
 	return fmt.Errorf("inbox: %w", e)

@@ -72,11 +72,11 @@ func dialect(db *sqlx.DB) inbox.Dialect {
 	if err != nil {
 		panic(err)
 	}
-	return d
+	return inbox.Dialect(d)
 }
 
 // ago returns a time of the past as an argument for the database.
-func ago(db *sqlx.DB, d time.Duration) any { return dialect(db).Time(time.Now().Add(-d)) }
+func ago(db *sqlx.DB, d time.Duration) any { return sqldb.Dialect(dialect(db)).Time(time.Now().Add(-d)) }
 
 func mustExec(t testing.TB, db sqlx.ExecerContext, query string, args ...any) {
 	t.Helper()

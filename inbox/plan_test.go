@@ -9,6 +9,7 @@ import (
 	"github.com/jmoiron/sqlx"
 
 	"github.com/asimalizada/pulse-events/internal/database"
+	"github.com/asimalizada/pulse-events/internal/sqldb"
 	"github.com/asimalizada/pulse-events/internal/sqlite"
 	"github.com/asimalizada/pulse-events/internal/testenv"
 )
@@ -22,16 +23,16 @@ func fillForPlans(t *testing.T, url string, rows int) (*Inbox, *sqlx.DB) {
 	}
 	t.Cleanup(func() { db.Close() })
 	db.SetMaxOpenConns(1) // SET and PREPARE are the connection's
-	in, err := New(db, "notifications", WithDialect(d))
+	in, err := New(db, "notifications", WithDialect(Dialect(d)))
 	if err != nil {
 		t.Fatal(err)
 	}
 	if _, err := in.Migrate(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	earlier := map[Dialect]string{
-		PostgreSQL: `now() - make_interval(secs => n)`,
-		SQLite:     `strftime('%Y-%m-%d %H:%M:%f000', 'now', format('-%d seconds', n))`,
+	earlier := map[sqldb.Dialect]string{
+		sqldb.PostgreSQL: `now() - make_interval(secs => n)`,
+		sqldb.SQLite:     `strftime('%Y-%m-%d %H:%M:%f000', 'now', format('-%d seconds', n))`,
 	}[d]
 	mustRun(t, db, `INSERT INTO processed_events (consumer, event_id, payload_hash, processed_at)
 		WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < `+strconv.Itoa(rows)+`)

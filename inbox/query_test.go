@@ -13,6 +13,7 @@ import (
 	"github.com/jmoiron/sqlx"
 
 	"github.com/asimalizada/pulse-events/inbox"
+	"github.com/asimalizada/pulse-events/internal/sqldb"
 )
 
 // fill applies n events, the newest an hour old and each an hour older than
@@ -27,7 +28,7 @@ func fill(t *testing.T, in *inbox.Inbox, db *sqlx.DB, n int) {
 	newest := time.Now().Truncate(time.Second).Add(-time.Hour)
 	for i := range n {
 		mustExec(t, db, `UPDATE processed_events SET processed_at = $1 WHERE event_id = $2`,
-			dialect(db).Time(newest.Add(-time.Duration(i/2)*time.Hour)), event(i).ID)
+			sqldb.Dialect(dialect(db)).Time(newest.Add(-time.Duration(i/2)*time.Hour)), event(i).ID)
 	}
 }
 

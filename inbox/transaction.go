@@ -284,7 +284,7 @@ func (t *transaction) check(ctx context.Context) error {
 	if len(changes) > 0 {
 		t.changed = changes // says more than the statement
 	}
-	if len(t.changed) > 0 && t.in.dialect == PostgreSQL {
+	if len(t.changed) > 0 && t.in.dialect == sqldb.PostgreSQL {
 		return t.verifyNumber(ctx)
 	}
 	switch err := t.verify(ctx); {
@@ -322,7 +322,7 @@ func (t *transaction) inspect(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), probeTimeout)
 	defer cancel()
 	left, err := t.session.Changes(ctx)
-	if err != nil || len(left) > 0 || t.in.dialect == SQLite && t.session.Touched() {
+	if err != nil || len(left) > 0 || t.in.dialect == sqldb.SQLite && t.session.Touched() {
 		t.unfit = true
 	}
 }

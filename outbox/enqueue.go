@@ -145,7 +145,7 @@ func insertSize(msgs []Message) int {
 func (o *Outbox) insert(ctx context.Context, tx Tx, msgs []Message) error {
 	insertion := o.insertion
 	switch {
-	case o.dialect == SQLite:
+	case o.dialect == sqldb.SQLite:
 		insertion = o.repeated
 	case len(msgs) > 1:
 		insertion = o.document

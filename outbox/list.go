@@ -154,7 +154,7 @@ func (q ListQuery) check() error {
 }
 
 // args are the parameters of filter.sql, from the first to the sixteenth.
-func (q ListQuery) args(d Dialect, id uuid.NullUUID) []any {
+func (q ListQuery) args(d sqldb.Dialect, id uuid.NullUUID) []any {
 	has := func(s Status) bool { return slices.Contains(q.Statuses, s) }
 	from, to := int64(0), q.After
 	if q.OldestFirst {
@@ -175,10 +175,10 @@ func (q ListQuery) args(d Dialect, id uuid.NullUUID) []any {
 // asked for, as drivers and servers keep each they see. SQLite's planner does
 // not look at parameters, and nobody keeps its texts: there the conditions are
 // those that are asked for.
-func (q ListQuery) adapt(d Dialect, id uuid.NullUUID) sqldb.Adapt {
+func (q ListQuery) adapt(d sqldb.Dialect, id uuid.NullUUID) sqldb.Adapt {
 	return func(other func(name string) string, text string) string {
 		where := ""
-		if d == SQLite {
+		if d == sqldb.SQLite {
 			where = q.conditions(id)
 		} else {
 			where = other("filter")

@@ -22,15 +22,15 @@ func TestMain(m *testing.M) {
 
 // database is a kind of database that tests run on.
 type database struct {
-	dialect Dialect
+	dialect sqldb.Dialect
 	// create makes an empty database that the test has for itself, and returns its URL.
 	create func(t testing.TB) string
 	open   func(url string) (*sqlx.DB, error)
 }
 
 var (
-	postgres = database{PostgreSQL, testenv.Postgres, func(url string) (*sqlx.DB, error) { return sqlx.Open("pgx", url) }}
-	file     = database{SQLite, func(t testing.TB) string { return sqlite.URL(filepath.Join(t.TempDir(), "outbox.db")) }, sqlite.Open}
+	postgres = database{sqldb.PostgreSQL, testenv.Postgres, func(url string) (*sqlx.DB, error) { return sqlx.Open("pgx", url) }}
+	file     = database{sqldb.SQLite, func(t testing.TB) string { return sqlite.URL(filepath.Join(t.TempDir(), "outbox.db")) }, sqlite.Open}
 )
 
 // eachDatabase runs test over every dialect.
@@ -92,7 +92,7 @@ func listQuery(db *sqlx.DB, q ListQuery, id uuid.NullUUID) (query string, args [
 	return text, append(q.args(d, id), true, 51, listBytes)
 }
 
-func dialectOf(db *sqlx.DB) Dialect {
+func dialectOf(db *sqlx.DB) sqldb.Dialect {
 	d, err := sqldb.Detect(db.DriverName())
 	if err != nil {
 		panic(err)
@@ -103,7 +103,7 @@ func dialectOf(db *sqlx.DB) Dialect {
 // bucketColumn is what producers in plain SQL add to a message without a key:
 // a column and its value, each after a comma, or nothing.
 func (d database) bucketColumn() (column, value string) {
-	if d.dialect == SQLite {
+	if d.dialect == sqldb.SQLite {
 		return `, bucket`, `, 63`
 	}
 	return ``, ``
@@ -112,9 +112,9 @@ func (d database) bucketColumn() (column, value string) {
 // clock is the SQL of the database's clock, moved by a shift such as "-8 days", or "".
 func clock(db *sqlx.DB, shift string) string {
 	switch {
-	case dialectOf(db) == PostgreSQL && shift == "":
+	case dialectOf(db) == sqldb.PostgreSQL && shift == "":
 		return `clock_timestamp()`
-	case dialectOf(db) == PostgreSQL:
+	case dialectOf(db) == sqldb.PostgreSQL:
 		return `(clock_timestamp() + interval '` + shift + `')`
 	case shift == "":
 		return `strftime('%Y-%m-%d %H:%M:%f000', 'now')`

@@ -5,6 +5,7 @@ import (
 	"embed"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/jmoiron/sqlx"
 
@@ -14,13 +15,13 @@ import (
 //go:embed sql
 var sqlFiles embed.FS
 
-// Dialect is the SQL a database speaks.
-type Dialect = sqldb.Dialect
+// Dialect is the SQL of a kind of database.
+type Dialect string
 
-// The dialects there are.
+// The supported dialects.
 const (
-	PostgreSQL = sqldb.PostgreSQL // 13 and later
-	SQLite     = sqldb.SQLite     // 3.43 and later, opened as package outbox/sqlite does
+	PostgreSQL Dialect = "postgres" // 13 and later
+	SQLite     Dialect = "sqlite"   // 3.43 and later, opened as package outbox/sqlite does
 )
 
 // Errors that state what is the case; everything else is the database's own.
@@ -38,7 +39,7 @@ var (
 type Outbox struct {
 	store   *sqldb.Database
 	db      *sqlx.DB // the store's handle
-	dialect Dialect
+	dialect sqldb.Dialect
 
 	// The options.
 	saidDialect Dialect
@@ -77,7 +78,7 @@ func New(db *sqlx.DB, opts ...Option) (*Outbox, error) {
 	for _, opt := range opts {
 		opt(o)
 	}
-	store, err := contents.Open(db, o.saidDialect, o.schema)
+	store, err := contents.Open(db, sqldb.Dialect(o.saidDialect), o.schema)
 	if err != nil {
 		return nil, fmt.Errorf("outbox: %w", err)
 	}
@@ -89,18 +90,31 @@ func New(db *sqlx.DB, opts ...Option) (*Outbox, error) {
 }
 
 // Migration is one numbered step of the schema.
-type Migration = sqldb.Migration
+type Migration struct {
+	Version   int       // from 1, without gaps
+	Name      string    // in words, separated by underscores
+	SQL       string    // its statements, and the one that enters it into the history
+	AppliedAt time.Time // zero: not applied
+}
+
+func migrations(steps []sqldb.Migration, err error) ([]Migration, error) {
+	var list []Migration
+	for _, step := range steps {
+		list = append(list, Migration(step))
+	}
+	return list, err
+}
 
 // Migrate brings the schema to its newest version and returns the steps it
 // applied: none when there was nothing to do, which takes no right but to read.
 // Any number of processes may call it at once.
 func (o *Outbox) Migrate(ctx context.Context) ([]Migration, error) {
-	return o.store.Migrate(ctx)
+	return migrations(o.store.Migrate(ctx))
 }
 
 // Migrations returns every step with the time it was applied.
 func (o *Outbox) Migrations(ctx context.Context) ([]Migration, error) {
-	return o.store.Migrations(ctx)
+	return migrations(o.store.Migrations(ctx))
 }
 
 // CheckSchema returns an ErrSchema when the schema is missing or behind.
@@ -110,8 +124,9 @@ func (o *Outbox) CheckSchema(ctx context.Context) error { return o.store.CheckSc
 // those who keep migrations in a tool of their own. Run in their order, they
 // leave what Migrate leaves, its history included.
 func Schema(d Dialect) ([]Migration, error) {
-	if err := d.Check(); err != nil {
+	dialect := sqldb.Dialect(d)
+	if err := dialect.Check(); err != nil {
 		return nil, err
 	}
-	return contents.Steps(d), nil
+	return migrations(contents.Steps(dialect), nil)
 }

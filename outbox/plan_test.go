@@ -119,7 +119,7 @@ func TestEveryQueryKnowsTheSameHeads(t *testing.T) {
 			t.Errorf("stats.sql does not count by %s", failed)
 		}
 		definition := `SELECT pg_get_indexdef('outbox_messages_blocking'::regclass)`
-		if d.dialect == SQLite {
+		if d.dialect == sqldb.SQLite {
 			definition = `SELECT sql FROM sqlite_schema WHERE name = 'outbox_messages_blocking'`
 		}
 		var index string

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/jmoiron/sqlx"
+
+	"github.com/asimalizada/pulse-events/internal/sqldb"
 )
 
 // nullPublisher takes everything at once: what is left is the cost of reading
@@ -75,7 +77,7 @@ func benchmarkDrain(b *testing.B, d database, cfg RelayConfig, keys int, prepare
 func backlog(t testing.TB, db *sqlx.DB, n, keys int) {
 	t.Helper()
 	column, bucket, before := ``, ``, clock(db, "-1 minute")
-	if dialectOf(db) == SQLite {
+	if dialectOf(db) == sqldb.SQLite {
 		column, bucket = `, bucket`, `, i % CASE WHEN $2 = 0 THEN 64 ELSE $2 END % 64`
 	}
 	_, err := db.Exec(`

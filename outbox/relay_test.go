@@ -11,6 +11,8 @@ import (
 
 	"github.com/jmoiron/sqlx"
 	"go.uber.org/goleak"
+
+	"github.com/asimalizada/pulse-events/internal/sqldb"
 )
 
 func TestRelayPublishesWhatIsCommitted(t *testing.T) {
@@ -202,7 +204,7 @@ func TestRelaySetsAsideWhatCannotBeSent(t *testing.T) {
 			{"reserved header", "headers", `{"CC":"x"}`, `headers: "CC" is reserved`},
 			{"no time", "occurred_at", `infinity`, `occurred_at: is no point in time`},
 		} {
-			if c.name == "no time" && d.dialect == SQLite { // a CHECK keeps it out
+			if c.name == "no time" && d.dialect == sqldb.SQLite { // a CHECK keeps it out
 				continue
 			}
 			t.Run(c.name, func(t *testing.T) {

@@ -10,13 +10,15 @@ import (
 	"time"
 
 	"github.com/jmoiron/sqlx"
+
+	"github.com/asimalizada/pulse-events/internal/sqldb"
 )
 
 // fill stores n messages in plain SQL, one a second up to now, each settled when it was made.
 func fill(t testing.TB, db *sqlx.DB, n int, status Status) {
 	t.Helper()
 	column, bucket, at := ``, ``, `clock_timestamp() - ($1 - i) * interval '1 second'`
-	if dialectOf(db) == SQLite {
+	if dialectOf(db) == sqldb.SQLite {
 		column, bucket, at = `, bucket`, `, i % 1000 % 64`, `strftime('%Y-%m-%d %H:%M:%f000', 'now', format('-%d seconds', $1 - i))`
 	}
 	_, err := db.ExecContext(t.Context(), `

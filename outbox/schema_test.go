@@ -10,6 +10,8 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jmoiron/sqlx"
+
+	"github.com/asimalizada/pulse-events/internal/sqldb"
 )
 
 // A database without the tables is told from one that fails, by everything
@@ -68,7 +70,7 @@ func TestDatabaseErrorsAreNotSchemaErrors(t *testing.T) {
 func TestMigrateTwice(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, d database) {
 		ob, _ := d.unmigrated(t)
-		want, err := Schema(d.dialect)
+		want, err := Schema(Dialect(d.dialect))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -100,7 +102,7 @@ func TestMigrateTwice(t *testing.T) {
 // and all find the schema.
 func TestMigrateAtOnce(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, d database) {
-		if d.dialect == SQLite {
+		if d.dialect == sqldb.SQLite {
 			migrateAtOnce(t, d, d.create(t))
 			return
 		}
@@ -155,7 +157,7 @@ func migrateAtOnce(t *testing.T, d database, url string) {
 	for n := range applied {
 		sum += n
 	}
-	if steps, err := Schema(d.dialect); err == nil {
+	if steps, err := Schema(Dialect(d.dialect)); err == nil {
 		want = len(steps)
 	}
 	if sum != want {

@@ -11,6 +11,8 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jmoiron/sqlx"
+
+	"github.com/asimalizada/pulse-events/internal/sqldb"
 )
 
 // drawing is the diagram of docs/states.md: labels of the moves by "from to".
@@ -43,8 +45,8 @@ func TestStatesAgree(t *testing.T) {
 	if _, drawn := drawing(t); !slices.Equal(drawn, constants) {
 		t.Errorf("constants %v, docs/states.md %v", constants, drawn)
 	}
-	for _, d := range []Dialect{PostgreSQL, SQLite} {
-		steps, err := Schema(d)
+	for _, d := range []sqldb.Dialect{sqldb.PostgreSQL, sqldb.SQLite} {
+		steps, err := Schema(Dialect(d))
 		if err != nil {
 			t.Fatal(err)
 		}

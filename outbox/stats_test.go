@@ -3,6 +3,8 @@ package outbox
 import (
 	"testing"
 	"time"
+
+	"github.com/asimalizada/pulse-events/internal/sqldb"
 )
 
 func TestStatsOfAnEmptyOutbox(t *testing.T) {
@@ -90,7 +92,7 @@ func TestStatsEstimatesBeyondTheBound(t *testing.T) {
 		ob, db := d.newOutbox(t)
 		const bound, backlog, history = 500, 1500, 11_000
 		fill(t, db, history, "published")
-		if d.dialect == PostgreSQL {
+		if d.dialect == sqldb.PostgreSQL {
 			db.MustExec(`ANALYZE outbox_messages`)
 		}
 		fill(t, db, backlog, "pending")

@@ -80,11 +80,11 @@ func NewNotifications(cfg NotificationsConfig) (_ *Notifications, err error) {
 	if s.db, err = openStore(cfg.Settings, notificationsService, s.log); err != nil {
 		return nil, err
 	}
-	if s.inbox, err = inbox.New(s.db.DB, notificationsService, inbox.WithDialect(s.db.Dialect)); err != nil {
+	if s.inbox, err = inbox.New(s.db.DB, notificationsService, inbox.WithDialect(inbox.Dialect(s.db.Dialect))); err != nil {
 		return nil, err
 	}
 	s.db.Own(notifications.Schema(s.db.Dialect), "notifications")
-	s.db.Require(s.inbox.Migrate, s.inbox.CheckSchema)
+	s.db.Require(service.Steps(s.inbox.Migrate), s.inbox.CheckSchema)
 	s.source, err = rabbitmq.NewSource(rabbitmq.SourceConfig{
 		URL: cfg.AMQPURL, GetURL: cfg.GetAMQPURL, TLS: cfg.AMQPTLS, GetTLS: cfg.GetAMQPTLS, Exchange: cfg.Exchange, Queue: cfg.Queue,
 		Topics: []string{notifications.OrderCreatedTopic}, RetryDelays: cfg.RetryDelays,

@@ -61,11 +61,11 @@ func NewOrders(cfg OrdersConfig) (_ *Orders, err error) {
 	if s.db, err = openStore(cfg.Settings, ordersService, s.log); err != nil {
 		return nil, err
 	}
-	if s.outbox, err = outbox.New(s.db.DB, outbox.WithDialect(s.db.Dialect)); err != nil {
+	if s.outbox, err = outbox.New(s.db.DB, outbox.WithDialect(outbox.Dialect(s.db.Dialect))); err != nil {
 		return nil, err
 	}
 	s.db.Own(orders.Schema(s.db.Dialect), "orders", "idempotency_keys")
-	s.db.Require(s.outbox.Migrate, s.outbox.CheckSchema)
+	s.db.Require(service.Steps(s.outbox.Migrate), s.outbox.CheckSchema)
 	s.publisher, err = rabbitmq.NewPublisher(rabbitmq.PublisherConfig{
 		URL: cfg.AMQPURL, GetURL: cfg.GetAMQPURL, TLS: cfg.AMQPTLS, GetTLS: cfg.GetAMQPTLS, Exchange: cfg.Exchange, Producer: ordersService, Logger: s.log,
 	})

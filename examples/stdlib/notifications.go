@@ -66,12 +66,12 @@ func NewNotifications(cfg NotificationsConfig) (_ *Notifications, err error) {
 	if s.db, err = openStore(cfg.Settings, notificationsService); err != nil {
 		return nil, err
 	}
-	in, err := inbox.New(s.db.DB, notificationsService, inbox.WithDialect(s.db.Dialect))
+	in, err := inbox.New(s.db.DB, notificationsService, inbox.WithDialect(inbox.Dialect(s.db.Dialect)))
 	if err != nil {
 		return nil, err
 	}
 	s.db.Own(notifications.Schema(s.db.Dialect), "notifications")
-	s.db.Require(in.Migrate, in.CheckSchema)
+	s.db.Require(service.Steps(in.Migrate), in.CheckSchema)
 	s.source, err = rabbitmq.NewSource(rabbitmq.SourceConfig{
 		URL: cfg.AMQPURL, GetURL: cfg.GetAMQPURL, TLS: cfg.AMQPTLS, GetTLS: cfg.GetAMQPTLS, Exchange: cfg.Exchange, Queue: cfg.Queue,
 		Topics: []string{notifications.OrderCreatedTopic}, RetryDelays: cfg.RetryDelays,

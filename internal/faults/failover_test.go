@@ -62,7 +62,8 @@ func TestF69FailoverWhileSocketsStay(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	migrateAtOnce(t, ob.Migrate, in.Migrate)
+	migrateAtOnce(t, ob.Migrate)
+	migrateAtOnce(t, in.Migrate)
 	db.MustExec(`CREATE TABLE effects (event_id text NOT NULL)`)
 	recorder, queue := new(outboxtest.Recorder), inboxtest.NewQueue()
 	relay, err := outbox.NewRelay(ob, recorder, outbox.RelayConfig{Logger: logger(t), LeaseTTL: leaseTTL})

@@ -50,7 +50,8 @@ func TestF73LibrariesThroughAPooler(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			migrateAtOnce(t, ob.Migrate, in.Migrate)
+			migrateAtOnce(t, ob.Migrate)
+			migrateAtOnce(t, in.Migrate)
 			db.MustExec(`CREATE TABLE effects (event_id text NOT NULL)`)
 
 			recorder, queue := new(outboxtest.Recorder), inboxtest.NewQueue()
@@ -244,7 +245,8 @@ func TestF73APoolerIsNamedWithTheSetting(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	migrateAtOnce(t, ob.Migrate, in.Migrate)
+	migrateAtOnce(t, ob.Migrate)
+	migrateAtOnce(t, in.Migrate)
 	for name, db := range map[string]*sqlx.DB{
 		"pgx with its cache":    openPooled(t, "pgx", testenv.PgBouncer(t, direct), nil),
 		"lib pq not configured": openPooled(t, "postgres", testenv.PgBouncer(t, direct), url.Values{"sslmode": {"disable"}}),

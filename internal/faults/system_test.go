@@ -3,6 +3,7 @@ package faults_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -100,19 +101,13 @@ func (s *system) migrate() {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	for _, up := range []func(context.Context) ([]sqldb.Migration, error){
-		func(ctx context.Context) ([]sqldb.Migration, error) {
-			return orders.Schema(sqldb.PostgreSQL).Up(ctx, s.ordersDB)
-		},
-		s.outbox.Migrate,
-		func(ctx context.Context) ([]sqldb.Migration, error) {
-			return notifications.Schema(sqldb.PostgreSQL).Up(ctx, s.notificationsDB)
-		},
-		in.Migrate,
-	} {
-		if _, err := up(s.t.Context()); err != nil {
-			s.t.Fatal(err)
-		}
+	ctx := s.t.Context()
+	_, err1 := orders.Schema(sqldb.PostgreSQL).Up(ctx, s.ordersDB)
+	_, err2 := s.outbox.Migrate(ctx)
+	_, err3 := notifications.Schema(sqldb.PostgreSQL).Up(ctx, s.notificationsDB)
+	_, err4 := in.Migrate(ctx)
+	if err := errors.Join(err1, err2, err3, err4); err != nil {
+		s.t.Fatal(err)
 	}
 	// Every attempt that is ever counted leaves a trace, so that a test can
 	// say "none in all that time" and not just "none now".

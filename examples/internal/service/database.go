@@ -8,8 +8,10 @@ import (
 
 	"github.com/jmoiron/sqlx"
 
+	"github.com/asimalizada/pulse-events/inbox"
 	"github.com/asimalizada/pulse-events/internal/database"
 	"github.com/asimalizada/pulse-events/internal/sqldb"
+	"github.com/asimalizada/pulse-events/outbox"
 )
 
 // Database is a service's own: one pool, and the schemas that have to be there.
@@ -22,9 +24,27 @@ type Database struct {
 	writes  []string // statements of the service's own that change nothing
 }
 
+// Step is a migration that was applied.
+type Step struct {
+	Version   int
+	Name, SQL string
+	AppliedAt time.Time
+}
+
+// Steps makes Migrate of an outbox or an inbox fit for Require.
+func Steps[M outbox.Migration | inbox.Migration | sqldb.Migration](migrate func(context.Context) ([]M, error)) func(context.Context) ([]Step, error) {
+	return func(ctx context.Context) (steps []Step, err error) {
+		applied, err := migrate(ctx)
+		for _, m := range applied {
+			steps = append(steps, Step(m))
+		}
+		return steps, err
+	}
+}
+
 // schema is one of the schemas that share a database.
 type schema struct {
-	migrate func(context.Context) ([]sqldb.Migration, error)
+	migrate func(context.Context) ([]Step, error)
 	check   func(context.Context) error
 }
 
@@ -45,14 +65,14 @@ func (d *Database) Limit(ctx context.Context) (context.Context, context.CancelFu
 }
 
 // Require adds a schema, such as that of the outbox, to those that Run brings.
-func (d *Database) Require(migrate func(context.Context) ([]sqldb.Migration, error), check func(context.Context) error) {
+func (d *Database) Require(migrate func(context.Context) ([]Step, error), check func(context.Context) error) {
 	d.schemas = append(d.schemas, schema{migrate, check})
 }
 
 // Own is Require for a schema of the service itself, whose tables it writes.
 func (d *Database) Own(m *sqldb.Migrator, tables ...string) {
 	d.Require(
-		func(ctx context.Context) ([]sqldb.Migration, error) { return m.Up(ctx, d.DB) },
+		Steps(func(ctx context.Context) ([]sqldb.Migration, error) { return m.Up(ctx, d.DB) }),
 		func(ctx context.Context) error { return m.Check(ctx, d.DB) },
 	)
 	d.owned = append(d.owned, m)

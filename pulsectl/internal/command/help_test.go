@@ -193,7 +193,7 @@ func TestCandidatesAreTaken(t *testing.T) {
 		}
 	}
 	for _, c := range env.values([]string{"migrate", "print"}, &cli.StringFlag{Name: "dialect"}) {
-		if err := env.migratePrint("", outbox.Dialect(c.word)); err != nil {
+		if err := env.migratePrint(t.Context(), "", outbox.Dialect(c.word)); err != nil {
 			t.Errorf("--dialect %s: %v", c.word, err)
 		}
 	}

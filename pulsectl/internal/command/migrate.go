@@ -44,7 +44,7 @@ func migrateCommand(env *Env) *cli.Command {
 				Name: "print", Usage: "print the SQL for a migration tool of your own",
 				Flags: []cli.Flag{only, &cli.StringFlag{Name: "dialect", Value: string(outbox.PostgreSQL), Usage: "`SQL` to print"}},
 				Action: func(ctx *cli.Context) error {
-					return env.migratePrint(ctx.String("only"), outbox.Dialect(ctx.String("dialect")))
+					return env.migratePrint(ctx.Context, ctx.String("only"), outbox.Dialect(ctx.String("dialect")))
 				},
 			},
 		},
@@ -56,6 +56,17 @@ type schema struct {
 	name   string
 	up     func(context.Context) ([]outbox.Migration, error)
 	status func(context.Context) ([]outbox.Migration, error)
+}
+
+// likeOutbox makes of the inbox's steps those that a schema has.
+func likeOutbox(read func(context.Context) ([]inbox.Migration, error)) func(context.Context) ([]outbox.Migration, error) {
+	return func(ctx context.Context) (steps []outbox.Migration, err error) {
+		list, err := read(ctx)
+		for _, m := range list {
+			steps = append(steps, outbox.Migration(m))
+		}
+		return steps, err
+	}
 }
 
 func checkOnly(only string) error {
@@ -82,7 +93,7 @@ func (e *Env) schemas(ctx context.Context, only string) ([]schema, error) {
 		if err != nil {
 			return nil, err
 		}
-		out = append(out, schema{"inbox", in.Migrate, in.Migrations})
+		out = append(out, schema{"inbox", likeOutbox(in.Migrate), likeOutbox(in.Migrations)})
 	}
 	return out, nil
 }
@@ -137,19 +148,20 @@ func (e *Env) migrateStatus(ctx context.Context, only string) error {
 	return nil
 }
 
-func (e *Env) migratePrint(only string, dialect outbox.Dialect) error {
+func (e *Env) migratePrint(ctx context.Context, only string, dialect outbox.Dialect) error {
 	if err := checkOnly(only); err != nil {
 		return err
 	}
 	var steps []step
-	for _, s := range []struct {
-		name string
-		read func(outbox.Dialect) ([]outbox.Migration, error)
-	}{{"outbox", outbox.Schema}, {"inbox", inbox.Schema}} {
+	schemas := []schema{
+		{name: "outbox", status: func(context.Context) ([]outbox.Migration, error) { return outbox.Schema(dialect) }},
+		{name: "inbox", status: likeOutbox(func(context.Context) ([]inbox.Migration, error) { return inbox.Schema(inbox.Dialect(dialect)) })},
+	}
+	for _, s := range schemas {
 		if only != "" && only != s.name {
 			continue
 		}
-		list, err := s.read(dialect)
+		list, err := s.status(ctx)
 		if err != nil {
 			return fail.Usagef("", "--dialect: %v", err)
 		}
