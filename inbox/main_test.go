@@ -76,7 +76,9 @@ func dialect(db *sqlx.DB) inbox.Dialect {
 }
 
 // ago returns a time of the past as an argument for the database.
-func ago(db *sqlx.DB, d time.Duration) any { return sqldb.Dialect(dialect(db)).Time(time.Now().Add(-d)) }
+func ago(db *sqlx.DB, d time.Duration) any {
+	return sqldb.Dialect(dialect(db)).Time(time.Now().Add(-d))
+}
 
 func mustExec(t testing.TB, db sqlx.ExecerContext, query string, args ...any) {
 	t.Helper()

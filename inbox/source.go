@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"time"
-
-	"github.com/asimalizada/pulse-events/internal/wire"
 )
 
 // Source yields the deliveries of one queue and carries out what becomes of
@@ -89,17 +87,17 @@ type Settlement struct {
 
 // Reason says why a message was parked or set aside; it travels in the header
 // pulse-reason.
-type Reason = wire.Reason
+type Reason string
 
-// The reasons of the wire contract.
+// The reasons. Handlers may give others.
 const (
-	ReasonHandler     = wire.ReasonHandler
-	ReasonUndecodable = wire.ReasonUndecodable
-	ReasonConflict    = wire.ReasonConflict
-	ReasonCrashLoop   = wire.ReasonCrashLoop
-	ReasonContract    = wire.ReasonContract
-	ReasonExpired     = wire.ReasonExpired
-	ReasonUnknownType = wire.ReasonUnknownType
+	ReasonHandler     Reason = "handler"      // the handler failed, or asked for it
+	ReasonUndecodable Reason = "undecodable"  // no message could be read from the delivery
+	ReasonConflict    Reason = "conflict"     // the event id was applied with another payload, type or topic
+	ReasonCrashLoop   Reason = "crash-loop"   // it took the process down each time
+	ReasonContract    Reason = "contract"     // the payload breaks its message contract
+	ReasonExpired     Reason = "expired"      // too old to be of use
+	ReasonUnknownType Reason = "unknown-type" // the consumer has no handler for its type
 )
 
 // DivertedError is the outcome of a settlement that could not be carried out

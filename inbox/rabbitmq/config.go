@@ -163,7 +163,7 @@ func (c SourceConfig) problems() error {
 			break
 		}
 	}
-	if err := c.Topology.Validate(); err != nil {
+	if err := rabbit.TopologyMode(c.Topology).Validate(); err != nil {
 		report("Topology: %w", err)
 	}
 	if len(c.Consumer) > maxConsumer {

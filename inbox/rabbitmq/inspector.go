@@ -161,7 +161,7 @@ func newDeadLetter(d *amqp.Delivery) DeadLetter {
 	m, _ := wire.Read(rabbit.EnvelopeOf(*d)) // as far as it can be read
 	f := wire.ReadFailure(d.Headers)
 	letter := DeadLetter{
-		ID: d.MessageId, Topic: m.Topic, Type: d.Type, Consumer: f.Consumer, Reason: f.Reason,
+		ID: d.MessageId, Topic: m.Topic, Type: d.Type, Consumer: f.Consumer, Reason: inbox.Reason(f.Reason),
 		Attempts: max(0, f.Attempts), LastError: f.LastError, Body: d.Body,
 	}
 	if letter.Reason == "" {

@@ -108,7 +108,7 @@ func (s *Source) parcel(h *handle, st inbox.Settlement, now time.Time) *parcel {
 		if st.Err != nil {
 			errText = st.Err.Error()
 		}
-		history = history.Failed(st.Reason, errText, s.cfg.Consumer, h.raw.Exchange, now)
+		history = history.Failed(wire.Reason(st.Reason), errText, s.cfg.Consumer, h.raw.Exchange, now)
 	}
 	stuck := !h.refusedSince.IsZero() && now.Sub(h.refusedSince) >= s.patience
 	p := &parcel{stops: s.stops(st, stuck)}

@@ -94,7 +94,7 @@ func newHarness(t *testing.T, url string, queueType rabbitmq.QueueType) inboxtes
 				d := r.get(r.names.DeadLetters)
 				f := wire.ReadFailure(d.Headers)
 				letters = append(letters, inboxtest.DeadLetter{
-					ID: d.MessageId, Body: d.Body, Reason: f.Reason, Attempts: f.Attempts, LastError: f.LastError,
+					ID: d.MessageId, Body: d.Body, Reason: inbox.Reason(f.Reason), Attempts: f.Attempts, LastError: f.LastError,
 				})
 			}
 			return letters

@@ -14,22 +14,25 @@ import (
 
 // Topology says what a Source does about exchange, queues and bindings each
 // time it connects.
-type Topology = rabbit.TopologyMode
+type Topology int
 
 // The topology modes.
 const (
 	// Declare creates what is missing; what exists with other settings is an
 	// error.
-	Declare = rabbit.Declare
+	Declare = Topology(rabbit.Declare)
 	// Verify creates nothing, and waits, loudly, for what is missing, and for a
 	// retry queue that would keep its messages for ever or lose them. Other
 	// differences are logged, and the queue is used as it is. Arguments can be
 	// compared only by a user with the configure permission; what a policy sets
 	// does not show.
-	Verify = rabbit.Verify
+	Verify = Topology(rabbit.Verify)
 	// None neither creates nor looks.
-	None = rabbit.None
+	None = Topology(rabbit.None)
 )
+
+// String is the mode in a word, as "declare".
+func (t Topology) String() string { return rabbit.TopologyMode(t).String() }
 
 // standing is what matters of a consumed queue, as far as it is known.
 type standing struct {
@@ -42,7 +45,7 @@ type standing struct {
 func (s *Source) ensureAll(ctx context.Context, conn *rabbit.Conn) (found standing, err error) {
 	l := s.layout(conn)
 	problems := problems{}
-	if !problems.note(conn.EnsureExchange(ctx, s.cfg.Topology, rabbit.Exchange{Name: l.Exchange.Name, Kind: l.Exchange.Type})) {
+	if !problems.note(conn.EnsureExchange(ctx, rabbit.TopologyMode(s.cfg.Topology), rabbit.Exchange{Name: l.Exchange.Name, Kind: l.Exchange.Type})) {
 		return found, problems.err()
 	}
 	// The consumed queue comes last, just before its bindings: whoever waits for
@@ -58,7 +61,7 @@ func (s *Source) ensureAll(ctx context.Context, conn *rabbit.Conn) (found standi
 		}
 	}
 	for _, b := range l.Bindings {
-		if !problems.note(conn.EnsureBinding(ctx, s.cfg.Topology, b.Queue, b.RoutingKey, b.Exchange)) {
+		if !problems.note(conn.EnsureBinding(ctx, rabbit.TopologyMode(s.cfg.Topology), b.Queue, b.RoutingKey, b.Exchange)) {
 			break
 		}
 	}
@@ -105,7 +108,7 @@ func (p *problems) err() error {
 // do differs from the layout, as far as that can be known.
 func (s *Source) ensureQueue(ctx context.Context, conn *rabbit.Conn, q Queue) ([]rabbit.Difference, error) {
 	want := rabbit.Queue{Name: q.Name, Args: q.Arguments}
-	err := conn.EnsureQueue(ctx, s.cfg.Topology, want)
+	err := conn.EnsureQueue(ctx, rabbit.TopologyMode(s.cfg.Topology), want)
 	if err == nil && s.cfg.Topology != Verify || err != nil && !mismatch(err) {
 		return nil, err
 	}

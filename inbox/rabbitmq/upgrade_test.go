@@ -51,7 +51,7 @@ func TestTakesQueuesFromBeforeAnUpgrade(t *testing.T) {
 	defer conn.Close()
 	rung := newLayout(s.cfg, false).Queues[2]
 	for name, args := range map[string]amqp.Table{"old": {"x-queue-type": "quorum"}, "old.dlq": {"x-queue-type": "quorum"}, rung.Name: rung.Arguments} {
-		if err := conn.EnsureQueue(t.Context(), Declare, rabbit.Queue{Name: name, Args: args}); err != nil {
+		if err := conn.EnsureQueue(t.Context(), rabbit.Declare, rabbit.Queue{Name: name, Args: args}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -14,18 +14,21 @@ import (
 )
 
 // Topology says what the publisher does about its exchange on each connection.
-type Topology = rabbit.TopologyMode
+type Topology int
 
 // The ways to treat the exchange.
 const (
 	// Declare creates the exchange where it is missing. Where it exists with
 	// other settings, nothing is published and Health says so.
-	Declare = rabbit.Declare
+	Declare = Topology(rabbit.Declare)
 	// Verify asks that the exchange exists, whatever its settings.
-	Verify = rabbit.Verify
+	Verify = Topology(rabbit.Verify)
 	// None leaves it alone. While it is missing, messages are unavailable.
-	None = rabbit.None
+	None = Topology(rabbit.None)
 )
+
+// String is the mode in a word, as "declare".
+func (t Topology) String() string { return rabbit.TopologyMode(t).String() }
 
 // PublisherConfig holds the settings of a Publisher. Only URL, or GetURL, is
 // required.
@@ -119,7 +122,7 @@ func (c PublisherConfig) validate() error {
 	if filled := c.withDefaults(); filled.StallTimeout > filled.ConfirmTimeout && filled.ConfirmTimeout > 0 {
 		problems = append(problems, fmt.Errorf("StallTimeout: %v; must not be more than ConfirmTimeout, %v", filled.StallTimeout, filled.ConfirmTimeout))
 	}
-	if err := c.Topology.Validate(); err != nil {
+	if err := rabbit.TopologyMode(c.Topology).Validate(); err != nil {
 		problems = append(problems, fmt.Errorf("Topology: %w", err))
 	}
 	return errors.Join(problems...)

@@ -250,7 +250,7 @@ func (p *Publisher) encode(m *outbox.Message) rabbit.Publishing {
 // serve is one session of the supervised connection.
 func (p *Publisher) serve(ctx context.Context, conn *rabbit.Conn) error {
 	lost := conn.Lost()
-	if err := conn.EnsureExchange(ctx, p.cfg.Topology, p.exchange()); err != nil {
+	if err := conn.EnsureExchange(ctx, rabbit.TopologyMode(p.cfg.Topology), p.exchange()); err != nil {
 		return err
 	}
 	s := newSession(conn, &p.cfg)
