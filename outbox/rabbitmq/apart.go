@@ -71,9 +71,6 @@ func (p *Publisher) sendTopic(ctx context.Context, s *session, all []rabbit.Publ
 	s.keep(channel, msgs, answers)
 	for n, i := range places {
 		verdicts[i] = answers[n]
-		if !errors.Is(answers[n], rabbit.ErrUnknown) {
-			s.late.forget(msgs[n : n+1])
-		}
 	}
 	return true
 }

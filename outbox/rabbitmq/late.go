@@ -28,7 +28,8 @@ type lateChannel struct {
 	until    time.Time
 }
 
-// keep takes over a channel that was given up for want of confirms.
+// keep takes over a channel that was given up for want of confirms. What is
+// stuck on it behind a message of another topic is not waited for.
 func (l *late) keep(channel *rabbit.Confirmer, msgs []rabbit.Publishing, verdicts []error, until time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -38,7 +39,7 @@ func (l *late) keep(channel *rabbit.Confirmer, msgs []rabbit.Publishing, verdict
 	kept := lateChannel{channel, make(map[string]*rabbit.UnknownError), until}
 	for i, verdict := range verdicts {
 		unknown, ok := errors.AsType[*rabbit.UnknownError](verdict)
-		if !ok {
+		if !ok || errors.Is(verdict, rabbit.ErrBehind) {
 			continue
 		}
 		if wait, known, _ := unknown.Late(); known || wait != nil {
@@ -64,15 +65,6 @@ func (l *late) dropUntil(n int, now time.Time) {
 		c.channel.Close()
 		return true
 	})
-}
-
-// forget drops messages that have got their verdict in another way.
-func (l *late) forget(msgs []rabbit.Publishing) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for _, m := range msgs {
-		delete(l.waiting, m.MessageId)
-	}
 }
 
 // recall returns those of msgs that need not be sent again, by index: they
@@ -111,7 +103,7 @@ func (l *late) await(ctx context.Context, id string, unknown *rabbit.UnknownErro
 		}
 		l.mu.Lock()
 		wait, known, verdict = unknown.Late()
-		if wait != nil {
+		if wait != nil && l.keeps(id, unknown) {
 			l.waiting[id] = unknown
 		}
 		l.mu.Unlock()
@@ -120,4 +112,11 @@ func (l *late) await(ctx context.Context, id string, unknown *rabbit.UnknownErro
 		return verdict
 	}
 	return unknown
+}
+
+// keeps reports whether the channel of a message is still kept. The answer of
+// one that is not may be waited for in vain: a channel that is stuck does not
+// get closed either.
+func (l *late) keeps(id string, unknown *rabbit.UnknownError) bool {
+	return slices.ContainsFunc(l.channels, func(c lateChannel) bool { return c.messages[id] == unknown })
 }

@@ -1,8 +1,11 @@
 package rabbitmq_test
 
 import (
+	"context"
+	"errors"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -148,6 +151,43 @@ func TestTopicsBehindAQueueThatHangs(t *testing.T) {
 			}
 		}
 	}
+}
+
+// An answer is waited for as long as its channel is kept, and then the message is
+// sent again, although the channel is stuck and cannot be closed.
+func TestWhatGotNoConfirmIsSentAgain(t *testing.T) {
+	t.Parallel() // it waits
+	server := testenv.RabbitMQServer(t)
+	b := broker{url: server.URL(), publisherURL: server.URL(), exchange: "pulse.events"}
+	b.queue(t, topic, nil)
+	const another = "stock.changed"
+	for _, name := range []string{silentTopic, another} {
+		b.queue(t, name, amqp.Table{"x-queue-type": "quorum"})
+	}
+	cfg := b.config(t)
+	cfg.StallTimeout, cfg.ConfirmTimeout = impatient, 5*impatient/2 // which ends while it is waited for
+	p := newPublisher(t, cfg)
+	wantPublished(t, publishSoon(t, p, newMessages(topic, 1)))
+	for _, name := range []string{silentTopic, another} {
+		defer server.HangQueue(name)()
+	}
+	msgs := newMessages(silentTopic, 2)
+	wantEach(t, p.Publish(t.Context(), msgs), outbox.ErrUnavailable)
+
+	// Others are tried in vain all the time.
+	ctx, cancel := context.WithCancel(t.Context())
+	var others sync.WaitGroup
+	others.Go(func() {
+		for ctx.Err() == nil {
+			p.Publish(ctx, newMessages(another, 1))
+		}
+	})
+	defer others.Wait()
+	defer cancel()
+	b.do(t, func(ch *amqp.Channel) error {
+		return errors.Join(ch.QueueUnbind(silentTopic, silentTopic, b.exchange, nil), ch.QueueBind(topic, silentTopic, b.exchange, false, nil))
+	})
+	publishSoon(t, p, msgs)
 }
 
 func TestPing(t *testing.T) {
