@@ -3,6 +3,7 @@ package command
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -18,12 +19,14 @@ func chaosCommand(env *Env) *cli.Command {
 	return &cli.Command{
 		Name: "chaos", Usage: "break things on purpose, to see that nothing is lost",
 		Subcommands: []*cli.Command{
-			env.stopCommand(brokerServer), env.startCommand(brokerServer),
+			env.changeCommand(stack.Change{Server: stack.Broker, Action: stack.Stop}, "stop the broker"),
+			env.changeCommand(stack.Change{Server: stack.Broker, Action: stack.Start}, "start the broker again"),
 			{
 				Name: "broker-restart", Usage: "stop the broker and start it again",
 				Action: func(ctx *cli.Context) error { return env.brokerRestart(ctx.Context) },
 			},
-			env.stopCommand(databaseServer), env.startCommand(databaseServer),
+			env.changeCommand(stack.Change{Server: stack.Database, Action: stack.Stop}, "stop the database"),
+			env.changeCommand(stack.Change{Server: stack.Database, Action: stack.Start}, "start the database again"),
 			env.faultCommand(fault{name: "broker-block", kind: devbroker.FaultBlockPublishers, usage: "block publishers, as a broker short of memory or disk does"}),
 			env.faultCommand(fault{name: "broker-slow", kind: devbroker.FaultDelayConfirms, usage: "confirm late", delay: 500 * time.Millisecond}),
 			env.faultCommand(fault{name: "drop-confirms", kind: devbroker.FaultDropConfirms, usage: "take messages and never confirm them", counts: true}),
@@ -40,35 +43,74 @@ func chaosCommand(env *Env) *cli.Command {
 	}
 }
 
-// target is the stack that chaos acts on. Where none runs here, it is as if an
-// external one did: its servers are stopped by commands of the user's.
+// target is the stack that chaos acts on; the zero one where none runs here. Its
+// servers are then stopped by commands of the user's, as an external stack's are.
 func (e *Env) target() (stack.State, error) {
 	s, err := e.running()
 	switch {
 	case errors.Is(err, stack.ErrNotRunning):
-		return stack.State{Stack: stack.External}, nil
+		return stack.State{}, nil
 	case err != nil:
 		return s, fail.Wrap("cannot tell where the stack is", err)
 	}
 	return s, nil
 }
 
-func controlOf(s stack.State) control.Client {
-	return control.Client{URL: s.ControlURL, Token: s.ControlToken}
+// changeCommand is the command that makes a change.
+func (e *Env) changeCommand(c stack.Change, usage string) *cli.Command {
+	return &cli.Command{
+		Name: c.Name(), Usage: usage,
+		Flags:  []cli.Flag{&cli.StringFlag{Name: c.Flag(), Usage: fmt.Sprintf("external: shell `COMMAND` that %ss it (env %s)", c.Action, c.Variable())}},
+		Action: func(ctx *cli.Context) error { return e.change(ctx.Context, c, ctx.String(c.Flag())) },
+	}
 }
 
-func (e *Env) mustEmbedded() (control.Client, error) {
+// change stops or starts a server in the way of the stack; a command given by
+// flag goes before that.
+func (e *Env) change(ctx context.Context, c stack.Change, command string) error {
 	s, err := e.target()
-	switch {
-	case err != nil:
-		return control.Client{}, err
-	case s.Stack == stack.Embedded:
-		return controlOf(s), nil
-	case e.state != nil:
-		return control.Client{}, fail.Usagef("change to one: pulsectl down, then: pulsectl up",
-			"this needs a running embedded stack; this one is %s", s.Stack)
+	if err != nil {
+		return err
 	}
-	return control.Client{}, fail.Usagef("start one: pulsectl up", "this needs a running embedded stack")
+	driver := s.Driver()
+	if command != "" {
+		driver = stack.State{}.Driver()
+	}
+	ctx, cancel := context.WithTimeout(ctx, stack.ChangeLimit)
+	defer cancel()
+	done, err := driver.Change(ctx, s, c, stack.ChangeOptions{Console: e.IO, Command: func() (string, error) {
+		return e.setting(command, c.Variable(), func(s stack.State) string { return s.Command(c) })
+	}})
+	if err != nil {
+		return err
+	}
+	return e.renderHarm(c.Name(), c.State(), done)
+}
+
+func (e *Env) brokerRestart(ctx context.Context) error {
+	s, err := e.target()
+	if err != nil {
+		return err
+	}
+	for _, c := range s.Driver().Restart() {
+		if err := e.change(ctx, c, ""); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// harm is what a chaos command did.
+type harm struct{ fault, state, command string }
+
+var harmColumns = []console.Column[harm]{
+	{Key: "fault", Value: func(h harm) any { return h.fault }, ID: true},
+	{Key: "state", Value: func(h harm) any { return h.state }},
+	{Key: "command", Value: func(h harm) any { return h.command }, Wide: true},
+}
+
+func (e *Env) renderHarm(fault, state, command string) error {
+	return console.RenderOne(e.IO, harmColumns, harm{fault, state, command})
 }
 
 // fault describes one that only the embedded broker can be told to have.
@@ -94,7 +136,11 @@ func (e *Env) faultCommand(f fault) *cli.Command {
 		if ctx.Int("count") < 0 {
 			return fail.Usagef("", "--count: %d is negative", ctx.Int("count"))
 		}
-		broker, err := e.mustEmbedded()
+		s, err := e.target()
+		if err != nil {
+			return err
+		}
+		broker, err := s.Driver().Control(s)
 		if err != nil {
 			return err
 		}
@@ -126,35 +172,15 @@ var faultColumns = []console.Column[control.Fault]{
 }
 
 func (e *Env) listFaults(ctx context.Context) error {
-	faults, err := e.faults(ctx)
+	s, err := e.target()
+	if err != nil {
+		return err
+	}
+	faults, err := s.Driver().Faults(ctx, s)
 	if err != nil {
 		return err
 	}
 	return console.RenderList(e.IO, console.List[control.Fault]{Columns: faultColumns, Items: faults})
-}
-
-func (e *Env) faults(ctx context.Context) ([]control.Fault, error) {
-	s, err := e.target()
-	if err != nil {
-		return nil, err
-	}
-	if s.Stack == stack.Compose {
-		down, err := stoppedContainers(ctx, s)
-		if err != nil {
-			return nil, err
-		}
-		var faults []control.Fault
-		for _, c := range down {
-			faults = append(faults, control.Fault{Kind: devbroker.FaultKind(faultName(c)), Since: c.FinishedAt})
-		}
-		return faults, nil
-	}
-	broker, err := e.mustEmbedded()
-	if err != nil {
-		return nil, err
-	}
-	faults, err := broker.Faults(ctx)
-	return faults, fail.Wrap("cannot list the faults", err)
 }
 
 func (e *Env) clearFaults(ctx context.Context) error {
@@ -162,18 +188,8 @@ func (e *Env) clearFaults(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if s.Stack == stack.Compose {
-		if err := e.startStopped(ctx, s); err != nil {
-			return err
-		}
-		return e.listFaults(ctx)
-	}
-	broker, err := e.mustEmbedded()
-	if err != nil {
+	if err := s.Driver().Mend(ctx, s, e.IO); err != nil {
 		return err
-	}
-	if err := broker.Clear(ctx, ""); err != nil {
-		return fail.Wrap("cannot mend everything", err)
 	}
 	return e.listFaults(ctx)
 }

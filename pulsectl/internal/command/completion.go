@@ -216,10 +216,13 @@ func (e *Env) values(path []string, f cli.Flag) []candidate {
 		}
 		return plain(console.Keys(recordColumns)...)
 	case "stack":
-		if command == "down" {
-			return plain(stack.Compose)
+		var kinds []stack.Kind
+		for _, d := range stack.Drivers() {
+			if command != "down" || d.Detached() {
+				kinds = append(kinds, d.Kind())
+			}
 		}
-		return plain(stack.Embedded, stack.Compose, stack.External)
+		return plain(kinds...)
 	case "wait":
 		return plain("published", "handled")
 	case "only":

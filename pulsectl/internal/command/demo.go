@@ -90,8 +90,8 @@ func (e *Env) demo(ctx context.Context, n int, log *slog.Logger) (err error) {
 	defer stop()
 	ready, ended := make(chan stack.State, 1), make(chan error, 1)
 	go func() {
-		ended <- stack.Run(running, stack.Config{
-			Kind: stack.Embedded, Dir: filepath.Join(dir, "state"), DataDir: filepath.Join(dir, "data"),
+		ended <- stack.RunEmbedded(running, stack.Config{
+			Dir: filepath.Join(dir, "state"), DataDir: filepath.Join(dir, "data"),
 			BrokerAddr: "127.0.0.1:0", OrdersAddr: "127.0.0.1:0", NotificationsAddr: "127.0.0.1:0", Logger: log,
 		}, func(s stack.State) { ready <- s })
 	}()
@@ -101,7 +101,7 @@ func (e *Env) demo(ctx context.Context, n int, log *slog.Logger) (err error) {
 			return ctx.Err()
 		}
 		return &fail.Error{Kind: fail.General, Message: "the demo cannot start", Cause: err,
-			Hint: "is there room: df -h " + quoted(filepath.Dir(dir)) + "; another folder: TMPDIR=FOLDER pulsectl demo"}
+			Hint: "is there room: df -h " + console.Quoted(filepath.Dir(dir)) + "; another folder: TMPDIR=FOLDER pulsectl demo"}
 	case s := <-ready:
 		t, err := e.tell(ctx, s, n)
 		stop()

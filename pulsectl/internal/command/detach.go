@@ -22,16 +22,16 @@ const detachedEnv = "PULSE_DETACHED"
 // --detach, and waits until the stack has noted that it is ready.
 func (e *Env) upDetached(ctx context.Context, dir string, timeout time.Duration) error {
 	if s, err := stack.Load(dir); err == nil || errors.As(err, new(*stack.StartingError)) {
-		return errRunning(s, err)
+		return stack.AlreadyRunning(s, err)
 	}
 	child, err := stack.StartDetached(dir, withoutDetach(os.Args), detachedEnv+"=1")
 	if err != nil {
-		return cannotStart(err)
+		return stack.CannotStart(err)
 	}
 	log := stack.LogPath(dir)
 	e.IO.Notef("starting in the background, its log: %s", log)
 	var ready stack.State
-	err = e.until(ctx, timeout, "the stack to be ready", func(context.Context) (string, error) {
+	err = e.IO.Until(ctx, timeout, "the stack to be ready", func(context.Context) (string, error) {
 		s, err := stack.Load(dir)
 		if err == nil {
 			ready = s
@@ -49,11 +49,7 @@ func (e *Env) upDetached(ctx context.Context, dir string, timeout time.Duration)
 		}
 		return errors.Join(err, child.Kill())
 	}
-	if e.IO.Structured() {
-		return console.RenderOne(e.IO, stateColumns, ready.Redacted())
-	}
-	e.announce(ready)
-	return nil
+	return e.announce(ready)
 }
 
 // report is a fail.Error on its way from a stack in the background to who has
@@ -110,15 +106,5 @@ func lastWords(path string) string {
 		return ""
 	}
 	lines := strings.Split(strings.TrimSpace(string(raw)), "\n")
-	return inWords(lines[len(lines)-1])
-}
-
-// inWords is a line of a log as one says it: of a record in JSON the message and
-// the error, so that an error in JSON holds no other JSON.
-func inWords(line string) string {
-	var record struct{ Msg, Error string }
-	if json.Unmarshal([]byte(line), &record) == nil && record.Msg != "" {
-		line = strings.TrimSuffix(record.Msg+": "+record.Error, ": ")
-	}
-	return strings.Join(strings.Fields(line), " ")
+	return console.LogLine(lines[len(lines)-1])
 }

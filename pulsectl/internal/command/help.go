@@ -169,7 +169,7 @@ func flagsOf(flags []cli.Flag) []console.Definition {
 		}
 		if value := described.GetDefaultText(); described.TakesValue() && value != "" && value != "0s" && !strings.Contains(d.Text, "(default:") {
 			if length, err := time.ParseDuration(value); err == nil {
-				value = short(length)
+				value = console.Short(length)
 			}
 			d.Text += fmt.Sprintf(" (default: %s)", strings.Trim(value, `"`))
 		}

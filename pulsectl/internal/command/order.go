@@ -164,7 +164,7 @@ func (e *Env) waitForEvent(ctx context.Context, r receipt, state string, timeout
 		if err != nil {
 			return fail.Wrap("the orders service gave a bad event id", err)
 		}
-		return e.until(ctx, timeout, "the event to be published", func(ctx context.Context) (string, error) {
+		return e.IO.Until(ctx, timeout, "the event to be published", func(ctx context.Context) (string, error) {
 			rec, err := ob.Get(ctx, id)
 			if err != nil || !rec.PublishedAt.IsZero() {
 				return "", err
@@ -172,7 +172,7 @@ func (e *Env) waitForEvent(ctx context.Context, r receipt, state string, timeout
 			return "it is still " + string(rec.Status), nil
 		})
 	case "handled":
-		return e.until(ctx, timeout, "the notification to be written", func(ctx context.Context) (string, error) {
+		return e.IO.Until(ctx, timeout, "the notification to be written", func(ctx context.Context) (string, error) {
 			list, err := e.notificationsOf(ctx, r.OrderID)
 			if err != nil || len(list) > 0 {
 				return "", err

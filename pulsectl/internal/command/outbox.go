@@ -275,7 +275,7 @@ func (e *Env) waitDrained(ctx context.Context, timeout time.Duration) error {
 		return err
 	}
 	looks, nobody := 0, ""
-	err = e.until(ctx, timeout, "the outbox to drain", func(ctx context.Context) (string, error) {
+	err = e.IO.Until(ctx, timeout, "the outbox to drain", func(ctx context.Context) (string, error) {
 		n, more, err := ob.Count(ctx, outbox.ListQuery{Statuses: []outbox.Status{outbox.Pending}}, countBound)
 		if err != nil || n == 0 {
 			return "", err

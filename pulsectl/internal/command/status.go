@@ -10,7 +10,6 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/urfave/cli/v2"
 
@@ -87,10 +86,7 @@ func (e *Env) stackPart() component {
 	case err != nil:
 		return component{"stack", stateDown, err.Error()}
 	}
-	if s.Stack == stack.Compose {
-		return component{"stack", stateOK, fmt.Sprintf("compose, profile %s, up since %s, project %s", s.Profiles, s.StartedAt.Local().Format(time.DateTime), s.Project)}
-	}
-	return component{"stack", stateOK, fmt.Sprintf("%s, process %d, up since %s", s.Stack, s.PID, s.StartedAt.Local().Format(time.DateTime))}
+	return component{"stack", stateOK, s.Driver().Describe(s).Status}
 }
 
 // part makes a component of what a check found. A setting that nobody gave is
@@ -290,13 +286,10 @@ func (e *Env) brokerPart(ctx context.Context) component {
 // containerParts are the containers of a compose stack; other stacks have none.
 func (e *Env) containerParts(ctx context.Context) []component {
 	s, err := e.running()
-	if err != nil || s.Stack != stack.Compose {
+	if err != nil {
 		return nil
 	}
-	list, err := s.Containers(ctx)
-	if err == nil && len(list) == 0 {
-		err = fmt.Errorf("project %s has none: pulsectl up --stack compose makes them again", s.Project)
-	}
+	list, err := s.Driver().Containers(ctx, s)
 	if err != nil {
 		return []component{{"containers", stateDown, err.Error()}}
 	}

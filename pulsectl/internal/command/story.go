@@ -122,7 +122,7 @@ func (st *story) echo(ctx context.Context) error {
 		return fmt.Sprintf("%d further deliveries, %d skipped as duplicates", 2*published, skipped.Load())
 	}
 	err = st.watch("inbox", told, func() error {
-		return poll(ctx, storyPatience, "the duplicates to be skipped", func(ctx context.Context) (string, error) {
+		return console.Poll(ctx, storyPatience, "the duplicates to be skipped", func(ctx context.Context) (string, error) {
 			now, err := st.duplicates(ctx)
 			if err != nil {
 				return "", err
@@ -223,7 +223,7 @@ func (st *story) awaitApplied(ctx context.Context, n int) error {
 		return fmt.Sprintf("%d published and confirmed, %s notifications written", published.Load(), st.out.Paint(console.Good, fmt.Sprint(applied.Load())))
 	}
 	return st.watch("relay and inbox", told, func() error {
-		return poll(ctx, storyPatience, "the events to be applied", func(ctx context.Context) (string, error) {
+		return console.Poll(ctx, storyPatience, "the events to be applied", func(ctx context.Context) (string, error) {
 			p, _, err := ob.Count(ctx, outbox.ListQuery{Statuses: []outbox.Status{outbox.Published}}, countBound)
 			if err != nil {
 				return "", err

@@ -3,33 +3,22 @@ package command
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
-	"net"
-	"os"
 	"slices"
-	"strconv"
 	"strings"
-	"sync/atomic"
-	"syscall"
 	"time"
-	"unicode"
 
 	"github.com/urfave/cli/v2"
 
 	"github.com/asimalizada/pulse-events/internal/logging"
+	"github.com/asimalizada/pulse-events/pulsectl/internal/compose"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/console"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/fail"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/stack"
 )
 
-// upTimeout bounds the start of a stack in the background, composeTimeout that
-// of containers, once their images are there.
-const (
-	upTimeout      = time.Minute
-	composeTimeout = 5 * time.Minute
-)
+// upTimeout bounds the start of a stack in the background.
+const upTimeout = time.Minute
 
 const upDescription = "embedded and external run in this process until Ctrl-C, or in the background with --detach.\n" +
 	"compose builds and starts containers, waits until all are healthy and returns: they run on without pulsectl."
@@ -45,6 +34,14 @@ type upOptions struct {
 	logLevel, logFormat           string
 	detach                        bool
 	timeout                       time.Duration
+}
+
+func profileFlag() cli.Flag {
+	return &cli.StringFlag{Name: "profile", Usage: "compose: `NAME` of the services' profile: stdlib, gin (env COMPOSE_PROFILES, also in .env; default: stdlib)"}
+}
+
+func composeFileFlag() cli.Flag {
+	return &cli.StringFlag{Name: "compose-file", Usage: "compose: `FILE` (env PULSE_COMPOSE_FILE; default: the nearest " + compose.FileName + ", here or above)"}
 }
 
 func upCommand(env *Env) *cli.Command {
@@ -91,120 +88,31 @@ func (e *Env) up(ctx context.Context, o upOptions) (err error) {
 	}()
 	dir, err := e.dir()
 	if err != nil {
-		return cannotStart(err)
+		return stack.CannotStart(err)
 	}
-	cfg, err := e.stackConfig(o)
+	driver, cfg, err := e.stackConfig(dir, o)
 	if err != nil {
 		return err
 	}
-	if cfg.Kind == stack.Compose {
-		return e.upCompose(ctx, dir, o)
-	}
-	cfg.Dir = dir
-	if o.detach {
+	if o.detach && !driver.Detached() {
 		return e.upDetached(ctx, dir, cmp.Or(o.timeout, upTimeout))
 	}
 	if detached {
 		cfg.LogFile = stack.LogPath(dir)
 	}
-	if cfg.Kind == stack.Embedded {
-		cfg.DataDir = cmp.Or(o.dataDir, stack.DefaultDataDir(dir))
-		if o.ephemeral {
-			if cfg.DataDir, err = os.MkdirTemp("", "pulse-events-"); err != nil {
-				return fail.Wrap("cannot make a temporary folder", err)
-			}
-			defer func() { err = errors.Join(err, os.RemoveAll(cfg.DataDir)) }()
-		}
+	var shown error
+	err = driver.Up(ctx, cfg, func(s stack.State) { shown = e.announce(s) })
+	if err == nil && driver.Detached() {
+		err = shown
 	}
-	return e.run(ctx, cfg)
-}
-
-// run runs a stack in this process until ctx ends.
-func (e *Env) run(ctx context.Context, cfg stack.Config) error {
-	if s, err := stack.Load(cfg.Dir); err == nil || errors.As(err, new(*stack.StartingError)) {
-		return errRunning(s, err)
-	}
-	e.IO.Notef("starting the %s stack", cfg.Kind)
-	var waitedFor atomic.Value
-	waitedFor.Store("the stack")
-	cfg.Waiting = func(service string) { waitedFor.Store("the " + service + " service") }
-	stopReminding := e.IO.Remind(func() string { return waitedFor.Load().(string) + " to be ready" })
-	defer stopReminding()
-	stopTelling := context.AfterFunc(ctx, func() {
-		e.IO.Notef("stopping, once what has begun is finished; Ctrl-C again ends it at once")
-	})
-	defer stopTelling()
-
-	ready := false
-	err := stack.Run(ctx, cfg, func(s stack.State) {
-		stopReminding()
-		ready = true
-		e.announce(s)
-	})
-	switch taken := new(stack.PortTakenError); {
-	case errors.Is(err, stack.ErrRunning):
-		return errRunning(stack.Load(cfg.Dir))
-	case errors.As(err, &taken):
-		return fail.New(fail.General, "stop it, or choose another address: pulsectl up --"+taken.Flag+" 127.0.0.1:0", "%v", err)
-	case ctx.Err() != nil && (err == nil || errors.Is(err, context.Canceled)):
-		if !ready {
-			return fail.New(fail.Interrupted, "", "interrupted, before the stack was ready")
-		}
-		return nil // asked to stop, and did
-	case err == nil:
-		return nil
-	case !ready:
-		f := fail.From(cannotStart(err))
-		if f.Hint == "" && cfg.Kind == stack.Embedded {
-			f.Hint = "is there room: df -h " + quoted(cfg.DataDir) + "; or start with other data: pulsectl up --ephemeral"
-		}
-		return f
-	}
-	return fail.Wrap("the stack ended", err)
-}
-
-// quoted is a path as one types it into a shell.
-func quoted(path string) string {
-	if strings.ContainsFunc(path, func(r rune) bool {
-		return !strings.ContainsRune("/._-+=:@%", r) && !unicode.IsLetter(r) && !unicode.IsDigit(r)
-	}) {
-		return "'" + strings.ReplaceAll(path, "'", `'\''`) + "'"
-	}
-	return path
-}
-
-// errRunning: there is one stack at a time. s and err are what Load says of it.
-func errRunning(s stack.State, err error) error {
-	const hint = "use it, or stop it first: pulsectl down"
-	switch starting := new(stack.StartingError); {
-	case errors.As(err, &starting):
-		return fail.New(fail.General, hint, "%v", starting)
-	case err == nil && s.Stack == stack.Compose:
-		return fail.New(fail.General, hint, "a stack is running already: compose, project %s, profile %s", s.Project, s.Profiles)
-	case err == nil:
-		return fail.New(fail.General, hint, "a stack is running already: %s, process %d", s.Stack, s.PID)
-	}
-	return fail.New(fail.General, hint, "a stack is running already")
-}
-
-// cannotStart says what to do where the files of a stack cannot be used.
-func cannotStart(err error) error {
-	f := fail.From(fail.Wrap("cannot start", err))
-	if f.Hint == "" && (errors.Is(err, stack.ErrNoDir) || errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS) || errors.Is(err, syscall.ENOSPC)) {
-		f.Hint = "name a folder with room that you may write to: PULSE_STATE_DIR=/tmp/pulse-events pulsectl up"
-	}
-	return f
+	return err
 }
 
 // stackConfig gathers the settings. They come from flags and environment
 // only: what another stack has noted is not ours.
-func (e *Env) stackConfig(o upOptions) (stack.Config, error) {
+func (e *Env) stackConfig(dir string, o upOptions) (stack.Driver, stack.Config, error) {
 	e.stateErr = stack.ErrNotRunning
 	var errs []error
-	read := func(value string, err error) string {
-		errs = append(errs, err)
-		return value
-	}
 	if o.logLevel == "" && e.IO.ErrTTY { // a person is told when all is ready, and of trouble
 		o.logLevel = "warn"
 	}
@@ -217,58 +125,40 @@ func (e *Env) stackConfig(o upOptions) (stack.Config, error) {
 		errs = append(errs, fail.Usagef("", "--log-format: %v", err))
 	}
 	cfg := stack.Config{
-		Kind: stack.Kind(o.stack), OrdersAddr: o.ordersAddr, NotificationsAddr: o.notificationsAddr,
-		BrokerAddr: o.brokerAddr, Logger: logging.New(e.IO.Err, format, level),
+		OrdersAddr: o.ordersAddr, NotificationsAddr: o.notificationsAddr,
+		BrokerAddr: o.brokerAddr, DataDir: o.dataDir, Ephemeral: o.ephemeral,
+		ComposeFile: o.composeFile, Profile: o.profile, Timeout: o.timeout, Getenv: e.getenv,
+		Dir: dir, Logger: logging.New(e.IO.Err, format, level), Console: e.IO,
 	}
-	errs = append(errs, checkAddr("orders-addr", o.ordersAddr), checkAddr("notifications-addr", o.notificationsAddr))
-	switch cfg.Kind {
-	case stack.Embedded:
-		errs = append(errs, checkAddr("broker-addr", o.brokerAddr))
-		if host, _, err := net.SplitHostPort(o.brokerAddr); err == nil && host != "localhost" && !net.ParseIP(host).IsLoopback() {
-			errs = append(errs, fail.Usagef("for example: --broker-addr 127.0.0.1:5673", "--broker-addr: %s can be reached from other machines, and the password of this broker is public", o.brokerAddr))
-		}
-		if o.ephemeral && o.dataDir != "" {
-			errs = append(errs, fail.Usagef("", "give --data-dir or --ephemeral, not both"))
-		}
-	case stack.External:
-		cfg.OutboxDB, cfg.InboxDB, cfg.AMQPURL = read(e.outboxURL()), read(e.inboxURL()), read(e.amqpURL())
-		files, err := e.amqpTLS()
-		errs = append(errs, err)
-		cfg.Rotated = stack.Rotated{
-			OutboxDB: e.rotated(e.flags.outboxDB, "PULSE_OUTBOX_DB"), InboxDB: e.rotated(e.flags.inboxDB, "PULSE_INBOX_DB"),
-			AMQPURL: e.rotated(e.flags.amqpURL, "PULSE_AMQP_URL"), AMQPTLS: files.Get(),
-		}
-		cfg.BrokerStopCmd = read(e.setting(o.stopCmd, "PULSE_BROKER_STOP_CMD", nil))
-		cfg.BrokerStartCmd = read(e.setting(o.startCmd, "PULSE_BROKER_START_CMD", nil))
-		cfg.DBStopCmd = read(e.setting(o.dbStopCmd, "PULSE_DB_STOP_CMD", nil))
-		cfg.DBStartCmd = read(e.setting(o.dbStartCmd, "PULSE_DB_START_CMD", nil))
-	case stack.Compose:
-	default:
+	errs = append(errs, cfg.Check()...)
+	driver, known := stack.DriverOf(stack.Kind(o.stack))
+	if known {
+		errs = append(errs, driver.Configure(&cfg, func() (stack.Services, []error) { return e.services(o) })...)
+	} else {
 		errs = append(errs, fail.Usagef("have: embedded, compose, external", "--stack: unknown stack %q", o.stack))
+		errs = append(errs, cfg.CheckForeign()...)
 	}
-	if cfg.Kind != stack.Embedded && (o.ephemeral || o.dataDir != "") {
-		errs = append(errs, fail.Usagef("", "--data-dir and --ephemeral are for the embedded stack"))
-	}
-	if cfg.Kind != stack.Compose && (o.profile != "" || o.composeFile != "") {
-		errs = append(errs, fail.Usagef("", "--profile and --compose-file are for the compose stack"))
-	}
-	return cfg, allUsage(errs)
+	return driver, cfg, allUsage(errs)
 }
 
-// checkAddr reports an address that is none. Empty is the default; one without a
-// host is of all interfaces.
-func checkAddr(flag, addr string) error {
-	if addr == "" {
-		return nil
+// services are the servers that flags and environment name.
+func (e *Env) services(o upOptions) (s stack.Services, errs []error) {
+	read := func(value string, err error) string {
+		errs = append(errs, err)
+		return value
 	}
-	_, port, err := net.SplitHostPort(addr)
-	if err == nil {
-		_, err = strconv.ParseUint(port, 10, 16)
+	s.OutboxDB, s.InboxDB, s.AMQPURL = read(e.outboxURL()), read(e.inboxURL()), read(e.amqpURL())
+	files, err := e.amqpTLS()
+	errs = append(errs, err)
+	s.Rotated = stack.Rotated{
+		OutboxDB: e.rotated(e.flags.outboxDB, "PULSE_OUTBOX_DB"), InboxDB: e.rotated(e.flags.inboxDB, "PULSE_INBOX_DB"),
+		AMQPURL: e.rotated(e.flags.amqpURL, "PULSE_AMQP_URL"), AMQPTLS: files.Get(),
 	}
-	if err != nil {
-		return fail.Usagef("for example: --"+flag+" 127.0.0.1:0, which takes a free port", "--%s: %q is not HOST:PORT", flag, addr)
-	}
-	return nil
+	s.BrokerStopCmd = read(e.setting(o.stopCmd, "PULSE_BROKER_STOP_CMD", nil))
+	s.BrokerStartCmd = read(e.setting(o.startCmd, "PULSE_BROKER_START_CMD", nil))
+	s.DBStopCmd = read(e.setting(o.dbStopCmd, "PULSE_DB_STOP_CMD", nil))
+	s.DBStartCmd = read(e.setting(o.dbStartCmd, "PULSE_DB_START_CMD", nil))
+	return s, errs
 }
 
 // allUsage makes one error of several, so that all are mended at once.
@@ -292,56 +182,55 @@ func allUsage(errs []error) error {
 }
 
 // announce says where everything is and what to type next.
-func (e *Env) announce(s stack.State) {
+func (e *Env) announce(s stack.State) error {
 	s = s.Redacted()
+	about := s.Driver().Describe(s)
 	if e.IO.Structured() {
-		_ = console.RenderOne(e.IO, stateColumns, s)
-		return
-	}
-	how, try, stop := fmt.Sprintf("process %d", s.PID), "try, in another terminal:", "stop with Ctrl-C or: pulsectl down"
-	switch {
-	case s.Stack == stack.Compose:
-		how, try, stop = "profile "+s.Profiles, "try:", "stop the containers with: pulsectl down"
-	case s.PID != os.Getpid(): // in the background
-		try, stop = "try:", "stop with: pulsectl down"
+		return console.RenderOne(e.IO, stateColumns(s), s)
 	}
 	lines := []string{
-		"", fmt.Sprintf("%s (%s stack, %s)", e.IO.Paint(console.Good, "ready"), s.Stack, how),
+		"", fmt.Sprintf("%s (%s stack, %s)", e.IO.Paint(console.Good, "ready"), s.Stack, about.Place),
 		"  orders         " + s.OrdersURL, "  notifications  " + s.NotificationsURL,
 		"  outbox         " + s.OutboxDB, "  inbox          " + s.InboxDB, "  broker         " + s.AMQPURL,
 	}
 	if s.RabbitMQUIURL != "" {
 		lines = append(lines, "  RabbitMQ UI    "+s.RabbitMQUIURL+"  (user and password: see amqpUrl in "+stack.Path(e.stateDir)+")")
 	}
-	if s.Stack == stack.Embedded {
-		lines = append(lines, "", e.IO.Paint(console.Warn, "NOT FOR PRODUCTION:")+" one process, SQLite files, a broker for development")
+	if about.Warning != "" {
+		lines = append(lines, "", e.IO.Paint(console.Warn, "NOT FOR PRODUCTION:")+" "+about.Warning)
 	}
-	lines = append(lines, "", try,
+	lines = append(lines, "", about.Try,
 		"  pulsectl order create --customer customer-123 --amount 77.5",
-		"  pulsectl outbox ls", "  pulsectl chaos broker-down", "  pulsectl verify", stop, "")
+		"  pulsectl outbox ls", "  pulsectl chaos broker-down", "  pulsectl verify", about.Stop, "")
 	for _, line := range lines {
 		e.IO.Println(line)
 	}
+	return nil
 }
 
-var stateColumns = []console.Column[stack.State]{
-	{Key: "stack", Value: func(s stack.State) any { return string(s.Stack) }},
-	{Key: "pid", Value: func(s stack.State) any {
-		if s.PID == 0 { // containers
-			return nil
-		}
-		return s.PID
-	}, ID: true},
-	{Key: "startedAt", Value: func(s stack.State) any { return s.StartedAt }},
-	{Key: "ordersUrl", Value: func(s stack.State) any { return s.OrdersURL }},
-	{Key: "notificationsUrl", Value: func(s stack.State) any { return s.NotificationsURL }},
-	{Key: "outboxDb", Value: func(s stack.State) any { return s.OutboxDB }},
-	{Key: "inboxDb", Value: func(s stack.State) any { return s.InboxDB }},
-	{Key: "amqpUrl", Value: func(s stack.State) any { return s.AMQPURL }},
-	{Key: "dataDir", Value: func(s stack.State) any { return s.DataDir }},
-	{Key: "logFile", Value: func(s stack.State) any { return s.LogFile }},
-	{Key: "rabbitmqUiUrl", Value: func(s stack.State) any { return s.RabbitMQUIURL }},
-	{Key: "project", Value: func(s stack.State) any { return s.Project }},
-	{Key: "profiles", Value: func(s stack.State) any { return s.Profiles }},
-	{Key: "composeFile", Value: func(s stack.State) any { return s.ComposeFile }},
+// stateColumns are those of a running stack. Its id is the process, or else the
+// project.
+func stateColumns(s stack.State) []console.Column[stack.State] {
+	detached := s.Driver().Detached()
+	return []console.Column[stack.State]{
+		{Key: "stack", Value: func(s stack.State) any { return string(s.Stack) }},
+		{Key: "pid", Value: func(s stack.State) any {
+			if s.PID == 0 { // containers
+				return nil
+			}
+			return s.PID
+		}, ID: !detached},
+		{Key: "startedAt", Value: func(s stack.State) any { return s.StartedAt }},
+		{Key: "ordersUrl", Value: func(s stack.State) any { return s.OrdersURL }},
+		{Key: "notificationsUrl", Value: func(s stack.State) any { return s.NotificationsURL }},
+		{Key: "outboxDb", Value: func(s stack.State) any { return s.OutboxDB }},
+		{Key: "inboxDb", Value: func(s stack.State) any { return s.InboxDB }},
+		{Key: "amqpUrl", Value: func(s stack.State) any { return s.AMQPURL }},
+		{Key: "dataDir", Value: func(s stack.State) any { return s.DataDir }},
+		{Key: "logFile", Value: func(s stack.State) any { return s.LogFile }},
+		{Key: "rabbitmqUiUrl", Value: func(s stack.State) any { return s.RabbitMQUIURL }},
+		{Key: "project", Value: func(s stack.State) any { return s.Project }, ID: detached},
+		{Key: "profiles", Value: func(s stack.State) any { return s.Profiles }},
+		{Key: "composeFile", Value: func(s stack.State) any { return s.ComposeFile }},
+	}
 }

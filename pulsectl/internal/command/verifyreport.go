@@ -204,7 +204,7 @@ func verdictError(r *reconcile.Report, timeout time.Duration) error {
 		if r.Settled() {
 			return nil
 		}
-		return fail.New(fail.Timeout, "look at: pulsectl status, pulsectl outbox ls --status pending", "not settled after %s: %s", short(timeout), unsettled)
+		return fail.New(fail.Timeout, "look at: pulsectl status, pulsectl outbox ls --status pending", "not settled after %s: %s", console.Short(timeout), unsettled)
 	}
 	message := found(r)
 	if !r.Settled() {

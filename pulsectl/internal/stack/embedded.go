@@ -1,9 +1,11 @@
 package stack
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"time"
@@ -11,16 +13,103 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/asimalizada/pulse-events/internal/sqlite"
+	"github.com/asimalizada/pulse-events/outbox"
 	"github.com/asimalizada/pulse-events/pulsectl/devbroker"
+	"github.com/asimalizada/pulse-events/pulsectl/internal/console"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/control"
+	"github.com/asimalizada/pulse-events/pulsectl/internal/fail"
 )
 
 // brokerStop is how long the broker's clients get to say goodbye.
 const brokerStop = 5 * time.Second
 
 // embeddedLeaseTTL is how long the messages of a process that was killed wait
-// for the next one.
+// for the next one: its relay is the only one there is, and nobody else can take
+// over sooner.
 const embeddedLeaseTTL = 3 * time.Second
+
+// embeddedDriver brings SQLite files and a broker along, all in one process.
+type embeddedDriver struct{ inProcess }
+
+var embedded = embeddedDriver{inProcess{kind: Embedded, relay: outbox.RelayConfig{LeaseTTL: embeddedLeaseTTL}, around: embed}}
+
+func (embeddedDriver) Configure(cfg *Config, _ func() (Services, []error)) []error {
+	errs := []error{checkAddr("broker-addr", cfg.BrokerAddr)}
+	if host, _, err := net.SplitHostPort(cfg.BrokerAddr); err == nil && host != "localhost" && !net.ParseIP(host).IsLoopback() {
+		errs = append(errs, fail.Usagef("for example: --broker-addr 127.0.0.1:5673", "--broker-addr: %s can be reached from other machines, and the password of this broker is public", cfg.BrokerAddr))
+	}
+	if cfg.Ephemeral && cfg.DataDir != "" {
+		errs = append(errs, fail.Usagef("", "give --data-dir or --ephemeral, not both"))
+	}
+	errs = append(errs, cfg.onlyCompose())
+	cfg.DataDir = cmp.Or(cfg.DataDir, filepath.Join(cfg.Dir, "data"))
+	return errs
+}
+
+func (d embeddedDriver) Up(ctx context.Context, cfg Config, ready func(State)) (err error) {
+	if cfg.Ephemeral {
+		if cfg.DataDir, err = os.MkdirTemp("", "pulse-events-"); err != nil {
+			return fail.Wrap("cannot make a temporary folder", err)
+		}
+		defer func() { err = errors.Join(err, os.RemoveAll(cfg.DataDir)) }()
+	}
+	return d.up(ctx, cfg, "is there room: df -h "+console.Quoted(cfg.DataDir)+"; or start with other data: pulsectl up --ephemeral", ready)
+}
+
+func (d embeddedDriver) Describe(s State) Description {
+	text := d.inProcess.Describe(s)
+	text.Warning = "one process, SQLite files, a broker for development"
+	return text
+}
+
+func (embeddedDriver) Control(s State) (control.Client, error) {
+	return control.Client{URL: s.ControlURL, Token: s.ControlToken}, nil
+}
+
+func (d embeddedDriver) Change(ctx context.Context, s State, c Change, _ ChangeOptions) (string, error) {
+	if c.Server == Database {
+		return "", fail.Usagef("use a stack with a server: pulsectl down, then: pulsectl up --stack compose",
+			"SQLite runs inside the process: there is no database to %s", c.Action.verb())
+	}
+	broker, err := d.Control(s)
+	if err != nil {
+		return "", err
+	}
+	switch c.Action {
+	case Stop:
+		err = broker.Inject(ctx, control.Fault{Kind: devbroker.FaultDown})
+	case Start:
+		err = broker.Clear(ctx, devbroker.FaultDown)
+	case Restart:
+		err = broker.Restart(ctx)
+	}
+	return "", fail.Wrap("cannot "+c.Action.verb()+" the broker", err)
+}
+
+func (embeddedDriver) Restart() []Change { return []Change{{Broker, Restart}} }
+
+func (d embeddedDriver) Faults(ctx context.Context, s State) ([]control.Fault, error) {
+	broker, err := d.Control(s)
+	if err != nil {
+		return nil, err
+	}
+	faults, err := broker.Faults(ctx)
+	return faults, fail.Wrap("cannot list the faults", err)
+}
+
+func (d embeddedDriver) Mend(ctx context.Context, s State, _ *console.IO) error {
+	broker, err := d.Control(s)
+	if err != nil {
+		return err
+	}
+	return fail.Wrap("cannot mend everything", broker.Clear(ctx, ""))
+}
+
+// RunEmbedded runs an embedded stack in this process until ctx ends, without a
+// word. ready is called once its services answer.
+func RunEmbedded(ctx context.Context, cfg Config, ready func(State)) error {
+	return embedded.run(ctx, cfg, ready)
+}
 
 // embed starts a broker over files in cfg.DataDir, with an endpoint to break
 // it by, completes state, and runs services in front of it. The broker ends
@@ -62,7 +151,3 @@ func embed(ctx context.Context, cfg Config, state *State, services func(context.
 	group.Go(func() error { return services(running) })
 	return group.Wait()
 }
-
-// DefaultDataDir is where an embedded stack keeps its files: data in the
-// folder of the state file.
-func DefaultDataDir(dir string) string { return filepath.Join(dir, "data") }

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/asimalizada/pulse-events/pulsectl/internal/compose"
+	"github.com/asimalizada/pulse-events/pulsectl/internal/console"
+	"github.com/asimalizada/pulse-events/pulsectl/internal/fail"
 )
 
 const (
@@ -47,22 +49,53 @@ func (e *UnhealthyError) Error() string {
 
 func (e *UnhealthyError) Unwrap() error { return e.Err }
 
-// AwaitHealthy waits until these services of a project run and are healthy;
-// no service: all of them. wait tells what is waited for.
-func AwaitHealthy(ctx context.Context, project string, wait Waiter, services ...string) error {
-	w := &watch{project: project, services: services, changed: func(compose.Container) {}}
-	err := wait(ctx, w.line, func(io.Writer) error {
+// awaitServices waits until these services of a stack run and are healthy.
+func awaitServices(ctx context.Context, s State, out *console.IO, services ...string) error {
+	w := &watch{project: s.Project, services: services, changed: func(compose.Container) {}}
+	err := out.Wait(ctx, w.line, func(io.Writer) error {
 		_, err := w.await(ctx)
 		return err
 	})
-	if err != nil {
-		return whyNotUp(ctx, project, err)
+	if err == nil {
+		return nil
 	}
-	return nil
+	if err = whyNotUp(ctx, s.Project, err); errors.Is(err, context.Canceled) {
+		return err
+	}
+	return notHealthy(err, fmt.Sprintf("waited %s for %s", ChangeLimit, strings.Join(services, ", ")))
 }
 
-// Waiter tells what is waited for while work runs, and shows what work writes.
-type Waiter func(ctx context.Context, what func() string, work func(io.Writer) error) error
+// notHealthy says which container is to blame, what it wrote last, and how to
+// see more; late is what to say when nothing but time is.
+func notHealthy(err error, late string) error {
+	kind := fail.General
+	if errors.Is(err, context.DeadlineExceeded) {
+		kind = fail.Timeout
+	}
+	if blamed, ok := errors.AsType[*UnhealthyError](err); ok {
+		f := &fail.Error{Kind: kind, Message: blamed.Error(), Hint: "see more: docker logs " + blamed.Container.Name}
+		if blamed.Logs != "" {
+			text := "its last words are"
+			for line := range strings.Lines(blamed.Logs) {
+				text += "\n" + console.LogLine(line)
+			}
+			f.Cause = errors.New(text)
+		}
+		return f
+	}
+	if kind == fail.Timeout {
+		return fail.New(kind, "look at: docker ps --all", "%s", late)
+	}
+	return fail.Wrap("the containers do not run", err)
+}
+
+// late makes a time-out of a container's command tell what to do.
+func late(err error, c compose.Container) error {
+	if errors.Is(err, context.DeadlineExceeded) {
+		return fail.New(fail.Timeout, "see: docker inspect "+c.Name+"; docker logs "+c.Name, "container %s did not obey within %s", c.Name, ChangeLimit)
+	}
+	return err
+}
 
 // watch follows the containers of a project until they are healthy.
 type watch struct {

@@ -13,20 +13,8 @@ import (
 	"time"
 
 	"github.com/gofrs/flock"
-)
 
-// Kind names a way to run the example services.
-type Kind string
-
-// The kinds.
-const (
-	// Embedded brings SQLite files and a broker along, all in one process. For
-	// development.
-	Embedded Kind = "embedded"
-	// External runs on a PostgreSQL and a RabbitMQ given by URL.
-	External Kind = "external"
-	// Compose runs everything in containers, which need no pulsectl to go on.
-	Compose Kind = "compose"
+	"github.com/asimalizada/pulse-events/internal/rabbit"
 )
 
 // State is where a running stack is. It holds passwords, so its file is
@@ -112,7 +100,7 @@ func LogPath(dir string) string { return filepath.Join(dir, "stack.log") }
 // down removes it.
 func Load(dir string) (State, error) {
 	s, err := noted(dir)
-	if err == nil && s.Stack == Compose {
+	if err == nil && s.Driver().Detached() {
 		return s, nil
 	}
 	if err != nil && !errors.Is(err, ErrNotRunning) {
@@ -178,16 +166,16 @@ func Claim(dir string, kind Kind) (*Claimed, error) {
 	if !got {
 		return nil, ErrRunning
 	}
-	c := &Claimed{dir: dir, lock: l, kind: kind}
-	if s, err := noted(dir); err == nil && s.Stack == Compose {
-		if kind == Compose {
+	c := &Claimed{dir: dir, lock: l, detached: State{Stack: kind}.Driver().Detached()}
+	if s, err := noted(dir); err == nil && s.Driver().Detached() {
+		if kind == s.Stack {
 			return c, nil
 		}
 		return nil, errors.Join(ErrRunning, l.Unlock())
 	}
 	// A note of a stack that was killed must not be read as ours.
 	err = c.Forget()
-	if kind != Compose {
+	if !c.detached {
 		err = errors.Join(err, c.Publish(State{Stack: kind, PID: os.Getpid(), StartedAt: time.Now().UTC(), Starting: true}))
 	}
 	if err != nil {
@@ -198,9 +186,9 @@ func Claim(dir string, kind Kind) (*Claimed, error) {
 
 // Claimed is the right to be the running stack.
 type Claimed struct {
-	dir  string
-	lock *flock.Flock
-	kind Kind
+	dir      string
+	lock     *flock.Flock
+	detached bool // what is noted runs without this process
 }
 
 // Publish writes the note, at once as a whole.
@@ -229,8 +217,16 @@ func (c *Claimed) Forget() error {
 // does its note; a note of containers stays.
 func (c *Claimed) Release() error {
 	var err error
-	if c.kind != Compose {
+	if !c.detached {
 		err = c.Forget()
 	}
 	return errors.Join(err, c.lock.Unlock())
+}
+
+// Redacted returns s with the passwords of its URLs hidden, for showing.
+func (s State) Redacted() State {
+	s.OutboxDB = rabbit.RedactURL(s.OutboxDB)
+	s.InboxDB = rabbit.RedactURL(s.InboxDB)
+	s.AMQPURL = rabbit.RedactURL(s.AMQPURL)
+	return s
 }

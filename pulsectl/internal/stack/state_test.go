@@ -136,7 +136,7 @@ func TestTakenPortNamesItsHolder(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer ln.Close()
-	err = stack.Run(t.Context(), stack.Config{Kind: stack.External, Dir: t.TempDir(), OrdersAddr: ln.Addr().String()}, nil)
+	err = stack.RunEmbedded(t.Context(), stack.Config{Dir: t.TempDir(), OrdersAddr: ln.Addr().String()}, nil)
 	taken, ok := errors.AsType[*stack.PortTakenError](err)
 	if !ok || !strings.Contains(err.Error(), ln.Addr().String()) {
 		t.Fatalf("got %v", err)

@@ -104,8 +104,8 @@ func Report(text []byte) {
 	_, _ = syscall.Write(reportFD, text)
 }
 
-// Stop asks the process of a running stack to end. It returns at once.
-func Stop(pid int) error {
+// stop asks the process of a running stack to end. It returns at once.
+func stop(pid int) error {
 	p, err := os.FindProcess(pid)
 	if err != nil {
 		return err

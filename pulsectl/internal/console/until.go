@@ -1,4 +1,4 @@
-package command
+package console
 
 import (
 	"context"
@@ -13,13 +13,13 @@ import (
 // pollInterval is how often a waiting command looks again.
 const pollInterval = 100 * time.Millisecond
 
-// look finds out what a wait is still for, such as "12 still pending"; nothing:
+// Look finds out what a wait is still for, such as "12 still pending"; nothing:
 // it is over.
-type look func(context.Context) (missing string, err error)
+type Look func(context.Context) (missing string, err error)
 
-// until waits for something, such as "the outbox to drain", and tells what it
+// Until waits for something, such as "the outbox to drain", and tells what it
 // waits for. An error of look ends the wait; the timeout ends it with exit code 7.
-func (e *Env) until(ctx context.Context, timeout time.Duration, what string, look look) error {
+func (c *IO) Until(ctx context.Context, timeout time.Duration, what string, look Look) error {
 	var missing atomic.Value
 	missing.Store("")
 	told := func() string {
@@ -28,8 +28,8 @@ func (e *Env) until(ctx context.Context, timeout time.Duration, what string, loo
 		}
 		return what
 	}
-	return e.IO.Wait(ctx, told, func(io.Writer) error {
-		return poll(ctx, timeout, what, func(ctx context.Context) (string, error) {
+	return c.Wait(ctx, told, func(io.Writer) error {
+		return Poll(ctx, timeout, what, func(ctx context.Context) (string, error) {
 			m, err := look(ctx)
 			if err == nil {
 				missing.Store(m)
@@ -39,8 +39,8 @@ func (e *Env) until(ctx context.Context, timeout time.Duration, what string, loo
 	})
 }
 
-// poll is until without a word while it waits.
-func poll(ctx context.Context, timeout time.Duration, what string, look look) error {
+// Poll is Until without a word while it waits.
+func Poll(ctx context.Context, timeout time.Duration, what string, look Look) error {
 	waiting, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	tick := time.NewTicker(pollInterval)
@@ -56,9 +56,9 @@ func poll(ctx context.Context, timeout time.Duration, what string, look look) er
 		}
 		switch {
 		case ctx.Err() != nil:
-			return interrupted(what, last)
+			return interruptedWait(what, last)
 		case waiting.Err() != nil:
-			return fail.New(fail.Timeout, "look at: pulsectl status", "waited %s for %s", short(timeout), strings.TrimSuffix(what+": "+last, ": "))
+			return fail.New(fail.Timeout, "look at: pulsectl status", "waited %s for %s", Short(timeout), strings.TrimSuffix(what+": "+last, ": "))
 		case err != nil:
 			return fail.Wrap("waiting for "+what, err)
 		}
@@ -69,21 +69,9 @@ func poll(ctx context.Context, timeout time.Duration, what string, look look) er
 	}
 }
 
-func interrupted(what, missing string) error {
+func interruptedWait(what, missing string) error {
 	if missing == "" {
 		return fail.New(fail.Interrupted, "", "interrupted while waiting for %s", what)
 	}
 	return fail.New(fail.Interrupted, "", "interrupted, %s", missing)
-}
-
-// short writes 1m of a minute, not 1m0s.
-func short(d time.Duration) string {
-	s := d.String()
-	if strings.HasSuffix(s, "m0s") {
-		s = strings.TrimSuffix(s, "0s")
-	}
-	if strings.HasSuffix(s, "h0m") {
-		s = strings.TrimSuffix(s, "0m")
-	}
-	return s
 }

@@ -1,0 +1,40 @@
+package console
+
+import (
+	"encoding/json"
+	"strings"
+	"time"
+	"unicode"
+)
+
+// Short writes 1m of a minute, not 1m0s.
+func Short(d time.Duration) string {
+	s := d.String()
+	if strings.HasSuffix(s, "m0s") {
+		s = strings.TrimSuffix(s, "0s")
+	}
+	if strings.HasSuffix(s, "h0m") {
+		s = strings.TrimSuffix(s, "0m")
+	}
+	return s
+}
+
+// Quoted is a path as one types it into a shell.
+func Quoted(path string) string {
+	if strings.ContainsFunc(path, func(r rune) bool {
+		return !strings.ContainsRune("/._-+=:@%", r) && !unicode.IsLetter(r) && !unicode.IsDigit(r)
+	}) {
+		return "'" + strings.ReplaceAll(path, "'", `'\''`) + "'"
+	}
+	return path
+}
+
+// LogLine is a line of a log as one says it: of a record in JSON the message and
+// the error, so that an error in JSON holds no other JSON.
+func LogLine(line string) string {
+	var record struct{ Msg, Error string }
+	if json.Unmarshal([]byte(line), &record) == nil && record.Msg != "" {
+		line = strings.TrimSuffix(record.Msg+": "+record.Error, ": ")
+	}
+	return strings.Join(strings.Fields(line), " ")
+}

@@ -1,0 +1,75 @@
+package stack
+
+import (
+	"log/slog"
+	"net"
+	"strconv"
+	"time"
+
+	"github.com/asimalizada/pulse-events/pulsectl/internal/console"
+	"github.com/asimalizada/pulse-events/pulsectl/internal/fail"
+)
+
+// Config says what to run a stack on.
+type Config struct {
+	// Addresses of the services. Empty: 127.0.0.1:6101 and 127.0.0.1:6102.
+	OrdersAddr, NotificationsAddr string
+	// External: the servers.
+	Services
+	// Embedded: the folder of its files (Ephemeral: a temporary one), and where
+	// its broker listens.
+	DataDir, BrokerAddr string
+	Ephemeral           bool
+	// Compose: file and profile; empty: as environment and .env say. Timeout
+	// bounds the wait until all containers are healthy, once their images are
+	// there; 0: five minutes.
+	ComposeFile, Profile string
+	Timeout              time.Duration
+	Getenv               func(string) string
+
+	Dir     string // of the state file
+	LogFile string // noted, where there is one
+	Logger  *slog.Logger
+	Console *console.IO
+	// Waiting is told which service is asked whether it is ready. Nil: nobody.
+	Waiting func(service string)
+}
+
+// Check returns what is wrong with the addresses of the services.
+func (cfg *Config) Check() []error {
+	return []error{checkAddr("orders-addr", cfg.OrdersAddr), checkAddr("notifications-addr", cfg.NotificationsAddr)}
+}
+
+// CheckForeign returns an error for each setting that only a stack of a known
+// kind takes.
+func (cfg *Config) CheckForeign() []error { return []error{cfg.onlyEmbedded(), cfg.onlyCompose()} }
+
+func (cfg *Config) onlyEmbedded() error {
+	if cfg.Ephemeral || cfg.DataDir != "" {
+		return fail.Usagef("", "--data-dir and --ephemeral are for the embedded stack")
+	}
+	return nil
+}
+
+func (cfg *Config) onlyCompose() error {
+	if cfg.Profile != "" || cfg.ComposeFile != "" {
+		return fail.Usagef("", "--profile and --compose-file are for the compose stack")
+	}
+	return nil
+}
+
+// checkAddr reports an address that is none. Empty is the default; one without a
+// host is of all interfaces.
+func checkAddr(flag, addr string) error {
+	if addr == "" {
+		return nil
+	}
+	_, port, err := net.SplitHostPort(addr)
+	if err == nil {
+		_, err = strconv.ParseUint(port, 10, 16)
+	}
+	if err != nil {
+		return fail.Usagef("for example: --"+flag+" 127.0.0.1:0, which takes a free port", "--%s: %q is not HOST:PORT", flag, addr)
+	}
+	return nil
+}

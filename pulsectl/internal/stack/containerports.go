@@ -1,0 +1,91 @@
+package stack
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"net"
+	"slices"
+	"strings"
+	"syscall"
+
+	"github.com/asimalizada/pulse-events/pulsectl/internal/compose"
+)
+
+// publishedPort is a port of a service, and the variable of the compose file
+// with its number on this machine.
+type publishedPort struct{ service, port, variable, fallback string }
+
+var publishedPorts = []publishedPort{
+	{DatabaseService, "5432", "PULSE_POSTGRES_PORT", "5433"},
+	{BrokerService, "5672", "PULSE_AMQP_PORT", "5673"},
+	{BrokerService, "15672", "PULSE_RABBITMQ_UI_PORT", "15673"},
+	{"orders-stdlib", "6101", "PULSE_ORDERS_STDLIB_PORT", "6101"},
+	{"notifications-stdlib", "6102", "PULSE_NOTIFICATIONS_STDLIB_PORT", "6102"},
+	{"orders-gin", "6201", "PULSE_ORDERS_GIN_PORT", "6201"},
+	{"notifications-gin", "6202", "PULSE_NOTIFICATIONS_GIN_PORT", "6202"},
+}
+
+// applicationPort is the port that a service of a profile listens on.
+func applicationPort(service string) string {
+	for _, p := range publishedPorts {
+		if p.service == service {
+			return p.port
+		}
+	}
+	return ""
+}
+
+// checkPorts looks for ports that are taken before anything is built. A
+// container that runs holds its ports itself.
+func checkPorts(ctx context.Context, cfg containersConfig) error {
+	containers, err := compose.Containers(ctx, cfg.project.Name)
+	if err != nil {
+		return err
+	}
+	for _, p := range publishedPorts {
+		runs := slices.ContainsFunc(containers, func(c compose.Container) bool { return c.Service == p.service && c.Status == "running" })
+		if runs || !wanted(p.service, cfg.project.Profiles) {
+			continue
+		}
+		addr := net.JoinHostPort("127.0.0.1", cfg.number(p))
+		ln, err := net.Listen("tcp", addr)
+		if err == nil {
+			err = ln.Close()
+		}
+		if errors.Is(err, syscall.EADDRINUSE) {
+			return cfg.portTaken(&compose.PortError{Addr: addr, Err: err})
+		}
+	}
+	return nil
+}
+
+// number is a port's number on this machine.
+func (cfg containersConfig) number(p publishedPort) string {
+	return cmp.Or(cfg.settings.Get(p.variable), p.fallback)
+}
+
+// portTaken says whose port is taken, by whom, and what names another.
+func (cfg containersConfig) portTaken(e *compose.PortError) error {
+	taken := &PortTakenError{Part: "container", Addr: e.Addr, Holder: holder(e.Addr), Err: e}
+	_, number, _ := net.SplitHostPort(e.Addr)
+	for _, p := range publishedPorts {
+		if cfg.number(p) == number && wanted(p.service, cfg.project.Profiles) {
+			taken.Part, taken.Variable = p.service, p.variable
+		}
+	}
+	return taken
+}
+
+// wanted reports whether one of the profiles has the service.
+func wanted(service, profiles string) bool {
+	if service == DatabaseService || service == BrokerService {
+		return true
+	}
+	for profile := range strings.SplitSeq(profiles, ",") {
+		if strings.HasSuffix(service, "-"+strings.TrimSpace(profile)) {
+			return true
+		}
+	}
+	return false
+}
