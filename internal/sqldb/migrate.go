@@ -131,7 +131,7 @@ func (m *Migrator) apply(ctx context.Context, tx *sqlx.Tx) (applied []Migration,
 	for _, step := range m.steps[min(s.noted, len(m.steps)):] {
 		if step.Version > s.version() {
 			if _, err := tx.ExecContext(ctx, step.SQL); err != nil {
-				return nil, fmt.Errorf("step %d %s: %w", step.Version, step.Name, err)
+				return nil, fmt.Errorf("step %d %s: %w", step.Version, step.Name, m.explainTaken(err))
 			}
 			applied = append(applied, step)
 		}
@@ -141,6 +141,20 @@ func (m *Migrator) apply(ctx context.Context, tx *sqlx.Tx) (applied []Migration,
 		}
 	}
 	return applied, nil
+}
+
+// explainTaken says what to do where a name is taken: the service has a table of
+// its own that is called so.
+func (m *Migrator) explainTaken(err error) error {
+	const duplicateTable = "42P07"
+	switch {
+	case m.dialect == PostgreSQL && SQLState(err) == duplicateTable:
+		return fmt.Errorf("%w; that one was made by something else and is left as it is: "+
+			"create a schema for these tables and name it, by WithSchema or as search_path in the URL", err)
+	case m.dialect == SQLite && strings.Contains(err.Error(), "already exists"):
+		return fmt.Errorf("%w; that one was made by something else and is left as it is: use another file for these tables", err)
+	}
+	return err
 }
 
 // transact runs do in a transaction whose search_path is where the tables are,

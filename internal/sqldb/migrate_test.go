@@ -150,6 +150,21 @@ func TestUpLeavesNothingOfAFailure(t *testing.T) {
 	}
 }
 
+// A service has a table of its own by one of the names.
+func TestUpWhereANameIsTaken(t *testing.T) {
+	advice := map[Dialect]string{PostgreSQL: "WithSchema", SQLite: "another file"}
+	eachDatabase(t, func(t *testing.T, d Dialect, db *sqlx.DB) {
+		db.MustExec(`CREATE TABLE first (theirs integer)`)
+		_, err := migrator("good", d).Up(t.Context(), db)
+		if err == nil || !strings.Contains(err.Error(), "first") || !strings.Contains(err.Error(), advice[d]) {
+			t.Errorf("%v", err)
+		}
+		if _, err := db.Exec(`SELECT theirs FROM first`); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 func TestMigrationsWithDefectsPanic(t *testing.T) {
 	requirePanic(t, "has no migration 1", func() { migrator("gap", PostgreSQL) })
 	requirePanic(t, "bad migration file first.sql", func() { migrator("misnamed", PostgreSQL) })
