@@ -6,9 +6,15 @@ import (
 	"github.com/asimalizada/pulse-events/internal/correlation"
 )
 
+// ValidCorrelationID reports whether id can travel as a correlation or causation
+// id through HTTP, AMQP and logs alike: 1 to 255 visible ASCII characters. Ask it
+// where ids come in from outside.
+func ValidCorrelationID(id string) bool { return correlation.Valid(id) }
+
 // WithCorrelationID returns ctx carrying the id of the business action, for
 // Enqueue and for logs. Call it where a request enters the service; an inbox
 // handler's context has it already. An empty id returns ctx unchanged.
+// Enqueue replaces one that is not valid.
 func WithCorrelationID(ctx context.Context, id string) context.Context {
 	return correlation.WithCorrelationID(ctx, id)
 }

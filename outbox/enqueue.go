@@ -1,11 +1,13 @@
 package outbox
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"strings"
 
@@ -77,10 +79,8 @@ func (o *Outbox) Enqueue(ctx context.Context, tx Tx, msgs ...Message) error {
 // complete returns copies of msgs with defaults filled in, or everything that
 // is wrong with them.
 func (o *Outbox) complete(ctx context.Context, msgs []Message) ([]Message, error) {
-	correlationID, causationID := CorrelationID(ctx), CausationID(ctx)
-	if correlationID == "" {
-		correlationID = correlation.NewID()
-	}
+	correlationID := o.usable(ctx, "correlation id", CorrelationID(ctx), correlation.NewID())
+	causationID := o.usable(ctx, "causation id", CausationID(ctx), "")
 	traceHeaders := make(map[string]string, 2)
 	correlation.InjectTrace(ctx, traceHeaders)
 
@@ -93,8 +93,8 @@ func (o *Outbox) complete(ctx context.Context, msgs []Message) ([]Message, error
 		}
 		setDefault(&m.Type, m.Topic)
 		setDefault(&m.ContentType, wire.DefaultContentType)
-		setDefault(&m.CorrelationID, correlationID)
-		setDefault(&m.CausationID, causationID)
+		m.CorrelationID = o.usable(ctx, "correlation id", m.CorrelationID, correlationID)
+		m.CausationID = o.usable(ctx, "causation id", m.CausationID, causationID)
 		problems := m.problems(o.maxPayload)
 		if earlier, dup := seen[m.ID]; dup {
 			problems = append(problems, fmt.Sprintf("ID: is also that of message %d", earlier))
@@ -107,6 +107,20 @@ func (o *Outbox) complete(ctx context.Context, msgs []Message) ([]Message, error
 		complete[i] = m
 	}
 	return complete, errors.Join(errs...)
+}
+
+// usable returns id, or instead where there is none or it cannot travel.
+func (o *Outbox) usable(ctx context.Context, name, id, instead string) string {
+	switch {
+	case id == "":
+		return instead
+	case correlation.Valid(id):
+		return id
+	}
+	log := cmp.Or(o.log, slog.Default())
+	log.WarnContext(ctx, name+" cannot travel and is replaced; check it with ValidCorrelationID where it comes in",
+		"given", fmt.Sprintf("%.100q", id), "bytes", len(id), "instead", instead)
+	return instead
 }
 
 func setDefault(field *string, value string) {

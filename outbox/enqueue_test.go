@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"slices"
 	"strings"
@@ -82,6 +83,42 @@ func TestEnqueueWithoutCorrelationSharesANewOne(t *testing.T) {
 		a, b, c := page.Records[0].CorrelationID, page.Records[1].CorrelationID, page.Records[2].CorrelationID
 		if a == "" || a != b || a == c {
 			t.Errorf("correlation ids %q, %q, %q; want one for each call", a, b, c)
+		}
+	})
+}
+
+// What a client has sent as its correlation id must not fail the transaction.
+func TestEnqueueReplacesIDsThatCannotTravel(t *testing.T) {
+	eachDatabase(t, func(t *testing.T, d database) {
+		_, db := d.newOutbox(t)
+		var log strings.Builder
+		ob := outboxOf(t, db, WithLogger(slog.New(slog.NewTextHandler(&log, nil))))
+		for _, bad := range []string{"two words", "größe-1", strings.Repeat("x", 300), "a\x00b", "tab\t", "\xff"} {
+			if ValidCorrelationID(bad) {
+				t.Errorf("%q is valid", bad)
+			}
+			log.Reset()
+			byContext := WithCausationID(WithCorrelationID(t.Context(), bad), bad)
+			own := Message{ID: uuid.New(), Topic: "own", CorrelationID: bad, CausationID: bad}
+			first, second := NewMessage("first", nil), NewMessage("second", nil)
+			commit(t, ob, func(tx *sqlx.Tx) {
+				if err := ob.Enqueue(byContext, tx, first, second); err != nil {
+					t.Fatalf("%q in the context: %v", bad, err)
+				}
+				if err := ob.Enqueue(WithCausationID(t.Context(), "cause"), tx, own); err != nil {
+					t.Fatalf("%q in the message: %v", bad, err)
+				}
+			})
+			one, other, mine := record(t, ob, first), record(t, ob, second), record(t, ob, own)
+			if !ValidCorrelationID(one.CorrelationID) || one.CorrelationID != other.CorrelationID || one.CausationID != "" {
+				t.Errorf("%q: correlation ids %q and %q, causation id %q", bad, one.CorrelationID, other.CorrelationID, one.CausationID)
+			}
+			if !ValidCorrelationID(mine.CorrelationID) || mine.CausationID != "cause" {
+				t.Errorf("%q: correlation id %q, causation id %q", bad, mine.CorrelationID, mine.CausationID)
+			}
+			if got := log.String(); strings.Count(got, "cannot travel") != 4 || !strings.Contains(got, one.CorrelationID) || len(got) > 2000 {
+				t.Errorf("%q: the log says\n%s", bad, got)
+			}
 		}
 	})
 }

@@ -10,7 +10,6 @@ import (
 
 	"github.com/google/uuid"
 
-	"github.com/asimalizada/pulse-events/internal/correlation"
 	"github.com/asimalizada/pulse-events/internal/wire"
 )
 
@@ -48,10 +47,13 @@ type Message struct {
 	// x-correlation-id, x-death and the like) are refused.
 	Headers map[string]string
 	// CorrelationID names the business action. Defaults to the one ctx carries
-	// (see WithCorrelationID), else to a new one.
+	// (see WithCorrelationID), else to a new one. One that cannot travel (see
+	// ValidCorrelationID) is replaced and logged: it often comes from a client, and
+	// must not fail the transaction.
 	CorrelationID string
 	// CausationID names the message that led to this one. Defaults to the one
-	// ctx carries: inside an inbox handler, the message being handled.
+	// ctx carries: inside an inbox handler, the message being handled. One that
+	// cannot travel is left out and logged.
 	CausationID string
 	// OccurredAt is when the change happened. Defaults to the database's clock.
 	OccurredAt time.Time
@@ -106,11 +108,6 @@ func (m *Message) problems(maxPayload int) (problems []string) {
 	}
 	short("Key", m.Key, MaxKey)
 	short("ContentType", m.ContentType, maxShortString)
-	for _, id := range []struct{ field, value string }{{"CorrelationID", m.CorrelationID}, {"CausationID", m.CausationID}} {
-		if id.value != "" && !correlation.Valid(id.value) {
-			add("%s: must be at most %d visible ASCII characters", id.field, correlation.MaxLength)
-		}
-	}
 	for _, at := range []struct {
 		field string
 		value time.Time

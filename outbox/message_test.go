@@ -51,8 +51,6 @@ func TestEnqueueRefusesBadMessages(t *testing.T) {
 			"key with NUL":          {func(m *Message) { m.Key = "a\x00b" }, []string{"Key: must be UTF-8"}},
 			"type not UTF-8":        {func(m *Message) { m.Type = "\xff" }, []string{"Type: must be UTF-8"}},
 			"long content type":     {func(m *Message) { m.ContentType = long }, []string{"ContentType: 256 bytes"}},
-			"correlation id":        {func(m *Message) { m.CorrelationID = "with blank" }, []string{"CorrelationID: "}},
-			"causation id":          {func(m *Message) { m.CausationID = long }, []string{"CausationID: "}},
 			"payload":               {func(m *Message) { m.Payload = make([]byte, 1001) }, []string{"Payload: 1001 bytes"}},
 			"far future":            {func(m *Message) { m.AvailableAt = time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC) }, []string{"AvailableAt: year 10000"}},
 			"before our era":        {func(m *Message) { m.OccurredAt = time.Date(-1, 1, 1, 0, 0, 0, 0, time.UTC) }, []string{"OccurredAt: year -1"}},

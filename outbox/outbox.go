@@ -5,6 +5,7 @@ import (
 	"embed"
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/jmoiron/sqlx"
@@ -45,6 +46,7 @@ type Outbox struct {
 	saidDialect Dialect
 	schema      string
 	maxPayload  int
+	log         *slog.Logger // nil: slog.Default()
 }
 
 // contents is what an outbox keeps in its database.
@@ -67,6 +69,10 @@ func WithSchema(name string) Option { return func(o *Outbox) { o.schema = name }
 // WithMaxPayload sets the largest payload in bytes that Enqueue accepts.
 // Defaults to DefaultMaxPayload.
 func WithMaxPayload(bytes int) Option { return func(o *Outbox) { o.maxPayload = bytes } }
+
+// WithLogger sets who hears of what Enqueue had to change in a message. Defaults
+// to slog.Default().
+func WithLogger(log *slog.Logger) Option { return func(o *Outbox) { o.log = log } }
 
 // New returns the outbox in db. It does not touch the database. An error
 // names the option or the driver that is not supported.
