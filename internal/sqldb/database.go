@@ -26,6 +26,7 @@ type Database struct {
 	own      *sqlx.DB
 	dialect  Dialect
 	settings string // the statement that makes them, empty on SQLite
+	tables   []string
 	finder   *finder
 	migrator *Migrator
 }
@@ -78,7 +79,7 @@ func Own(db *sqlx.DB) *sqlx.DB {
 // With returns the same database for transactions with other settings.
 func (db *Database) With(s Settings) *Database {
 	other := *db
-	other.settings = s.statement(db.dialect)
+	other.settings, other.tables = s.statement(db.dialect), s.Tables
 	return &other
 }
 
@@ -123,7 +124,11 @@ func (db *Database) transact(ctx context.Context, opts *sql.TxOptions, do func(c
 		}
 	}()
 	return Transact(ctx, db.own, opts, func(ctx context.Context, tx *sqlx.Tx) error {
-		if err := apply(ctx, tx, db.settings); err != nil {
+		settings := db.settings
+		if l := db.finder.known(); l != nil && l.schema != "" {
+			settings += lockTables(db.tables, l.schema)
+		}
+		if err := apply(ctx, tx, settings); err != nil {
 			return err
 		}
 		at, err := db.finder.inOwn(ctx, tx)

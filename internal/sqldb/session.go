@@ -104,6 +104,22 @@ func Release(db *sqlx.DB, conn *sqlx.Conn, err error) {
 	}
 }
 
+// ErrGiveUp marks an error of work on a connection that must not be used again,
+// for reasons which the database does not know.
+var ErrGiveUp = errors.New("connection given up")
+
+// DropIdle rids the pool of the connections that nobody uses now.
+func DropIdle(ctx context.Context, db *sqlx.DB) error {
+	for range db.Stats().Idle {
+		conn, err := db.Connx(ctx)
+		if err != nil {
+			return err
+		}
+		discard(conn)
+	}
+	return nil
+}
+
 // discard makes the pool forget conn.
 func discard(conn *sqlx.Conn) {
 	_ = conn.Raw(func(driverConn any) error {

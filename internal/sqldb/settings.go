@@ -24,6 +24,11 @@ type Settings struct {
 	// reads no table from end to end where an index will do, and may keep the
 	// plan. Else it looks at the arguments each time.
 	ByIndex bool
+	// Tables are all that the transaction will use, in the order in which they were
+	// made. They are locked first, in that order, against being dropped or
+	// truncated meanwhile: so that it cannot end in a deadlock with what empties
+	// them all.
+	Tables []string
 }
 
 // DefaultSettings bound what people look at and change by hand.
@@ -80,6 +85,15 @@ func asciiName(name string) string {
 		return r
 	}, name)
 	return name[:min(len(name), maxName)]
+}
+
+// lockTables is what completes the statement of settings by the locks on tables.
+func lockTables(tables []string, schema string) string {
+	var b strings.Builder
+	for _, table := range tables {
+		fmt.Fprintf(&b, ", (SELECT count(*) FROM (SELECT FROM %s.%s LIMIT 0) AS t)", QuoteName(schema), table)
+	}
+	return b.String()
 }
 
 // apply makes settings in tx by their statement.

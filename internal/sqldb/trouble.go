@@ -90,8 +90,11 @@ func Judge(err error) Trouble {
 	if err == nil {
 		return NoTrouble
 	}
-	if errors.Is(err, ErrSchema) {
+	switch {
+	case errors.Is(err, ErrSchema):
 		return SchemaBehind
+	case errors.Is(err, ErrGiveUp):
+		return Lost
 	}
 	if e := stateError(err); e != nil {
 		return judgeState(e)
