@@ -1,0 +1,112 @@
+package testenv
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/url"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/asimalizada/pulse-events/internal/testenv/internal/host"
+)
+
+// Standby is an asynchronous streaming standby of a PostgresServer. It runs
+// beside it, with its programs, and is removed with its data.
+type Standby struct {
+	t   testing.TB
+	url string
+}
+
+// Standby makes a standby that has everything committed so far.
+func (s *Server) Standby() *Standby {
+	s.t.Helper()
+	primary := connectPostgres(s.t, s.URL())
+	var bin, data, from, most, address string
+	err := primary.QueryRow(s.t.Context(), `SELECT (SELECT setting FROM pg_config WHERE name = 'BINDIR'), current_setting('data_directory'),
+		current_setting('port'), current_setting('max_connections'), host(inet_server_addr())`).Scan(&bin, &data, &from, &most, &address)
+	if err != nil {
+		s.t.Fatalf("testenv: standby: %v", err)
+	}
+	port, err := host.FreePort()
+	if err != nil {
+		s.t.Fatalf("testenv: standby: %v", err)
+	}
+	u, err := url.Parse(s.URL())
+	if err != nil {
+		s.t.Fatalf("testenv: standby: %v", err)
+	}
+	password, _ := u.User.Password()
+	dir := fmt.Sprintf("%s-standby-%d", data, port)
+	// The server itself runs them: as its user, and where it is.
+	backup := fmt.Sprintf(`PGPASSWORD=%s %s/pg_basebackup -h 127.0.0.1 -p %s -U %s -D %s -R -X stream -c fast`, password, bin, from, u.User.Username(), dir)
+	start := fmt.Sprintf(`%s/pg_ctl -D %s -l %[2]s.log -o "-c listen_addresses=%s -c port=%d -c max_connections=%s -c unix_socket_directories=" -w start`,
+		bin, dir, address, port, most)
+	if _, err := primary.Exec(s.t.Context(), copyToProgram(backup+" && "+start)); err != nil {
+		s.t.Fatalf("testenv: standby: %v", err)
+	}
+	u.Host = net.JoinHostPort(address, strconv.Itoa(port))
+	b := &Standby{t: s.t, url: u.String()}
+	s.t.Cleanup(func() {
+		ctx, cancel := cleanupContext()
+		defer cancel()
+		conn, err := pgx.Connect(ctx, b.url)
+		if err != nil {
+			s.t.Errorf("testenv: standby: %v", err)
+			return
+		}
+		// It ends while it answers.
+		_, _ = conn.Exec(ctx, copyToProgram(fmt.Sprintf("kill -QUIT $(head -1 %[1]s/postmaster.pid); rm -rf %[1]s %[1]s.log", dir)))
+		_ = conn.Close(ctx)
+	})
+	return b
+}
+
+// URL is the standby's address, as Server.URL.
+func (b *Standby) URL() string { return b.url }
+
+// Detach ends the replication: what is committed from now on the standby never
+// gets.
+func (b *Standby) Detach() {
+	b.t.Helper()
+	conn := connectPostgres(b.t, b.url)
+	for _, statement := range []string{`ALTER SYSTEM SET primary_conninfo = ''`, `SELECT pg_reload_conf()`} {
+		if _, err := conn.Exec(b.t.Context(), statement); err != nil {
+			b.t.Fatalf("testenv: standby: %v", err)
+		}
+	}
+	Eventually(b.t, time.Minute, "the replication to end", func() bool {
+		var receivers int
+		err := conn.QueryRow(b.t.Context(), `SELECT count(*) FROM pg_stat_wal_receiver`).Scan(&receivers)
+		return err == nil && receivers == 0
+	})
+}
+
+// Promote makes it a primary.
+func (b *Standby) Promote() {
+	b.t.Helper()
+	if _, err := connectPostgres(b.t, b.url).Exec(b.t.Context(), `SELECT pg_promote()`); err != nil {
+		b.t.Fatalf("testenv: standby: %v", err)
+	}
+}
+
+// connectPostgres opens a connection for the rest of the test.
+func connectPostgres(t testing.TB, address string) *pgx.Conn {
+	t.Helper()
+	conn, err := pgx.Connect(t.Context(), address)
+	if err != nil {
+		t.Fatalf("testenv: %v", err)
+	}
+	t.Cleanup(func() { _ = conn.Close(context.Background()) })
+	return conn
+}
+
+// copyToProgram is a statement that runs a shell command, whose output nobody
+// waits for.
+func copyToProgram(command string) string {
+	return `COPY (SELECT) TO PROGRAM '` + strings.ReplaceAll(`(`+command+`) </dev/null >/dev/null 2>&1`, `'`, `''`) + `'`
+}
