@@ -2,13 +2,21 @@ package outbox
 
 import (
 	"context"
+	"fmt"
 
+	"github.com/asimalizada/pulse-events/internal/health"
 	"github.com/asimalizada/pulse-events/internal/sqldb"
 )
 
 // purgeBucket elects the relay that purges: whoever holds it. That two do so
 // for a moment, as it changes hands, does no harm.
 const purgeBucket = 0
+
+// maxStuck is how often in a row work may come to nothing before that is trouble.
+const maxStuck = 3
+
+// errKept, for strangers: the table grows.
+const errKept = health.Public("old messages cannot be deleted")
 
 // purgeLoop deletes what has outlived Retention, every PurgeInterval.
 func (r *Relay) purgeLoop(ctx context.Context) {
@@ -19,13 +27,22 @@ func (r *Relay) purgeLoop(ctx context.Context) {
 	case DeleteOnPublish: // discarded messages, and what was published under another setting
 		retention = DefaultRetention
 	}
+	stuck := 0 // rounds in a row in which nothing could be deleted
 	for sleep(ctx, r.cfg.PurgeInterval); ctx.Err() == nil; sleep(ctx, r.cfg.PurgeInterval) {
 		if r.keeper.laneOf(purgeBucket) == nil {
+			stuck = 0
+			r.monitor.trouble(ctx, partPurge, nil) // it is another relay's
 			continue
 		}
-		n, err := r.outbox.Purge(ctx, retention)
+		n, kept, err := r.outbox.purge(ctx, retention)
 		if ctx.Err() != nil {
 			return
+		}
+		if stuck++; n > 0 || kept == 0 {
+			stuck = 0
+		}
+		if err == nil && stuck >= maxStuck {
+			err = fmt.Errorf("%d %w: other sessions lock them, or a trigger keeps them", kept, errKept)
 		}
 		r.monitor.trouble(ctx, partPurge, sqldb.Explain(err))
 		if n > 0 {

@@ -17,19 +17,26 @@ const purgeChunk = 2000
 // chunks, each a transaction of its own, so a ctx that ends leaves done what
 // is done. Pending and dead messages are never deleted, however old.
 func (o *Outbox) Purge(ctx context.Context, olderThan time.Duration) (n int64, err error) {
+	n, _, err = o.purge(ctx, olderThan)
+	return n, err
+}
+
+// purge is Purge; kept says how many rows of that age could not be deleted.
+func (o *Outbox) purge(ctx context.Context, olderThan time.Duration) (n, kept int64, err error) {
 	if olderThan < 0 {
-		return 0, fmt.Errorf("outbox: purge: olderThan: %v; must not be negative", olderThan)
+		return 0, 0, fmt.Errorf("outbox: purge: olderThan: %v; must not be negative", olderThan)
 	}
 	age, from := olderThan.Microseconds(), int64(0)
 	for {
 		var chunk struct {
-			Last int64 `db:"last"`
-			Old  bool  `db:"old"`
+			Last    int64 `db:"last"`
+			Old     bool  `db:"old"`
+			Settled int64 `db:"settled"`
 		}
 		deleted := int64(0)
 		err := o.store.Write(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
 			err := tx.Get(ctx, &chunk, "purge_chunk", age, from, purgeChunk)
-			if err != nil || !chunk.Old {
+			if err != nil || chunk.Settled == 0 {
 				return err
 			}
 			result, err := tx.Exec(ctx, "purge", from, chunk.Last, age)
@@ -40,11 +47,11 @@ func (o *Outbox) Purge(ctx context.Context, olderThan time.Duration) (n int64, e
 			return err
 		})
 		if err != nil {
-			return n, fmt.Errorf("outbox: purge: %w", sqldb.Explain(err))
+			return n, kept, fmt.Errorf("outbox: purge: %w", sqldb.Explain(err))
 		}
+		n, kept, from = n+deleted, kept+max(0, chunk.Settled-deleted), chunk.Last
 		if !chunk.Old {
-			return n, nil
+			return n, kept, nil
 		}
-		n, from = n+deleted, chunk.Last
 	}
 }
