@@ -170,5 +170,7 @@ func ExampleSchema() {
 	for _, s := range steps {
 		fmt.Printf("%04d %s\n", s.Version, s.Name)
 	}
-	// Output: 0001 outbox
+	// Output:
+	// 0001 outbox
+	// 0002 epoch
 }

@@ -49,10 +49,19 @@ type Health struct {
 	// others, as one whose queue has lost its majority. The longest suspended
 	// come first.
 	Suspended []SuspendedTopic
-	// OldestPending is the age, by the database's clock, of the oldest message
-	// in this relay's buckets that should be out by now, as of the last sweep;
+	// Unserved is how many buckets no relay serves, as of the last look: their
+	// messages wait.
+	Unserved int
+	// Resets is how often the relay found that the database had gone back, or was
+	// another one, and read every bucket from its beginning.
+	Resets int64
+	// OldestPending is the age, by the database's clock, of the oldest message in
+	// the outbox that should be out by now, in whosever bucket, as of MeasuredAt;
 	// 0: there was none.
 	OldestPending time.Duration
+	// MeasuredAt is when OldestPending was last measured, by this process's
+	// clock: every few seconds.
+	MeasuredAt time.Time
 }
 
 // SuspendedTopic is a topic whose messages wait, without an attempt being
@@ -140,7 +149,7 @@ func (m *monitor) trouble(ctx context.Context, part string, err error) {
 	before := len(m.troubles)
 	if err != nil {
 		m.troubles[part] = err
-		m.explain(part)
+		m.health.LastError = m.worst()
 		m.enter(RelayDegraded)
 		if before == 0 {
 			m.log.WarnContext(ctx, "relay is degraded; trying on", "part", part, "error", err)
@@ -151,7 +160,7 @@ func (m *monitor) trouble(ctx context.Context, part string, err error) {
 	switch after := len(m.troubles); {
 	case after == before:
 	case after > 0:
-		m.explain(slices.Min(slices.Collect(maps.Keys(m.troubles))))
+		m.health.LastError = m.worst()
 	default:
 		m.log.InfoContext(ctx, "relay has recovered", "part", part, "degraded_for", time.Since(m.health.Since))
 		m.health.LastError = nil
@@ -159,13 +168,18 @@ func (m *monitor) trouble(ctx context.Context, part string, err error) {
 	}
 }
 
-// explain lets a part's trouble be the reason why the relay is degraded, unless
-// it stands by: that says more than what it follows from. The caller holds m.mu.
-func (m *monitor) explain(part string) {
-	if m.troubles[partStandby] != nil {
-		part = partStandby
+// parts are those that say most about what is the matter, first.
+var parts = []string{partLeases, partStandby, partBroker, partTopics}
+
+// worst returns the trouble that says most; the caller holds m.mu.
+func (m *monitor) worst() error {
+	rest := slices.DeleteFunc(slices.Sorted(maps.Keys(m.troubles)), func(part string) bool { return slices.Contains(parts, part) })
+	for _, part := range slices.Concat(parts, rest) {
+		if err := m.troubles[part]; err != nil {
+			return fmt.Errorf("%s: %w", part, err)
+		}
 	}
-	m.health.LastError = fmt.Errorf("%s: %w", part, m.troubles[part])
+	return nil
 }
 
 // cause returns the trouble of a part; nil: it has none.
@@ -204,8 +218,20 @@ func (m *monitor) holds(leases int) {
 	m.health.Leases = leases
 }
 
+func (m *monitor) unserved(buckets int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.health.Unserved = buckets
+}
+
+func (m *monitor) reset() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.health.Resets++
+}
+
 func (m *monitor) oldest(age time.Duration) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.health.OldestPending = age
+	m.health.OldestPending, m.health.MeasuredAt = age, time.Now()
 }

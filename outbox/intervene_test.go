@@ -130,7 +130,7 @@ func TestInterventionWaitsForAWriteBack(t *testing.T) {
 			db.SetMaxIdleConns(0) // the setting is for new connections
 			relay := db.MustBegin()
 			defer relay.Rollback()
-			relay.MustExec(`SELECT FROM outbox_leases WHERE bucket = $1 FOR SHARE`, bucketOf("k", id))
+			relay.MustExec(`SELECT FROM outbox_leases WHERE bucket = (SELECT bucket FROM outbox_messages WHERE id = $1) FOR KEY SHARE`, id)
 
 			result := make(chan error, 1)
 			go func() {

@@ -27,13 +27,16 @@ type lane struct {
 	call    publishCall        // under way
 
 	// The rest belongs to the lane's goroutine.
-	horizon  horizon
-	first    int // the bucket that is read first next time, so that each has its turn
-	window   int // messages handed to one Publish; less than a batch after an outage
-	suspects map[int64]suspect
-	failedAt map[string]time.Time // when a topic last failed in an outage, by topic
-	probe    *probe               // nil: none is under way
-	trials   int                  // topics tried in one probe; less after one that ended unavailable
+	epoch      epoch // of the last read
+	generation int   // to which the positions belong
+	horizon    horizon
+	first      int // the bucket that is read first next time, so that each has its turn
+	window     int // messages handed to one Publish; less than a batch after an outage
+	suspects   map[int64]suspect
+	failedAt   map[string]time.Time // when a topic last failed in an outage, by topic
+	probe      *probe               // nil: none is under way
+	trials     int                  // topics tried in one probe; less after one that ended unavailable
+	unstored   int                  // batches in a row of which no verdict was stored, although the leases hold
 }
 
 // publishCall is a call of Publish.
@@ -134,6 +137,7 @@ func (l *lane) turn(taking, work context.Context) (progress, error) {
 	if err := l.endProbe(work); err != nil {
 		return progress{}, err
 	}
+	l.startOver()
 	silent := l.relay.silentTopics(work)
 	l.takeBack(silent)
 	try := l.claim(silent)
@@ -149,8 +153,29 @@ func (l *lane) turn(taking, work context.Context) (progress, error) {
 		return progress{}, err
 	}
 	l.inFlight.Store(b.unknown(work))
+	if err := l.judgeUnstored(b); err != nil {
+		return progress{}, err
+	}
 	rewound := l.advance(b)
 	return progress{rows: len(b.rows), again: rewound || b.full && b.moved()}, nil
+}
+
+// startOver forgets all positions when the relay has found that they are those
+// of another database.
+func (l *lane) startOver() {
+	now := l.relay.generations.now()
+	if now == l.generation {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.generation, l.epoch = now, epoch{}
+	l.horizon = horizon{grace: l.relay.cfg.Grace}
+	clear(l.suspects)
+	clear(l.strays)
+	for _, b := range l.buckets {
+		b.reach, b.held, b.interventions = reach{}, nil, -1
+	}
 }
 
 // add gives the lane a bucket.

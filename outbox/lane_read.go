@@ -64,6 +64,7 @@ type ask struct {
 
 // frame is what the read tells beside rows.
 type frame struct {
+	epoch
 	Snapshot string        `json:"snapshot"`
 	Top      int64         `json:"top"`
 	Held     map[int]int64 `json:"held"` // interventions of the buckets that are ours
@@ -114,10 +115,10 @@ func (l *lane) query(ctx context.Context, asks []ask, limit, perBucket int, sile
 		named = append(named, t.seqs...)
 	}
 	args := []any{jsonText(asks), jsonText(named), perBucket, limit, jsonText(some(silent, maxNamed)), known,
-		l.relay.cfg.Grace.Microseconds(), batchBytes}
+		l.relay.cfg.Owner, l.relay.cfg.Grace.Microseconds(), batchBytes}
 	b := &batch{asked: make(map[int]span, len(asks))}
 	var f frame
-	bytes := 0
+	bytes, sent := 0, time.Now()
 	err := l.relay.read(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
 		rows, err := tx.Query(ctx, "lane_read", args...)
 		if err != nil {
@@ -137,6 +138,10 @@ func (l *lane) query(ctx context.Context, asks []ask, limit, perBucket int, sile
 				if err := json.Unmarshal([]byte(frameText), &f); err != nil {
 					return err
 				}
+				if !l.relay.keeper.signs.readable(f.Sign, sent) {
+					l.relay.keeper.hurry()
+					return errElsewhere
+				}
 				continue
 			}
 			row.decode(headers, occurred)
@@ -150,7 +155,7 @@ func (l *lane) query(ctx context.Context, asks []ask, limit, perBucket int, sile
 		return nil, err
 	}
 	slices.SortFunc(b.rows, func(a, b *outgoing) int { return cmp.Compare(a.Seq, b.Seq) })
-	return b, l.place(b, asks, f, limit, perBucket, bytes >= batchBytes)
+	return b, l.place(ctx, b, asks, f, limit, perBucket, bytes >= batchBytes)
 }
 
 // maxNamed bounds the topics that a read is told of. The payloads of more are read
@@ -170,11 +175,17 @@ func some(set map[string]bool, n int) []string {
 }
 
 // place relates what was read to the lane's cursors.
-func (l *lane) place(b *batch, asks []ask, f frame, limit, perBucket int, cut bool) error {
+func (l *lane) place(ctx context.Context, b *batch, asks []ask, f frame, limit, perBucket int, cut bool) error {
 	s, err := parseSnapshot(f.Snapshot, f.Top)
 	if err != nil {
 		return err
 	}
+	if change, lost := f.epoch.since(l.epoch); change != "" {
+		l.relay.startOver(ctx, l.generation, change, lost)
+		b.stale = true
+		return nil
+	}
+	l.epoch = f.epoch
 	b.view = l.horizon.look(s, time.Now())
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -3,10 +3,14 @@ package outbox
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
 
+	"github.com/google/uuid"
+
+	"github.com/asimalizada/pulse-events/internal/health"
 	"github.com/asimalizada/pulse-events/internal/sqldb"
 )
 
@@ -18,39 +22,32 @@ type settlement struct {
 
 // failure is a verdict that is not a success, as the write-back takes it.
 type failure struct {
-	Seq    int64  `json:"seq"`
-	Status Status `json:"status"`
-	Delay  int64  `json:"delay"` // in microseconds from the database's present
-	Error  string `json:"error"`
+	Seq    int64     `json:"seq"`
+	ID     uuid.UUID `json:"id"`
+	Status Status    `json:"status"`
+	Delay  int64     `json:"delay"` // in microseconds from the database's present
+	Error  string    `json:"error"`
+}
+
+// verdicts are those of a batch, as the write-back takes them.
+type verdicts struct {
+	leases   []lease
+	seqs     []int64     // published
+	ids      []uuid.UUID // theirs
+	failures []failure
 }
 
 // settle writes every verdict of a batch back in one transaction, which the
 // leases fence. While the database does not answer it tries again: sending
 // the messages again would make duplicates. When work ends it tries once more.
 func (l *lane) settle(work context.Context, b *batch) error {
-	var leases []lease
-	included := make(map[int]bool)
-	sent, failures := []int64{}, []failure{}
-	for _, row := range b.rows {
-		switch row.verdict {
-		case none:
-			continue
-		case published:
-			sent = append(sent, row.Seq)
-		default:
-			failures = append(failures, l.failure(row))
-		}
-		if !included[row.bucket] {
-			included[row.bucket] = true
-			leases = append(leases, b.asked[row.bucket].lease)
-		}
-	}
-	if len(leases) == 0 {
+	v := l.verdicts(b)
+	if len(v.leases) == 0 {
 		return nil
 	}
 	for tries := 1; ; tries++ {
 		last := work.Err() != nil
-		stored, err := l.writeBack(work, last, leases, sent, failures)
+		stored, err := l.writeBack(work, last, v)
 		switch {
 		case err == nil:
 			b.store(stored)
@@ -63,9 +60,41 @@ func (l *lane) settle(work context.Context, b *batch) error {
 		case tries == 1 && sqldb.Retryable(err):
 			continue
 		}
-		l.relay.monitor.trouble(work, l.name, fmt.Errorf("write back: %w", sqldb.Explain(err)))
+		l.relay.monitor.trouble(work, l.name, fmt.Errorf("write back: %w", l.explainLocks(work, v, sqldb.Explain(err))))
 		sleep(work, retryPause(tries))
 	}
+}
+
+// verdicts collects what there is to store.
+func (l *lane) verdicts(b *batch) (v verdicts) {
+	included := make(map[int]bool)
+	for _, row := range b.rows {
+		switch row.verdict {
+		case none:
+			continue
+		case published:
+			v.seqs, v.ids = append(v.seqs, row.Seq), append(v.ids, row.ID)
+		default:
+			v.failures = append(v.failures, l.failure(row))
+		}
+		if !included[row.bucket] {
+			included[row.bucket] = true
+			v.leases = append(v.leases, b.asked[row.bucket].lease)
+		}
+	}
+	return v
+}
+
+// explainLocks adds to an error about locks who holds them.
+func (l *lane) explainLocks(ctx context.Context, v verdicts, err error) error {
+	if sqldb.SQLState(err) != "55P03" {
+		return err
+	}
+	seqs := slices.Clone(v.seqs)
+	for _, f := range v.failures {
+		seqs = append(seqs, f.Seq)
+	}
+	return fmt.Errorf("%w: %s", err, l.relay.holders(ctx, "message_holders", jsonText(seqs)))
 }
 
 // lastWriteTimeout bounds the write-back after work has ended.
@@ -73,7 +102,7 @@ const lastWriteTimeout = 2 * time.Second
 
 // writeBack returns the seqs whose verdict is stored; that of others was
 // refused.
-func (l *lane) writeBack(work context.Context, last bool, leases []lease, sent []int64, failures []failure) (stored []int64, err error) {
+func (l *lane) writeBack(work context.Context, last bool, v verdicts) (stored []int64, err error) {
 	if last {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(work), lastWriteTimeout)
 		defer cancel()
@@ -85,13 +114,13 @@ func (l *lane) writeBack(work context.Context, last bool, leases []lease, sent [
 	}
 	var done, marked []int64
 	err = l.relay.write(work, func(ctx context.Context, tx *sqldb.Tx) error {
-		if len(sent) > 0 {
-			if err := tx.Select(ctx, &done, publish, jsonText(leases), jsonText(sent)); err != nil {
+		if len(v.seqs) > 0 {
+			if err := tx.Select(ctx, &done, publish, jsonText(v.leases), jsonText(v.seqs), jsonText(v.ids)); err != nil {
 				return err
 			}
 		}
-		if len(failures) > 0 {
-			return tx.Select(ctx, &marked, "lane_fail", jsonText(leases), jsonText(failures))
+		if len(v.failures) > 0 {
+			return tx.Select(ctx, &marked, "lane_fail", jsonText(v.leases), jsonText(v.failures))
 		}
 		return nil
 	})
@@ -100,7 +129,7 @@ func (l *lane) writeBack(work context.Context, last bool, leases []lease, sent [
 
 // failure turns a refusal into what is stored of it.
 func (l *lane) failure(row *outgoing) failure {
-	f := failure{Seq: row.Seq, Status: Pending, Error: errorText(row.err)}
+	f := failure{Seq: row.Seq, ID: row.ID, Status: Pending, Error: errorText(row.err)}
 	attempts := row.attempts + 1
 	if most := l.relay.cfg.MaxAttempts; most > 0 && attempts >= most {
 		row.verdict = dead
@@ -122,6 +151,31 @@ func (b *batch) store(stored []int64) {
 	for _, row := range b.rows {
 		row.stored = isStored[row.Seq]
 	}
+}
+
+// errUnstored, for strangers: the database takes verdicts and does not keep them.
+const errUnstored = health.Public("verdicts are not stored")
+
+// judgeUnstored returns an error when the database keeps refusing verdicts although
+// the leases hold: what is published then is published again and again.
+func (l *lane) judgeUnstored(b *batch) error {
+	refused := 0
+	for _, row := range b.rows {
+		switch {
+		case row.stored:
+			l.unstored = 0
+			return nil
+		case row.verdict != none && l.relay.keeper.valid(b.asked[row.bucket].lease):
+			refused++
+		}
+	}
+	if refused == 0 {
+		return nil
+	}
+	if l.unstored++; l.unstored < maxStuck {
+		return nil
+	}
+	return fmt.Errorf("%w, the last on %d messages, although no other relay has the leases: a trigger, a rule or a policy keeps rows of outbox_messages as they are", errUnstored, refused)
 }
 
 // unknown returns how many messages were handed over without ever getting a

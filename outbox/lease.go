@@ -19,10 +19,11 @@ type lease struct {
 }
 
 // keeper holds the relay's leases: it renews them, takes its fair share of
-// them and gives up what is more, or all when the relay stands by. It assigns each to a lane, and takes it away
-// from there before it gives it up. All expiry is judged by the database's
-// clock; the keeper's own deadlines are measured from before the statement
-// that renewed, so that they pass earlier than the database's.
+// them and gives up what is more, or all when the relay stands by. It assigns
+// each to a lane, and takes it away from there before it gives it up. Expiry is
+// judged by the database's clock, and by what is seen not to change; the
+// keeper's own deadlines are measured from before the statement that renewed,
+// so that they pass earlier than the database's.
 type keeper struct {
 	relay *Relay
 	ttl   time.Duration
@@ -32,9 +33,20 @@ type keeper struct {
 	mu   sync.Mutex
 	held map[int]*holding // by bucket
 
+	signs signs
+	urge  chan struct{} // asks for a look now
+
 	// The rest belongs to the keeper's goroutine.
-	renewed time.Time // when the last renewal was sent
-	standby standby
+	renewed   time.Time // when the last renewal was sent
+	inspected time.Time // when schema and rights were looked at
+	standby   standby
+	observed  observer
+	file      databaseFile
+	clock     int64     // of the database, in microseconds, as of
+	clockAt   time.Time // this moment
+	leapt     time.Time // when that clock was last seen to be set ahead
+	stuck     time.Time // since when free leases could not be taken; zero: they could
+	signedOff bool      // the relay is not on the list of the living
 }
 
 // holding is a lease on this side.
@@ -52,7 +64,10 @@ const (
 )
 
 func newKeeper(r *Relay) *keeper {
-	return &keeper{relay: r, ttl: r.cfg.LeaseTTL, returned: make(chan []lease, buckets), held: make(map[int]*holding)}
+	return &keeper{
+		relay: r, ttl: r.cfg.LeaseTTL, returned: make(chan []lease, buckets), held: make(map[int]*holding),
+		urge: make(chan struct{}, 1),
+	}
 }
 
 // run keeps leases until ctx ends. Once taking has ended it takes no more.
@@ -61,7 +76,8 @@ func (k *keeper) run(ctx, taking context.Context) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	failures := 0
-	k.standby = standby{}
+	k.standby, k.observed, k.file = standby{}, make(observer), databaseFile{}
+	k.inspected, k.clockAt, k.leapt, k.stuck, k.signedOff = time.Time{}, time.Time{}, time.Time{}, time.Time{}, true
 	for {
 		select {
 		case <-ctx.Done():
@@ -69,6 +85,7 @@ func (k *keeper) run(ctx, taking context.Context) {
 		case leases := <-k.returned:
 			k.report(ctx, k.giveUp(ctx, leases))
 			continue
+		case <-k.urge:
 		case <-timer.C:
 		}
 		err := k.tend(ctx, taking)
@@ -88,117 +105,121 @@ func (k *keeper) run(ctx, taking context.Context) {
 }
 
 func (k *keeper) report(ctx context.Context, err error) {
-	k.relay.monitor.trouble(ctx, "leases", sqldb.Explain(err))
+	k.relay.monitor.trouble(ctx, partLeases, sqldb.Explain(err))
 	k.relay.monitor.holds(k.count())
 }
 
-// tend renews when a quarter of the TTL has passed and brings the number of
-// leases to the relay's share.
+// tend renews when a quarter of the TTL has passed, looks at what there is, and
+// brings the number of leases to the relay's share.
 func (k *keeper) tend(ctx, taking context.Context) error {
 	if taking.Err() == nil {
 		k.judgeBroker(ctx)
 	}
 	ctx, cancel := context.WithTimeout(ctx, max(k.ttl/2, time.Second))
 	defer cancel()
+	if err := k.inspect(ctx); err != nil {
+		return err
+	}
+	if k.signedOff { // it is told among the living once it may take part
+		if _, err := k.look(ctx); err != nil {
+			return err
+		}
+	}
+	// What the relay tells of itself comes before it looks at others: of two that
+	// begin to stand by, one at least sees the other.
 	if time.Since(k.renewed) >= k.ttl/4 {
 		if err := k.renew(ctx); err != nil {
 			return fmt.Errorf("renew: %w", err)
 		}
 	}
-	if taking.Err() != nil {
-		return nil
+	s, err := k.look(ctx)
+	if err != nil || taking.Err() != nil {
+		return err
 	}
-	var found struct {
-		Others int `db:"others"`
-		Before int `db:"before"`
-		Free   int `db:"free"`
+	return k.balance(ctx, s, time.Now())
+}
+
+// renew tells that the relay lives, forgets those that have not for long, and
+// prolongs its leases, in one transaction. What the database does not confirm is
+// lost.
+func (k *keeper) renew(ctx context.Context) error {
+	leases := k.leases()
+	sent := time.Now()
+	generation := k.relay.generations.now()
+	sign := newToken()
+	var found []int64
+	var confirmed []struct {
+		Bucket  int  `db:"bucket"`
+		Renewed bool `db:"renewed"`
 	}
-	owner := k.relay.cfg.Owner
-	err := k.relay.read(ctx, func(ctx context.Context, tx *sqldb.Tx) error { return tx.Get(ctx, &found, "lease_check", owner, owner) })
-	if err != nil {
-		return fmt.Errorf("look for other relays: %w", err)
-	}
-	missing := share(found.Others+1, found.Before) - k.count()
-	if k.standby.on {
-		missing = -k.surplus(found.Others)
-	}
-	switch {
-	case missing < 0:
-		k.release(-missing)
-	case missing > 0 && found.Free > 0:
-		if err := k.take(ctx, min(missing, found.Free)); err != nil {
-			return fmt.Errorf("take: %w", err)
+	err := k.relay.write(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
+		if err := tx.Select(ctx, &found, "relay_sign", k.relay.cfg.Owner); err != nil {
+			return err
 		}
+		if err := k.tellAlive(ctx, tx, sign); err != nil {
+			return err
+		}
+		if _, err := tx.Exec(ctx, "relay_forget", k.relay.cfg.Owner); err != nil {
+			return err
+		}
+		return tx.Select(ctx, &confirmed, "lease_renew", jsonText(leases), k.ttl.Milliseconds())
+	})
+	if err == nil && !k.signs.current(append(found, 0)[0]) {
+		k.relay.startOver(ctx, generation, k.strangeSign(), true)
+	}
+	k.signs.store(sign, err)
+	if err != nil {
+		return err
+	}
+	k.renewed, k.signedOff = sent, false
+	ours := make(map[int]bool, len(confirmed)) // renewed, or not
+	for _, c := range confirmed {
+		ours[c.Bucket] = c.Renewed
+	}
+	lost, locked := k.confirm(leases, ours, sent.Add(k.ttl))
+	if lost > 0 {
+		k.relay.log.WarnContext(ctx, "leases were lost: they ran out, and another relay took them", "buckets", lost)
+	}
+	if locked > 0 {
+		k.renewed = time.Time{} // again with the next look
+		return fmt.Errorf("%d leases cannot be renewed: %w: %s", locked, errLocked, k.relay.holders(ctx, "lease_holders"))
 	}
 	return nil
 }
 
-// share is how many of the buckets belong to the relay that has the given
-// number of others before it in the order of names. The shares add up.
-func share(relays, before int) int {
-	n := buckets / relays
-	if before < buckets%relays {
-		n++
-	}
-	return n
-}
-
-// renew tells that the relay lives, forgets those that have not for long, and
-// prolongs its leases, in one transaction.
-// What the database does not confirm is lost.
-func (k *keeper) renew(ctx context.Context) error {
-	leases := k.leases()
-	sent := time.Now()
-	owner, ttl := k.relay.cfg.Owner, k.ttl.Milliseconds()
-	var confirmed []int
-	err := k.relay.write(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
-		if err := k.tellAlive(ctx, tx); err != nil {
-			return err
-		}
-		if _, err := tx.Exec(ctx, "relay_forget", owner); err != nil {
-			return err
-		}
-		return tx.Select(ctx, &confirmed, "lease_renew", jsonText(leases), ttl)
-	})
-	if err != nil {
-		return err
-	}
-	k.renewed = sent
+// confirm keeps the leases that are ours still until the given time, and takes
+// away the others. Those that are ours and were not renewed stay as they are.
+func (k *keeper) confirm(leases []lease, ours map[int]bool, until time.Time) (lost, locked int) {
 	k.mu.Lock()
-	kept := make(map[int]bool, len(confirmed))
-	for _, bucket := range confirmed {
-		kept[bucket] = true
-	}
-	lost := 0
+	defer k.mu.Unlock()
 	for _, l := range leases {
 		h := k.held[l.Bucket]
+		renewed, held := ours[l.Bucket]
 		switch {
 		case h == nil || h.Token != l.Token:
-		case kept[l.Bucket]:
-			h.until = sent.Add(k.ttl)
+		case renewed:
+			h.until = until
+		case held:
+			locked++
 		default:
 			lost++
 			delete(k.held, l.Bucket)
 			h.lane.drop(l)
 		}
 	}
-	k.mu.Unlock()
-	if lost > 0 {
-		k.relay.log.WarnContext(ctx, "leases were lost: they ran out, and another relay took them", "buckets", lost)
-	}
-	return nil
+	return lost, locked
 }
 
-// take asks for n leases that nobody holds and gives each to the lane with the
-// fewest.
-func (k *keeper) take(ctx context.Context, n int) error {
+// take asks for n of the free leases, gives each to the lane with the fewest,
+// and returns how many it got.
+func (k *keeper) take(ctx context.Context, n int, free []seenLease, stale int) (int, error) {
 	sent := time.Now()
 	var taken []lease
 	err := k.relay.write(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
-		return tx.Select(ctx, &taken, "lease_take", n, k.relay.cfg.Owner, k.ttl.Milliseconds())
+		return tx.Select(ctx, &taken, "lease_take", n, jsonText(free), k.relay.cfg.Owner, newToken(), k.ttl.Milliseconds())
 	})
 	if err != nil {
-		return err
+		return 0, err
 	}
 	k.mu.Lock()
 	for _, l := range taken {
@@ -214,49 +235,10 @@ func (k *keeper) take(ctx context.Context, n int) error {
 	if len(taken) > 0 {
 		k.relay.log.InfoContext(ctx, "leases taken", "buckets", len(taken), "held", held)
 	}
-	return nil
-}
-
-// idlest returns the lane with the fewest buckets; the caller holds k.mu.
-func (k *keeper) idlest() *lane {
-	counts := make(map[*lane]int)
-	for _, h := range k.held {
-		counts[h.lane]++
+	if stale > 0 && len(taken) > 0 {
+		k.relay.log.WarnContext(ctx, "leases were not renewed for longer than they last, although they have not run out by the database's clock: was that set back?", "buckets", stale)
 	}
-	best := k.relay.lanes[0]
-	for _, l := range k.relay.lanes[1:] {
-		if counts[l] < counts[best] {
-			best = l
-		}
-	}
-	return best
-}
-
-// release asks the lanes with the most buckets to return n, which they do when
-// they have nothing in flight for them.
-func (k *keeper) release(n int) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	staying := make(map[*lane][]lease)
-	leaving := 0
-	for _, h := range k.held {
-		if h.lane.isLeaving(h.lease) {
-			leaving++
-		} else {
-			staying[h.lane] = append(staying[h.lane], h.lease)
-		}
-	}
-	for ; leaving < n; leaving++ {
-		most := k.relay.lanes[0]
-		for _, l := range k.relay.lanes {
-			if len(staying[l]) > len(staying[most]) {
-				most = l
-			}
-		}
-		last := len(staying[most]) - 1
-		most.release(staying[most][last])
-		staying[most] = staying[most][:last]
-	}
+	return len(taken), nil
 }
 
 // giveUp frees leases in the database. Ones that cannot be freed run out.
@@ -298,7 +280,16 @@ func (k *keeper) leave() {
 	clear(k.held)
 	k.mu.Unlock()
 	k.renewed = time.Time{}
+	k.signs.adopt(0)
 	k.relay.monitor.holds(0)
+}
+
+// hurry asks for a look now.
+func (k *keeper) hurry() {
+	select {
+	case k.urge <- struct{}{}:
+	default: // it is asked already
+	}
 }
 
 func (k *keeper) drainReturned() (leases []lease) {

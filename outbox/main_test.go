@@ -50,6 +50,20 @@ func (d database) newOutbox(t testing.TB) (*Outbox, *sqlx.DB) {
 	return ob, db
 }
 
+// newOutboxAt is newOutbox in the database of a URL.
+func (d database) newOutboxAt(t testing.TB, url string) (*Outbox, *sqlx.DB) {
+	t.Helper()
+	db := d.connect(t, url)
+	ob, err := New(db)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := ob.Migrate(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return ob, db
+}
+
 // unmigrated returns an outbox in a database without tables.
 func (d database) unmigrated(t testing.TB) (*Outbox, *sqlx.DB) {
 	t.Helper()

@@ -115,7 +115,11 @@ func migrations(steps []sqldb.Migration, err error) ([]Migration, error) {
 // applied: none when there was nothing to do, which takes no right but to read.
 // Any number of processes may call it at once.
 func (o *Outbox) Migrate(ctx context.Context) ([]Migration, error) {
-	return migrations(o.store.Migrate(ctx))
+	applied, err := migrations(o.store.Migrate(ctx))
+	if err != nil {
+		return nil, err
+	}
+	return applied, o.checkMD5(ctx)
 }
 
 // Migrations returns every step with the time it was applied.
@@ -123,8 +127,14 @@ func (o *Outbox) Migrations(ctx context.Context) ([]Migration, error) {
 	return migrations(o.store.Migrations(ctx))
 }
 
-// CheckSchema returns an ErrSchema when the schema is missing or behind.
-func (o *Outbox) CheckSchema(ctx context.Context) error { return o.store.CheckSchema(ctx) }
+// CheckSchema returns an ErrSchema when the schema is missing or behind, or needs
+// MD5 on a server that has none.
+func (o *Outbox) CheckSchema(ctx context.Context) error {
+	if err := o.store.CheckSchema(ctx); err != nil {
+		return err
+	}
+	return o.checkMD5(ctx)
+}
 
 // Schema returns the steps of a dialect's schema without a database, for
 // those who keep migrations in a tool of their own. Run in their order, they

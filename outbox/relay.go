@@ -30,6 +30,8 @@ type Relay struct {
 	monitor *monitor
 
 	suspended suspensions
+
+	generations generations
 }
 
 // ErrRunning: Run was called while it runs, or a lane of an earlier run still
@@ -44,6 +46,9 @@ var errShutdown = errors.New("relay's ShutdownTimeout has passed")
 // that is wrong with cfg.
 func NewRelay(o *Outbox, p Publisher, cfg RelayConfig) (*Relay, error) {
 	cfg = cfg.withDefaults()
+	if named, ok := p.(interface{ Producer() string }); ok && cfg.Producer == "" {
+		cfg.Producer = named.Producer()
+	}
 	problems := []error{cfg.problems()}
 	if o == nil {
 		problems = append(problems, errors.New("the outbox is nil"))
@@ -58,6 +63,7 @@ func NewRelay(o *Outbox, p Publisher, cfg RelayConfig) (*Relay, error) {
 	r.store = o.store.With(sqldb.Settings{
 		Name: "pulse relay " + cfg.Owner, StatementTimeout: statementTimeout, LockTimeout: lockTimeout,
 		IdleTimeout: max(cfg.LeaseTTL, leastIdleTimeout), ByIndex: true,
+		Tables: []string{"outbox_messages", "outbox_leases", "outbox_relays"},
 	})
 	r.monitor = newMonitor(r.log)
 	for i := range cfg.Lanes {
@@ -96,6 +102,7 @@ func (r *Relay) Run(ctx context.Context) error {
 	var lanes, helpers, keeping sync.WaitGroup
 	keeping.Go(func() { r.keeper.run(keep, ctx) })
 	helpers.Go(func() { r.sweepLoop(ctx) })
+	helpers.Go(func() { r.gaugeLoop(ctx) })
 	helpers.Go(func() { r.dueLoop(ctx) })
 	helpers.Go(func() { r.purgeLoop(ctx) })
 	for _, l := range r.lanes {

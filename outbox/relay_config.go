@@ -38,6 +38,11 @@ type RelayConfig struct {
 	// that of every other relay of this outbox. Defaults to host name, process
 	// id and a random part.
 	Owner string
+	// Producer names the service whose outbox this is. The first relay that gives
+	// a name claims the outbox for it; one with another name takes no buckets, and
+	// says so. Defaults to what the publisher's method Producer() string says, as that
+	// of outbox/rabbitmq has it; without a name nothing is claimed or refused.
+	Producer string
 	// Lanes is how many batches are worked on at once, each on a connection to
 	// the database of its own while it reads or writes; the pool should hold
 	// four more and keep them idle. At most 64. Defaults to 4.
@@ -136,6 +141,9 @@ func (c RelayConfig) problems() error {
 	add := func(format string, args ...any) { problems = append(problems, fmt.Errorf(format, args...)) }
 	if len(c.Owner) > 255 || !utf8.ValidString(c.Owner) || strings.ContainsRune(c.Owner, 0) {
 		add("Owner: must be at most 255 bytes of UTF-8 text without NUL")
+	}
+	if len(c.Producer) > 255 || !utf8.ValidString(c.Producer) || strings.ContainsRune(c.Producer, 0) {
+		add("Producer: must be at most 255 bytes of UTF-8 text without NUL")
 	}
 	if c.Lanes < 0 || c.Lanes > buckets {
 		add("Lanes: %d; must be 1 to %d, or 0 for the default", c.Lanes, buckets)

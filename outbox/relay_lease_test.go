@@ -10,12 +10,18 @@ import (
 	"github.com/jmoiron/sqlx"
 
 	"github.com/asimalizada/pulse-events/internal/testenv"
+
+	"github.com/asimalizada/pulse-events/internal/sqldb"
 )
 
 // steal takes every lease as another relay would whose clock says that they
 // have run out.
 func steal(db *sqlx.DB) string {
-	return `UPDATE outbox_leases SET owner = 'thief', token = token + 1, expires_at = ` + clock(db, "1 hour")
+	take := `UPDATE outbox_leases SET owner = 'thief', ttl = 3600000, token = token + 1, expires_at = ` + clock(db, "1 hour")
+	if dialectOf(db) == sqldb.PostgreSQL {
+		take += ` WHERE bucket IN (SELECT bucket FROM outbox_leases ORDER BY bucket FOR UPDATE)`
+	}
+	return take
 }
 
 // sharing are settings under which relays that come and go are noticed soon.
@@ -98,8 +104,8 @@ func TestRelaysShareTheWork(t *testing.T) {
 func TestTheLeasesOfADeadRelayRunOut(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, d database) {
 		ob, db := d.newOutbox(t)
-		db.MustExec(`INSERT INTO outbox_relays (owner, host, expires_at) VALUES ('dead', 'h', ` + clock(db, "1 hour") + `)`)
-		db.MustExec(`UPDATE outbox_leases SET owner = 'dead', token = 7, expires_at = ` + clock(db, "1 hour"))
+		db.MustExec(`INSERT INTO outbox_relays (owner, host, ttl, expires_at) VALUES ('dead', 'h', 3600000, ` + clock(db, "1 hour") + `)`)
+		db.MustExec(`UPDATE outbox_leases SET owner = 'dead', token = 7, ttl = 3600000, expires_at = ` + clock(db, "1 hour"))
 		m := NewMessage("m", nil)
 		enqueue(t, ob, m)
 		relay := newRelay(t, ob, &broker{}, sharing("z"))
@@ -110,7 +116,7 @@ func TestTheLeasesOfADeadRelayRunOut(t *testing.T) {
 		db.MustExec(`UPDATE outbox_relays SET expires_at = ` + clock(db, "") + ` WHERE owner = 'dead'`)
 		awaitLeases(t, map[*Relay]int{relay: 64})
 		awaitStatus(t, ob, Published, m)
-		if n := number(t, db, `SELECT count(*) FROM outbox_leases WHERE token <> 8`); n != 0 {
+		if n := number(t, db, `SELECT count(*) FROM outbox_leases WHERE token = 7`); n != 0 {
 			t.Errorf("%d leases have no new token", n)
 		}
 		relays, err := ob.Relays(t.Context())
@@ -195,7 +201,7 @@ func TestFenceHoldsAgainstATakeOverMeanwhile(t *testing.T) {
 		defer thief.Rollback()
 		thief.MustExec(steal(db))
 		call.accept()
-		awaitWaiting(t, db, "FOR SHARE")
+		awaitWaiting(t, db, "FOR KEY SHARE")
 		if err := thief.Commit(); err != nil {
 			t.Fatal(err)
 		}
@@ -216,7 +222,7 @@ func TestFenceHoldsAgainstATakeOverMeanwhile(t *testing.T) {
 		defer row.Rollback()
 		row.MustExec(`SELECT 1 FROM outbox_messages FOR UPDATE`)
 		call.accept()
-		awaitWaiting(t, db, "FOR SHARE")
+		awaitWaiting(t, db, "FOR KEY SHARE")
 		stolen := make(chan error, 1)
 		go func() {
 			_, err := db.Exec(steal(db))

@@ -124,12 +124,11 @@ func (k *keeper) surplus(others int) int {
 }
 
 // tellAlive has the relay counted for a TTL or, while it stands by, not at all.
-func (k *keeper) tellAlive(ctx context.Context, tx *sqldb.Tx) error {
-	owner := k.relay.cfg.Owner
+func (k *keeper) tellAlive(ctx context.Context, tx *sqldb.Tx, sign int64) error {
+	query := "relay_alive"
 	if k.standby.on {
-		_, err := tx.Exec(ctx, "relay_standby", owner, hostname())
-		return err
+		query = "relay_standby"
 	}
-	_, err := tx.Exec(ctx, "relay_alive", owner, hostname(), k.ttl.Milliseconds())
+	_, err := tx.Exec(ctx, query, k.relay.cfg.Owner, hostname(), k.ttl.Milliseconds(), sign, k.relay.cfg.Producer)
 	return err
 }

@@ -2,7 +2,6 @@ package outbox
 
 import (
 	"context"
-	"database/sql"
 	"fmt"
 	"time"
 
@@ -10,14 +9,19 @@ import (
 )
 
 const (
-	partSweep = "sweep"
-	partDue   = "due"
-	partPurge = "purge"
+	partLeases = "leases"
+	partSweep  = "sweep"
+	partDue    = "due"
+	partPurge  = "purge"
 
 	// sweepPage is how many pending rows one statement of the sweep looks at.
 	sweepPage = 1000
 	// sweepShare is the part of the time that a sweep may take: 1 in 20.
 	sweepShare = 20
+	// fullSweepInterval is how often a sweep looks through everything behind the
+	// cursors, also below its floors: whatever we believe of them in error, nothing
+	// waits for longer.
+	fullSweepInterval = time.Minute
 )
 
 // sweepLoop looks through what lies behind the cursors, every SweepInterval
@@ -26,17 +30,19 @@ const (
 // its lane begins at the beginning.
 func (r *Relay) sweepLoop(ctx context.Context) {
 	floors := make(map[lease]int64)
+	full, generation := time.Now(), r.generations.now()
 	pool, warned := r.outbox.db.Stats(), false
-	pause := r.cfg.SweepInterval
-	for sleep(ctx, pause); ctx.Err() == nil; sleep(ctx, pause) {
-		start := time.Now()
-		err := r.sweep(ctx, floors)
+	for sleep(ctx, r.cfg.SweepInterval); ctx.Err() == nil; sleep(ctx, r.cfg.SweepInterval) {
+		if now := r.generations.now(); now != generation || time.Since(full) >= fullSweepInterval {
+			clear(floors)
+			full, generation = time.Now(), now
+		}
+		err := r.sweep(ctx, floors, generation)
 		if ctx.Err() != nil {
 			return
 		}
 		r.monitor.trouble(ctx, partSweep, sqldb.Explain(err))
 		warned = warned || r.watchPool(ctx, pool)
-		pause = max(r.cfg.SweepInterval, (sweepShare-1)*time.Since(start))
 	}
 }
 
@@ -49,8 +55,8 @@ type stretch struct {
 
 // sweep looks at every pending row between floor and cursor. A floor, kept in
 // memory for as long as the lease, rises to the first row that is pending or
-// may still appear.
-func (r *Relay) sweep(ctx context.Context, floors map[lease]int64) error {
+// may still appear. After each page it rests, so that pages take 5% of the time.
+func (r *Relay) sweep(ctx context.Context, floors map[lease]int64, generation int) error {
 	rises := make(map[lease]int64)
 	owners := make(map[int]lease)
 	var todo []stretch
@@ -66,10 +72,7 @@ func (r *Relay) sweep(ctx context.Context, floors map[lease]int64) error {
 			delete(floors, l)
 		}
 	}
-	if err := r.measureOldest(ctx, todo); err != nil {
-		return err
-	}
-	for len(todo) > 0 {
+	for len(todo) > 0 && ctx.Err() == nil {
 		start := time.Now()
 		rows, err := r.sweepPage(ctx, todo)
 		if err != nil {
@@ -81,9 +84,11 @@ func (r *Relay) sweep(ctx context.Context, floors map[lease]int64) error {
 				l.offer(row.stray)
 			}
 		}
-		if todo = remaining(todo, rows); len(todo) > 0 {
-			sleep(ctx, (sweepShare-1)*time.Since(start))
-		}
+		todo = remaining(todo, rows)
+		sleep(ctx, (sweepShare-1)*time.Since(start))
+	}
+	if ctx.Err() != nil || r.generations.now() != generation { // not all was looked at, or the cursors were another database's
+		return nil
 	}
 	for l, seq := range rises {
 		floors[l] = max(floors[l], seq)
@@ -119,16 +124,6 @@ func remaining(todo []stretch, page []swept) (rest []stretch) {
 		rest = append(rest, s)
 	}
 	return rest
-}
-
-// measureOldest reads the age of the oldest pending message for the gauge.
-func (r *Relay) measureOldest(ctx context.Context, todo []stretch) error {
-	var age []sql.NullInt64 // in microseconds; NULL: nothing is pending
-	if err := r.query(ctx, &age, "sweep_oldest", jsonText(todo)); err != nil {
-		return fmt.Errorf("oldest: %w", err)
-	}
-	r.monitor.oldest(time.Duration(age[0].Int64) * time.Microsecond)
-	return nil
 }
 
 // dueLoop hands the lanes what has become due behind their cursors: retries

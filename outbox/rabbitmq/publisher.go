@@ -22,6 +22,9 @@ const connectWait = time.Second
 // ErrClosed: the publisher has been closed.
 var ErrClosed = errors.New("publisher is closed")
 
+// Producer returns the name that messages are published under.
+func (p *Publisher) Producer() string { return p.cfg.Producer }
+
 // Publisher is an outbox.Publisher on RabbitMQ. It is safe for concurrent use.
 // Order is kept for each topic within one call of Publish; calls at the same
 // time go over channels of their own.

@@ -5,12 +5,14 @@ WITH held AS MATERIALIZED (
   FROM pulse.outbox_leases AS l
   JOIN jsonb_to_recordset(?::text::jsonb) AS a(bucket smallint, token bigint) ON a.bucket = l.bucket AND a.token = l.token
   ORDER BY l.bucket
-  FOR SHARE OF l
+  FOR KEY SHARE OF l
 ),
 open AS MATERIALIZED (
   SELECT array_agg(bucket) AS buckets, 'pending' AS status FROM held
 )
 DELETE FROM pulse.outbox_messages AS m
-WHERE m.seq = ANY (ARRAY(SELECT jsonb_array_elements_text(?::text::jsonb)::bigint))
+USING unnest(ARRAY(SELECT jsonb_array_elements_text(?::text::jsonb)::bigint),
+             ARRAY(SELECT jsonb_array_elements_text(?::text::jsonb)::uuid)) AS sent(seq, id)
+WHERE m.seq = sent.seq AND (m.id = sent.id) IS TRUE
   AND m.bucket = ANY ((SELECT buckets FROM open)::smallint[]) AND m.status = (SELECT status FROM open)
 RETURNING m.seq

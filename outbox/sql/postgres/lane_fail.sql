@@ -6,15 +6,15 @@ WITH held AS MATERIALIZED (
   FROM pulse.outbox_leases AS l
   JOIN jsonb_to_recordset(?::text::jsonb) AS a(bucket smallint, token bigint) ON a.bucket = l.bucket AND a.token = l.token
   ORDER BY l.bucket
-  FOR SHARE OF l
+  FOR KEY SHARE OF l
 ),
 open AS MATERIALIZED (
   SELECT array_agg(bucket) AS buckets, 'pending' AS status FROM held
 )
 UPDATE pulse.outbox_messages AS m
 SET status = f.status, attempts = m.attempts + 1, last_error = f.error,
-    available_at = clock_timestamp() + f.delay * interval '1 microsecond'
-FROM jsonb_to_recordset(?::text::jsonb) AS f(seq bigint, status text, delay bigint, error text)
-WHERE m.seq = f.seq
+    available_at = clock_timestamp() + f.delay * interval '1 microsecond', rescheduled_at = clock_timestamp()
+FROM jsonb_to_recordset(?::text::jsonb) AS f(seq bigint, id uuid, status text, delay bigint, error text)
+WHERE m.seq = f.seq AND (m.id = f.id) IS TRUE
   AND m.bucket = ANY ((SELECT buckets FROM open)::smallint[]) AND m.status = (SELECT status FROM open)
 RETURNING m.seq

@@ -26,7 +26,8 @@ named AS MATERIALIZED (
 strays AS (
   SELECT m.*
   FROM named AS m JOIN mine ON mine.bucket = m.bucket AND m.seq <= mine.cursor
-  WHERE m.status = 'pending' AND m.available_at <= clock_timestamp()
+  WHERE m.status = 'pending' AND (m.available_at <= clock_timestamp() OR m.attempts = 0 AND m.available_at <= m.created_at
+      OR m.rescheduled_at > clock_timestamp())
     AND NOT EXISTS (
       SELECT FROM pulse.outbox_messages AS head
       WHERE head.key = m.key AND head.seq < m.seq
@@ -38,7 +39,8 @@ ahead AS (
     SELECT m.*
     FROM pulse.outbox_messages AS m
     WHERE m.bucket = mine.bucket AND m.seq > mine.cursor
-      AND m.status = 'pending' AND m.available_at <= clock_timestamp()
+      AND m.status = 'pending' AND (m.available_at <= clock_timestamp() OR m.attempts = 0 AND m.available_at <= m.created_at
+          OR m.rescheduled_at > clock_timestamp())
       AND NOT EXISTS (
         SELECT FROM pulse.outbox_messages AS head
         WHERE head.key = m.key AND head.seq < m.seq
@@ -60,6 +62,14 @@ batch AS (
   SELECT *, sum(size) OVER (ROWS UNBOUNDED PRECEDING) AS bytes FROM found
 )
 SELECT jsonb_build_object(
+         -- Where this is, and how far: positions are worth nothing in another database, or in one that has gone back.
+         'server', pg_postmaster_start_time()::text,
+         'database', (SELECT oid::bigint FROM pg_database WHERE datname = current_database()),
+         'table', pg_relation_filenode('pulse.outbox_messages'::regclass)::bigint,
+         'given', (SELECT CASE WHEN has_sequence_privilege(s, 'USAGE') OR has_sequence_privilege(s, 'SELECT')
+                               THEN pg_sequence_last_value(s::regclass) END
+                   FROM pg_get_serial_sequence('pulse.outbox_messages', 'seq') AS s),
+         'sign', (SELECT sign FROM pulse.outbox_relays WHERE owner = known.owner),
          'snapshot', pg_current_snapshot()::text,
          -- The highest seq; from the last one known on, so that deleted rows above are passed once.
          'top', (SELECT coalesce(max(seq), known.top) FROM pulse.outbox_messages WHERE seq >= known.top),
@@ -67,7 +77,7 @@ SELECT jsonb_build_object(
        0::bigint AS seq, '00000000-0000-0000-0000-000000000000'::uuid AS id, 0::smallint AS bucket,
        '' AS topic, '' AS type, '' AS key, ''::bytea AS payload, '' AS content_type, '' AS headers,
        '' AS correlation_id, '' AS causation_id, NULL::timestamptz AS occurred_at, 0 AS attempts, false AS old
-FROM (SELECT ?::bigint AS top) AS known
+FROM (SELECT ?::bigint AS top, ?::text AS owner) AS known
 UNION ALL
 SELECT '', seq, id, bucket, topic, type, key, CASE WHEN size = 0 THEN '' ELSE payload END, content_type, headers::text,
        correlation_id, causation_id, CASE WHEN isfinite(occurred_at) THEN occurred_at END, attempts,

@@ -1,5 +1,13 @@
--- What a relay's fair share depends on: how many others live, how many of
--- them come before it by name, and how many buckets are free.
-SELECT (SELECT count(*) FROM pulse.outbox_relays WHERE owner <> ? AND expires_at > clock_timestamp()) AS others,
-       (SELECT count(*) FROM pulse.outbox_relays WHERE owner < ? AND expires_at > clock_timestamp()) AS before,
-       (SELECT count(*) FROM pulse.outbox_leases WHERE expires_at <= clock_timestamp()) AS free
+-- What a relay looks at to know its share: all leases and, of the other relays, those that count as alive. Both tables
+-- are tiny. What it makes of a row that does not change is its own affair.
+-- $1 the relay, $2 the service it publishes for.
+SELECT jsonb_build_object(
+  'now', (extract(epoch FROM clock_timestamp()) * 1000000)::bigint,
+  'sign', (SELECT sign FROM pulse.outbox_relays WHERE owner = $1),
+  'leases', (SELECT coalesce(jsonb_agg(jsonb_build_object(
+      'bucket', bucket, 'token', token, 'owner', owner, 'ttl', ttl, 'producer', producer, 'proven', proven,
+      'stamp', expires_at::text, 'free', expires_at <= clock_timestamp())), '[]') FROM pulse.outbox_leases),
+  'relays', (SELECT coalesce(jsonb_agg(jsonb_build_object('owner', owner, 'ttl', ttl, 'stamp', expires_at::text)), '[]')
+    FROM pulse.outbox_relays WHERE owner <> $1 AND expires_at > clock_timestamp()),
+  'rivals', (SELECT coalesce(jsonb_agg(DISTINCT producer), '[]') FROM pulse.outbox_relays
+    WHERE producer NOT IN ('', $2) AND expires_at > clock_timestamp() - interval '1 minute'))::text

@@ -28,7 +28,7 @@ firsts AS MATERIALIZED (
                          ELSE greatest(first.created_at, first.available_at) END AS due
   FROM generate_series(0, 63) AS b(bucket), LATERAL (
     SELECT m.seq, m.attempts, m.created_at, m.available_at FROM pulse.outbox_messages AS m
-    WHERE m.bucket = b.bucket AND m.status = 'pending' AND (m.attempts > 0 OR m.available_at <= clock_timestamp())
+    WHERE m.bucket = b.bucket AND m.status = 'pending' AND (m.attempts > 0 OR m.available_at <= greatest(clock_timestamp(), m.created_at))
     ORDER BY m.seq LIMIT 1) AS first
 ),
 heads AS MATERIALIZED (

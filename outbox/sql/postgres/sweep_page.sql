@@ -6,7 +6,8 @@ SELECT s.bucket, found.seq, found.topic, found.key, found.ready
 FROM jsonb_to_recordset(?::text::jsonb) AS s(bucket smallint, "from" bigint, "to" bigint)
 CROSS JOIN LATERAL (
   SELECT m.seq, m.topic, m.key,
-         m.available_at <= clock_timestamp() AND NOT EXISTS (
+         (m.available_at <= clock_timestamp() OR m.attempts = 0 AND m.available_at <= m.created_at
+             OR coalesce(m.rescheduled_at > clock_timestamp(), false)) AND NOT EXISTS (
            SELECT FROM pulse.outbox_messages AS head
            WHERE head.key = m.key AND head.seq < m.seq
              AND head.status IN ('pending', 'dead') AND head.attempts > 0 AND head.key <> '') AS ready

@@ -1,7 +1,7 @@
 -- Deletes what the broker has taken, where lane_publish would keep it, and
 -- returns the seqs. Fence and plan are those of lane_publish.
 DELETE FROM pulse.outbox_messages
-WHERE seq IN (SELECT value FROM json_each(?2))
+WHERE seq IN (SELECT value FROM json_each(?2)) AND id IN (SELECT value FROM json_each(?3))
   AND +status = 'pending'
   AND bucket IN (
     SELECT l.bucket

@@ -24,7 +24,8 @@ strays AS (
   SELECT m.seq, octet_length(m.payload) AS size
   FROM json_each(?2) AS named CROSS JOIN pulse.outbox_messages AS m ON m.seq = named.value
   JOIN mine ON mine.bucket = m.bucket AND m.seq <= mine.cursor
-  WHERE m.status = 'pending' AND m.available_at <= strftime('%Y-%m-%d %H:%M:%f000', 'now')
+  WHERE m.status = 'pending' AND (m.available_at <= strftime('%Y-%m-%d %H:%M:%f000', 'now') OR m.attempts = 0 AND m.available_at <= m.created_at
+      OR m.rescheduled_at > strftime('%Y-%m-%d %H:%M:%f000', 'now'))
     AND NOT EXISTS (
       SELECT 1 FROM pulse.outbox_messages AS head
       WHERE head.key = m.key AND head.seq < m.seq
@@ -39,7 +40,8 @@ ahead AS (
       SELECT m.seq
       FROM pulse.outbox_messages AS m
       WHERE m.bucket = mine.bucket AND m.seq > mine.cursor
-        AND m.status = 'pending' AND m.available_at <= strftime('%Y-%m-%d %H:%M:%f000', 'now')
+        AND m.status = 'pending' AND (m.available_at <= strftime('%Y-%m-%d %H:%M:%f000', 'now') OR m.attempts = 0 AND m.available_at <= m.created_at
+            OR m.rescheduled_at > strftime('%Y-%m-%d %H:%M:%f000', 'now'))
         AND NOT EXISTS (
           SELECT 1 FROM pulse.outbox_messages AS head
           WHERE head.key = m.key AND head.seq < m.seq
@@ -55,6 +57,9 @@ batch AS MATERIALIZED (
   FROM (SELECT * FROM strays UNION ALL SELECT * FROM ahead)
 )
 SELECT json_object(
+         -- How far this is: positions are worth nothing in a file that has gone back.
+         'given', (SELECT seq FROM pulse.sqlite_sequence WHERE name = 'outbox_messages'),
+         'sign', (SELECT sign FROM pulse.outbox_relays WHERE owner = ?7),
          -- One writes at a time: no transaction can add a row below those that are there. That is what this
          -- snapshot, in the form of PostgreSQL's, says.
          'snapshot', '1:1:',
@@ -67,6 +72,6 @@ SELECT json_object(
 UNION ALL
 SELECT '', m.seq, m.id, m.bucket, m.topic, m.type, m.key, CASE WHEN batch.size = 0 THEN x'' ELSE m.payload END, m.content_type, m.headers,
        m.correlation_id, m.causation_id, m.occurred_at, m.attempts,
-       m.created_at < strftime('%Y-%m-%d %H:%M:%f000', 'now', format('-%.3f seconds', ?7 / 1e6))
+       m.created_at < strftime('%Y-%m-%d %H:%M:%f000', 'now', format('-%.3f seconds', ?8 / 1e6))
 FROM batch CROSS JOIN pulse.outbox_messages AS m ON m.seq = batch.seq
-WHERE batch.bytes - batch.size < ?8
+WHERE batch.bytes - batch.size < ?9

@@ -18,7 +18,7 @@ firsts AS MATERIALIZED (
   FROM buckets AS b CROSS JOIN pulse.outbox_messages AS m ON m.seq = (
     SELECT first.seq FROM pulse.outbox_messages AS first
     WHERE first.bucket = b.bucket AND first.status = 'pending'
-      AND (first.attempts > 0 OR first.available_at <= (SELECT now FROM clock))
+      AND (first.attempts > 0 OR first.available_at <= max((SELECT now FROM clock), first.created_at))
     ORDER BY first.seq LIMIT 1)
 ),
 heads AS MATERIALIZED (

@@ -3,7 +3,8 @@
 --
 -- Plan: outbox_messages_pending (bucket, seq), per bucket from floor to cursor.
 SELECT m.bucket, m.seq, m.topic, m.key,
-       m.available_at <= strftime('%Y-%m-%d %H:%M:%f000', 'now') AND NOT EXISTS (
+       (m.available_at <= strftime('%Y-%m-%d %H:%M:%f000', 'now') OR m.attempts = 0 AND m.available_at <= m.created_at
+           OR coalesce(m.rescheduled_at > strftime('%Y-%m-%d %H:%M:%f000', 'now'), false)) AND NOT EXISTS (
          SELECT 1 FROM pulse.outbox_messages AS head
          WHERE head.key = m.key AND head.seq < m.seq
            AND head.status IN ('pending', 'dead') AND head.attempts > 0 AND head.key <> '') AS ready

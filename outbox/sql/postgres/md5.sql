@@ -1,0 +1,2 @@
+-- An error where the server has no MD5.
+SELECT md5('') IS NOT NULL
