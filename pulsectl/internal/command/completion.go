@@ -10,8 +10,10 @@ import (
 
 	"github.com/asimalizada/pulse-events/internal/logging"
 	"github.com/asimalizada/pulse-events/outbox"
+	"github.com/asimalizada/pulse-events/pulsectl/internal/command/messages"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/compose"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/console"
+	"github.com/asimalizada/pulse-events/pulsectl/internal/env"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/fail"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/reconcile"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/stack"
@@ -28,14 +30,14 @@ const completeWord = "__complete"
 
 var shells = []string{"bash", "zsh", "fish"}
 
-func completionCommand(env *Env) *cli.Command {
+func completionCommand(e *env.Env) *cli.Command {
 	return &cli.Command{
 		Name: "completion", Usage: "print a script that completes commands in bash, zsh or fish", ArgsUsage: strings.Join(shells, " | "),
 		Description: "bash: add to ~/.bashrc: source <(pulsectl completion bash)\n" +
 			"zsh: the same in ~/.zshrc, behind compinit; or save it as _pulsectl in a folder of $fpath\n" +
 			"fish: pulsectl completion fish > ~/.config/fish/completions/pulsectl.fish",
 		Action: func(ctx *cli.Context) error {
-			shell, err := oneArg(ctx, "shell")
+			shell, err := env.OneArg(ctx, "shell")
 			if err != nil {
 				return err
 			}
@@ -46,7 +48,7 @@ func completionCommand(env *Env) *cli.Command {
 			if err != nil {
 				return err
 			}
-			env.IO.Println(strings.TrimRight(string(script), "\n"))
+			e.IO.Println(strings.TrimRight(string(script), "\n"))
 			return nil
 		},
 	}
@@ -63,17 +65,17 @@ var (
 
 // complete answers a shell: a line for each candidate, word and meaning with a
 // tab between. It reaches for nothing but files on this machine.
-func (e *Env) complete(app *cli.App, words []string) {
+func complete(e *env.Env, app *cli.App, words []string) {
 	if len(words) == 0 {
 		words = []string{""}
 	}
-	for _, c := range e.candidates(app, words) {
+	for _, c := range candidates(e, app, words) {
 		e.IO.Println(c.word + "\t" + strings.Join(strings.Fields(c.text), " "))
 	}
 }
 
 // candidates are what may stand in place of the last of words.
-func (e *Env) candidates(app *cli.App, words []string) []candidate {
+func candidates(e *env.Env, app *cli.App, words []string) []candidate {
 	var path []string // of the command
 	commands, known := app.Commands, app.VisibleFlags()
 	var positionals []string
@@ -100,10 +102,10 @@ func (e *Env) candidates(app *cli.App, words []string) []candidate {
 	}
 	switch name, value, inline := strings.Cut(last, "="); {
 	case wanted != nil:
-		return matching(last, "", e.values(path, wanted))
+		return matching(last, "", values(e, path, wanted))
 	case inline && strings.HasPrefix(last, "-"):
 		if f := flagNamed(known, name); f != nil && takesValue(f) {
-			return matching(value, name+"=", e.values(path, f))
+			return matching(value, name+"=", values(e, path, f))
 		}
 		return nil
 	case strings.HasPrefix(last, "-"):
@@ -202,7 +204,7 @@ func flagWords(flags []cli.Flag) []candidate {
 }
 
 // values are what a flag of a command takes, where that is known.
-func (e *Env) values(path []string, f cli.Flag) []candidate {
+func values(e *env.Env, path []string, f cli.Flag) []candidate {
 	switch name, command := f.Names()[0], strings.Join(path, " "); name {
 	case "output":
 		return plain(console.Formats()...)
@@ -212,9 +214,9 @@ func (e *Env) values(path []string, f cli.Flag) []candidate {
 		return append(plain(outbox.Pending, outbox.Published, outbox.Dead, outbox.Discarded), plain("retrying")...)
 	case "columns":
 		if command == "inbox ls" {
-			return plain(console.Keys(processedColumns(""))...)
+			return plain(console.Keys(messages.ProcessedColumns(""))...)
 		}
-		return plain(console.Keys(recordColumns)...)
+		return plain(console.Keys(messages.RecordColumns)...)
 	case "stack":
 		var kinds []stack.Kind
 		for _, d := range stack.Drivers() {
@@ -243,7 +245,7 @@ func (e *Env) values(path []string, f cli.Flag) []candidate {
 		if err != nil {
 			return nil
 		}
-		return plain(compose.ProfilesNear(e.getenv("PULSE_COMPOSE_FILE"), here)...)
+		return plain(compose.ProfilesNear(e.Getenv("PULSE_COMPOSE_FILE"), here)...)
 	case "data-dir":
 		return []candidate{folders}
 	case "compose-file":

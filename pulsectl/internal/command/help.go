@@ -2,7 +2,6 @@ package command
 
 import (
 	"fmt"
-	"io"
 	"regexp"
 	"slices"
 	"strings"
@@ -11,10 +10,11 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/asimalizada/pulse-events/pulsectl/internal/console"
+	"github.com/asimalizada/pulse-events/pulsectl/internal/env"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/fail"
 )
 
-func helpCommand(env *Env) *cli.Command {
+func helpCommand(e *env.Env) *cli.Command {
 	return &cli.Command{
 		Name: "help", Usage: "explain a command or a topic: " + strings.Join(topicNames, ", "), ArgsUsage: "[TOPIC | COMMAND...]",
 		Action: func(ctx *cli.Context) error {
@@ -22,7 +22,7 @@ func helpCommand(env *Env) *cli.Command {
 				return cli.ShowAppHelp(ctx)
 			}
 			if word := ctx.Args().First(); slices.Contains(topicNames, word) {
-				return env.showTopic(word)
+				return showTopic(e, word)
 			}
 			// help outbox ls = outbox ls --help
 			commands := ctx.App.Commands
@@ -41,19 +41,19 @@ func helpCommand(env *Env) *cli.Command {
 }
 
 // printHelp writes the help of the app or of a command.
-func (e *Env) printHelp(_ io.Writer, _ string, data any, _ map[string]any) {
+func printHelp(e *env.Env, data any) {
 	switch data := data.(type) {
 	case *cli.App:
-		e.appHelp(data, false)
+		appHelp(e, data, false)
 	case *cli.Command:
-		e.commandHelp(data)
+		commandHelp(e, data)
 	}
 }
 
-func (e *Env) heading(text string) { e.IO.Println(e.IO.Paint(console.Strong, text)) }
+func heading(e *env.Env, text string) { e.IO.Println(e.IO.Paint(console.Strong, text)) }
 
 // appHelp is what a stranger sees first; the short one fits 24 lines of 80.
-func (e *Env) appHelp(app *cli.App, short bool) {
+func appHelp(e *env.Env, app *cli.App, short bool) {
 	e.IO.Prose(0, app.Name+": "+app.Usage)
 	if !short {
 		e.IO.Println("")
@@ -73,7 +73,7 @@ func (e *Env) appHelp(app *cli.App, short bool) {
 				e.IO.Println("")
 			}
 			group = c.Category
-			e.heading(group)
+			heading(e, group)
 		}
 		e.IO.Definitions(2, list[i:i+1])
 	}
@@ -82,14 +82,14 @@ func (e *Env) appHelp(app *cli.App, short bool) {
 		return
 	}
 	e.IO.Println("")
-	e.heading("FLAGS, before or behind any command")
+	heading(e, "FLAGS, before or behind any command")
 	e.IO.Definitions(2, flagsOf(app.VisibleFlags()))
 	e.IO.Println("")
-	e.heading("TOPICS")
+	heading(e, "TOPICS")
 	e.IO.Prose(2, "pulsectl help "+strings.Join(topicNames, ", pulsectl help "))
 }
 
-func (e *Env) commandHelp(c *cli.Command) {
+func commandHelp(e *env.Env, c *cli.Command) {
 	path := strings.TrimPrefix(c.HelpName, "pulsectl ")
 	e.IO.Prose(0, c.HelpName+": "+c.Usage)
 	if c.Description != "" {
@@ -97,21 +97,21 @@ func (e *Env) commandHelp(c *cli.Command) {
 		e.IO.Prose(0, c.Description)
 	}
 	e.IO.Println("")
-	e.heading("USAGE")
+	heading(e, "USAGE")
 	e.IO.Prose(2, synopsis(c))
 	if commands := c.VisibleCommands(); len(commands) > 0 {
 		e.IO.Println("")
-		e.heading("COMMANDS")
+		heading(e, "COMMANDS")
 		e.IO.Definitions(2, definitionsOf(commands))
 	}
 	if flags := flagsOf(c.VisibleFlags()); len(flags) > 0 {
 		e.IO.Println("")
-		e.heading("FLAGS")
+		heading(e, "FLAGS")
 		e.IO.Definitions(2, flags)
 	}
 	if lines := examples[path]; len(lines) > 0 {
 		e.IO.Println("")
-		e.heading("EXAMPLES")
+		heading(e, "EXAMPLES")
 		for _, line := range lines { // not wrapped: they are for copying
 			e.IO.Println("  " + line)
 		}
@@ -173,8 +173,8 @@ func flagsOf(flags []cli.Flag) []console.Definition {
 			}
 			d.Text += fmt.Sprintf(" (default: %s)", strings.Trim(value, `"`))
 		}
-		if env := described.GetEnvVars(); len(env) > 0 {
-			d.Text += fmt.Sprintf(" (env %s)", env[0])
+		if variables := described.GetEnvVars(); len(variables) > 0 {
+			d.Text += fmt.Sprintf(" (env %s)", variables[0])
 		}
 		list = append(list, d)
 	}

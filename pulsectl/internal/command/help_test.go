@@ -13,15 +13,17 @@ import (
 
 	"github.com/asimalizada/pulse-events/outbox"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/argv"
+	"github.com/asimalizada/pulse-events/pulsectl/internal/command/messages"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/console"
+	"github.com/asimalizada/pulse-events/pulsectl/internal/env"
 )
 
 // newTestEnv writes into out.
-func newTestEnv(out *bytes.Buffer) *Env {
+func newTestEnv(out *bytes.Buffer) *env.Env {
 	c := &console.IO{Out: out, Err: out, Now: time.Now}
 	nowhere := func(string) string { return "" }
 	c.SetColor(console.ColorNever, nowhere)
-	return &Env{IO: c, getenv: nowhere}
+	return &env.Env{IO: c, Getenv: nowhere}
 }
 
 // leaves are the commands that do something, by the words that call them.
@@ -46,8 +48,8 @@ var (
 
 // Every command shows how it is used, and what it shows can be typed.
 func TestExamplesOfEveryCommand(t *testing.T) {
-	env := newTestEnv(new(bytes.Buffer))
-	known := leaves(newApp(env).Commands, "")
+	e := newTestEnv(new(bytes.Buffer))
+	known := leaves(newApp(e).Commands, "")
 	for path := range examples {
 		if known[path] == nil {
 			t.Errorf("examples of a command that is not there: %s", path)
@@ -104,20 +106,20 @@ func call(t *testing.T, words []string) (called string) {
 // be copied and a few long words.
 func TestHelpFitsEightyColumns(t *testing.T) {
 	var out bytes.Buffer
-	env := newTestEnv(&out)
-	app := newApp(env)
-	env.appHelp(app, true)
+	e := newTestEnv(&out)
+	app := newApp(e)
+	appHelp(e, app, true)
 	if lines := strings.Count(out.String(), "\n"); lines > 23 {
 		t.Errorf("what pulsectl alone says takes %d lines: a terminal of 24, with its prompt, shows its end", lines)
 	}
-	env.appHelp(app, false)
+	appHelp(e, app, false)
 	for path := range leaves(app.Commands, "") {
 		if err := app.Run(append([]string{"pulsectl"}, append(strings.Fields(path), "--help")...)); err != nil {
 			t.Error(err)
 		}
 	}
 	for _, name := range topicNames {
-		if err := env.showTopic(name); err != nil {
+		if err := showTopic(e, name); err != nil {
 			t.Error(err)
 		}
 	}
@@ -130,8 +132,8 @@ func TestHelpFitsEightyColumns(t *testing.T) {
 
 func TestCandidates(t *testing.T) {
 	t.Chdir(t.TempDir())
-	env := newTestEnv(new(bytes.Buffer))
-	app := newApp(env)
+	e := newTestEnv(new(bytes.Buffer))
+	app := newApp(e)
 	for typed, want := range map[string]string{
 		"d":                                  "demo down",
 		"outbox ":                            "ls show stats retry discard wait",
@@ -165,7 +167,7 @@ func TestCandidates(t *testing.T) {
 	} {
 		words := strings.Split(typed, " ")
 		var got []string
-		for _, c := range env.candidates(app, words) {
+		for _, c := range candidates(e, app, words) {
 			got = append(got, c.word)
 		}
 		if !slices.Equal(got, strings.Fields(want)) {
@@ -176,24 +178,24 @@ func TestCandidates(t *testing.T) {
 
 // What completion offers is what the commands take.
 func TestCandidatesAreTaken(t *testing.T) {
-	env := newTestEnv(new(bytes.Buffer))
-	for _, c := range env.values([]string{"outbox", "ls"}, &cli.StringFlag{Name: "status"}) {
-		if _, _, err := parseStatuses(c.word); err != nil {
+	e := newTestEnv(new(bytes.Buffer))
+	for _, c := range values(e, []string{"outbox", "ls"}, &cli.StringFlag{Name: "status"}) {
+		if _, _, err := messages.ParseStatuses(c.word); err != nil {
 			t.Errorf("--status %s: %v", c.word, err)
 		}
 	}
-	for _, c := range env.values([]string{"outbox", "ls"}, &cli.StringFlag{Name: "output"}) {
+	for _, c := range values(e, []string{"outbox", "ls"}, &cli.StringFlag{Name: "output"}) {
 		if _, err := console.ParseFormat(c.word); err != nil {
 			t.Errorf("--output %s: %v", c.word, err)
 		}
 	}
-	for _, c := range env.values([]string{"order", "create"}, &cli.StringFlag{Name: "wait"}) {
-		if err := (createOptions{customer: "c", amount: "1", wait: c.word}).validate(); err != nil {
+	for _, c := range values(e, []string{"order", "create"}, &cli.StringFlag{Name: "wait"}) {
+		if err := (messages.NewOrder{Customer: "c", Amount: "1", Wait: c.word}).Validate(); err != nil {
 			t.Errorf("--wait %s: %v", c.word, err)
 		}
 	}
-	for _, c := range env.values([]string{"migrate", "print"}, &cli.StringFlag{Name: "dialect"}) {
-		if err := env.migratePrint(t.Context(), "", outbox.Dialect(c.word)); err != nil {
+	for _, c := range values(e, []string{"migrate", "print"}, &cli.StringFlag{Name: "dialect"}) {
+		if err := messages.PrintSchema(t.Context(), e, "", outbox.Dialect(c.word)); err != nil {
 			t.Errorf("--dialect %s: %v", c.word, err)
 		}
 	}

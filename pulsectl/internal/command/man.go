@@ -8,9 +8,10 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/asimalizada/pulse-events/pulsectl/internal/console"
+	"github.com/asimalizada/pulse-events/pulsectl/internal/env"
 )
 
-func manCommand(env *Env) *cli.Command {
+func manCommand(e *env.Env) *cli.Command {
 	return &cli.Command{
 		Name: "man", Usage: "print the manual page",
 		Action: func(ctx *cli.Context) error {
@@ -18,10 +19,10 @@ func manCommand(env *Env) *cli.Command {
 			if err != nil {
 				return err
 			}
-			if env.IO.OutTTY {
-				env.IO.Notef("to read it: pulsectl man | man -l -")
+			if e.IO.OutTTY {
+				e.IO.Notef("to read it: pulsectl man | man -l -")
 			}
-			env.IO.Println(strings.TrimRight(string(md2man.Render([]byte(page))), "\n"))
+			e.IO.Println(strings.TrimRight(string(md2man.Render([]byte(page))), "\n"))
 			return nil
 		},
 	}

@@ -1,9 +1,14 @@
+// Package command assembles pulsectl of its commands, and has what is about all
+// of them: help, manual, completion, usage errors, signals. The commands stand in
+// the packages below: stacks (what runs, and is broken on purpose), messages
+// (orders, outbox, inbox), verify and demo. Each has an options struct where it
+// takes more than a word, checks it, and runs. What they share is package env.
 package command
 
 import (
 	"context"
 	"errors"
-	"fmt"
+	"io"
 	"runtime/debug"
 	"slices"
 	"strings"
@@ -12,7 +17,12 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/asimalizada/pulse-events/pulsectl/internal/argv"
+	"github.com/asimalizada/pulse-events/pulsectl/internal/command/demo"
+	"github.com/asimalizada/pulse-events/pulsectl/internal/command/messages"
+	"github.com/asimalizada/pulse-events/pulsectl/internal/command/stacks"
+	"github.com/asimalizada/pulse-events/pulsectl/internal/command/verify"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/console"
+	"github.com/asimalizada/pulse-events/pulsectl/internal/env"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/fail"
 )
 
@@ -22,29 +32,29 @@ var Version string
 // Run executes one command line, args[0] being the program's name, and
 // returns the exit code. getenv is the environment.
 func Run(ctx context.Context, args []string, out *console.IO, getenv func(string) string) int {
-	env := &Env{IO: out, getenv: getenv}
-	app := newApp(env)
+	e := &env.Env{IO: out, Getenv: getenv}
+	app := newApp(e)
 	if len(args) > 1 && args[1] == completeWord {
-		env.complete(app, args[2:])
+		complete(e, app, args[2:])
 		return 0
 	}
 	err := app.RunContext(ctx, argv.Normalise(app, args))
-	err = errors.Join(err, env.Close())
+	err = errors.Join(err, e.Close())
 	if err == nil {
 		return 0
 	}
-	e := fail.From(err)
-	code := e.ExitCode()
+	f := fail.From(err)
+	code := f.ExitCode()
 	if signal, ok := errors.AsType[signaled](context.Cause(ctx)); ok {
-		if code = signal.exitCode(); e.Kind != fail.Interrupted {
-			e = &fail.Error{Kind: fail.Interrupted, Message: "interrupted", Cause: e}
+		if code = signal.exitCode(); f.Kind != fail.Interrupted {
+			f = &fail.Error{Kind: fail.Interrupted, Message: "interrupted", Cause: f}
 		}
 	}
-	out.Fail(e)
+	out.Fail(f)
 	return code
 }
 
-func newApp(env *Env) *cli.App {
+func newApp(e *env.Env) *cli.App {
 	cli.VersionFlag = &cli.BoolFlag{Name: "version", Usage: "print the version", DisableDefaultText: true} // without -v
 	app := &cli.App{
 		Name:  "pulsectl",
@@ -52,8 +62,8 @@ func newApp(env *Env) *cli.App {
 		Description: "A message is published if and only if its transaction commits, and its effect\n" +
 			"is applied once even when it arrives twice. pulsectl shows it, operates it and proves it.",
 		Version:                   version(),
-		Writer:                    env.IO.Out,
-		ErrWriter:                 env.IO.Err,
+		Writer:                    e.IO.Out,
+		ErrWriter:                 e.IO.Err,
 		HideHelpCommand:           true,
 		DisableSliceFlagSeparator: true,
 		ExitErrHandler:            func(*cli.Context, error) {}, // os.Exit inside Run would lose defers
@@ -73,19 +83,18 @@ func newApp(env *Env) *cli.App {
 			&cli.StringFlag{Name: "management-url", Usage: "base `URL` of RabbitMQ's management API, which tells what is held unacknowledged (env PULSE_MANAGEMENT_URL)"},
 			cli.HelpFlag, // the library leaves it out where there is a command help
 		},
-		Before: env.readGlobals,
+		Before: e.ReadGlobals,
 		Commands: slices.Concat(
-			category("START HERE", demoCommand(env), upCommand(env), downCommand(env), statusCommand(env)),
-			category("ORDERS AND MESSAGES", orderCommand(env), notificationCommand(env), outboxCommand(env), inboxCommand(env),
-				replayCommand(env), migrateCommand(env), brokerCommand(env)),
-			category("BREAK AND PROVE", chaosCommand(env), verifyCommand(env)),
-			category("ABOUT PULSECTL", helpCommand(env), completionCommand(env), manCommand(env), versionCommand(env)),
+			category("START HERE", demo.Command(e), stacks.Up(e), stacks.Down(e), stacks.Status(e)),
+			category("ORDERS AND MESSAGES", messages.Commands(e)...),
+			category("BREAK AND PROVE", stacks.Chaos(e), verify.Command(e)),
+			category("ABOUT PULSECTL", helpCommand(e), completionCommand(e), manCommand(e), versionCommand(e)),
 		),
 	}
-	cli.HelpPrinterCustom = env.printHelp // the library's own does not fit a terminal
+	cli.HelpPrinterCustom = func(_ io.Writer, _ string, data any, _ map[string]any) { printHelp(e, data) } // the library's own does not fit a terminal
 	app.OnUsageError = usageError
 	app.Action = groupAction("pulsectl", app.Commands, func(ctx *cli.Context) error {
-		env.appHelp(ctx.App, true)
+		appHelp(e, ctx.App, true)
 		return nil
 	})
 	for _, c := range app.Commands {
@@ -156,40 +165,6 @@ func usageError(ctx *cli.Context, err error, _ bool) error {
 	return fail.Usagef(hint, "%s", message)
 }
 
-// readGlobals checks the flags that every command has.
-func (e *Env) readGlobals(ctx *cli.Context) error {
-	format, err := console.ParseFormat(ctx.String("output"))
-	if err != nil {
-		return fail.Usagef("for example: -o json", "--output: %v", err)
-	}
-	if ctx.Bool("json") {
-		format = console.JSON
-	}
-	if ctx.Bool("quiet") {
-		format = console.Name
-	}
-	e.IO.Format = format
-	switch mode := console.ColorMode(ctx.String("color")); mode {
-	case console.ColorAuto, console.ColorAlways, console.ColorNever:
-		e.IO.SetColor(mode, e.getenv)
-	default:
-		return fail.Usagef("have: auto, always, never", "--color: unknown value %q", string(mode))
-	}
-	e.flags = settings{
-		outboxDB: ctx.String("outbox-db"), inboxDB: ctx.String("inbox-db"), amqpURL: ctx.String("amqp-url"),
-		ordersURL: ctx.String("orders-url"), notificationsURL: ctx.String("notifications-url"),
-		queue: ctx.String("queue"), queueGiven: ctx.IsSet("queue"), consumer: ctx.String("consumer"),
-		retryDelays: ctx.String("retry-delays"), managementURL: ctx.String("management-url"),
-	}
-	if e.flags.queue == "" {
-		return fail.Usagef("", "--queue: is empty")
-	}
-	if e.flags.consumer == "" {
-		return fail.Usagef("", "--consumer: is empty")
-	}
-	return nil
-}
-
 func version() string {
 	if Version != "" {
 		return Version
@@ -224,13 +199,13 @@ func revisionDate() string {
 	return ""
 }
 
-func versionCommand(env *Env) *cli.Command {
+func versionCommand(e *env.Env) *cli.Command {
 	return &cli.Command{
 		Name: "version", Usage: "print the version with its commit",
 		Action: func(*cli.Context) error {
 			v := struct{ version, goVersion string }{version(), goVersion()}
 			type T = struct{ version, goVersion string }
-			return console.RenderOne(env.IO, []console.Column[T]{
+			return console.RenderOne(e.IO, []console.Column[T]{
 				{Key: "version", Value: func(v T) any { return v.version }, ID: true},
 				{Key: "go", Value: func(v T) any { return v.goVersion }},
 			}, v)
@@ -243,15 +218,4 @@ func goVersion() string {
 		return info.GoVersion
 	}
 	return "unknown"
-}
-
-// oneArg returns the only positional argument of a command.
-func oneArg(ctx *cli.Context, what string) (string, error) {
-	switch ctx.NArg() {
-	case 1:
-		return ctx.Args().First(), nil
-	case 0:
-		return "", fail.Usagef(fmt.Sprintf("run: %s %s", ctx.Command.HelpName, ctx.Command.ArgsUsage), "no %s given", what)
-	}
-	return "", fail.Usagef(fmt.Sprintf("run: %s %s", ctx.Command.HelpName, ctx.Command.ArgsUsage), "one %s expected, got %d", what, ctx.NArg())
 }

@@ -4,13 +4,16 @@ import (
 	"strings"
 
 	"github.com/urfave/cli/v2"
-	"github.com/xrash/smetrics"
+
+	"github.com/asimalizada/pulse-events/pulsectl/internal/env"
 )
 
-// alike is the Jaro-Winkler similarity from which a word counts as a typing
-// slip of another.
-const alike = 0.8
+// Suggestions stand here although the library has some (App.Suggest): those
+// name a word however unlike it is what was typed, only flags of the very
+// command and not those of all commands, hidden commands as well, and are printed
+// on stdout. TestSuggestions notices when that is no longer so.
 
+// nearest is the command that a word was meant to be.
 func nearest(word string, commands []*cli.Command) string {
 	var names []string
 	for _, c := range commands {
@@ -18,9 +21,10 @@ func nearest(word string, commands []*cli.Command) string {
 			names = append(names, c.Names()...)
 		}
 	}
-	return closest(word, names)
+	return env.Closest(word, names)
 }
 
+// nearestFlag is the same for a flag, of the command or of one above it.
 func nearestFlag(flag string, ctx *cli.Context) string {
 	flag, _, _ = strings.Cut(flag, "=")
 	var names []string
@@ -34,18 +38,5 @@ func nearestFlag(flag string, ctx *cli.Context) string {
 	for _, f := range ctx.App.Flags {
 		names = append(names, f.Names()...)
 	}
-	return closest(flag, names)
-}
-
-func closest(word string, names []string) string {
-	best, score := "", alike
-	for _, name := range names {
-		if len(name) < 2 {
-			continue
-		}
-		if s := smetrics.JaroWinkler(word, name, 0.7, 4); s > score {
-			best, score = name, s
-		}
-	}
-	return best
+	return env.Closest(flag, names)
 }

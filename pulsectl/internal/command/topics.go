@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/asimalizada/pulse-events/pulsectl/internal/console"
+	"github.com/asimalizada/pulse-events/pulsectl/internal/env"
 )
 
 //go:embed topics/*.txt
@@ -54,12 +55,12 @@ func topic(name string) (title string, blocks []block, err error) {
 }
 
 // showTopic writes a help topic, fitted to the terminal.
-func (e *Env) showTopic(name string) error {
+func showTopic(e *env.Env, name string) error {
 	title, blocks, err := topic(name)
 	if err != nil {
 		return err
 	}
-	e.heading(title)
+	heading(e, title)
 	for _, b := range blocks {
 		e.IO.Println("")
 		switch {

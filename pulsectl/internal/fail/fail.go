@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/url"
 	"strings"
 
 	"github.com/asimalizada/pulse-events/inbox"
@@ -87,6 +88,23 @@ func Wrap(message string, cause error) error {
 		return interrupted()
 	}
 	return &Error{Kind: kind, Message: message, Cause: cause, Hint: hint}
+}
+
+// CannotReach says that a server is away, such as the "outbox database".
+func CannotReach(what string, err error) error {
+	if errors.Is(err, context.Canceled) {
+		return err
+	}
+	return &Error{Kind: Unreachable, Message: "cannot reach the " + what, Cause: err,
+		Hint: "check the URL and that the server is up: pulsectl status"}
+}
+
+// Reason drops the method and address that http puts before the reason.
+func Reason(err error) error {
+	if e, ok := errors.AsType[*url.Error](err); ok {
+		return e.Err
+	}
+	return err
 }
 
 // From makes an Error of anything a command returned.

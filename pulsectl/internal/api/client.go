@@ -1,0 +1,114 @@
+// Package api calls the example services by HTTP.
+package api
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/asimalizada/pulse-events/pulsectl/internal/fail"
+)
+
+// httpTimeout bounds one call of an example service.
+const httpTimeout = 15 * time.Second
+
+// maxAnswer bounds what is read of an answer.
+const maxAnswer = 16 << 20
+
+// Client calls one of the example services.
+type Client struct {
+	what   string // for messages, such as "orders service"
+	base   string
+	client http.Client
+}
+
+// New returns a client of the service at a base URL; what names it in messages.
+func New(what, base string) (*Client, error) {
+	u, err := url.Parse(base)
+	if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") {
+		return nil, fail.Usagef("give a URL such as http://127.0.0.1:6101", "%s: %q is no base URL", what, base)
+	}
+	return &Client{what: what, base: strings.TrimRight(base, "/"), client: http.Client{Timeout: httpTimeout}}, nil
+}
+
+// Call sends body (nil: none) and decodes the answer into out. An answer
+// outside 2xx becomes an error that names every field the service named.
+func (a *Client) Call(ctx context.Context, method, path string, header http.Header, body, out any) error {
+	var reader io.Reader
+	if body != nil {
+		raw, err := json.Marshal(body)
+		if err != nil {
+			return err
+		}
+		reader = bytes.NewReader(raw)
+	}
+	req, err := http.NewRequestWithContext(ctx, method, a.base+path, reader)
+	if err != nil {
+		return err
+	}
+	for name, values := range header {
+		req.Header[name] = values
+	}
+	if body != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	res, err := a.client.Do(req)
+	if err != nil {
+		if errors.Is(err, context.Canceled) {
+			return err
+		}
+		return &fail.Error{Kind: fail.Unreachable, Message: "cannot reach the " + a.what + " at " + a.base, Cause: fail.Reason(err),
+			Hint: "start a stack with pulsectl up, or see pulsectl status"}
+	}
+	defer res.Body.Close()
+	raw, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer))
+	if err != nil {
+		return fail.Wrap("cannot read the answer of the "+a.what, err)
+	}
+	if res.StatusCode/100 != 2 {
+		return a.refused(res.StatusCode, raw)
+	}
+	if out == nil {
+		return nil
+	}
+	if err := json.Unmarshal(raw, out); err != nil {
+		return fail.Wrap("cannot read the answer of the "+a.what, err)
+	}
+	return nil
+}
+
+func (a *Client) refused(status int, raw []byte) error {
+	var answer struct {
+		Error struct {
+			Message string `json:"message"`
+			Fields  []struct {
+				Field   string `json:"field"`
+				Message string `json:"message"`
+			} `json:"fields"`
+		} `json:"error"`
+	}
+	kind, hint := fail.General, ""
+	switch status {
+	case http.StatusBadRequest, http.StatusUnprocessableEntity, http.StatusRequestEntityTooLarge:
+		kind = fail.Usage
+	case http.StatusNotFound:
+		kind = fail.NotFound
+	case http.StatusServiceUnavailable: // its database is away
+		kind, hint = fail.Unreachable, "see which part is down: pulsectl status"
+	}
+	message := fmt.Sprintf("%s: %d %s", a.what, status, http.StatusText(status))
+	if json.Unmarshal(raw, &answer) == nil && answer.Error.Message != "" {
+		message = a.what + ": " + answer.Error.Message
+		for _, f := range answer.Error.Fields {
+			message += fmt.Sprintf("\n%s: %s", f.Field, f.Message)
+		}
+	}
+	return fail.New(kind, hint, "%s", message)
+}

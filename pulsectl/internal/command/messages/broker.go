@@ -1,0 +1,145 @@
+package messages
+
+import (
+	"context"
+	"encoding/json"
+	"maps"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	inboxrabbit "github.com/asimalizada/pulse-events/inbox/rabbitmq"
+	"github.com/asimalizada/pulse-events/pulsectl/internal/console"
+	"github.com/asimalizada/pulse-events/pulsectl/internal/env"
+	"github.com/asimalizada/pulse-events/pulsectl/internal/fail"
+)
+
+// brokerPart is an exchange, a queue or a binding that a consumer needs.
+type brokerPart struct {
+	kind, name, purpose string
+	arguments           map[string]any
+}
+
+var brokerColumns = []console.Column[brokerPart]{
+	{Key: "kind", Value: func(p brokerPart) any { return p.kind }},
+	{Key: "name", Value: func(p brokerPart) any { return p.name }, ID: true},
+	{Key: "arguments", Value: func(p brokerPart) any { return p.arguments }, Only: true},
+	{Key: "purpose", Value: func(p brokerPart) any { return p.purpose }, Only: true},
+	{Key: "settings", Value: brokerPart.settings, Wrap: true},
+}
+
+func (p brokerPart) settings() any {
+	if p.kind == "queue" {
+		return "durable, arguments " + spacedJSON(p.arguments)
+	}
+	return p.purpose
+}
+
+// spacedJSON is one line of JSON that can be wrapped between the arguments.
+func spacedJSON(arguments map[string]any) string {
+	var parts []string
+	for _, name := range slices.Sorted(maps.Keys(arguments)) {
+		value, err := json.Marshal(arguments[name])
+		if err != nil {
+			return err.Error()
+		}
+		parts = append(parts, strconv.Quote(name)+":"+string(value))
+	}
+	return "{" + strings.Join(parts, ", ") + "}"
+}
+
+func brokerCommand(e *env.Env) *cli.Command {
+	return &cli.Command{
+		Name: "broker", Usage: "print which exchange and queues a consumer needs",
+		Subcommands: []*cli.Command{{
+			Name: "topology", Usage: "print exchange, queues and bindings with all arguments, for those who create them by other means; changes nothing",
+			Flags: []cli.Flag{
+				&cli.StringFlag{Name: "exchange", Usage: "topic exchange by `NAME` (default: pulse.events)"},
+				&cli.StringSliceFlag{Name: "topic", Usage: "`BINDING` key, repeatable (default: the name of the queue)"},
+				&cli.StringFlag{Name: "queue-type", Value: inboxrabbit.Quorum.String(), Usage: "`TYPE` of the queues: quorum, classic"},
+				&cli.StringSliceFlag{Name: "retry-delay", Usage: "step of the retry ladder as a `DURATION`, repeatable, ascending (default: 1s, 5s, 30s, 2m, 10m)"},
+				&cli.BoolFlag{Name: "single-active-consumer", Usage: "one consumer at a time gets the deliveries"},
+				&cli.StringFlag{Name: "server-version", Usage: "`VERSION` of RabbitMQ, such as 4.1 (default: ask the broker, else 3.x)"},
+				&cli.BoolFlag{Name: "definitions", Usage: "print the JSON that rabbitmqctl import_definitions and rabbitmqadmin import take"},
+			},
+			Action: func(ctx *cli.Context) error {
+				cfg := inboxrabbit.SourceConfig{
+					Queue: e.Flags.Queue, Exchange: ctx.String("exchange"), Topics: ctx.StringSlice("topic"),
+					SingleActiveConsumer: ctx.Bool("single-active-consumer"),
+				}
+				if err := readTopologyFlags(ctx, &cfg); err != nil {
+					return err
+				}
+				return topologyOptions{cfg, ctx.String("server-version"), ctx.Bool("definitions")}.run(ctx.Context, e)
+			},
+		}},
+	}
+}
+
+func readTopologyFlags(ctx *cli.Context, cfg *inboxrabbit.SourceConfig) error {
+	switch kind := ctx.String("queue-type"); kind {
+	case inboxrabbit.Quorum.String():
+	case inboxrabbit.Classic.String():
+		cfg.QueueType = inboxrabbit.Classic
+	default:
+		return fail.Usagef("have: quorum, classic", "--queue-type: unknown type %q", kind)
+	}
+	for _, text := range ctx.StringSlice("retry-delay") {
+		delay, err := time.ParseDuration(text)
+		if err != nil {
+			return fail.Usagef("for example: --retry-delay 5s --retry-delay 1m", "--retry-delay: %q is no duration", text)
+		}
+		cfg.RetryDelays = append(cfg.RetryDelays, delay)
+	}
+	return nil
+}
+
+type topologyOptions struct {
+	source      inboxrabbit.SourceConfig
+	version     string // of the server; empty: ask it
+	definitions bool   // print JSON for an import
+}
+
+// run prints what a source stands on.
+func (o topologyOptions) run(ctx context.Context, e *env.Env) error {
+	vhost := "/"
+	o.source.URL = "amqp://localhost" // of no matter
+	if q, err := e.Queues(); err == nil {
+		if u, err := url.Parse(q.Source.URL); err == nil && len(u.Path) > 1 {
+			vhost = strings.TrimPrefix(u.Path, "/")
+		}
+		if o.version == "" {
+			err := q.Inspect(ctx, func(_ context.Context, i *inboxrabbit.Inspector) error {
+				o.version = i.ServerVersion()
+				return nil
+			})
+			if err != nil {
+				e.IO.Notef("the broker does not answer: for RabbitMQ 3.x; for another give --server-version")
+			}
+		}
+	}
+	layout, err := inboxrabbit.LayoutOf(o.source, o.version)
+	if err != nil {
+		return fail.Usagef("run: pulsectl broker topology --help", "%v", err)
+	}
+	if o.definitions {
+		text, err := layout.Definitions(vhost)
+		if err != nil {
+			return err
+		}
+		e.IO.Println(string(text))
+		return nil
+	}
+	parts := []brokerPart{{"exchange", layout.Exchange.Name, "durable, type " + layout.Exchange.Type, map[string]any{}}}
+	for _, q := range layout.Queues {
+		parts = append(parts, brokerPart{"queue", q.Name, q.Purpose, q.Arguments})
+	}
+	for _, b := range layout.Bindings {
+		parts = append(parts, brokerPart{"binding", b.RoutingKey, "of queue " + b.Queue + " to exchange " + b.Exchange, map[string]any{}})
+	}
+	return console.RenderList(e.IO, console.List[brokerPart]{Columns: brokerColumns, Items: parts})
+}

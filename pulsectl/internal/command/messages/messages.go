@@ -1,0 +1,17 @@
+// Package messages has the commands about orders and what becomes of them:
+// order, notification, outbox, inbox, replay, migrate and broker.
+package messages
+
+import (
+	"github.com/urfave/cli/v2"
+
+	"github.com/asimalizada/pulse-events/pulsectl/internal/env"
+)
+
+// Commands returns them in the order of the help.
+func Commands(e *env.Env) []*cli.Command {
+	return []*cli.Command{
+		orderCommand(e), notificationCommand(e), outboxCommand(e), inboxCommand(e),
+		replayCommand(e), migrateCommand(e), brokerCommand(e),
+	}
+}

@@ -1,0 +1,183 @@
+package messages
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/asimalizada/pulse-events/inbox"
+	"github.com/asimalizada/pulse-events/outbox"
+	"github.com/asimalizada/pulse-events/pulsectl/internal/console"
+	"github.com/asimalizada/pulse-events/pulsectl/internal/env"
+	"github.com/asimalizada/pulse-events/pulsectl/internal/fail"
+)
+
+// step is one migration of one of the schemas.
+type step struct {
+	schema string
+	outbox.Migration
+}
+
+var stepColumns = []console.Column[step]{
+	{Key: "schema", Value: func(s step) any { return s.schema }},
+	{Key: "version", Value: func(s step) any { return s.Version }},
+	{Key: "name", Value: func(s step) any { return s.Name }},
+	{Key: "applied", Value: func(s step) any { return !s.AppliedAt.IsZero() }},
+	{Key: "appliedAt", Value: func(s step) any { return s.AppliedAt }},
+}
+
+func migrateCommand(e *env.Env) *cli.Command {
+	only := &cli.StringFlag{Name: "only", Usage: "just this `SCHEMA`: outbox or inbox"}
+	return &cli.Command{
+		Name: "migrate", Usage: "bring the tables of outbox and inbox up to date: to the version this program needs",
+		Subcommands: []*cli.Command{
+			{
+				Name: "up", Usage: "apply what is missing; nothing to do is success", Flags: []cli.Flag{only},
+				Action: func(ctx *cli.Context) error { return migrateUp(ctx.Context, e, ctx.String("only")) },
+			},
+			{
+				Name: "status", Usage: "list the steps; exit 6 while one is missing", Flags: []cli.Flag{only},
+				Action: func(ctx *cli.Context) error { return migrateStatus(ctx.Context, e, ctx.String("only")) },
+			},
+			{
+				Name: "print", Usage: "print the SQL for a migration tool of your own",
+				Flags: []cli.Flag{only, &cli.StringFlag{Name: "dialect", Value: string(outbox.PostgreSQL), Usage: "`SQL` to print"}},
+				Action: func(ctx *cli.Context) error {
+					return PrintSchema(ctx.Context, e, ctx.String("only"), outbox.Dialect(ctx.String("dialect")))
+				},
+			},
+		},
+	}
+}
+
+// schema is one of the two that can be migrated.
+type schema struct {
+	name   string
+	up     func(context.Context) ([]outbox.Migration, error)
+	status func(context.Context) ([]outbox.Migration, error)
+}
+
+// likeOutbox makes of the inbox's steps those that a schema has.
+func likeOutbox(read func(context.Context) ([]inbox.Migration, error)) func(context.Context) ([]outbox.Migration, error) {
+	return func(ctx context.Context) (steps []outbox.Migration, err error) {
+		list, err := read(ctx)
+		for _, m := range list {
+			steps = append(steps, outbox.Migration(m))
+		}
+		return steps, err
+	}
+}
+
+func checkOnly(only string) error {
+	if only != "" && only != "outbox" && only != "inbox" {
+		return fail.Usagef("have: outbox, inbox", "--only: unknown schema %q", only)
+	}
+	return nil
+}
+
+func schemas(ctx context.Context, e *env.Env, only string) ([]schema, error) {
+	if err := checkOnly(only); err != nil {
+		return nil, err
+	}
+	var out []schema
+	if only != "inbox" {
+		ob, _, err := e.Outbox(ctx)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, schema{"outbox", ob.Migrate, ob.Migrations})
+	}
+	if only != "outbox" {
+		in, _, err := e.Inbox(ctx)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, schema{"inbox", likeOutbox(in.Migrate), likeOutbox(in.Migrations)})
+	}
+	return out, nil
+}
+
+func migrateUp(ctx context.Context, e *env.Env, only string) error {
+	schemas, err := schemas(ctx, e, only)
+	if err != nil {
+		return err
+	}
+	var applied []step
+	for _, s := range schemas {
+		steps, err := s.up(ctx)
+		if err != nil {
+			return fail.Wrap("cannot migrate the "+s.name, err)
+		}
+		for _, m := range steps {
+			m.AppliedAt = e.IO.Now()
+			applied = append(applied, step{s.name, m})
+		}
+	}
+	if len(applied) == 0 {
+		e.IO.Notef("nothing to do: the schema is up to date")
+	}
+	return console.RenderList(e.IO, console.List[step]{Columns: stepColumns, Items: applied})
+}
+
+func migrateStatus(ctx context.Context, e *env.Env, only string) error {
+	schemas, err := schemas(ctx, e, only)
+	if err != nil {
+		return err
+	}
+	var steps []step
+	missing := 0
+	for _, s := range schemas {
+		list, err := s.status(ctx)
+		if err != nil {
+			return fail.Wrap("cannot read the state of the "+s.name, err)
+		}
+		for _, m := range list {
+			if m.AppliedAt.IsZero() {
+				missing++
+			}
+			steps = append(steps, step{s.name, m})
+		}
+	}
+	if err := console.RenderList(e.IO, console.List[step]{Columns: stepColumns, Items: steps}); err != nil {
+		return err
+	}
+	if missing > 0 {
+		return fail.New(fail.Schema, "run: pulsectl migrate up", "%d of %d steps are missing", missing, len(steps))
+	}
+	return nil
+}
+
+// PrintSchema prints the SQL of the steps; only names one schema, or is empty.
+func PrintSchema(ctx context.Context, e *env.Env, only string, dialect outbox.Dialect) error {
+	if err := checkOnly(only); err != nil {
+		return err
+	}
+	var steps []step
+	schemas := []schema{
+		{name: "outbox", status: func(context.Context) ([]outbox.Migration, error) { return outbox.Schema(dialect) }},
+		{name: "inbox", status: likeOutbox(func(context.Context) ([]inbox.Migration, error) { return inbox.Schema(inbox.Dialect(dialect)) })},
+	}
+	for _, s := range schemas {
+		if only != "" && only != s.name {
+			continue
+		}
+		list, err := s.status(ctx)
+		if err != nil {
+			return fail.Usagef("", "--dialect: %v", err)
+		}
+		for _, m := range list {
+			steps = append(steps, step{s.name, m})
+		}
+	}
+	if f := e.IO.Resolved(); f == console.JSON || f == console.JSONL {
+		columns := append(stepColumns[:3:3], console.Column[step]{Key: "sql", Value: func(s step) any { return s.SQL }})
+		return console.RenderList(e.IO, console.List[step]{Columns: columns, Items: steps})
+	}
+	for _, s := range steps {
+		e.IO.Println(fmt.Sprintf("-- %s, step %d: %s\n\n%s", s.schema, s.Version, strings.ReplaceAll(s.Name, "_", " "), strings.TrimSpace(s.SQL)))
+		e.IO.Println("")
+	}
+	return nil
+}

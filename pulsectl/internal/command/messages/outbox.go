@@ -1,0 +1,306 @@
+package messages
+
+import (
+	"context"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/urfave/cli/v2"
+
+	"github.com/asimalizada/pulse-events/outbox"
+	"github.com/asimalizada/pulse-events/pulsectl/internal/console"
+	"github.com/asimalizada/pulse-events/pulsectl/internal/env"
+	"github.com/asimalizada/pulse-events/pulsectl/internal/fail"
+	"github.com/asimalizada/pulse-events/pulsectl/internal/reconcile"
+)
+
+// RecordColumns are those of outbox ls.
+var RecordColumns = []console.Column[outbox.Record]{
+	{Key: "seq", Value: func(r outbox.Record) any { return r.Seq }, Wide: true},
+	{Key: "id", Value: func(r outbox.Record) any { return r.ID.String() }, ID: true},
+	{Key: "topic", Value: func(r outbox.Record) any { return r.Topic }, Keep: 1, Min: 13},
+	{Key: "type", Value: func(r outbox.Record) any { return r.Type }, Wide: true},
+	{Key: "key", Value: func(r outbox.Record) any { return r.Key }, Wide: true},
+	{Key: "status", Value: func(r outbox.Record) any { return string(r.Status) }, Tone: statusTone, Keep: 5},
+	{Key: "attempts", Value: func(r outbox.Record) any { return r.Attempts }, Head: "TRIES", Keep: 2},
+	{Key: "createdAt", Value: func(r outbox.Record) any { return r.CreatedAt }, Head: "AGE", Keep: 4},
+	{Key: "availableAt", Value: func(r outbox.Record) any { return r.AvailableAt }, Wide: true},
+	{Key: "publishedAt", Value: func(r outbox.Record) any { return r.PublishedAt }, Head: "PUBLISHED"},
+	{Key: "correlationId", Value: func(r outbox.Record) any { return r.CorrelationID }, Wide: true},
+	{Key: "causationId", Value: func(r outbox.Record) any { return r.CausationID }, Wide: true},
+	{Key: "bucket", Value: func(r outbox.Record) any { return r.Bucket }, Wide: true},
+	{Key: "blockedBy", Value: blockedBy, Wide: true},
+	{Key: "lastError", Value: func(r outbox.Record) any { return r.LastError }, Keep: 3, Min: 16},
+}
+
+func blockedBy(r outbox.Record) any {
+	if r.BlockedBy == uuid.Nil {
+		return nil
+	}
+	return r.BlockedBy.String()
+}
+
+func statusTone(r outbox.Record) console.Tone {
+	switch {
+	case r.Status == outbox.Published:
+		return console.Good
+	case r.Status == outbox.Dead:
+		return console.Bad
+	case r.Status == outbox.Discarded:
+		return console.Dim
+	case r.Retrying():
+		return console.Warn
+	}
+	return console.Plain
+}
+
+func outboxCommand(e *env.Env) *cli.Command {
+	return &cli.Command{
+		Name: "outbox", Usage: "see and mend what waits to be published",
+		Subcommands: []*cli.Command{
+			outboxListCommand(e),
+			{
+				Name: "show", Usage: "show one message with its payload and headers", ArgsUsage: "ID",
+				Action: func(ctx *cli.Context) error {
+					id, err := oneID(ctx)
+					if err != nil {
+						return err
+					}
+					return showRecord(ctx.Context, e, id)
+				},
+			},
+			{
+				Name: "stats", Usage: "count messages by status; counts of a big table are bounded or estimated and say so",
+				Action: func(ctx *cli.Context) error { return outboxStats(ctx.Context, e) },
+			},
+			outboxRetryCommand(e), outboxDiscardCommand(e),
+			{
+				Name: "wait", Usage: "return once nothing is pending",
+				Flags: []cli.Flag{
+					&cli.BoolFlag{Name: "drained", Usage: "wait until no message is pending"},
+					env.TimeoutFlag(time.Minute),
+				},
+				Action: func(ctx *cli.Context) error {
+					if !ctx.Bool("drained") {
+						return fail.Usagef("run: pulsectl outbox wait --drained", "say what to wait for")
+					}
+					return waitDrained(ctx.Context, e, ctx.Duration("timeout"))
+				},
+			},
+		},
+	}
+}
+
+func oneID(ctx *cli.Context) (uuid.UUID, error) {
+	word, err := env.OneArg(ctx, "event id")
+	if err != nil {
+		return uuid.Nil, err
+	}
+	id, err := uuid.Parse(word)
+	if err != nil {
+		return uuid.Nil, fail.Usagef("ids are printed by: pulsectl outbox ls -q", "%q is no event id", word)
+	}
+	return id, nil
+}
+
+func outboxListCommand(e *env.Env) *cli.Command {
+	return &cli.Command{
+		Name: "ls", Aliases: []string{"list"}, Usage: "list messages, the newest first",
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "status", Usage: "only `STATUS`: pending (retrying included), retrying, published, dead, discarded; several with commas"},
+			&cli.StringFlag{Name: "topic", Usage: "only this `TOPIC`"},
+			&cli.StringFlag{Name: "type", Usage: "only this event `TYPE`"},
+			&cli.StringFlag{Name: "key", Usage: "only this ordering `KEY`"},
+			&cli.StringFlag{Name: "correlation-id", Usage: "only this correlation `ID`"},
+			&cli.StringFlag{Name: "error", Usage: "only those whose last error contains `TEXT`"},
+			env.SinceFlag(), env.LimitFlag(),
+			&cli.BoolFlag{Name: "oldest-first", Usage: "begin with the oldest"},
+			&cli.StringFlag{Name: "cursor", Usage: "go on after the page that ended with `NEXT`"},
+			&cli.StringFlag{Name: "columns", Usage: "show only these `KEYS`, with commas, in this order"},
+		},
+		Action: func(ctx *cli.Context) error {
+			q, err := listQuery(ctx, e)
+			if err != nil {
+				return err
+			}
+			o := listOptions{query: q}
+			if s := ctx.String("columns"); s != "" {
+				o.columns = strings.Split(s, ",")
+			}
+			if err := console.CheckColumns(RecordColumns, o.columns); err != nil {
+				return fail.Usagef("", "--columns: %v", err)
+			}
+			return o.run(ctx.Context, e)
+		},
+	}
+}
+
+func listQuery(ctx *cli.Context, e *env.Env) (outbox.ListQuery, error) {
+	q := outbox.ListQuery{
+		Topic: ctx.String("topic"), Type: ctx.String("type"), Key: ctx.String("key"),
+		CorrelationID: ctx.String("correlation-id"), ErrorContains: ctx.String("error"),
+		Limit: ctx.Int("limit"), OldestFirst: ctx.Bool("oldest-first"), WithoutPayload: true,
+	}
+	if err := env.CheckLimit(q.Limit); err != nil {
+		return q, err
+	}
+	var err error
+	if q.Since, err = e.ParseSince(ctx.String("since")); err != nil {
+		return q, err
+	}
+	if c := ctx.String("cursor"); c != "" {
+		if q.After, err = strconv.ParseInt(c, 10, 64); err != nil || q.After < 1 {
+			return q, fail.Usagef("it is the \"next\" of the page before", "--cursor: %q is no cursor", c)
+		}
+	}
+	q.Statuses, q.Retrying, err = ParseStatuses(ctx.String("status"))
+	return q, err
+}
+
+// ParseStatuses reads --status, where retrying is pending with attempts.
+func ParseStatuses(s string) (statuses []outbox.Status, retrying bool, err error) {
+	if s == "" {
+		return nil, false, nil
+	}
+	for word := range strings.SplitSeq(s, ",") {
+		if word == "retrying" {
+			retrying = true
+			continue
+		}
+		status, err := outbox.ParseStatus(word)
+		if err != nil {
+			return nil, false, fail.Usagef("have: pending, retrying, published, dead, discarded", "--status: unknown status %q", word)
+		}
+		statuses = append(statuses, status)
+	}
+	if retrying && len(statuses) > 0 {
+		return nil, false, fail.Usagef("", "--status: retrying stands alone; pending includes it")
+	}
+	return statuses, retrying, nil
+}
+
+// CountBound is how far "showing 50 of ..." counts: counting a big table is slow.
+const CountBound = 10_000
+
+type listOptions struct {
+	query   outbox.ListQuery
+	columns []string // nil: the usual ones
+}
+
+func (o listOptions) run(ctx context.Context, e *env.Env) error {
+	ob, _, err := e.Outbox(ctx)
+	if err != nil {
+		return err
+	}
+	page, err := ob.List(ctx, o.query)
+	if err != nil {
+		return fail.Wrap("cannot list the outbox", err)
+	}
+	list := console.List[outbox.Record]{Columns: RecordColumns, Items: page.Records, Show: o.columns}
+	if page.Next != 0 {
+		list.Next = strconv.FormatInt(page.Next, 10)
+	}
+	if err := console.RenderList(e.IO, list); err != nil {
+		return err
+	}
+	if page.Next == 0 || e.IO.Structured() {
+		return nil
+	}
+	total, more, err := ob.Count(ctx, o.query, CountBound)
+	if err != nil {
+		return fail.Wrap("cannot count the outbox", err)
+	}
+	e.IO.Notef("showing %d of %s; go on with --cursor %d", len(page.Records), Counted(int64(total), !more), page.Next)
+	return nil
+}
+
+// Counted writes a number with thousands, marked where it is a lower bound.
+func Counted(n int64, exact bool) string {
+	if !exact {
+		return reconcile.Thousands(n) + "+"
+	}
+	return reconcile.Thousands(n)
+}
+
+// Buckets is how many an outbox has.
+const Buckets = 64
+
+// Relays counts those that have given a sign of life, and the buckets that they
+// publish.
+func Relays(ctx context.Context, ob *outbox.Outbox) (alive, served int, err error) {
+	all, err := ob.Relays(ctx)
+	for _, r := range all {
+		if r.Live {
+			alive++
+			served += len(r.Buckets)
+		}
+	}
+	return alive, served, err
+}
+
+// Many writes a number of things: 1 relay, 2 relays.
+func Many(n int, thing string) string {
+	if n != 1 {
+		thing += "s"
+	}
+	return reconcile.Thousands(n) + " " + thing
+}
+
+func showRecord(ctx context.Context, e *env.Env, id uuid.UUID) error {
+	ob, _, err := e.Outbox(ctx)
+	if err != nil {
+		return err
+	}
+	rec, err := ob.Get(ctx, id)
+	if err != nil {
+		return fail.Wrap("cannot show "+id.String(), err)
+	}
+	columns := append(RecordColumns[:len(RecordColumns):len(RecordColumns)],
+		console.Column[outbox.Record]{Key: "occurredAt", Value: func(r outbox.Record) any { return r.OccurredAt }},
+		console.Column[outbox.Record]{Key: "contentType", Value: func(r outbox.Record) any { return r.ContentType }},
+		console.Column[outbox.Record]{Key: "headers", Value: func(r outbox.Record) any { return r.Headers }},
+		console.Column[outbox.Record]{Key: "payload", Value: func(r outbox.Record) any { return payload(r.Payload) }},
+	)
+	if err := console.RenderOne(e.IO, columns, rec); err != nil {
+		return err
+	}
+	switch {
+	case e.IO.Structured():
+	case rec.Status == outbox.Dead:
+		e.IO.Notef("dead; to publish it after all: pulsectl outbox retry %s", rec.ID)
+	case rec.BlockedBy != uuid.Nil:
+		e.IO.Notef("held back by the failed head of its key: pulsectl outbox show %s", rec.BlockedBy)
+	}
+	return nil
+}
+
+func waitDrained(ctx context.Context, e *env.Env, timeout time.Duration) error {
+	ob, _, err := e.Outbox(ctx)
+	if err != nil {
+		return err
+	}
+	looks, nobody := 0, ""
+	err = e.IO.Until(ctx, timeout, "the outbox to drain", func(ctx context.Context) (string, error) {
+		n, more, err := ob.Count(ctx, outbox.ListQuery{Statuses: []outbox.Status{outbox.Pending}}, CountBound)
+		if err != nil || n == 0 {
+			return "", err
+		}
+		if looks++; looks%10 == 1 { // now and then: it changes rarely
+			alive, _, err := Relays(ctx, ob)
+			if err != nil {
+				return "", err
+			}
+			if nobody = ""; alive == 0 {
+				nobody = ", and no relay is ready to publish"
+			}
+		}
+		return Counted(int64(n), !more) + " still pending" + nobody, nil
+	})
+	if err != nil {
+		return err
+	}
+	type T struct{ drained bool }
+	return console.RenderOne(e.IO, []console.Column[T]{{Key: "drained", Value: func(t T) any { return t.drained }}}, T{true})
+}

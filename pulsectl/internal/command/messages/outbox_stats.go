@@ -1,0 +1,59 @@
+package messages
+
+import (
+	"context"
+	"time"
+
+	"github.com/asimalizada/pulse-events/outbox"
+	"github.com/asimalizada/pulse-events/pulsectl/internal/console"
+	"github.com/asimalizada/pulse-events/pulsectl/internal/env"
+	"github.com/asimalizada/pulse-events/pulsectl/internal/fail"
+)
+
+var statsColumns = []console.Column[outbox.Stats]{
+	countColumn("pending", func(s outbox.Stats) outbox.Count { return s.Pending }),
+	countColumn("retrying", func(s outbox.Stats) outbox.Count { return s.Retrying }),
+	countColumn("delayed", func(s outbox.Stats) outbox.Count { return s.Delayed }),
+	countColumn("blocked", func(s outbox.Stats) outbox.Count { return s.Blocked }),
+	countColumn("blockedKeys", func(s outbox.Stats) outbox.Count { return s.BlockedKeys }),
+	countColumn("dead", func(s outbox.Stats) outbox.Count { return s.Dead }),
+	countColumn("published", func(s outbox.Stats) outbox.Count { return s.Published }),
+	countColumn("discarded", func(s outbox.Stats) outbox.Count { return s.Discarded }),
+	{Key: "oldestPending", Value: func(s outbox.Stats) any { return s.OldestPending }},
+	{Key: "oldestPendingSeconds", Value: func(s outbox.Stats) any { return s.OldestPendingAge.Round(time.Millisecond).Seconds() }},
+	{Key: "estimated", Value: estimated},
+}
+
+func countColumn(key string, count func(outbox.Stats) outbox.Count) console.Column[outbox.Stats] {
+	return console.Column[outbox.Stats]{Key: key, Value: func(s outbox.Stats) any { return count(s).N }}
+}
+
+// estimated names the counts that are none: on a big table they come from the
+// database's statistics.
+func estimated(s outbox.Stats) any {
+	names := []string{}
+	for _, c := range []struct {
+		key   string
+		count outbox.Count
+	}{
+		{"pending", s.Pending}, {"retrying", s.Retrying}, {"delayed", s.Delayed}, {"blocked", s.Blocked},
+		{"blockedKeys", s.BlockedKeys}, {"dead", s.Dead}, {"published", s.Published}, {"discarded", s.Discarded},
+	} {
+		if !c.count.Exact {
+			names = append(names, c.key)
+		}
+	}
+	return names
+}
+
+func outboxStats(ctx context.Context, e *env.Env) error {
+	ob, _, err := e.Outbox(ctx)
+	if err != nil {
+		return err
+	}
+	stats, err := ob.Stats(ctx)
+	if err != nil {
+		return fail.Wrap("cannot count the outbox", err)
+	}
+	return console.RenderOne(e.IO, statsColumns, stats)
+}

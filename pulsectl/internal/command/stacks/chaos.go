@@ -1,0 +1,212 @@
+package stacks
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/asimalizada/pulse-events/pulsectl/devbroker"
+	"github.com/asimalizada/pulse-events/pulsectl/internal/console"
+	"github.com/asimalizada/pulse-events/pulsectl/internal/control"
+	"github.com/asimalizada/pulse-events/pulsectl/internal/env"
+	"github.com/asimalizada/pulse-events/pulsectl/internal/fail"
+	"github.com/asimalizada/pulse-events/pulsectl/internal/stack"
+)
+
+// Chaos returns the command chaos.
+func Chaos(e *env.Env) *cli.Command {
+	return &cli.Command{
+		Name: "chaos", Usage: "break things on purpose, to see that nothing is lost",
+		Subcommands: []*cli.Command{
+			changeCommand(e, stack.Change{Server: stack.Broker, Action: stack.Stop}, "stop the broker"),
+			changeCommand(e, stack.Change{Server: stack.Broker, Action: stack.Start}, "start the broker again"),
+			{
+				Name: "broker-restart", Usage: "stop the broker and start it again",
+				Action: func(ctx *cli.Context) error { return brokerRestart(ctx.Context, e) },
+			},
+			changeCommand(e, stack.Change{Server: stack.Database, Action: stack.Stop}, "stop the database"),
+			changeCommand(e, stack.Change{Server: stack.Database, Action: stack.Start}, "start the database again"),
+			faultCommand(e, fault{name: "broker-block", kind: devbroker.FaultBlockPublishers, usage: "block publishers, as a broker short of memory or disk does"}),
+			faultCommand(e, fault{name: "broker-slow", kind: devbroker.FaultDelayConfirms, usage: "confirm late", delay: 500 * time.Millisecond}),
+			faultCommand(e, fault{name: "drop-confirms", kind: devbroker.FaultDropConfirms, usage: "take messages and never confirm them", counts: true}),
+			faultCommand(e, fault{name: "duplicate", kind: devbroker.FaultDuplicateDeliveries, usage: "deliver messages twice", counts: true}),
+			{
+				Name: "ls", Aliases: []string{"list"}, Usage: "list what is broken",
+				Action: func(ctx *cli.Context) error { return listFaults(ctx.Context, e) },
+			},
+			{
+				Name: "clear", Usage: "mend everything",
+				Action: func(ctx *cli.Context) error { return clearFaults(ctx.Context, e) },
+			},
+		},
+	}
+}
+
+// target is the stack that chaos acts on; the zero one where none runs here. Its
+// servers are then stopped by commands of the user's, as an external stack's are.
+func target(e *env.Env) (stack.State, error) {
+	s, err := e.Running()
+	switch {
+	case errors.Is(err, stack.ErrNotRunning):
+		return stack.State{}, nil
+	case err != nil:
+		return s, fail.Wrap("cannot tell where the stack is", err)
+	}
+	return s, nil
+}
+
+// changeCommand is the command that makes a change.
+func changeCommand(e *env.Env, c stack.Change, usage string) *cli.Command {
+	return &cli.Command{
+		Name: c.Name(), Usage: usage,
+		Flags:  []cli.Flag{&cli.StringFlag{Name: c.Flag(), Usage: fmt.Sprintf("external: shell `COMMAND` that %ss it (env %s)", c.Action, c.Variable())}},
+		Action: func(ctx *cli.Context) error { return changeOptions{c, ctx.String(c.Flag())}.run(ctx.Context, e) },
+	}
+}
+
+type changeOptions struct {
+	change  stack.Change
+	command string // the user's own; empty: the stack knows how
+}
+
+// run stops or starts a server in the way of the stack; a command given by
+// flag goes before that.
+func (o changeOptions) run(ctx context.Context, e *env.Env) error {
+	c := o.change
+	s, err := target(e)
+	if err != nil {
+		return err
+	}
+	driver := s.Driver()
+	if o.command != "" { // which an external stack's driver runs
+		driver = stack.State{}.Driver()
+	}
+	ctx, cancel := context.WithTimeout(ctx, stack.ChangeLimit)
+	defer cancel()
+	done, err := driver.Change(ctx, s, c, stack.ChangeOptions{Console: e.IO, Command: func() (string, error) {
+		return e.Setting(o.command, c.Variable(), func(s stack.State) string { return s.Command(c) })
+	}})
+	if err != nil {
+		return err
+	}
+	return renderHarm(e, c.Name(), c.State(), done)
+}
+
+func brokerRestart(ctx context.Context, e *env.Env) error {
+	s, err := target(e)
+	if err != nil {
+		return err
+	}
+	for _, c := range s.Driver().Restart() {
+		if err := (changeOptions{change: c}).run(ctx, e); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// harm is what a chaos command did.
+type harm struct{ fault, state, command string }
+
+var harmColumns = []console.Column[harm]{
+	{Key: "fault", Value: func(h harm) any { return h.fault }, ID: true},
+	{Key: "state", Value: func(h harm) any { return h.state }},
+	{Key: "command", Value: func(h harm) any { return h.command }, Wide: true},
+}
+
+func renderHarm(e *env.Env, fault, state, command string) error {
+	return console.RenderOne(e.IO, harmColumns, harm{fault, state, command})
+}
+
+// fault describes one that only the embedded broker can be told to have.
+type fault struct {
+	name, usage string
+	kind        devbroker.FaultKind
+	delay       time.Duration // default of --delay; zero: has no delay
+	counts      bool          // takes --count
+}
+
+func faultCommand(e *env.Env, f fault) *cli.Command {
+	c := &cli.Command{Name: f.name, Usage: f.usage}
+	if f.delay > 0 {
+		c.Flags = append(c.Flags, &cli.DurationFlag{Name: "delay", Value: f.delay, Usage: "by `DURATION`"})
+	}
+	if f.counts {
+		c.Flags = append(c.Flags, &cli.IntFlag{Name: "count", Usage: "`N` times (default: until cleared)"})
+	}
+	c.Action = func(ctx *cli.Context) error {
+		return faultOptions{fault: f, delay: ctx.Duration("delay"), count: ctx.Int("count")}.run(ctx.Context, e)
+	}
+	return c
+}
+
+type faultOptions struct {
+	fault
+	delay time.Duration
+	count int // 0: until it is cleared
+}
+
+func (o faultOptions) run(ctx context.Context, e *env.Env) error {
+	if o.fault.delay > 0 && o.delay < time.Millisecond {
+		return fail.Usagef("for example: --delay 500ms", "--delay: %s is less than a millisecond", o.delay)
+	}
+	if o.count < 0 {
+		return fail.Usagef("", "--count: %d is negative", o.count)
+	}
+	s, err := target(e)
+	if err != nil {
+		return err
+	}
+	broker, err := s.Driver().Control(s)
+	if err != nil {
+		return err
+	}
+	if err := broker.Inject(ctx, control.Fault{Kind: o.kind, Delay: o.delay, Count: o.count}); err != nil {
+		return fail.Wrap("cannot begin "+o.name, err)
+	}
+	e.IO.Notef("end it with: pulsectl chaos clear")
+	return renderHarm(e, o.name, "active", "")
+}
+
+var faultColumns = []console.Column[control.Fault]{
+	{Key: "fault", Value: func(f control.Fault) any { return string(f.Kind) }, ID: true},
+	{Key: "since", Value: func(f control.Fault) any { return f.Since }},
+	{Key: "delay", Value: func(f control.Fault) any {
+		if f.Delay == 0 {
+			return nil
+		}
+		return f.Delay.String()
+	}},
+	{Key: "left", Value: func(f control.Fault) any {
+		if f.Count == 0 {
+			return nil
+		}
+		return f.Count
+	}},
+}
+
+func listFaults(ctx context.Context, e *env.Env) error {
+	s, err := target(e)
+	if err != nil {
+		return err
+	}
+	faults, err := s.Driver().Faults(ctx, s)
+	if err != nil {
+		return err
+	}
+	return console.RenderList(e.IO, console.List[control.Fault]{Columns: faultColumns, Items: faults})
+}
+
+func clearFaults(ctx context.Context, e *env.Env) error {
+	s, err := target(e)
+	if err != nil {
+		return err
+	}
+	if err := s.Driver().Mend(ctx, s, e.IO); err != nil {
+		return err
+	}
+	return listFaults(ctx, e)
+}

@@ -1,0 +1,111 @@
+package stacks
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/asimalizada/pulse-events/pulsectl/internal/console"
+	"github.com/asimalizada/pulse-events/pulsectl/internal/env"
+	"github.com/asimalizada/pulse-events/pulsectl/internal/fail"
+	"github.com/asimalizada/pulse-events/pulsectl/internal/stack"
+)
+
+// detachedEnv tells the process that runs in the background what it is.
+const detachedEnv = "PULSE_DETACHED"
+
+// upDetached starts this very command line again in the background, without
+// --detach, and waits until the stack has noted that it is ready.
+func upDetached(ctx context.Context, e *env.Env, dir string, timeout time.Duration) error {
+	if s, err := stack.Load(dir); err == nil || errors.As(err, new(*stack.StartingError)) {
+		return stack.AlreadyRunning(s, err)
+	}
+	child, err := stack.StartDetached(dir, withoutDetach(os.Args), detachedEnv+"=1")
+	if err != nil {
+		return stack.CannotStart(err)
+	}
+	log := stack.LogPath(dir)
+	e.IO.Notef("starting in the background, its log: %s", log)
+	var ready stack.State
+	err = e.IO.Until(ctx, timeout, "the stack to be ready", func(context.Context) (string, error) {
+		s, err := stack.Load(dir)
+		if err == nil {
+			ready = s
+			return "", nil
+		}
+		if code, report, ended := child.Ended(); ended {
+			return "", reported(code, report, log)
+		}
+		return cmp.Or(lastWords(log), "it does not answer yet"), nil
+	})
+	if err != nil {
+		// Nothing half-started stays behind.
+		if f := fail.From(err); f.Kind == fail.Timeout {
+			f.Hint = "read its log: " + log
+		}
+		return errors.Join(err, child.Kill())
+	}
+	return announce(e, ready)
+}
+
+// report is a fail.Error on its way from a stack in the background to who has
+// started it.
+type report struct {
+	Message, Cause, Hint string
+}
+
+// tellParent reports the error that ends a stack in the background.
+func tellParent(err error) {
+	f := fail.From(err)
+	r := report{Message: f.Message, Hint: f.Hint}
+	if f.Cause != nil {
+		r.Cause = f.Cause.Error()
+	}
+	if raw, err := json.Marshal(r); err == nil {
+		stack.Report(raw)
+	}
+}
+
+// reported is why a stack in the background has ended: in its own words, or by
+// its log where it had no time for any.
+func reported(code int, raw []byte, log string) error {
+	var r report
+	if json.Unmarshal(raw, &r) != nil || r.Message == "" {
+		return &fail.Error{Kind: fail.KindOf(code), Message: fmt.Sprintf("the stack ended with exit code %d", code),
+			Cause: errors.New(cmp.Or(lastWords(log), "its log is empty")), Hint: "read its log: " + log}
+	}
+	f := &fail.Error{Kind: fail.KindOf(code), Message: r.Message, Hint: r.Hint}
+	if r.Cause != "" {
+		f.Cause = errors.New(r.Cause)
+	}
+	return f
+}
+
+func withoutDetach(args []string) []string {
+	var out []string
+	for _, a := range args {
+		switch strings.TrimLeft(a, "-") {
+		case "detach", "d", "detach=true", "d=true":
+			if strings.HasPrefix(a, "-") {
+				continue
+			}
+		}
+		out = append(out, a)
+	}
+	return out
+}
+
+// lastWords is the last line of a log, in words.
+func lastWords(path string) string {
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		return ""
+	}
+	lines := strings.Split(strings.TrimSpace(string(raw)), "\n")
+	return console.LogLine(lines[len(lines)-1])
+}

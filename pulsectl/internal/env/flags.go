@@ -1,0 +1,108 @@
+package env
+
+import (
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/asimalizada/pulse-events/pulsectl/internal/console"
+	"github.com/asimalizada/pulse-events/pulsectl/internal/fail"
+)
+
+const (
+	defaultLimit = 50
+	// MaxLimit bounds a page.
+	MaxLimit = 1000
+)
+
+// LimitFlag is --limit of lists.
+func LimitFlag() cli.Flag {
+	return &cli.IntFlag{Name: "limit", Value: defaultLimit, Usage: "at most `N` rows, up to " + strconv.Itoa(MaxLimit)}
+}
+
+// CheckLimit checks its value.
+func CheckLimit(n int) error {
+	if n < 1 || n > MaxLimit {
+		return fail.Usagef("", "--limit: %d is not between 1 and %d", n, MaxLimit)
+	}
+	return nil
+}
+
+// TimeoutFlag is --timeout of what waits.
+func TimeoutFlag(value time.Duration) cli.Flag {
+	return &cli.DurationFlag{Name: "timeout", Value: value, Usage: "give up after `DURATION` with exit code 7"}
+}
+
+// SinceFlag is --since of lists, read by ParseSince.
+func SinceFlag() cli.Flag {
+	return &cli.StringFlag{Name: "since", Usage: "not older than `WHEN`: a duration such as 15m, or a time in RFC 3339"}
+}
+
+// ParseSince reads --since; empty gives the zero time.
+func (e *Env) ParseSince(s string) (time.Time, error) {
+	if s == "" {
+		return time.Time{}, nil
+	}
+	if d, err := time.ParseDuration(s); err == nil && d >= 0 {
+		return e.IO.Now().Add(-d), nil
+	}
+	if at, err := time.Parse(time.RFC3339, s); err == nil {
+		return at, nil
+	}
+	return time.Time{}, fail.Usagef("for example: --since 15m, --since 2026-01-31T08:00:00Z", "--since: %q is neither a duration nor a time", s)
+}
+
+// YesFlag is --yes of what asks with Confirm.
+func YesFlag() cli.Flag { return &cli.BoolFlag{Name: "yes", Usage: "do not ask"} }
+
+// DryRunFlag is --dry-run of what changes several things.
+func DryRunFlag() cli.Flag {
+	return &cli.BoolFlag{Name: "dry-run", Usage: "say what would be done and do nothing"}
+}
+
+// OneArg returns the only positional argument of a command.
+func OneArg(ctx *cli.Context, what string) (string, error) {
+	switch ctx.NArg() {
+	case 1:
+		return ctx.Args().First(), nil
+	case 0:
+		return "", fail.Usagef(fmt.Sprintf("run: %s %s", ctx.Command.HelpName, ctx.Command.ArgsUsage), "no %s given", what)
+	}
+	return "", fail.Usagef(fmt.Sprintf("run: %s %s", ctx.Command.HelpName, ctx.Command.ArgsUsage), "one %s expected, got %d", what, ctx.NArg())
+}
+
+// ReadGlobals reads and checks the flags that every command has.
+func (e *Env) ReadGlobals(ctx *cli.Context) error {
+	format, err := console.ParseFormat(ctx.String("output"))
+	if err != nil {
+		return fail.Usagef("for example: -o json", "--output: %v", err)
+	}
+	if ctx.Bool("json") {
+		format = console.JSON
+	}
+	if ctx.Bool("quiet") {
+		format = console.Name
+	}
+	e.IO.Format = format
+	switch mode := console.ColorMode(ctx.String("color")); mode {
+	case console.ColorAuto, console.ColorAlways, console.ColorNever:
+		e.IO.SetColor(mode, e.Getenv)
+	default:
+		return fail.Usagef("have: auto, always, never", "--color: unknown value %q", string(mode))
+	}
+	e.Flags = Settings{
+		OutboxDB: ctx.String("outbox-db"), InboxDB: ctx.String("inbox-db"), AMQPURL: ctx.String("amqp-url"),
+		OrdersURL: ctx.String("orders-url"), NotificationsURL: ctx.String("notifications-url"),
+		Queue: ctx.String("queue"), QueueGiven: ctx.IsSet("queue"), Consumer: ctx.String("consumer"),
+		RetryDelays: ctx.String("retry-delays"), ManagementURL: ctx.String("management-url"),
+	}
+	if e.Flags.Queue == "" {
+		return fail.Usagef("", "--queue: is empty")
+	}
+	if e.Flags.Consumer == "" {
+		return fail.Usagef("", "--consumer: is empty")
+	}
+	return nil
+}

@@ -1,0 +1,82 @@
+package queues
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/asimalizada/pulse-events/pulsectl/internal/fail"
+)
+
+const (
+	managementTimeout = 10 * time.Second // of one question
+	// managementLag is how old the numbers of RabbitMQ's management API may be.
+	managementLag = 6 * time.Second
+)
+
+// Management asks RabbitMQ's management API for what AMQP does not tell: how
+// many messages of a queue are unacknowledged, and which queues there are.
+type Management struct {
+	Base  string // its URL, with user and password
+	VHost string
+	// Guessed: nobody has given the URL but the stack that runs. What does not
+	// answer there is not asked.
+	Guessed bool
+}
+
+// managedQueue is what the API tells of a queue.
+type managedQueue struct {
+	Name    string `json:"name"`
+	Unacked *int   `json:"messages_unacknowledged"` // absent: not counted yet
+}
+
+// queues lists the queues of the virtual host.
+func (m *Management) queues(ctx context.Context) (queues []managedQueue, err error) {
+	ctx, cancel := context.WithTimeout(ctx, managementTimeout)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet,
+		m.Base+"/api/queues/"+url.PathEscape(m.VHost)+"?columns=name,messages_unacknowledged", nil)
+	if err != nil {
+		return nil, fail.Usagef("", "--management-url: not the base URL of a management API")
+	}
+	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	res, err := client.Do(req)
+	if err != nil {
+		return nil, fail.CannotReach("management API", fail.Reason(err))
+	}
+	defer res.Body.Close()
+	if res.StatusCode != http.StatusOK {
+		return nil, fail.New(fail.Unreachable, "check --management-url, and that its user may monitor the virtual host "+m.VHost,
+			"the management API answers %s", res.Status)
+	}
+	if err := json.NewDecoder(res.Body).Decode(&queues); err != nil {
+		return nil, fmt.Errorf("read the answer of the management API: %w", err)
+	}
+	return queues, nil
+}
+
+// unacked adds up the unacknowledged messages of some queues; negative: the API
+// has not counted one of them yet.
+func (m *Management) unacked(ctx context.Context, names map[string]bool) (int, error) {
+	queues, err := m.queues(ctx)
+	if err != nil {
+		if m.Guessed && ctx.Err() == nil {
+			return -1, nil
+		}
+		return 0, err
+	}
+	sum := 0
+	for _, q := range queues {
+		switch {
+		case !names[q.Name]:
+		case q.Unacked == nil:
+			return -1, nil
+		default:
+			sum += *q.Unacked
+		}
+	}
+	return sum, nil
+}
