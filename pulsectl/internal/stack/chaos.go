@@ -31,12 +31,11 @@ func (s Server) pick(database, broker string) string {
 }
 
 func (s Server) word() string    { return s.pick("db", "broker") } // in names of commands
-func (s Server) what() string    { return s.pick("database", "broker") }
-func (s Server) service() string { return s.pick(DatabaseService, BrokerService) }
+func (s Server) service() string { return s.pick(databaseService, brokerService) }
 func (s Server) unit() string    { return s.pick("postgresql", "rabbitmq-server") } // for examples
 
 // String is the server in messages.
-func (s Server) String() string { return s.what() }
+func (s Server) String() string { return s.pick("database", "broker") }
 
 // Action is what is done to a server.
 type Action int
@@ -48,10 +47,8 @@ const (
 	Restart
 )
 
-func (a Action) verb() string { return [...]string{"stop", "start", "restart"}[a] }
-
 // String is the action as a verb.
-func (a Action) String() string { return a.verb() }
+func (a Action) String() string { return [...]string{"stop", "start", "restart"}[a] }
 
 // Change is something done to a server.
 type Change struct {
@@ -73,7 +70,7 @@ func (c Change) State() string {
 }
 
 // Flag names the user's own command for the change.
-func (c Change) Flag() string { return c.Action.verb() + "-cmd" }
+func (c Change) Flag() string { return c.Action.String() + "-cmd" }
 
 // Variable is the environment variable for the same.
 func (c Change) Variable() string {
@@ -88,7 +85,7 @@ type ChangeOptions struct {
 }
 
 func (c Change) waitedFor() string {
-	return fmt.Sprintf("the %s to %s", c.Server.what(), c.Action.verb())
+	return fmt.Sprintf("the %s to %s", c.Server, c.Action)
 }
 
 // Command is the user's own command for a change that is noted of a stack.

@@ -18,8 +18,8 @@ import (
 	"github.com/asimalizada/pulse-events/pulsectl/internal/fail"
 )
 
-// DefaultProfile is what runs where nobody has chosen.
-const DefaultProfile = "stdlib"
+// defaultProfile is what runs where nobody has chosen.
+const defaultProfile = "stdlib"
 
 // composeTimeout bounds the start of containers, once their images are there.
 const composeTimeout = 5 * time.Minute
@@ -101,7 +101,7 @@ func findProject(file, profile string, getenv func(string) string) (compose.Proj
 	}
 	return compose.Project{
 		File: file, Name: compose.ProjectName(file, settings),
-		Profiles: cmp.Or(profile, settings.Get("COMPOSE_PROFILES"), DefaultProfile),
+		Profiles: cmp.Or(profile, settings.Get("COMPOSE_PROFILES"), defaultProfile),
 	}, settings, nil
 }
 

@@ -17,9 +17,9 @@ import (
 type publishedPort struct{ service, port, variable, fallback string }
 
 var publishedPorts = []publishedPort{
-	{DatabaseService, "5432", "PULSE_POSTGRES_PORT", "5433"},
-	{BrokerService, "5672", "PULSE_AMQP_PORT", "5673"},
-	{BrokerService, "15672", "PULSE_RABBITMQ_UI_PORT", "15673"},
+	{databaseService, "5432", "PULSE_POSTGRES_PORT", "5433"},
+	{brokerService, "5672", "PULSE_AMQP_PORT", "5673"},
+	{brokerService, "15672", "PULSE_RABBITMQ_UI_PORT", "15673"},
 	{"orders-stdlib", "6101", "PULSE_ORDERS_STDLIB_PORT", "6101"},
 	{"notifications-stdlib", "6102", "PULSE_NOTIFICATIONS_STDLIB_PORT", "6102"},
 	{"orders-gin", "6201", "PULSE_ORDERS_GIN_PORT", "6201"},
@@ -79,7 +79,7 @@ func (cfg containersConfig) portTaken(e *compose.PortError) error {
 
 // wanted reports whether one of the profiles has the service.
 func wanted(service, profiles string) bool {
-	if service == DatabaseService || service == BrokerService {
+	if service == databaseService || service == brokerService {
 		return true
 	}
 	for profile := range strings.SplitSeq(profiles, ",") {

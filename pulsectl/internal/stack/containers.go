@@ -20,8 +20,8 @@ import (
 // Services of the compose file. Those of an application are named after its
 // profile, such as orders-stdlib.
 const (
-	DatabaseService = "postgres"
-	BrokerService   = "rabbitmq"
+	databaseService = "postgres"
+	brokerService   = "rabbitmq"
 	// credentialsService makes the passwords and ends; run again it tells them.
 	credentialsService = "credentials"
 )
@@ -198,10 +198,10 @@ func locate(ctx context.Context, cfg containersConfig, containers []compose.Cont
 		from          string
 		service, port string
 	}{
-		{&s.OutboxDB, inside.OutboxDB, DatabaseService, "5432"},
-		{&s.InboxDB, inside.InboxDB, DatabaseService, "5432"},
-		{&s.AMQPURL, inside.AMQPURL, BrokerService, "5672"},
-		{&s.RabbitMQUIURL, "http://ui", BrokerService, "15672"},
+		{&s.OutboxDB, inside.OutboxDB, databaseService, "5432"},
+		{&s.InboxDB, inside.InboxDB, databaseService, "5432"},
+		{&s.AMQPURL, inside.AMQPURL, brokerService, "5672"},
+		{&s.RabbitMQUIURL, "http://ui", brokerService, "15672"},
 		{&s.OrdersURL, "http://orders", orders, applicationPort(orders)},
 		{&s.NotificationsURL, "http://notifications", notifications, applicationPort(notifications)},
 	} {

@@ -69,7 +69,7 @@ func (embeddedDriver) Control(s State) (control.Client, error) {
 func (d embeddedDriver) Change(ctx context.Context, s State, c Change, _ ChangeOptions) (string, error) {
 	if c.Server == Database {
 		return "", fail.Usagef("use a stack with a server: pulsectl down, then: pulsectl up --stack compose",
-			"SQLite runs inside the process: there is no database to %s", c.Action.verb())
+			"SQLite runs inside the process: there is no database to %s", c.Action)
 	}
 	broker, err := d.Control(s)
 	if err != nil {
@@ -83,7 +83,7 @@ func (d embeddedDriver) Change(ctx context.Context, s State, c Change, _ ChangeO
 	case Restart:
 		err = broker.Restart(ctx)
 	}
-	return "", fail.Wrap("cannot "+c.Action.verb()+" the broker", err)
+	return "", fail.Wrap("cannot "+c.Action.String()+" the broker", err)
 }
 
 func (embeddedDriver) Restart() []Change { return []Change{{Broker, Restart}} }

@@ -63,8 +63,8 @@ func (externalDriver) Change(ctx context.Context, _ State, c Change, o ChangeOpt
 		return "", err
 	}
 	if strings.TrimSpace(command) == "" {
-		return "", fail.Usagef(fmt.Sprintf("say how: pulsectl chaos %s --%s 'systemctl %s %s', or set %s", c.Name(), c.Flag(), c.Action.verb(), c.Server.unit(), c.Variable()),
-			"the %s of an external stack is not ours to touch", c.Server.what())
+		return "", fail.Usagef(fmt.Sprintf("say how: pulsectl chaos %s --%s 'systemctl %s %s', or set %s", c.Name(), c.Flag(), c.Action, c.Server.unit(), c.Variable()),
+			"the %s of an external stack is not ours to touch", c.Server)
 	}
 	cmd := exec.CommandContext(ctx, "/bin/sh", "-c", command)
 	// A server left behind by the command may hold on to our streams.

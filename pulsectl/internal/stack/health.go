@@ -26,14 +26,14 @@ const (
 	shownLogs      = 15               // lines
 )
 
-// UnhealthyError: a container did not become healthy.
-type UnhealthyError struct {
+// unhealthyError: a container did not become healthy.
+type unhealthyError struct {
 	Container compose.Container
 	Logs      string // the end of them
 	Err       error  // what made us look; the context's error where time was up
 }
 
-func (e *UnhealthyError) Error() string {
+func (e *unhealthyError) Error() string {
 	c := e.Container
 	text := fmt.Sprintf("container %s is %s", c.Name, c.Condition())
 	switch {
@@ -47,7 +47,7 @@ func (e *UnhealthyError) Error() string {
 	return text
 }
 
-func (e *UnhealthyError) Unwrap() error { return e.Err }
+func (e *unhealthyError) Unwrap() error { return e.Err }
 
 // awaitServices waits until these services of a stack run and are healthy.
 func awaitServices(ctx context.Context, s State, out *console.IO, services ...string) error {
@@ -72,7 +72,7 @@ func notHealthy(err error, late string) error {
 	if errors.Is(err, context.DeadlineExceeded) {
 		kind = fail.Timeout
 	}
-	if blamed, ok := errors.AsType[*UnhealthyError](err); ok {
+	if blamed, ok := errors.AsType[*unhealthyError](err); ok {
 		f := &fail.Error{Kind: kind, Message: blamed.Error(), Hint: "see more: docker logs " + blamed.Container.Name}
 		if blamed.Logs != "" {
 			text := "its last words are"
@@ -172,7 +172,7 @@ func (w *watch) look(c compose.Container) error {
 	case c.Status == "exited", c.Status == "dead",
 		!c.Healthy() && c.Restarts-first >= restartLimit,
 		unhealthy && time.Since(since) > unhealthyLimit:
-		return &UnhealthyError{Container: c}
+		return &unhealthyError{Container: c}
 	}
 	return nil
 }
@@ -185,7 +185,7 @@ func whyNotUp(ctx context.Context, project string, err error) error {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lookLimit)
 	defer cancel()
-	blamed, known := errors.AsType[*UnhealthyError](err)
+	blamed, known := errors.AsType[*unhealthyError](err)
 	if !known {
 		list, listErr := compose.Containers(ctx, project)
 		if listErr != nil {
@@ -198,7 +198,7 @@ func whyNotUp(ctx context.Context, project string, err error) error {
 		if i < 0 {
 			return err
 		}
-		blamed = &UnhealthyError{Container: list[i], Err: err}
+		blamed = &unhealthyError{Container: list[i], Err: err}
 	}
 	if logs, err := compose.Logs(ctx, blamed.Container, shownLogs); err == nil {
 		blamed.Logs = logs
