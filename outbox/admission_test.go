@@ -167,9 +167,10 @@ func TestAnOutboxBelongsToOneService(t *testing.T) {
 		// The service is renamed.
 		db.MustExec(`UPDATE outbox_leases SET producer = 'billing' WHERE bucket = 0`)
 		awaitLeases(t, map[*Relay]int{first: 0, second: 64})
-		if h := first.Health(); h.State != RelayDegraded || !errors.Is(h.LastError, ErrProducer) {
-			t.Errorf("who was the owner: %+v", h)
-		}
+		eventually(t, "who was the owner to be refused", func() bool {
+			h := first.Health()
+			return h.State == RelayDegraded && errors.Is(h.LastError, ErrProducer)
+		})
 	})
 }
 

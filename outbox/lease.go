@@ -83,7 +83,10 @@ func (k *keeper) run(ctx, taking context.Context) {
 		case <-ctx.Done():
 			return
 		case leases := <-k.returned:
-			k.report(ctx, k.giveUp(ctx, leases))
+			if err := k.giveUp(ctx, leases); err != nil { // what else is wrong still is
+				k.report(ctx, err)
+			}
+			k.relay.monitor.holds(k.count())
 			continue
 		case <-k.urge:
 		case <-timer.C:
