@@ -25,7 +25,7 @@ type LockedError struct {
 
 // Holder is the session that holds a claim, as PostgreSQL shows it to ours.
 type Holder struct {
-	PID         int     `db:"pid"`
+	PID         int     `db:"pid"`         // 0: none, but a prepared transaction
 	Application string  `db:"application"` // application_name; empty: hidden or not set
 	Client      string  `db:"client"`      // its address; empty: hidden or local
 	State       string  `db:"state"`       // such as "idle in transaction"
@@ -38,8 +38,11 @@ func (e *LockedError) Error() string {
 		event = "one of several events"
 	}
 	h := e.Holder
-	if h == nil {
+	switch {
+	case h == nil:
 		return event + " is being applied by another transaction"
+	case h.PID == 0:
+		return event + " is being applied by a prepared transaction (see pg_prepared_xacts)"
 	}
 	return fmt.Sprintf("%s is being applied by another transaction: session %d (application %q, client %q), %s for %v",
 		event, h.PID, h.Application, h.Client, h.State, time.Duration(h.Seconds*float64(time.Second)).Round(time.Second/10))
@@ -98,8 +101,8 @@ func (in *Inbox) explain(ctx context.Context, doing string, msg Message, err err
 	return fmt.Errorf("inbox: %w", e)
 }
 
-// holderWait bounds the search for a holder.
-const holderWait = 300 * time.Millisecond
+// holderWait bounds the search for a holder, who usually is found at once.
+const holderWait = time.Second
 
 // holder finds out who holds the claim of msg: it claims it once more, asks on
 // another connection whom that waits for, and rolls back. nil: nobody any more,
@@ -126,7 +129,7 @@ func (in *Inbox) holder(ctx context.Context, msg Message) *Holder {
 		defer close(claimed)
 		_, _ = in.claim(ctx, tx, []Message{msg}, bounds{lock: holderWait}) // only to wait
 	})
-	tick := time.NewTicker(holderWait / 20)
+	tick := time.NewTicker(holderWait / 50)
 	defer tick.Stop()
 	for {
 		select {

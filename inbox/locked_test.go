@@ -136,6 +136,30 @@ func TestOnceSaysWhoHoldsTheEvent(t *testing.T) {
 	}
 }
 
+// TestPreparedTransactionsHoldEvents: no session has them, and none ends them.
+func TestPreparedTransactionsHoldEvents(t *testing.T) {
+	t.Parallel()
+	server := testenv.PostgresServer(t)
+	mustExec(t, openDB(t, server.URL()), `ALTER SYSTEM SET max_prepared_transactions = 5`)
+	server.Stop()
+	server.Start()
+	in, db := newInbox(t, server.URL(), inbox.WithStatementTimeout(2*time.Second))
+	tx := db.MustBegin()
+	if _, err := in.Claim(t.Context(), tx, event(1)); err != nil {
+		t.Fatal(err)
+	}
+	mustExec(t, tx, `PREPARE TRANSACTION 'shop-1'`)
+	_ = tx.Rollback() // of nothing
+	_, err := in.Once(t.Context(), event(1), func(context.Context, inbox.Tx) error { return nil })
+	if locked, ok := errors.AsType[*inbox.LockedError](err); !ok || locked.Holder == nil || locked.Holder.PID != 0 || !strings.Contains(err.Error(), "prepared transaction") {
+		t.Errorf("Once: %v, want a LockedError that speaks of a prepared transaction", err)
+	}
+	mustExec(t, db, `ROLLBACK PREPARED 'shop-1'`)
+	if outcome, err := in.Once(t.Context(), event(1), func(context.Context, inbox.Tx) error { return nil }); outcome != inbox.Processed || err != nil {
+		t.Errorf("Once: %s, %v", outcome, err)
+	}
+}
+
 // TestTransactionsCannotIdleForLong: the database ends those of a consumer that
 // is frozen or gone, and a stricter setting stays.
 func TestTransactionsCannotIdleForLong(t *testing.T) {
