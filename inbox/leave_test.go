@@ -150,7 +150,7 @@ func TestHandlerThatNeverReturns(t *testing.T) {
 			}
 			q := inboxtest.NewQueue()
 			q.Publish(msgs...)
-			c, log := consumeLogged(t, in, q, handler, inbox.ConsumerConfig{Workers: 1, BatchSize: size, MaxAttempts: 1, HandlerTimeout: 100 * time.Millisecond})
+			c, log := consumeLogged(t, in, q, handler, inbox.ConsumerConfig{Workers: 1, BatchSize: size, MaxAttempts: 1, HandlerTimeout: time.Second})
 			q.WaitUntilEmpty(t)
 			wantOnce(t, db, append(msgs[:3:3], msgs[4:]...))
 			if dead := q.DeadLetters(); len(dead) != 1 || dead[0].Delivery.Message.ID != msgs[3].ID || !strings.Contains(dead[0].Err.Error(), "has not returned") {
@@ -238,7 +238,7 @@ func TestStatementsEndWithTheHandlersTime(t *testing.T) {
 				mustExec(t, db, `DELETE FROM processed_events`)
 				wantCulprit(t, in, db, 100, func(_ context.Context, tx inbox.Tx, _ inbox.Message) error {
 					return run(context.Background(), tx)
-				}, "longer than 500ms")
+				}, "longer than 1s")
 			})
 		}
 	})

@@ -149,7 +149,7 @@ func wantCulprit(t *testing.T, in *inbox.Inbox, db *sqlx.DB, size int, misuse in
 	}
 	q := inboxtest.NewQueue()
 	q.Publish(msgs...)
-	consume(t, in, q, handler, inbox.ConsumerConfig{Workers: 1, BatchSize: size, MaxAttempts: 2, HandlerTimeout: 500 * time.Millisecond})
+	consume(t, in, q, handler, inbox.ConsumerConfig{Workers: 1, BatchSize: size, MaxAttempts: 2, HandlerTimeout: time.Second})
 	q.WaitUntilEmpty(t)
 	wantOnce(t, db, append(msgs[:3:3], msgs[4:]...))
 	dead := q.DeadLetters()
