@@ -17,9 +17,9 @@ import (
 const (
 	// DeleteOnPublish deletes a message in the statement that would have
 	// marked it published. Discarded ones are kept for DefaultRetention.
-	DeleteOnPublish time.Duration = -1
+	DeleteOnPublish time.Duration = -2
 	// KeepForever keeps everything; purging is up to the caller.
-	KeepForever time.Duration = -2
+	KeepForever time.Duration = -1
 )
 
 // DefaultRetention is how long published and discarded messages are kept

@@ -51,7 +51,7 @@ func TestStaleDeliveriesSettleNothing(t *testing.T) {
 	if !again.Redelivered {
 		t.Error("not marked as redelivered")
 	}
-	for _, action := range []inbox.Action{inbox.SetAside, inbox.Park, inbox.Ack, inbox.GiveBack} {
+	for _, action := range []inbox.Action{inbox.ActionDeadLetter, inbox.ActionRetry, inbox.ActionAck, inbox.ActionRequeue} {
 		if err := r.source.Settle(t.Context(), []inbox.Settlement{{Delivery: stale, Action: action}})[0]; !errors.Is(err, inbox.ErrStale) {
 			t.Errorf("action %d: %v", action, err)
 		}
@@ -133,7 +133,7 @@ func TestOutlivesTheBroker(t *testing.T) {
 		if !again.Redelivered {
 			t.Error("not marked as redelivered")
 		}
-		r.settle(inbox.Settlement{Delivery: again, Action: inbox.SetAside, Reason: inbox.ReasonHandler}) // over a new connection
+		r.settle(inbox.Settlement{Delivery: again, Action: inbox.ActionDeadLetter, Reason: inbox.ReasonHandler}) // over a new connection
 		r.dial()
 		r.get(r.names.DeadLetters)
 		r.get(r.names.Retry[0].Queue)

@@ -47,7 +47,7 @@ func TestDeliversWhatCannotBeDecoded(t *testing.T) {
 	if d.Err == nil || d.Message.ID != "" || d.Message.CorrelationID != "c1" || string(d.Message.Payload) != `{"id":""}` {
 		t.Errorf("without an id: err %v, message %+v", d.Err, d.Message)
 	}
-	r.settle(inbox.Settlement{Delivery: d, Action: inbox.SetAside, Reason: inbox.ReasonUndecodable, Err: d.Err})
+	r.settle(inbox.Settlement{Delivery: d, Action: inbox.ActionDeadLetter, Reason: inbox.ReasonUndecodable, Err: d.Err})
 	letter := r.get(r.names.DeadLetters)
 	if letter.Headers["pulse-reason"] != "undecodable" || letter.CorrelationId != "c1" || string(letter.Body) != `{"id":""}` {
 		t.Errorf("dead letter %+v", letter)
@@ -118,7 +118,7 @@ func TestGivesBackUntouched(t *testing.T) {
 	r := newRig(t)
 	deliveries := r.consume(10)
 	r.publish("e1")
-	r.settle(inbox.Settlement{Delivery: r.receiveID(deliveries, "e1"), Action: inbox.GiveBack})
+	r.settle(inbox.Settlement{Delivery: r.receiveID(deliveries, "e1"), Action: inbox.ActionRequeue})
 	d := r.receiveID(deliveries, "e1")
 	if !d.Redelivered || d.Failures != 0 || d.Message.Attempt != 1 {
 		t.Errorf("redelivered %t, failures %d, attempt %d", d.Redelivered, d.Failures, d.Message.Attempt)
@@ -138,10 +138,10 @@ func TestEndOfContextGivesBackTheRestAndSettlesOn(t *testing.T) {
 	r.awaitDepth(r.names.Queue, 0) // the others are with the source
 	cancel()
 	for d := range deliveries { // at most the one that was on offer
-		r.settle(inbox.Settlement{Delivery: d, Action: inbox.GiveBack})
+		r.settle(inbox.Settlement{Delivery: d, Action: inbox.ActionRequeue})
 	}
 	r.awaitDepth(r.names.Queue, 4)
-	r.settle(inbox.Settlement{Delivery: taken, Action: inbox.Park, Delay: time.Hour, Reason: inbox.ReasonHandler, Err: errors.New("late")})
+	r.settle(inbox.Settlement{Delivery: taken, Action: inbox.ActionRetry, Delay: time.Hour, Reason: inbox.ReasonHandler, Err: errors.New("late")})
 	r.awaitDepth(r.names.Retry[1].Queue, 1)
 	r.end(cancel)
 	again := r.consume(10) // a new beginning
@@ -165,7 +165,7 @@ func TestSettlesEachDeliveryOnce(t *testing.T) {
 	first, second := r.receiveID(deliveries, "e1"), r.receiveID(deliveries, "e2")
 	outcomes := r.source.Settle(t.Context(), []inbox.Settlement{
 		{Delivery: first},
-		{Delivery: first, Action: inbox.GiveBack},
+		{Delivery: first, Action: inbox.ActionRequeue},
 		{Delivery: second, Action: 17},
 		{Delivery: inbox.Delivery{}},
 	})
@@ -192,7 +192,7 @@ func TestCloseMakesDeliveriesStale(t *testing.T) {
 	if _, open := <-deliveries; open {
 		t.Error("still delivering")
 	}
-	for _, action := range []inbox.Action{inbox.Ack, inbox.Park, inbox.SetAside, inbox.GiveBack} {
+	for _, action := range []inbox.Action{inbox.ActionAck, inbox.ActionRetry, inbox.ActionDeadLetter, inbox.ActionRequeue} {
 		if err := r.source.Settle(t.Context(), []inbox.Settlement{{Delivery: d, Action: action}})[0]; !errors.Is(err, inbox.ErrStale) {
 			t.Errorf("action %d: %v", action, err)
 		}

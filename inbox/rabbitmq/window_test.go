@@ -61,7 +61,7 @@ func TestPrefetchIsBoundedByBytes(t *testing.T) {
 		last := r.receiveID(deliveries, fmt.Sprint(n-10))
 		cancel()
 		for d := range deliveries {
-			r.settle(inbox.Settlement{Delivery: d, Action: inbox.GiveBack})
+			r.settle(inbox.Settlement{Delivery: d, Action: inbox.ActionRequeue})
 		}
 		r.ack(last)
 		r.awaitDepth(r.names.Queue, 9)

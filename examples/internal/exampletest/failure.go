@@ -43,7 +43,7 @@ func (k Stack) EventsOutliveFailedTransactions(t *testing.T) {
 			s.awaitNotification(t, p.OrderID)
 			testenv.Eventually(t, Patience, "the message to be settled", func() bool { return s.consumer(t).Applied == 1 })
 			if h := s.consumer(t); h.Retried != c.retried || h.SetAside != 0 {
-				t.Errorf("retried %d times and set aside %d, want %d and none", h.Retried, h.SetAside, c.retried)
+				t.Errorf("retried %d times and dead-lettered %d, want %d and none", h.Retried, h.SetAside, c.retried)
 			}
 			if n, e := Count(t, s.notificationsDB, "notifications"), Count(t, s.notificationsDB, "processed_events"); n != 1 || e != 1 {
 				t.Errorf("%d notifications and %d processed events, want one each", n, e)
