@@ -201,6 +201,20 @@ func (s *suite) undecodable() {
 	}
 }
 
+// noAction: what was forgotten must not count as an acknowledgement.
+func (s *suite) noAction() {
+	s.publish(1)
+	source, deliveries, _ := s.consume(10)
+	d := s.receive(deliveries)
+	for _, action := range []inbox.Action{0, inbox.ActionRequeue + 1} {
+		if err := source.Settle(s.t.Context(), []inbox.Settlement{{Delivery: d, Action: action}})[0]; err == nil {
+			s.t.Errorf("%v was settled", action)
+		}
+	}
+	s.ack(source, d) // still in hand
+	s.wantDepth(0)
+}
+
 func (s *suite) mixedSettlements() {
 	s.publish(4)
 	source, deliveries, _ := s.consume(10)
