@@ -1,7 +1,9 @@
 package readme
 
 import (
+	"fmt"
 	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -27,9 +29,35 @@ var link = regexp.MustCompile(`\]\(([^)#:]+)(#[^)]*)?\)`)
 
 // A link to a file leads to one.
 func TestLinksLeadSomewhere(t *testing.T) {
-	for _, m := range link.FindAllStringSubmatch(read(t, "../../README.md"), -1) {
-		if _, err := os.Stat("../../" + m[1]); err != nil {
-			t.Errorf("README.md links to %s: %v", m[1], err)
+	files := []string{"../../README.md", "../../CHANGELOG.md"}
+	for _, pattern := range []string{"../../docs/*.md", "../../docs/adr/*.md", "../../.github/*.md"} {
+		found, err := filepath.Glob(pattern)
+		if err != nil || len(found) == 0 {
+			t.Fatalf("%s: %d files, %v", pattern, len(found), err)
+		}
+		files = append(files, found...)
+	}
+	for _, file := range files {
+		for _, m := range link.FindAllStringSubmatch(read(t, file), -1) {
+			if _, err := os.Stat(filepath.Join(filepath.Dir(file), m[1])); err != nil {
+				t.Errorf("%s links to %s: %v", file, m[1], err)
+			}
+		}
+	}
+}
+
+// Decisions are numbered, each by a number of its own that its title repeats.
+func TestDecisionsAreNumbered(t *testing.T) {
+	files, err := filepath.Glob("../../docs/adr/*.md")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("%d files, %v", len(files), err)
+	}
+	for i, file := range files {
+		if want := fmt.Sprintf("%04d-", i+1); !strings.HasPrefix(filepath.Base(file), want) {
+			t.Errorf("%s, want %s...", filepath.Base(file), want)
+		}
+		if want := fmt.Sprintf("# %d. ", i+1); !strings.HasPrefix(read(t, file), want) {
+			t.Errorf("%s does not begin with %q", filepath.Base(file), want)
 		}
 	}
 }
