@@ -18,11 +18,11 @@ import (
 //go:embed sql
 var sqlFiles embed.FS
 
-// Errors that state what is the case; everything else is the database's own.
+// Sentinel errors. Other errors come from the database.
 var (
 	// ErrSchema: the tables are missing or older than this library. Migrate.
 	ErrSchema = sqldb.ErrSchema
-	// ErrUnsupported: the database is none we know; see WithDialect.
+	// ErrUnsupported: unsupported database, or one that is not recognised; see WithDialect.
 	ErrUnsupported = sqldb.ErrDialect
 	// ErrNoTransaction: the handle given to Claim commits each statement by
 	// itself, so that claim and effect could part.

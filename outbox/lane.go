@@ -126,7 +126,7 @@ func (l *lane) wake() {
 	}
 }
 
-// progress is what one turn of a lane came to.
+// progress is the result of one turn.
 type progress struct {
 	rows  int  // how many were read
 	again bool // there is, or may be, more to do at once

@@ -152,7 +152,7 @@ func TestNewRefuses(t *testing.T) {
 		want string
 	}{
 		"no database":     {nil, nil, "db is nil"},
-		"unknown driver":  {other, nil, `driver name "otelsql-7"; say it with WithDialect`},
+		"unknown driver":  {other, nil, `driver name "otelsql-7"; set it with WithDialect`},
 		"unknown dialect": {db, []Option{WithDialect("oracle")}, `dialect "oracle"`},
 	} {
 		if _, err := New(c.db, c.opts...); err == nil || !strings.Contains(err.Error(), c.want) {

@@ -25,11 +25,11 @@ const (
 	SQLite     Dialect = "sqlite"   // 3.43 and later, opened as package outbox/sqlite does
 )
 
-// Errors that state what is the case; everything else is the database's own.
+// Sentinel errors. Other errors come from the database.
 var (
 	// ErrSchema: the tables are missing or older than this library. Migrate.
 	ErrSchema = sqldb.ErrSchema
-	// ErrUnsupported: the database is none we know; see WithDialect.
+	// ErrUnsupported: unsupported database, or one that is not recognised; see WithDialect.
 	ErrUnsupported = sqldb.ErrDialect
 	// ErrNotFound: no row has that id.
 	ErrNotFound = errors.New("no such message in the outbox")

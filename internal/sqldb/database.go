@@ -38,7 +38,7 @@ func (c Contents) Open(lent *sqlx.DB, d Dialect, schema string) (*Database, erro
 	if d == "" {
 		guessed, err := Detect(lent.DriverName())
 		if err != nil {
-			return nil, fmt.Errorf("%w; say it with WithDialect", err)
+			return nil, fmt.Errorf("%w; set it with WithDialect", err)
 		}
 		d = guessed
 	}
