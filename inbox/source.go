@@ -121,6 +121,6 @@ type DivertedError struct {
 func (e *DivertedError) Error() string { return fmt.Sprintf("settled by %v: %v", e.Action, e.Err) }
 func (e *DivertedError) Unwrap() error { return e.Err }
 
-// ErrStale: the connection a delivery came on is gone; the broker will
+// ErrStale says that the connection a delivery came on is gone; the broker will
 // deliver the message again.
 var ErrStale = errors.New("delivery is stale")

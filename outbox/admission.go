@@ -17,7 +17,7 @@ import (
 // inspectInterval is how often schema and rights are looked at.
 const inspectInterval = time.Minute
 
-// ErrProducer: the outbox belongs to another service than the one a relay
+// ErrProducer says that the outbox belongs to another service than the one a relay
 // publishes for.
 var ErrProducer error = health.Public("outbox of another service")
 

@@ -14,7 +14,7 @@ import (
 	"github.com/asimalizada/pulse-events/internal/sqldb"
 )
 
-// ErrStatus: a message is in a state that does not allow the move;
+// ErrStatus says that a message is in a state that does not allow the move;
 // docs/states.md draws those there are.
 var ErrStatus = errors.New("its status does not allow that")
 

@@ -34,7 +34,7 @@ type Relay struct {
 	generations generations
 }
 
-// ErrRunning: Run was called while it runs, or a lane of an earlier run still
+// ErrRunning says that Run was called while it runs, or a lane of an earlier run still
 // waits for a publisher that ignores its context.
 var ErrRunning = errors.New("relay is running already")
 

@@ -41,7 +41,7 @@ func (e *InvalidError) Error() string {
 	return "invalid order: " + strings.Join(problems, "; ")
 }
 
-// ErrMalformed: the text is not one JSON object.
+// ErrMalformed says that the text is not one JSON object.
 var ErrMalformed = errors.New("malformed JSON")
 
 // ParseDraft reads {"customerId": text, "amount": number}. The error is an

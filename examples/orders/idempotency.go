@@ -24,7 +24,7 @@ const HeaderReplayed = "Idempotency-Replayed"
 // MaxIdempotencyKey is the longest key in bytes.
 const MaxIdempotencyKey = 255
 
-// ErrKeyReused: the key came with another order before.
+// ErrKeyReused says that the key came with another order before.
 var ErrKeyReused = errors.New("the Idempotency-Key belongs to another order; use a new key for a new order")
 
 // ParseIdempotencyKey reads the values of the header. No value gives the empty

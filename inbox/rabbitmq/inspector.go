@@ -107,7 +107,7 @@ func (i *Inspector) Depths(ctx context.Context) (Depths, error) {
 	return d, nil
 }
 
-// ErrInUse: somebody else is taking messages from the queue that was to be
+// ErrInUse says that somebody else is taking messages from the queue that was to be
 // looked at, so that neither would see all of them.
 var ErrInUse = errors.New("queue is in use")
 

@@ -14,7 +14,7 @@ import (
 	"github.com/asimalizada/pulse-events/internal/health"
 )
 
-// ErrClosed: the Source was closed.
+// ErrClosed says that the Source was closed.
 var ErrClosed = errors.New("source is closed")
 
 // Source is an inbox.Source on RabbitMQ. Make one with NewSource; it is safe

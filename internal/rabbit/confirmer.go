@@ -87,7 +87,7 @@ func (c *Conn) Confirmer(ctx context.Context, cfg ConfirmerConfig) (*Confirmer, 
 	return f, nil
 }
 
-// ErrBlocked: the broker takes no messages, for want of memory or disk.
+// ErrBlocked says that the broker takes no messages, for want of memory or disk.
 var ErrBlocked error = health.Public("blocked by the broker")
 
 // BlockedError is an ErrBlocked with the broker's reason, which is fit for

@@ -17,7 +17,7 @@ var (
 	ErrUnknown = errors.New("no verdict")
 )
 
-// ReturnedError: the broker found no queue for the message and sent it back.
+// ReturnedError says that the broker found no queue for the message and sent it back.
 type ReturnedError struct {
 	Code          int    // such as 312
 	Text          string // the broker's, such as NO_ROUTE
@@ -32,13 +32,13 @@ func (e *ReturnedError) Error() string {
 	return text
 }
 
-// UncodableError: the message cannot be put into AMQP frames. It was not sent,
+// UncodableError says that the message cannot be put into AMQP frames. It was not sent,
 // and its neighbours did not suffer.
 type UncodableError struct{ Problem string }
 
 func (e *UncodableError) Error() string { return "cannot be encoded: " + e.Problem }
 
-// UnknownError: the channel ended, or the wait, before the broker answered.
+// UnknownError says that the channel ended, or the wait, before the broker answered.
 // The broker may have the message or not.
 type UnknownError struct {
 	Sent  bool  // false: it was not even written

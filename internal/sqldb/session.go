@@ -173,7 +173,7 @@ func Writable(ctx context.Context, q sqlx.QueryerContext) (writable bool, err er
 	return writable, err
 }
 
-// ErrBusy: others have held the one lock for writing of a SQLite file for as
+// ErrBusy says that others have held the one lock for writing of a SQLite file for as
 // long as CheckWrites waits.
 var ErrBusy = errors.New("the database is being written")
 

@@ -19,7 +19,7 @@ import (
 // the relay to say soon what is wrong.
 const connectWait = time.Second
 
-// ErrClosed: the publisher has been closed.
+// ErrClosed says that the publisher has been closed.
 var ErrClosed = errors.New("publisher is closed")
 
 // Producer returns the name that messages are published under.

@@ -8,7 +8,7 @@ import (
 	"github.com/asimalizada/pulse-events/pulsectl/internal/fail"
 )
 
-// PortError: Docker found the address of a container taken.
+// PortError says that Docker found the address of a container taken.
 type PortError struct {
 	Addr string
 	Err  error

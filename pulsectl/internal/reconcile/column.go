@@ -95,7 +95,7 @@ func (c Column) at(d sqldb.Dialect) string {
 	return "CAST(" + quote(c.Time) + " AS timestamptz)"
 }
 
-// NameError: something was named that is not there.
+// NameError says that something was named that is not there.
 type NameError struct {
 	What string   // such as "topic"
 	Name string   // as given

@@ -15,7 +15,7 @@ import (
 	"github.com/asimalizada/pulse-events/pulsectl/internal/fail"
 )
 
-// PortTakenError: another process listens where a part of the stack should.
+// PortTakenError says that another process listens where a part of the stack should.
 type PortTakenError struct {
 	Part   string // such as "orders service"
 	Addr   string

@@ -44,13 +44,13 @@ type State struct {
 	RabbitMQUIURL    string    `json:"rabbitmqUiUrl,omitempty"`
 }
 
-// ErrNotRunning: no stack is up.
+// ErrNotRunning says that no stack is up.
 var ErrNotRunning = errors.New("no stack is running")
 
-// ErrRunning: a stack is up already.
+// ErrRunning says that a stack is up already.
 var ErrRunning = errors.New("a stack is running already")
 
-// StartingError: a stack is on its way up, or pulsectl at work on containers.
+// StartingError says that a stack is on its way up, or pulsectl at work on containers.
 // It is an ErrNotRunning.
 type StartingError struct {
 	PID int // 0: not known, as with containers
@@ -66,7 +66,7 @@ func (e *StartingError) Error() string {
 // Is reports whether target is ErrNotRunning.
 func (e *StartingError) Is(target error) bool { return target == ErrNotRunning }
 
-// ErrNoDir: there is nowhere to note a stack.
+// ErrNoDir says that there is nowhere to note a stack.
 var ErrNoDir = errors.New("no home directory, and PULSE_STATE_DIR is not set")
 
 // Dir is the folder of the state file: PULSE_STATE_DIR, else pulse-events in
