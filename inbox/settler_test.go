@@ -138,7 +138,7 @@ func TestDivertedSettlementsAreCountedAsWhatTheyBecame(t *testing.T) {
 		t.Errorf("health %+v", h)
 	}
 	lines := log.lines("message dead-lettered")
-	if len(lines) != 1 || !strings.Contains(lines[0], "instead_of=park") || !strings.Contains(lines[0], "no room for the count") || !strings.Contains(lines[0], "bad amount") {
+	if len(lines) != 1 || !strings.Contains(lines[0], "instead_of=retry") || !strings.Contains(lines[0], "no room for the count") || !strings.Contains(lines[0], "bad amount") {
 		t.Errorf("the log says: %q", lines)
 	}
 }

@@ -130,7 +130,7 @@ func TestF38ConsumerIsGoneAndItsClaimsAreLocked(t *testing.T) {
 	})
 	route.Thaw() // the database hears that the connection has ended
 	s.awaitSettled()
-	if h := consumer.health(t).Consumer; h.SetAside > 0 {
+	if h := consumer.health(t).Consumer; h.DeadLettered > 0 {
 		t.Errorf("%+v: locked messages have paid for it", h)
 	}
 	s.requireClean(exceptions{})
