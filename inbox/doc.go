@@ -26,15 +26,16 @@
 // A message carries an event id, the same on every copy. It is claimed when its
 // row is written, and applied when claim and effect are committed. A delivery is
 // one copy handed out by a source, and settled in one of four ways: acknowledged,
-// retried later, dead-lettered, or requeued. The consumer is the name of who
-// applies; two consumers may share a table, and each applies each event once.
+// parked for a later attempt, set aside among the dead letters, or given back.
+// The consumer is the name of who applies; two consumers may share a table, and
+// each applies each event once.
 //
 // # What a handler answers
 //
-// nil applies and acknowledges. [Retry] has the message come again after a delay,
-// [DeadLetter] and [DeadLetterFor] dead-letter it at once, [Unavailable] holds it
-// without counting. Any other error, and a panic, is retried by ConsumerConfig.Backoff
-// and dead-lettered after MaxAttempts. When a handler fails within a batch the
+// nil applies and acknowledges. [Retry] parks for a delay, [DeadLetter] and
+// [DeadLetterFor] set aside at once, [Unavailable] holds the message without
+// counting. Any other error, and a panic, is retried by ConsumerConfig.Backoff
+// and set aside after MaxAttempts. When a handler fails within a batch the
 // batch is rolled back and its messages run one by one, so that the culprit
 // alone suffers; handlers therefore may run more than once for a message, and
 // only what they do through their Tx is applied once.
@@ -60,18 +61,18 @@
 //
 //   - A handler's database effect is applied at most once for each consumer and
 //     event id within the retention, and at least once unless the message is
-//     dead-lettered.
+//     set aside.
 //   - A message is acknowledged only after its transaction committed, or when
-//     it is known as a duplicate. What cannot be decoded is dead-lettered with its
+//     it is known as a duplicate. What cannot be decoded is set aside with its
 //     body, never dropped.
 //   - An outage of database or broker costs no attempt: messages are held, and
 //     [Consumer.Health] says why.
 //   - The same event id with another payload, type or topic is never applied:
-//     it becomes a dead letter as a conflict. What one of the two does not say is not
+//     it is set aside as a conflict. What one of the two does not say is not
 //     compared.
 //   - An event that another transaction has claimed holds up nobody else: it
 //     comes again after some seconds, without counting, until that has ended.
-//   - A message that takes the process down time and again becomes a dead letter as a
+//   - A message that takes the process down time and again is set aside as a
 //     crash loop, and its neighbours are applied: a redelivered message runs in
 //     a transaction of its own after its start was committed, and once a start
 //     was not finished, with nothing beside it in this consumer.
@@ -82,12 +83,12 @@
 //   - Effects outside the transaction (an e-mail, a call) need an idempotency
 //     key of their own: the event id is a good one.
 //   - Messages of one key are handled in the order of the queue, inside one
-//     consumer, until one of them is retried, dead-lettered or, at a stop,
-//     requeued: those behind it go on. Order across instances needs a single
+//     consumer, until one of them is parked, set aside or, at a stop, given
+//     back: those behind it go on. Order across instances needs a single
 //     active consumer.
 //   - A copy that comes after ConsumerConfig.Retention is applied again.
 //   - Processes killed from outside look like crashes: a message that was being
-//     handled, redelivered, at each of CrashLimit kills in a row is dead-lettered
+//     handled, redelivered, at each of CrashLimit kills in a row is set aside
 //     although it is innocent.
 //   - A message that has failed before, or whose handler changes its session,
 //     runs without a batch.

@@ -17,7 +17,7 @@ const (
 	Stopped  State = "stopped"  // Run has returned
 )
 
-// Health is a snapshot of a consumer's state and counters.
+// Health is a consumer's account of itself.
 type Health struct {
 	State     State
 	Since     time.Time // of the state
@@ -26,12 +26,12 @@ type Health struct {
 	Unsettled int       // messages done with, whose settlement the source has not taken yet
 
 	// Since the start.
-	Applied      int64 // transactions committed with the message's effect
-	Duplicates   int64 // acknowledged without effect
-	Retried      int64 // put into a retry queue
-	DeadLettered int64 // sent to the dead-letter queue
-	Requeued     int64 // returned to the queue, at shutdown
-	Stale        int64 // settled too late: the source delivers them again
+	Applied    int64 // transactions committed with the message's effect
+	Duplicates int64 // acknowledged without effect
+	Retried    int64 // parked on the retry ladder
+	SetAside   int64 // sent to the dead-letter queue
+	GivenBack  int64 // returned to the queue, at shutdown
+	Stale      int64 // settled too late: the source delivers them again
 }
 
 // Parts of a consumer that report trouble under their name.

@@ -21,11 +21,11 @@ import (
 )
 
 func TestHealthAsJSON(t *testing.T) {
-	text, err := json.Marshal(inbox.Health{State: inbox.Degraded, Since: time.Date(2026, 11, 26, 1, 2, 3, 0, time.UTC), LastError: errors.New("away"), DeadLettered: 2})
+	text, err := json.Marshal(inbox.Health{State: inbox.Degraded, Since: time.Date(2026, 11, 26, 1, 2, 3, 0, time.UTC), LastError: errors.New("away"), SetAside: 2})
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{`"state":"degraded"`, `"since":"2026-11-26T01:02:03Z"`, `"lastError":"away"`, `"deadLettered":2`, `"held":0`} {
+	for _, want := range []string{`"state":"degraded"`, `"since":"2026-11-26T01:02:03Z"`, `"lastError":"away"`, `"setAside":2`, `"held":0`} {
 		if !strings.Contains(string(text), want) {
 			t.Errorf("%s lacks %s", text, want)
 		}

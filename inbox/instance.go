@@ -23,7 +23,7 @@ type InstanceStatus struct {
 	RetryDelays []time.Duration // the steps of the source's retry ladder
 	Subscribed  bool            // to the queue, as far as the source tells
 	// Held is how many deliveries it had in hand at SeenAt: received, and not
-	// acknowledged, parked, dead-lettered or given back.
+	// acknowledged, parked, set aside or given back.
 	Held       int
 	OldestHeld time.Time // when it received the oldest of them; zero: none
 	StartedAt  time.Time

@@ -74,7 +74,7 @@ func TestLockedEventsHoldUpNobody(t *testing.T) {
 				q.Unpark()
 				q.WaitUntilEmpty(t)
 				wantOnce(t, db, msgs)
-				for _, s := range q.Settled(inbox.ActionRetry) {
+				for _, s := range q.Settled(inbox.Park) {
 					if !s.Uncounted {
 						t.Errorf("%s has paid for it", s.Delivery.Message.ID)
 					}
@@ -92,7 +92,7 @@ func TestLockedEventsHoldUpNobody(t *testing.T) {
 // parkedIDs are the ids of messages that were parked, each once.
 func parkedIDs(q *inboxtest.Queue) map[string]bool {
 	ids := map[string]bool{}
-	for _, s := range q.Settled(inbox.ActionRetry) {
+	for _, s := range q.Settled(inbox.Park) {
 		ids[s.Delivery.Message.ID] = true
 	}
 	return ids

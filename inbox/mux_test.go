@@ -173,7 +173,7 @@ func TestMuxInAConsumer(t *testing.T) {
 		q.WaitUntilEmpty(t)
 
 		delays := map[string][]time.Duration{}
-		for _, s := range q.Settled(inbox.ActionRetry) {
+		for _, s := range q.Settled(inbox.Park) {
 			delays[s.Delivery.Message.ID] = append(delays[s.Delivery.Message.ID], s.Delay)
 		}
 		if want := map[string][]time.Duration{

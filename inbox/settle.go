@@ -81,14 +81,14 @@ func (l *lane) settleClaims(ctx context.Context, r *run, done *attempted) {
 	settlements := make([]Settlement, len(r.deliveries))
 	var applied, duplicates int64
 	for i, d := range r.deliveries {
-		settlements[i] = Settlement{Delivery: d, Action: ActionAck}
+		settlements[i] = Settlement{Delivery: d, Action: Ack}
 		switch done.verdicts[i] {
 		case unseen:
 			applied++
 		case duplicate:
 			duplicates++
 		case conflicting:
-			settlements[i] = Settlement{Delivery: d, Action: ActionDeadLetter, Reason: ReasonConflict, Err: done.conflicts[i]}
+			settlements[i] = Settlement{Delivery: d, Action: SetAside, Reason: ReasonConflict, Err: done.conflicts[i]}
 		}
 	}
 	l.c.free(r.deliveries)
@@ -132,7 +132,7 @@ func (l *lane) fail(ctx context.Context, r *run, verdict fault, err error) {
 		if !asked {
 			delay = l.c.delay(ctx, d, backoff, failures)
 		}
-		l.c.settler.settle(ctx, []Settlement{{Delivery: d, Action: ActionRetry, Delay: delay, Reason: ReasonHandler, Err: err}})
+		l.c.settler.settle(ctx, []Settlement{{Delivery: d, Action: Park, Delay: delay, Reason: ReasonHandler, Err: err}})
 	}
 	l.c.free(r.deliveries)
 }
@@ -168,17 +168,17 @@ func (l *lane) postpone(ctx context.Context, d Delivery, err error) {
 	}
 	l.c.locks.note(d.Message.ID, err, tell)
 	l.c.tell(partLocks, l.c.locks.err)
-	l.c.settler.settle(ctx, []Settlement{{Delivery: d, Action: ActionRetry, Delay: lockedDelay, Err: err, Uncounted: true}})
+	l.c.settler.settle(ctx, []Settlement{{Delivery: d, Action: Park, Delay: lockedDelay, Err: err, Uncounted: true}})
 }
 
 func (l *lane) setAside(ctx context.Context, d Delivery, reason Reason, err error) {
-	l.c.settler.settle(ctx, []Settlement{{Delivery: d, Action: ActionDeadLetter, Reason: reason, Err: err}})
+	l.c.settler.settle(ctx, []Settlement{{Delivery: d, Action: SetAside, Reason: reason, Err: err}})
 }
 
 func (l *lane) giveBack(ctx context.Context, ds []Delivery) {
 	settlements := make([]Settlement, len(ds))
 	for i, d := range ds {
-		settlements[i] = Settlement{Delivery: d, Action: ActionRequeue}
+		settlements[i] = Settlement{Delivery: d, Action: GiveBack}
 	}
 	l.c.settler.settle(ctx, settlements)
 }

@@ -46,7 +46,7 @@ func newSettler(s Source, p *pulse, log deliveryLog) *settler {
 func (s *settler) settle(ctx context.Context, settlements []Settlement) {
 	var acks, rest []Settlement
 	for _, st := range settlements {
-		if st.Action == ActionAck {
+		if st.Action == Ack {
 			acks = append(acks, st)
 		} else {
 			rest = append(rest, st)
@@ -75,7 +75,7 @@ func (s *settler) try(ctx context.Context, settlements []Settlement, before int)
 	var err error
 	ctx, cancel := context.WithTimeout(ctx, settleTimeout)
 	defer cancel()
-	var settled [ActionRequeue + 1]int64 // by action
+	var settled [GiveBack + 1]int64 // by action
 	stale := int64(0)
 	for i, outcome := range s.source.Settle(ctx, settlements) {
 		diverted, moved := errors.AsType[*DivertedError](outcome)
@@ -97,9 +97,9 @@ func (s *settler) try(ctx context.Context, settlements []Settlement, before int)
 		s.log(ctx, slog.LevelWarn, "inbox: the source could not settle; trying again", failed[0].Delivery, err, "messages", len(failed))
 	}
 	s.pulse.change(func(h *Health) {
-		h.Retried += settled[ActionRetry]
-		h.DeadLettered += settled[ActionDeadLetter]
-		h.Requeued += settled[ActionRequeue]
+		h.Retried += settled[Park]
+		h.SetAside += settled[SetAside]
+		h.GivenBack += settled[GiveBack]
 		h.Stale += stale
 		h.Unsettled += len(failed) - before
 		if err != nil {
@@ -121,9 +121,9 @@ func (s *settler) tell(ctx context.Context, st Settlement, diverted *DivertedErr
 		attrs = append(attrs, "because", diverted.Err)
 	}
 	switch action {
-	case ActionDeadLetter:
-		s.log(ctx, slog.LevelError, "inbox: message dead-lettered", st.Delivery, st.Err, attrs...)
-	case ActionRetry:
+	case SetAside:
+		s.log(ctx, slog.LevelError, "inbox: message set aside", st.Delivery, st.Err, attrs...)
+	case Park:
 		if is[*LockedError](st.Err) { // told where it was found, and not each time
 			return
 		}

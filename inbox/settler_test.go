@@ -70,7 +70,7 @@ func TestNothingIsSetAsideBeforeTheSourceHasIt(t *testing.T) {
 		var refused atomic.Int32
 		q := inboxtest.NewQueue()
 		source := answering{q, func(s inbox.Settlement) (*inbox.Action, error) {
-			if s.Action == inbox.ActionDeadLetter && full.Load() {
+			if s.Action == inbox.SetAside && full.Load() {
 				refused.Add(1)
 				return nil, errors.New("dead-letter queue is full")
 			}
@@ -92,20 +92,20 @@ func TestNothingIsSetAsideBeforeTheSourceHasIt(t *testing.T) {
 		// With two slots, one of them held by what is refused.
 		q.WaitFor(t, "the others to be settled", func() bool { return len(q.Acked()) == len(msgs)-1 })
 		eventually(t, "a second refusal", func() bool { return refused.Load() >= 2 })
-		if h := running.Health(); h.DeadLettered != 0 || h.Unsettled != 1 || h.State != inbox.Degraded ||
+		if h := running.Health(); h.SetAside != 0 || h.Unsettled != 1 || h.State != inbox.Degraded ||
 			h.LastError == nil || !strings.Contains(h.LastError.Error(), "is full") {
 			t.Errorf("while refused: %+v", h)
 		}
-		if lines := log.lines("message dead-lettered"); len(lines) != 0 {
+		if lines := log.lines("message set aside"); len(lines) != 0 {
 			t.Errorf("while refused, the log says: %q", lines)
 		}
 		full.Store(false)
 		q.WaitUntilEmpty(t)
 		eventually(t, "the dead letter to be counted", func() bool {
 			h := running.Health()
-			return h.DeadLettered == 1 && h.Unsettled == 0 && h.State == inbox.Running
+			return h.SetAside == 1 && h.Unsettled == 0 && h.State == inbox.Running
 		})
-		if lines := log.lines("message dead-lettered"); len(lines) != 1 || !strings.Contains(lines[0], culprit) || !strings.Contains(lines[0], "bad amount") {
+		if lines := log.lines("message set aside"); len(lines) != 1 || !strings.Contains(lines[0], culprit) || !strings.Contains(lines[0], "bad amount") {
 			t.Errorf("the log says: %q", lines)
 		}
 		inboxtest.RequireCount(t, db, len(msgs)-1, `SELECT count(*) FROM effects`)
@@ -118,10 +118,10 @@ func TestDivertedSettlementsAreCountedAsWhatTheyBecame(t *testing.T) {
 	in, _ := newInbox(t, sqliteFile(t))
 	var log logged
 	q := inboxtest.NewQueue()
-	aside := inbox.ActionDeadLetter
+	aside := inbox.SetAside
 	source := answering{q, func(s inbox.Settlement) (*inbox.Action, error) {
-		if s.Action == inbox.ActionRetry {
-			return &aside, &inbox.DivertedError{Action: inbox.ActionDeadLetter, Err: errors.New("headers leave no room for the count")}
+		if s.Action == inbox.Park {
+			return &aside, &inbox.DivertedError{Action: inbox.SetAside, Err: errors.New("headers leave no room for the count")}
 		}
 		return &s.Action, nil
 	}}
@@ -133,12 +133,12 @@ func TestDivertedSettlementsAreCountedAsWhatTheyBecame(t *testing.T) {
 	}
 	running := start(t, c)
 	q.Publish(event(1))
-	eventually(t, "the dead letter to be counted", func() bool { return running.Health().DeadLettered == 1 })
+	eventually(t, "the dead letter to be counted", func() bool { return running.Health().SetAside == 1 })
 	if h := running.Health(); h.Retried != 0 || h.Unsettled != 0 {
 		t.Errorf("health %+v", h)
 	}
-	lines := log.lines("message dead-lettered")
-	if len(lines) != 1 || !strings.Contains(lines[0], "instead_of=retry") || !strings.Contains(lines[0], "no room for the count") || !strings.Contains(lines[0], "bad amount") {
+	lines := log.lines("message set aside")
+	if len(lines) != 1 || !strings.Contains(lines[0], "instead_of=park") || !strings.Contains(lines[0], "no room for the count") || !strings.Contains(lines[0], "bad amount") {
 		t.Errorf("the log says: %q", lines)
 	}
 }
@@ -150,7 +150,7 @@ func TestASourceThatHangsHoldsUpNoWorker(t *testing.T) {
 	confirmed := make(chan struct{})
 	q := inboxtest.NewQueue()
 	source := answering{q, func(s inbox.Settlement) (*inbox.Action, error) {
-		if s.Action == inbox.ActionDeadLetter {
+		if s.Action == inbox.SetAside {
 			<-confirmed
 		}
 		return &s.Action, nil

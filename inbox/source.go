@@ -43,60 +43,49 @@ type Delivery struct {
 	received int64 // for hands
 }
 
-// Action is what is to become of a delivery. The zero value is none, and
-// refused.
+// Action is what is to become of a delivery.
 type Action int
 
 // The actions. There is none for dropping a message.
 const (
-	// ActionAck acknowledges: applied, or known as a duplicate.
-	ActionAck Action = iota + 1
-	// ActionRetry has the message come again after Settlement.Delay, with one
-	// more failure on it.
-	ActionRetry
-	// ActionDeadLetter sends it to the dead-letter queue with its history.
-	ActionDeadLetter
-	// ActionRequeue returns it to the queue as it is, for the next consumer.
-	ActionRequeue
+	// Ack: applied, or known as a duplicate.
+	Ack Action = iota
+	// Park: comes again after Settlement.Delay, with one more failure on it.
+	Park
+	// SetAside: goes to the dead-letter queue with its history.
+	SetAside
+	// GiveBack: returned to the queue untouched, for the next consumer.
+	GiveBack
 )
 
 // String returns the action as logs name it.
 func (a Action) String() string {
 	switch a {
-	case ActionAck:
+	case Ack:
 		return "ack"
-	case ActionRetry:
-		return "retry"
-	case ActionDeadLetter:
-		return "dead-letter"
-	case ActionRequeue:
-		return "requeue"
+	case Park:
+		return "park"
+	case SetAside:
+		return "set aside"
+	case GiveBack:
+		return "give back"
 	}
 	return fmt.Sprintf("Action(%d)", int(a))
-}
-
-// Check returns an error unless a is one of the actions. Sources refuse a
-// settlement by it.
-func (a Action) Check() error {
-	if a < ActionAck || a > ActionRequeue {
-		return fmt.Errorf("settlement: Action: %v; must be ActionAck, ActionRetry, ActionDeadLetter or ActionRequeue", a)
-	}
-	return nil
 }
 
 // Settlement is an action on a delivery.
 type Settlement struct {
 	Delivery Delivery
 	Action   Action
-	Delay    time.Duration // of a retry: at least this long, rounded up to the next retry queue
-	Reason   Reason        // of a retry and of a dead letter
-	Err      error         // of both: what went wrong
-	// Uncounted, on a retry: the message is not at fault. It comes again with the
+	Delay    time.Duration // Park: at least this long, rounded up to the next rung of the ladder
+	Reason   Reason        // Park and SetAside
+	Err      error         // Park and SetAside: what went wrong
+	// Uncounted, on Park: the message is not at fault. It comes again with the
 	// failures and the history it came with.
 	Uncounted bool
 }
 
-// Reason says why a message is retried or dead-lettered; it travels in the header
+// Reason says why a message was parked or set aside; it travels in the header
 // pulse-reason.
 type Reason string
 
@@ -114,7 +103,7 @@ const (
 // DivertedError is the outcome of a settlement that could not be carried out
 // as asked: the message is settled, by another action.
 type DivertedError struct {
-	Action Action // what was done: a dead letter where a retry was impossible, a retry where the dead letters took no more
+	Action Action // what was done: SetAside where a retry was impossible, Park where the dead letters took no more
 	Err    error  // why
 }
 

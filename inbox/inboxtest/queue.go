@@ -168,9 +168,6 @@ func (q *Queue) settle(s inbox.Settlement) error {
 	if !ours {
 		return errNoDelivery
 	}
-	if err := s.Action.Check(); err != nil {
-		return err
-	}
 	if len(q.refuse) > 0 && !t.done {
 		err := q.refuse[0]
 		q.refuse = q.refuse[1:]
@@ -183,9 +180,9 @@ func (q *Queue) settle(s inbox.Settlement) error {
 	}
 	q.settled = append(q.settled, s)
 	switch s.Action {
-	case inbox.ActionRetry:
+	case inbox.Park:
 		q.park(t.delivery, s)
-	case inbox.ActionRequeue:
+	case inbox.GiveBack:
 		q.requeue(true, t)
 	}
 	return nil

@@ -25,7 +25,7 @@ type SourceHarness struct {
 	// Depth is the number of messages in the queue, handed out or not, that
 	// are not settled. The retry ladder and the dead letters do not count.
 	Depth func(t *testing.T) int
-	// DeadLetters returns what was dead-lettered so far, oldest first, and leaves
+	// DeadLetters returns what was set aside so far, oldest first, and leaves
 	// it there.
 	DeadLetters func(t *testing.T) []DeadLetter
 	// MoveBack puts the oldest dead letter into the queue again as it is, as an
@@ -40,7 +40,7 @@ type SourceHarness struct {
 	StopBroker, StartBroker func(t *testing.T)
 }
 
-// DeadLetter is a message that was dead-lettered.
+// DeadLetter is a message set aside.
 type DeadLetter struct {
 	ID        string // empty where it could not be decoded
 	Body      []byte
@@ -64,9 +64,8 @@ func RunSourceSuite(t *testing.T, newHarness func(t *testing.T) SourceHarness) {
 		{"give back may be repeated without end", (*suite).giveBackWithoutEnd},
 		{"park comes again, later, with one failure more", (*suite).parkComesAgain},
 		{"park without counting comes again as it was", (*suite).parkUncounted},
-		{"a dead letter keeps body, reason and error", (*suite).setAsideKeeps},
-		{"what cannot be decoded is handed out and can be dead-lettered", (*suite).undecodable},
-		{"a settlement without an action is refused", (*suite).noAction},
+		{"set aside keeps body, reason and error", (*suite).setAsideKeeps},
+		{"what cannot be decoded is handed out and can be set aside", (*suite).undecodable},
 		{"outcomes stand at the place of their settlement", (*suite).mixedSettlements},
 		{"a dead letter that is moved back starts afresh", (*suite).movedBack},
 		{"settles for many workers at once", (*suite).settlesConcurrently},
@@ -151,7 +150,7 @@ func (s *suite) ack(source inbox.Source, ds ...inbox.Delivery) {
 	s.t.Helper()
 	settlements := make([]inbox.Settlement, len(ds))
 	for i, d := range ds {
-		settlements[i] = inbox.Settlement{Delivery: d, Action: inbox.ActionAck}
+		settlements[i] = inbox.Settlement{Delivery: d, Action: inbox.Ack}
 	}
 	s.settle(source, settlements...)
 }
@@ -200,7 +199,7 @@ func (s *suite) settlesConcurrently() {
 	var wg sync.WaitGroup
 	for i := n - 1; i >= 0; i-- {
 		wg.Go(func() {
-			errs[i] = errors.Join(source.Settle(s.t.Context(), []inbox.Settlement{{Delivery: ds[i], Action: inbox.ActionAck}})...)
+			errs[i] = errors.Join(source.Settle(s.t.Context(), []inbox.Settlement{{Delivery: ds[i], Action: inbox.Ack}})...)
 		})
 	}
 	wg.Wait()

@@ -5,7 +5,7 @@
 //	pulse.events (topic exchange) --topics--> order.created --> consumer
 //	                                             ^                |
 //	             order.created.retry.5s (TTL) ---+-----(park)-----+
-//	             order.created.dlq <-----------------(dead-lettered)--+
+//	             order.created.dlq <-----------------(set aside)--+
 //
 // A message that failed waits in a retry queue, one for each delay, until its
 // time to live is over and the broker passes it on to the queue, through the

@@ -13,7 +13,7 @@ import (
 var errForeign = errors.New("delivery comes from another source")
 
 // Settle carries out settlements as inbox.Source says. Acknowledgements and
-// deliveries that are requeued go out first. What is retried or dead-lettered is published
+// deliveries given back go out first. What is parked or set aside is published
 // with confirms, pipelined over all of the call, and acknowledged once the
 // broker has confirmed: lost in between, it comes twice, never not at all. One
 // that no queue takes stays unacknowledged, and its error says which queue
@@ -31,8 +31,8 @@ func (s *Source) Settle(ctx context.Context, settlements []inbox.Settlement) []e
 		case !ok || h.link.source != s:
 			outcomes[i] = errForeign
 			continue
-		case st.Action.Check() != nil:
-			outcomes[i] = st.Action.Check()
+		case st.Action < inbox.Ack || st.Action > inbox.GiveBack:
+			outcomes[i] = fmt.Errorf("action %d is none that inbox defines", st.Action)
 			continue
 		case !h.link.ledger.claim(h.raw.DeliveryTag):
 			outcomes[i] = inbox.ErrStale
@@ -40,9 +40,9 @@ func (s *Source) Settle(ctx context.Context, settlements []inbox.Settlement) []e
 		}
 		c := claim{i, h}
 		switch {
-		case st.Action == inbox.ActionAck:
+		case st.Action == inbox.Ack:
 			acks = append(acks, c)
-		case st.Action != inbox.ActionRequeue:
+		case st.Action != inbox.GiveBack:
 			failures = append(failures, c)
 		case h.wearsOut():
 			copies = append(copies, c)

@@ -249,8 +249,8 @@ type health struct {
 		}
 	}
 	Consumer struct {
-		State                                      string
-		Applied, Duplicates, Retried, DeadLettered int
+		State                                  string
+		Applied, Duplicates, Retried, SetAside int
 	}
 }
 

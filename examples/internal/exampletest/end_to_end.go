@@ -127,7 +127,7 @@ func (k Stack) BadMessagesAreSetAside(t *testing.T) {
 		}
 		p := s.order(t)
 		s.awaitNotification(t, p.OrderID)
-		testenv.Eventually(t, Patience, "three dead letters", func() bool { return s.consumer(t).DeadLettered == 3 })
+		testenv.Eventually(t, Patience, "three dead letters", func() bool { return s.consumer(t).SetAside == 3 })
 		if all := Count(t, s.notificationsDB, "notifications"); all != 1 {
 			t.Errorf("%d notifications, want 1", all)
 		}
