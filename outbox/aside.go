@@ -103,6 +103,20 @@ func (l *lane) setAside(b *batch, silent map[string]bool) {
 	}
 }
 
+// holdTried keeps back what the probe is sending. Its topic is read as any other
+// as soon as another lane has got a verdict on it, and its rows are pending until
+// the probe's verdicts are stored.
+func (l *lane) holdTried(b *batch) {
+	if l.probe == nil {
+		return
+	}
+	for _, row := range b.rows {
+		if slices.ContainsFunc(l.probe.batch.rows, func(tried *outgoing) bool { return tried.Seq == row.Seq }) {
+			row.waits = true
+		}
+	}
+}
+
 // startProbe takes the rows to try out of b and tries them. It ends with
 // taking: what is tried then is tried again by whoever comes next.
 func (l *lane) startProbe(taking context.Context, b *batch, trials []trial) {

@@ -147,6 +147,7 @@ func (l *lane) turn(taking, work context.Context) (progress, error) {
 		return progress{again: err == nil && b != nil}, err
 	}
 	l.setAside(b, silent)
+	l.holdTried(b)
 	l.startProbe(taking, b, try)
 	l.send(taking, work, b)
 	if err := l.settle(work, b); err != nil {

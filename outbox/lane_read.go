@@ -114,6 +114,9 @@ func (l *lane) query(ctx context.Context, asks []ask, limit, perBucket int, sile
 	for _, t := range try {
 		named = append(named, t.seqs...)
 	}
+	// A row named twice, by a sweep and to be tried, would be sent twice.
+	slices.Sort(named)
+	named = slices.Compact(named)
 	args := []any{jsonText(asks), jsonText(named), perBucket, limit, jsonText(some(silent, maxNamed)), known,
 		l.relay.cfg.Owner, l.relay.cfg.Grace.Microseconds(), batchBytes}
 	b := &batch{asked: make(map[int]span, len(asks))}
