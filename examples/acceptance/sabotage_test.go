@@ -112,7 +112,7 @@ var sabotages = []sabotage{
 	{name: "every origin is welcome", fails: []string{"web pages are kept out"}, orders: dropHeader("Origin")},
 	{name: "every host is the service's", fails: []string{"web pages are kept out"}, notifications: &meddler{request: func(r *http.Request) { r.Host = "" }}},
 	{name: "health tells where the broker is", fails: []string{"orders outlive an outage of the broker"},
-		orders: replace(`"broker unavailable"`, `"dial amqp://127.0.0.1"`)},
+		orders: replace(`"lastError":"`, `"lastError":"dial amqp://127.0.0.1: `)},
 	{name: "correlation ids are dropped", fails: []string{"the correlation id is taken over or made"},
 		orders: dropHeader("x-correlation-id")},
 	{name: "keys are dropped", fails: []string{"an idempotency key makes asking again safe", "many at once under one key place one order"},
