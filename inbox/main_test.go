@@ -3,8 +3,10 @@ package inbox_test
 import (
 	"context"
 	"fmt"
+	"io"
 	"log/slog"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 
@@ -141,10 +143,34 @@ func consume(t testing.TB, in *inbox.Inbox, s inbox.Source, h inbox.Handler, cfg
 
 // quiet sends the consumer's log to the test's output and makes retries quick.
 func quiet(t testing.TB, cfg *inbox.ConsumerConfig) {
-	cfg.Logger = slog.New(slog.NewTextHandler(t.Output(), nil))
+	w := &outputUntilEnd{w: t.Output()}
+	t.Cleanup(w.close)
+	cfg.Logger = slog.New(slog.NewTextHandler(w, nil))
 	if cfg.Backoff == nil {
 		cfg.Backoff = func(int) time.Duration { return time.Millisecond }
 	}
+}
+
+// outputUntilEnd takes nothing once its test has ended: a handler that was left
+// behind returns when it likes, and that is logged.
+type outputUntilEnd struct {
+	mu sync.Mutex
+	w  io.Writer // nil: the test has ended
+}
+
+func (o *outputUntilEnd) Write(line []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.w == nil {
+		return len(line), nil
+	}
+	return o.w.Write(line)
+}
+
+func (o *outputUntilEnd) close() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.w = nil
 }
 
 func start(t testing.TB, c *inbox.Consumer) *running {
