@@ -185,3 +185,19 @@ func TestATryWaitsForWhatStandsBeforeIt(t *testing.T) {
 		}
 	}
 }
+
+// What is being tried is not sent beside that, although its topic gets verdicts
+// again.
+func TestWhatIsBeingTriedIsNotSent(t *testing.T) {
+	ob, _ := file.newOutbox(t)
+	lane := newRelay(t, ob, &broker{}, patient()).lanes[0]
+	row := func(seq int64) *outgoing { return &outgoing{Message: Message{Seq: seq, Topic: "t"}} }
+	lane.probe = &probe{batch: &batch{rows: []*outgoing{row(10)}}}
+	b := &batch{rows: []*outgoing{row(9), row(10), row(11)}}
+	lane.holdTried(b)
+	for _, row := range b.rows {
+		if row.waits != (row.Seq == 10) {
+			t.Errorf("row %d waits: %t", row.Seq, row.waits)
+		}
+	}
+}

@@ -185,6 +185,24 @@ func TestWhatWaitsIsReadWithoutItsPayload(t *testing.T) {
 	})
 }
 
+// A row that a sweep offers and that is to be tried as well is read once.
+func TestARowNamedTwiceIsReadOnce(t *testing.T) {
+	eachDatabase(t, func(t *testing.T, d database) {
+		ob, _ := d.newOutbox(t)
+		enqueue(t, ob, Message{Topic: "silent"})
+		lane := newRelay(t, ob, &broker{}, patient()).lanes[0]
+		var asks []ask
+		for n := range buckets {
+			asks = append(asks, ask{Place: n, lease: lease{Bucket: n}, Cursor: 1}) // which has passed it
+		}
+		lane.strays[1] = struct{}{}
+		b, err := lane.query(t.Context(), asks, 100, 100, map[string]bool{"silent": true}, []trial{{"silent", []int64{1}}})
+		if err != nil || len(b.rows) != 1 {
+			t.Errorf("%d rows, %v, want one", len(b.rows), err)
+		}
+	})
+}
+
 // A publisher whose calls with a silent topic last delays others once, and not
 // with every try.
 func TestASlowTryDelaysNobody(t *testing.T) {
