@@ -192,7 +192,7 @@ func TestF10VerdictsOfAStoppedRelayAreRefused(t *testing.T) {
 	orders := s.place(20)
 	zombie := s.startChild(assignment{Role: roleRelay, Point: staleVerdict})
 	zombie.await(string(staleVerdict))
-	zombie.signal(syscall.SIGSTOP)
+	zombie.stop()
 
 	letGo := s.startHeld()
 	testenv.Eventually(t, patience, "another relay to have all leases, and the rows still pending", func() bool {
