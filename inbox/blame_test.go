@@ -63,6 +63,7 @@ func mishandlings(db *sqlx.DB) map[string]inbox.Handler {
 // TestHandlersToBlame: what looks like the database's fault and is not must
 // not hold up a worker for ever, and must not cost the neighbours anything.
 func TestHandlersToBlame(t *testing.T) {
+	t.Parallel()
 	eachDatabase(t, func(t *testing.T, url string) {
 		in, db := newInbox(t, url)
 		mustExec(t, db, `CREATE TABLE effect_details (n bigint REFERENCES effects (n) DEFERRABLE INITIALLY DEFERRED)`)
@@ -79,7 +80,7 @@ func TestHandlersToBlame(t *testing.T) {
 					}
 					return record(ctx, tx, msg)
 				}
-				consume(t, in, q, handler, inbox.ConsumerConfig{Workers: 1, MaxAttempts: 1, HandlerTimeout: 500 * time.Millisecond})
+				consume(t, in, q, handler, inbox.ConsumerConfig{Workers: 1, MaxAttempts: 1, HandlerTimeout: 2 * time.Second})
 				q.WaitUntilEmpty(t)
 				wantOnce(t, db, append(msgs[:3:3], msgs[4:]...))
 				dead := q.DeadLetters()

@@ -16,10 +16,11 @@ import (
 // TestHangingDatabaseIsNoSlowHandler: the connection is open and says nothing
 // any more, as after a lost route.
 func TestHangingDatabaseIsNoSlowHandler(t *testing.T) {
+	t.Parallel()
 	url := testenv.Postgres(t)
 	db := openDB(t, url)
 	route := newRoute(t, url)
-	in, err := inbox.New(openDB(t, route.url), "notifications", inbox.WithStatementTimeout(300*time.Millisecond))
+	in, err := inbox.New(openDB(t, route.url), "notifications", inbox.WithStatementTimeout(2*time.Second))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -34,7 +35,7 @@ func TestHangingDatabaseIsNoSlowHandler(t *testing.T) {
 	}
 	q := inboxtest.NewQueue()
 	q.Publish(events(5, 1)...)
-	c := consume(t, in, q, handler, inbox.ConsumerConfig{Workers: 1, BatchSize: 1, MaxAttempts: 1, HandlerTimeout: 300 * time.Millisecond})
+	c := consume(t, in, q, handler, inbox.ConsumerConfig{Workers: 1, BatchSize: 1, MaxAttempts: 1, HandlerTimeout: 2 * time.Second})
 	eventually(t, "the worker to hold", func() bool { return c.Health().Held == 1 })
 	route.unblock()
 	q.WaitUntilEmpty(t)
