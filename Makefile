@@ -25,7 +25,7 @@ STATICCHECK = go run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOVULNCHECK = go run golang.org/x/vuln/cmd/govulncheck@v1.9.0
 
 # Modules beside the main one: what they need is none of its dependencies.
-NESTED = internal/testenv/server
+NESTED = internal/testenv/server examples/databases
 
 VERSION ?= $(shell git describe --tags --always --dirty)
 LDFLAGS = -X github.com/asimalizada/pulse-events/pulsectl/internal/command.Version=$(VERSION)

@@ -16,8 +16,9 @@ import (
 	"github.com/asimalizada/pulse-events/internal/sqldb"
 )
 
-// ClaimTx is a transaction as far as Claim needs it: *sql.Tx, *sqlx.Tx, GORM's
-// tx.Statement.ConnPool inside a transaction.
+// ClaimTx is a transaction as far as Claim needs it: *sql.Tx, *sqlx.Tx, the Tx
+// of a bun.Tx, GORM's tx.Statement.ConnPool inside a transaction.
+// docs/databases.md has the handle of each library.
 type ClaimTx interface {
 	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
 	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)

@@ -19,8 +19,9 @@ import (
 )
 
 // Tx is the transaction of the change that messages tell of: a *sql.Tx, a
-// *sqlx.Tx, the ConnPool of a GORM transaction, or whatever else runs
-// statements inside one open transaction.
+// *sqlx.Tx, the Tx of a bun.Tx, the ConnPool of a GORM transaction, or whatever
+// else runs statements inside one open transaction. docs/databases.md has the
+// handle of each library.
 type Tx interface {
 	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
 }

@@ -29,7 +29,9 @@ type rule struct {
 // tests, and programs may not be built on them.
 var ownForTests = []string{
 	"./internal/testenv/...", "./internal/deptest/...", "./internal/certtest/...", "./internal/rabbit/rabbittest/...",
-	"./outbox/outboxtest/...", "./inbox/inboxtest/...", "./examples/acceptance/...", "./examples/internal/exampletest/...", "./pulsectl/devbroker/devbrokertest/...",
+	"./outbox/outboxtest/...", "./inbox/inboxtest/...", "./examples/acceptance/...", "./examples/internal/exampletest/...", "./examples/databases/internal/databasetest",
+	"./examples/databases/entgo/ent/enttest", // generated
+	"./pulsectl/devbroker/devbrokertest/...",
 }
 
 // Others' packages that exist for tests.

@@ -1,0 +1,2 @@
+// Package schema holds the entities from which ent generates package ent.
+package schema

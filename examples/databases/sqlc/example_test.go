@@ -1,0 +1,80 @@
+package sqlc_test
+
+import (
+	"context"
+	"fmt"
+	"log"
+	"os"
+	"path/filepath"
+
+	"github.com/asimalizada/pulse-events/examples/databases"
+	"github.com/asimalizada/pulse-events/examples/databases/sqlc"
+	"github.com/asimalizada/pulse-events/examples/databases/sqlc/store"
+	"github.com/asimalizada/pulse-events/inbox"
+	"github.com/asimalizada/pulse-events/outbox"
+	"github.com/asimalizada/pulse-events/outbox/sqlite"
+)
+
+// Example places an order and applies its event, which comes twice.
+func Example() {
+	ctx := context.Background()
+	dir, err := os.MkdirTemp("", "example")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	db, err := sqlite.Open(filepath.Join(dir, "shop.db"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer db.Close()
+	if _, err := db.Exec(databases.Schema + `INSERT INTO customers (id) VALUES ('customer-1')`); err != nil {
+		log.Fatal(err)
+	}
+	ob, err := outbox.New(db)
+	if err != nil {
+		log.Fatal(err)
+	}
+	in, err := inbox.New(db, "notifications")
+	if err != nil {
+		log.Fatal(err)
+	}
+	if _, err := ob.Migrate(ctx); err != nil {
+		log.Fatal(err)
+	}
+	if _, err := in.Migrate(ctx); err != nil {
+		log.Fatal(err)
+	}
+
+	err = sqlc.PlaceOrder(ctx, db.DB, ob, store.InsertOrderParams{ID: "order-1", CustomerID: "customer-1", AmountCents: 7750})
+	if err != nil {
+		log.Fatal(err)
+	}
+	page, err := ob.List(ctx, outbox.ListQuery{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	sent := page.Records[0]
+	fmt.Println("enqueued:", sent.Topic, string(sent.Status))
+
+	// What a consumer does with each delivery.
+	notify := sqlc.Notify
+	msg := inbox.Message{ID: sent.ID.String(), Topic: sent.Topic, Payload: sent.Payload}
+	for range 2 {
+		outcome, err := in.Once(ctx, msg, func(ctx context.Context, tx inbox.Tx) error { return notify(ctx, tx, msg) })
+		if err != nil {
+			log.Fatal(err)
+		}
+		fmt.Println("delivered:", outcome)
+	}
+	n, err := store.New(db).CountNotifications(ctx, "order-1")
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println("notifications:", n)
+	// Output:
+	// enqueued: order.created pending
+	// delivered: processed
+	// delivered: duplicate
+	// notifications: 1
+}
