@@ -13,6 +13,9 @@
 //	relay, err := outbox.NewRelay(ob, publisher, outbox.RelayConfig{})
 //	err = relay.Run(ctx)                                  // until ctx ends
 //
+// Where nothing runs for long, as in a scheduled job, [Relay.Drain] publishes what
+// is pending and returns.
+//
 // [Outbox.Migrate] makes the tables. outbox/rabbitmq has a publisher, package
 // inbox the other side, and outboxtest helps to test services. The database is
 // PostgreSQL or SQLite; outbox/sqlite opens the latter as it has to be.

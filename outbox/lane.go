@@ -99,7 +99,11 @@ func (l *lane) run(taking, work context.Context) {
 			idle = min(max(2*idle, l.relay.cfg.PollInterval), l.relay.cfg.MaxPollInterval)
 		}
 		failures = 0
-		if idle > 0 && l.pause(taking, idle) {
+		if idle == 0 {
+			continue
+		}
+		l.relay.noteIdle()
+		if l.pause(taking, idle) {
 			idle = 0
 			sleep(taking, breath-time.Since(began))
 		}

@@ -36,6 +36,10 @@ type keeper struct {
 	signs signs
 	urge  chan struct{} // asks for a look now
 
+	// draining: the relay drains, and so takes every lease that is free and is not
+	// counted for shares. It is set while the keeper does not run.
+	draining bool
+
 	// The rest belongs to the keeper's goroutine.
 	renewed   time.Time // when the last renewal was sent
 	inspected time.Time // when schema and rights were looked at
@@ -273,6 +277,9 @@ func (k *keeper) leave() {
 		leases = append(leases, l.surrender()...)
 	}
 	err := k.giveUp(ctx, append(leases, k.drainReturned()...))
+	if err == nil && k.relay.cfg.Producer != "" {
+		err = k.prove(ctx) // a Drain may be over before the keeper looks again
+	}
 	if err == nil {
 		err = k.relay.exec(ctx, "lease_leave", k.relay.cfg.Owner)
 	}

@@ -14,7 +14,10 @@ func (k *keeper) balance(ctx context.Context, s sighting, now time.Time) error {
 	free, stale := k.free(s, now)
 	k.observed.prune(s)
 	missing := share(others+1, before) - k.count()
-	if k.standby.on {
+	switch {
+	case k.draining:
+		missing = buckets - k.count()
+	case k.standby.on:
 		missing = -k.surplus(others)
 	}
 	taken := 0

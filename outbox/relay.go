@@ -32,10 +32,12 @@ type Relay struct {
 	suspended suspensions
 
 	generations generations
+
+	idle chan struct{} // tells Drain that a lane has nothing to do at once
 }
 
-// ErrRunning says that Run was called while it runs, or a lane of an earlier run still
-// waits for a publisher that ignores its context.
+// ErrRunning is returned by Run and Drain while one of them runs, or while a lane
+// of an earlier run still waits for a publisher that ignores its context.
 var ErrRunning = errors.New("relay is running already")
 
 // errShutdown is the cause of contexts cut off when ShutdownTimeout has passed.
@@ -59,7 +61,7 @@ func NewRelay(o *Outbox, p Publisher, cfg RelayConfig) (*Relay, error) {
 	if err := errors.Join(problems...); err != nil {
 		return nil, fmt.Errorf("outbox: relay: %w", err)
 	}
-	r := &Relay{outbox: o, publisher: p, cfg: cfg, log: cfg.Logger.With("relay", cfg.Owner)}
+	r := &Relay{outbox: o, publisher: p, cfg: cfg, log: cfg.Logger.With("relay", cfg.Owner), idle: make(chan struct{}, 1)}
 	r.store = o.store.With(sqldb.Settings{
 		Name: "pulse relay " + cfg.Owner, StatementTimeout: statementTimeout, LockTimeout: lockTimeout,
 		IdleTimeout: max(cfg.LeaseTTL, leastIdleTimeout), ByIndex: true,
@@ -81,30 +83,48 @@ func NewRelay(o *Outbox, p Publisher, cfg RelayConfig) (*Relay, error) {
 // and is published (again) later. No goroutine of the relay runs afterwards,
 // unless the publisher ignores the end of its context.
 //
-// Run may be called again after it has returned; while it runs it answers
-// ErrRunning.
+// Run may be called again after it has returned; while it or Drain runs it
+// returns ErrRunning.
 func (r *Relay) Run(ctx context.Context) error {
+	if err := r.begin(); err != nil {
+		return err
+	}
+	defer r.end()
+	r.keeper.draining = false
+	return r.serve(ctx, r.sweepLoop, r.gaugeLoop, r.dueLoop, r.purgeLoop)
+}
+
+// begin makes the relay this call's of Run or Drain, until end.
+func (r *Relay) begin() error {
 	if !r.running.CompareAndSwap(false, true) {
 		return ErrRunning
 	}
-	defer r.running.Store(false)
 	if slices.ContainsFunc(r.lanes, (*lane).isRunning) {
+		r.running.Store(false)
 		return ErrRunning
 	}
 	r.monitor.restarted()
 	r.suspended.clear()
-	defer r.monitor.stopped()
+	return nil
+}
 
+func (r *Relay) end() {
+	r.monitor.stopped()
+	r.running.Store(false)
+}
+
+// serve publishes until ctx ends, with helpers running beside, and returns when
+// all of it has ended. The error says what was left without a stored verdict.
+func (r *Relay) serve(ctx context.Context, helpers ...func(context.Context)) error {
 	// What is in flight outlives ctx by ShutdownTimeout.
 	work, cut := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer cut(errShutdown)
 	keep, stopKeeping := context.WithCancel(work)
-	var lanes, helpers, keeping sync.WaitGroup
+	var lanes, helping, keeping sync.WaitGroup
 	keeping.Go(func() { r.keeper.run(keep, ctx) })
-	helpers.Go(func() { r.sweepLoop(ctx) })
-	helpers.Go(func() { r.gaugeLoop(ctx) })
-	helpers.Go(func() { r.dueLoop(ctx) })
-	helpers.Go(func() { r.purgeLoop(ctx) })
+	for _, help := range helpers {
+		helping.Go(func() { help(ctx) })
+	}
 	for _, l := range r.lanes {
 		l.setRunning(true)
 		lanes.Go(func() { l.run(ctx, work) })
@@ -118,7 +138,7 @@ func (r *Relay) Run(ctx context.Context) error {
 	joined := join(&lanes, work)
 	stopKeeping()
 	keeping.Wait()
-	helpers.Wait()
+	helping.Wait()
 	r.keeper.leave()
 	return r.leftover(joined)
 }
@@ -186,6 +206,14 @@ func (r *Relay) leftover(joined bool) error {
 func (r *Relay) Wake() {
 	for _, l := range r.lanes {
 		l.wake()
+	}
+}
+
+// noteIdle tells Drain, if it runs, that a lane has nothing to do at once.
+func (r *Relay) noteIdle() {
+	select {
+	case r.idle <- struct{}{}:
+	default: // it is told already, or nobody asks
 	}
 }
 

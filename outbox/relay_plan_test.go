@@ -42,6 +42,7 @@ func TestPlansOfTheRelay(t *testing.T) {
 				{"sweep_due", `'-infinity', 0, '[0,1,2,3]', 500`, []string{"outbox_messages_due"}},
 				{"sweep_page", `'[{"bucket":1,"from":0,"to":100}]', 1000`,
 					[]string{"Index Cond: ((bucket = s.bucket) AND (seq > s.\"from\") AND (seq <= s.\"to\"))"}},
+				{"drain_left", `100, '2026-01-01 00:00:00+00', 1`, []string{"outbox_messages_pending", "outbox_messages_blocking"}},
 				{"oldest", ``, []string{"Index Cond: (bucket = b.bucket)"}},
 			} {
 				plan := genericPlan(t, db, c.query, c.args)

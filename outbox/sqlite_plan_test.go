@@ -58,6 +58,8 @@ func TestPlansOnSQLite(t *testing.T) {
 			[]string{"SEARCH m USING INDEX outbox_messages_due (available_at>? AND available_at<?)"}},
 		"sweep_page": {func() (string, []any) { return named("sweep_page", 2) },
 			[]string{"SEARCH m USING INDEX outbox_messages_pending (bucket=? AND seq>? AND seq<?)"}},
+		"drain_left": {func() (string, []any) { return named("drain_left", 3) },
+			[]string{"SCAN m USING INDEX outbox_messages_pending", "SEARCH head USING INDEX outbox_messages_blocking (key=? AND seq<?)"}},
 		"oldest": {func() (string, []any) { return named("oldest", 0) },
 			[]string{"SEARCH first USING INDEX outbox_messages_pending (bucket=?)"}},
 	} {

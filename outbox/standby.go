@@ -38,6 +38,7 @@ func (k *keeper) judgeBroker(ctx context.Context) {
 	k.lookAtCalls(ctx)
 	away := k.relay.outage.lasts()
 	switch {
+	case k.draining: // it ends instead
 	case k.standby.on && (away == 0 || k.worthATry(ctx)):
 		k.endStandby(ctx)
 	case !k.standby.on && away >= k.patience():
@@ -123,10 +124,11 @@ func (k *keeper) surplus(others int) int {
 	return held
 }
 
-// tellAlive has the relay counted for a TTL or, while it stands by, not at all.
+// tellAlive has the relay counted for a TTL or, while it stands by or drains, not
+// at all.
 func (k *keeper) tellAlive(ctx context.Context, tx *sqldb.Tx, sign int64) error {
 	query := "relay_alive"
-	if k.standby.on {
+	if k.standby.on || k.draining {
 		query = "relay_standby"
 	}
 	_, err := tx.Exec(ctx, query, k.relay.cfg.Owner, hostname(), k.ttl.Milliseconds(), sign, k.relay.cfg.Producer)

@@ -1,0 +1,19 @@
+-- What is left for a Drain to publish, in whosever bucket, and all that is pending up to its highest seq, each counted no
+-- further than a limit. A row that the broker refuses meanwhile is due after the instant, and so not counted.
+-- $1 the highest seq, $2 the instant, $3 the limit.
+--
+-- Plan: outbox_messages_pending, which is nearly empty when there is little left, up to the limit.
+SELECT
+  (SELECT count(*) FROM (
+    SELECT 1 FROM pulse.outbox_messages AS m
+    WHERE m.status = 'pending' AND m.seq <= $1::bigint
+      AND (m.available_at <= $2::text::timestamptz OR m.attempts = 0 AND m.available_at <= m.created_at)
+      AND NOT EXISTS (
+        SELECT FROM pulse.outbox_messages AS head
+        WHERE head.key = m.key AND head.seq < m.seq
+          AND head.status IN ('pending', 'dead') AND head.attempts > 0 AND head.key <> '')
+    ORDER BY m.bucket, m.seq LIMIT $3::bigint) AS t) AS due,
+  (SELECT count(*) FROM (
+    SELECT 1 FROM pulse.outbox_messages AS m
+    WHERE m.status = 'pending' AND m.seq <= $1::bigint
+    ORDER BY m.bucket, m.seq LIMIT $3::bigint) AS t) AS pending
