@@ -237,7 +237,7 @@ func TestRelayDrainWaitsForOtherRelays(t *testing.T) {
 		call := s.next(t)
 
 		relay := newRelay(t, ob, b, eager())
-		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+		ctx, cancel := context.WithTimeout(t.Context(), 2500*time.Millisecond) // the other looks every second
 		defer cancel()
 		got, err := relay.Drain(ctx)
 		wantDrained(t, got, Drained{Left: exactly(1), Later: exactly(0)})
