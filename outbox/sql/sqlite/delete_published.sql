@@ -1,5 +1,5 @@
--- Deletes what the broker has taken, where lane_publish would keep it, and
--- returns the seqs. Fence and plan are those of lane_publish.
+-- Deletes what the broker has taken, where mark_published would keep it, and
+-- returns the seqs. Fence and plan are those of mark_published.
 DELETE FROM pulse.outbox_messages
 WHERE seq IN (SELECT value FROM json_each(?2)) AND id IN (SELECT value FROM json_each(?3))
   AND +status = 'pending'

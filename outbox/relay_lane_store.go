@@ -108,9 +108,9 @@ func (l *lane) writeBack(work context.Context, last bool, v verdicts) (stored []
 		defer cancel()
 		work = ctx
 	}
-	publish := "lane_publish"
+	publish := "mark_published"
 	if l.relay.cfg.Retention == DeleteOnPublish {
-		publish = "lane_delete"
+		publish = "delete_published"
 	}
 	var done, marked []int64
 	err = l.relay.write(work, func(ctx context.Context, tx *sqldb.Tx) error {
@@ -120,7 +120,7 @@ func (l *lane) writeBack(work context.Context, last bool, v verdicts) (stored []
 			}
 		}
 		if len(v.failures) > 0 {
-			return tx.Select(ctx, &marked, "lane_fail", jsonText(v.leases), jsonText(v.failures))
+			return tx.Select(ctx, &marked, "mark_failed", jsonText(v.leases), jsonText(v.failures))
 		}
 		return nil
 	})

@@ -1,5 +1,5 @@
--- Deletes what the broker has taken, where lane_publish would keep it, and
--- returns the seqs. Fence and plan are those of lane_publish.
+-- Deletes what the broker has taken, where mark_published would keep it, and
+-- returns the seqs. Fence and plan are those of mark_published.
 WITH held AS MATERIALIZED (
   SELECT l.bucket
   FROM pulse.outbox_leases AS l

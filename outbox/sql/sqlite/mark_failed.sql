@@ -1,6 +1,6 @@
 -- Writes back what the broker has refused or cannot be sent: to be tried again
 -- after a delay, or dead. Returns the seqs it did so for. Fence and plan are those
--- of lane_publish.
+-- of mark_published.
 WITH failures AS MATERIALIZED (
   SELECT value ->> 'seq' AS seq, value ->> 'id' AS id, value ->> 'status' AS status, value ->> 'delay' AS delay, value ->> 'error' AS error
   FROM json_each(?2)

@@ -1,6 +1,6 @@
 -- Writes back what the broker has refused or cannot be sent: to be tried again
 -- after a delay, or dead. Returns the seqs it did so for. Fence and plan are those
--- of lane_publish.
+-- of mark_published.
 WITH held AS MATERIALIZED (
   SELECT l.bucket
   FROM pulse.outbox_leases AS l
