@@ -8,11 +8,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/asimalizada/pulse-events/inbox/internal/guard"
+	"github.com/asimalizada/pulse-events/internal/clip"
 	"github.com/asimalizada/pulse-events/internal/sqldb"
 )
 
@@ -268,15 +267,7 @@ const maxText = 255
 // storable makes such a text fit for the database, which takes neither NUL nor
 // what is no UTF-8.
 func storable(s string) string {
-	s = strings.ReplaceAll(strings.ToValidUTF8(s, "\uFFFD"), "\x00", "\uFFFD")
-	if len(s) <= maxText {
-		return s
-	}
-	end := maxText
-	for !utf8.RuneStart(s[end]) {
-		end--
-	}
-	return s[:end]
+	return clip.Text(s, maxText, "")
 }
 
 // storableTime is t, or zero where the database has no such time.

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/asimalizada/pulse-events/internal/correlation"
+	"github.com/asimalizada/pulse-events/outbox/wire"
 )
 
 // Message is one event as a handler sees it.
@@ -24,6 +25,18 @@ type Message struct {
 	Producer        string            // application that published it
 	OccurredAt      time.Time         // when the change happened, by the producer
 	Attempt         int               // which handling this is, from 1; redeliveries without a failure do not count
+}
+
+// FromWire returns a message that has travelled, for those who write a Source: see
+// package wire. It is the first attempt at it; headers and payload are shared
+// with w.
+func FromWire(w wire.Message) Message {
+	return Message{
+		ID: w.ID, Topic: w.Topic, Type: w.Type, Key: w.Key, Seq: w.Seq,
+		Payload: w.Payload, ContentType: w.ContentType, ContentEncoding: w.ContentEncoding, Headers: w.Headers,
+		CorrelationID: w.CorrelationID, CausationID: w.CausationID, Producer: w.Producer, OccurredAt: w.OccurredAt,
+		Attempt: 1,
+	}
 }
 
 // InvalidMessageError says what makes a message unfit for the inbox.

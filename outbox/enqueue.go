@@ -15,7 +15,7 @@ import (
 
 	"github.com/asimalizada/pulse-events/internal/correlation"
 	"github.com/asimalizada/pulse-events/internal/sqldb"
-	"github.com/asimalizada/pulse-events/internal/wire"
+	"github.com/asimalizada/pulse-events/outbox/wire"
 )
 
 // Tx is the transaction of the change that messages tell of: a *sql.Tx, a

@@ -10,7 +10,7 @@ import (
 
 	"github.com/google/uuid"
 
-	"github.com/asimalizada/pulse-events/internal/wire"
+	"github.com/asimalizada/pulse-events/outbox/wire"
 )
 
 // Limits of a message, checked by Enqueue while the caller can still roll back.
@@ -145,4 +145,15 @@ func headerProblems(headers map[string]string) (problems []string) {
 	}
 	slices.Sort(problems)
 	return problems
+}
+
+// Wire returns m as it travels, for those who write a Publisher: see package
+// wire. producer is the name of the application that publishes it, and may be
+// empty. Headers and payload are shared with m.
+func (m Message) Wire(producer string) wire.Message {
+	return wire.Message{
+		ID: m.ID.String(), Topic: m.Topic, Type: m.Type, Key: m.Key, Seq: m.Seq,
+		Payload: m.Payload, ContentType: m.ContentType, Headers: m.Headers,
+		CorrelationID: m.CorrelationID, CausationID: m.CausationID, Producer: producer, OccurredAt: m.OccurredAt,
+	}
 }

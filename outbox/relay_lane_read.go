@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/asimalizada/pulse-events/internal/sqldb"
-	"github.com/asimalizada/pulse-events/internal/wire"
+	"github.com/asimalizada/pulse-events/outbox/wire"
 )
 
 // batchBytes bounds the payloads of one batch: large ones make it shorter.

@@ -4,12 +4,11 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/google/uuid"
 
+	"github.com/asimalizada/pulse-events/internal/clip"
 	"github.com/asimalizada/pulse-events/internal/health"
 	"github.com/asimalizada/pulse-events/internal/sqldb"
 )
@@ -264,13 +263,5 @@ const maxErrorText = 1000
 
 // errorText is err as a column can hold it.
 func errorText(err error) string {
-	text := strings.ReplaceAll(strings.ToValidUTF8(err.Error(), "\uFFFD"), "\x00", "\uFFFD")
-	if len(text) <= maxErrorText {
-		return text
-	}
-	cut := maxErrorText
-	for !utf8.RuneStart(text[cut]) {
-		cut--
-	}
-	return text[:cut] + "…"
+	return clip.Text(err.Error(), maxErrorText, "…")
 }

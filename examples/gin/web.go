@@ -12,7 +12,7 @@ import (
 
 	"github.com/asimalizada/pulse-events/examples/internal/api"
 	"github.com/asimalizada/pulse-events/internal/correlation"
-	"github.com/asimalizada/pulse-events/internal/wire"
+	"github.com/asimalizada/pulse-events/outbox/wire"
 )
 
 // handler answers a request, or returns why it cannot: an *api.Error where it

@@ -8,7 +8,7 @@ import (
 
 	"github.com/asimalizada/pulse-events/examples/internal/api"
 	"github.com/asimalizada/pulse-events/internal/correlation"
-	"github.com/asimalizada/pulse-events/internal/wire"
+	"github.com/asimalizada/pulse-events/outbox/wire"
 )
 
 // observe gives each request its correlation id, its trace context and its

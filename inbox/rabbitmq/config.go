@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"github.com/asimalizada/pulse-events/internal/rabbit"
-	"github.com/asimalizada/pulse-events/internal/wire"
+	"github.com/asimalizada/pulse-events/outbox/wire"
 )
 
 // SourceConfig names a queue, what flows into it, and how failed messages

@@ -41,3 +41,6 @@ func BytesHeld(s *Source) int {
 	}
 	return n
 }
+
+// ReadFailures reads the history of failures from headers.
+var ReadFailures = readFailures

@@ -9,7 +9,6 @@ import (
 
 	"github.com/asimalizada/pulse-events/inbox"
 	"github.com/asimalizada/pulse-events/internal/rabbit"
-	"github.com/asimalizada/pulse-events/internal/wire"
 )
 
 // Inspector looks at the queues of a Source from outside, over connections of
@@ -158,10 +157,10 @@ func (i *Inspector) DeadLetterIDs(ctx context.Context, limit int) ([]string, err
 }
 
 func newDeadLetter(d *amqp.Delivery) DeadLetter {
-	m, _ := wire.Read(rabbit.EnvelopeOf(*d)) // as far as it can be read
-	f := wire.ReadFailure(d.Headers)
+	m, _ := rabbit.ReadMessage(d) // as far as it can be read
+	f := readFailures(d.Headers)
 	letter := DeadLetter{
-		ID: d.MessageId, Topic: m.Topic, Type: d.Type, Consumer: f.Consumer, Reason: inbox.Reason(f.Reason),
+		ID: d.MessageId, Topic: m.Topic, Type: d.Type, Consumer: f.Consumer, Reason: f.Reason,
 		Attempts: max(0, f.Attempts), LastError: f.LastError, Body: d.Body,
 	}
 	if letter.Reason == "" {

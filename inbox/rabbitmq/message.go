@@ -8,30 +8,16 @@ import (
 
 	"github.com/asimalizada/pulse-events/inbox"
 	"github.com/asimalizada/pulse-events/internal/rabbit"
-	"github.com/asimalizada/pulse-events/internal/wire"
+	"github.com/asimalizada/pulse-events/outbox/wire"
 )
 
 // decode reads a delivery as the inbox sees it; the handle is left to the
 // caller.
 func (s *Source) decode(d amqp.Delivery) inbox.Delivery {
-	m, err := wire.Read(rabbit.EnvelopeOf(d))
+	m, err := rabbit.ReadMessage(&d)
 	failures := s.history(d).Attempts
-	msg := inbox.Message{
-		ID:              m.ID,
-		Topic:           m.Topic,
-		Type:            m.Type,
-		Key:             m.Key,
-		Seq:             m.Seq,
-		Payload:         m.Payload,
-		ContentType:     m.ContentType,
-		ContentEncoding: m.ContentEncoding,
-		Headers:         m.Headers,
-		CorrelationID:   m.CorrelationID,
-		CausationID:     m.CausationID,
-		Producer:        m.Producer,
-		OccurredAt:      m.OccurredAt,
-		Attempt:         failures + 1,
-	}
+	msg := inbox.FromWire(m)
+	msg.Attempt = failures + 1
 	err = interpret(d, s.cfg.Interpret, &msg, err)
 	return inbox.Delivery{
 		Message:     msg,
@@ -46,12 +32,12 @@ func (s *Source) decode(d amqp.Delivery) inbox.Delivery {
 // retry queues, or was given back as a copy, brings a count of ours. One that
 // was moved back from the dead letters starts afresh, whatever it carries; so
 // does what a producer sends.
-func (s *Source) history(d amqp.Delivery) wire.Failure {
+func (s *Source) history(d amqp.Delivery) failureHistory {
 	if !s.fromRetry(d) && !s.returned(d) {
-		exchange, _ := wire.Scalar(d.Headers[wire.HeaderExchange]) // the first one, for whoever reads it
-		return wire.Failure{Exchange: exchange}
+		exchange, _ := wire.Scalar(d.Headers[headerExchange]) // the first one, for whoever reads it
+		return failureHistory{Exchange: exchange}
 	}
-	f := wire.ReadFailure(d.Headers)
+	f := readFailures(d.Headers)
 	const absurd = 1 << 30
 	if f.Attempts < 0 || f.Attempts > absurd {
 		f.Attempts = 0
@@ -74,7 +60,7 @@ func (s *Source) fromRetry(d amqp.Delivery) bool {
 // returned reports whether d is a copy by which a message was given back to
 // this queue.
 func (s *Source) returned(d amqp.Delivery) bool {
-	return d.Headers[wire.HeaderReturned] == s.names.Queue
+	return d.Headers[headerReturned] == s.names.Queue
 }
 
 // returns is how often the broker says that a delivery was handed out and came
@@ -125,10 +111,10 @@ func copyOf(d amqp.Delivery, queue string) rabbit.Publishing {
 // failedCopy returns the copy that goes to a retry or dead-letter queue, with
 // the history in its headers. The id is written where the producer's property
 // was empty, so that whoever looks at the copy can tell which event it is.
-func failedCopy(d amqp.Delivery, msg inbox.Message, history wire.Failure, detail detail) rabbit.Publishing {
+func failedCopy(d amqp.Delivery, msg inbox.Message, history failureHistory, detail detail) rabbit.Publishing {
 	c := copyOf(d, "")
-	wire.ClearFailure(c.Headers)
-	delete(c.Headers, wire.HeaderReturned)
+	clearFailures(c.Headers)
+	delete(c.Headers, headerReturned)
 	c.Headers[wire.HeaderTopic] = msg.Topic // the way back replaces the routing key
 	if strings.TrimSpace(c.MessageId) == "" && len(msg.ID) <= maxName {
 		c.MessageId = msg.ID
@@ -137,9 +123,9 @@ func failedCopy(d amqp.Delivery, msg inbox.Message, history wire.Failure, detail
 		history.FirstError, history.LastError = "", ""
 	}
 	if detail >= countAndReason {
-		history = wire.Failure{Attempts: history.Attempts, Reason: history.Reason}
+		history = failureHistory{Attempts: history.Attempts, Reason: history.Reason}
 	}
-	history.Write(c.Headers)
+	history.write(c.Headers)
 	return c
 }
 
@@ -157,13 +143,13 @@ const (
 func (s *Source) returnedCopy(d amqp.Delivery) rabbit.Publishing {
 	c := copyOf(d, s.names.Queue)
 	if !s.fromRetry(d) && !s.returned(d) {
-		exchange := c.Headers[wire.HeaderExchange]
-		wire.ClearFailure(c.Headers) // a count that is none of ours would become one
+		exchange := c.Headers[headerExchange]
+		clearFailures(c.Headers) // a count that is none of ours would become one
 		if exchange != nil {
-			c.Headers[wire.HeaderExchange] = exchange
+			c.Headers[headerExchange] = exchange
 		}
 	}
-	c.Headers[wire.HeaderReturned] = s.names.Queue
+	c.Headers[headerReturned] = s.names.Queue
 	if _, known := c.Headers[wire.HeaderTopic]; !known {
 		c.Headers[wire.HeaderTopic] = d.RoutingKey
 	}
@@ -187,13 +173,13 @@ func dropHeaders(c *rabbit.Publishing, room int) {
 		}
 		delete(headers, largest)
 		if dropped == nil {
-			room += rabbit.HeaderSize(wire.HeaderDropped, "")
+			room += rabbit.HeaderSize(headerDropped, "")
 		}
 		dropped = append(dropped, largest)
 		room += len(largest) + 2 - size
 	}
 	if dropped != nil {
-		headers[wire.HeaderDropped] = strings.Join(dropped, ", ")
+		headers[headerDropped] = strings.Join(dropped, ", ")
 	}
 	c.Headers = headers
 }

@@ -12,7 +12,6 @@ import (
 
 	"github.com/asimalizada/pulse-events/inbox"
 	"github.com/asimalizada/pulse-events/internal/rabbit"
-	"github.com/asimalizada/pulse-events/internal/wire"
 )
 
 // refusalPatience is how long a message waits for the queue it belongs to before
@@ -108,7 +107,7 @@ func (s *Source) parcel(h *handle, st inbox.Settlement, now time.Time) *parcel {
 		if st.Err != nil {
 			errText = st.Err.Error()
 		}
-		history = history.Failed(wire.Reason(st.Reason), errText, s.cfg.Consumer, h.raw.Exchange, now)
+		history = history.failed(st.Reason, errText, s.cfg.Consumer, h.raw.Exchange, now)
 	}
 	stuck := !h.refusedSince.IsZero() && now.Sub(h.refusedSince) >= s.patience
 	p := &parcel{stops: s.stops(st, stuck)}
@@ -126,7 +125,7 @@ func (s *Source) parcel(h *handle, st inbox.Settlement, now time.Time) *parcel {
 // fit composes a copy whose headers leave room for what the broker adds. The
 // history gives way first. A dead letter may lose headers of the producer's, a
 // message that is to be handled may not.
-func (s *Source) fit(d amqp.Delivery, msg inbox.Message, history wire.Failure, to stop, frameMax int) (rabbit.Publishing, error) {
+func (s *Source) fit(d amqp.Delivery, msg inbox.Message, history failureHistory, to stop, frameMax int) (rabbit.Publishing, error) {
 	reserve := roomForCount
 	if to.action == inbox.Park && to.queue != s.names.Queue {
 		reserve = roomForDeath + 8*len(to.queue)
@@ -136,7 +135,7 @@ func (s *Source) fit(d amqp.Delivery, msg inbox.Message, history wire.Failure, t
 		c := failedCopy(d, msg, history, detail)
 		c.Key = to.queue
 		if to.queue == s.names.Queue {
-			c.Headers[wire.HeaderReturned] = s.names.Queue // so that its count is believed
+			c.Headers[headerReturned] = s.names.Queue // so that its count is believed
 		}
 		var err error
 		if room, err = rabbit.HeaderRoom(&c, frameMax); err != nil {

@@ -12,7 +12,7 @@ import (
 	"github.com/asimalizada/pulse-events/internal/rabbit"
 	"github.com/asimalizada/pulse-events/internal/rabbit/rabbittest"
 	"github.com/asimalizada/pulse-events/internal/testenv"
-	"github.com/asimalizada/pulse-events/internal/wire"
+	"github.com/asimalizada/pulse-events/outbox/wire"
 	"github.com/asimalizada/pulse-events/pulsectl/devbroker"
 )
 
@@ -69,11 +69,11 @@ func newHarness(t *testing.T, url string, queueType rabbitmq.QueueType) inboxtes
 			return source
 		},
 		Publish: func(t *testing.T, m inbox.Message) {
-			p := rabbit.NewPublishing(wire.Encode(wire.Message{
+			p := rabbit.NewPublishing(wire.Message{
 				ID: m.ID, Topic: m.Topic, Type: m.Type, Key: m.Key, Seq: m.Seq, ContentType: m.ContentType, ContentEncoding: m.ContentEncoding,
 				CorrelationID: m.CorrelationID, CausationID: m.CausationID, Producer: m.Producer,
 				OccurredAt: m.OccurredAt, Headers: m.Headers, Payload: m.Payload,
-			}, cfg.Exchange))
+			}, cfg.Exchange, m.Topic)
 			r.publishTo(p.Exchange, p.Key, m.ID, func(raw *amqp.Publishing) { *raw = p.Publishing })
 		},
 		PublishUndecodable: func(t *testing.T, body []byte) {
@@ -92,9 +92,9 @@ func newHarness(t *testing.T, url string, queueType rabbitmq.QueueType) inboxtes
 		DeadLetters: func(t *testing.T) []inboxtest.DeadLetter {
 			for r.depth(r.names.DeadLetters) > 0 {
 				d := r.get(r.names.DeadLetters)
-				f := wire.ReadFailure(d.Headers)
+				f := rabbitmq.ReadFailures(d.Headers)
 				letters = append(letters, inboxtest.DeadLetter{
-					ID: d.MessageId, Body: d.Body, Reason: inbox.Reason(f.Reason), Attempts: f.Attempts, LastError: f.LastError,
+					ID: d.MessageId, Body: d.Body, Reason: f.Reason, Attempts: f.Attempts, LastError: f.LastError,
 				})
 			}
 			return letters

@@ -8,8 +8,8 @@ import (
 	inboxrabbit "github.com/asimalizada/pulse-events/inbox/rabbitmq"
 	"github.com/asimalizada/pulse-events/internal/rabbit"
 	"github.com/asimalizada/pulse-events/internal/testenv"
-	"github.com/asimalizada/pulse-events/internal/wire"
 	"github.com/asimalizada/pulse-events/outbox"
+	"github.com/asimalizada/pulse-events/outbox/wire"
 )
 
 // window is how many messages are without a confirm at most, on either side.
@@ -62,10 +62,10 @@ func (r *broker) must(err error) {
 func (r *broker) encode(msgs []outbox.Message) []rabbit.Publishing {
 	publishings := make([]rabbit.Publishing, len(msgs))
 	for i, m := range msgs {
-		publishings[i] = rabbit.NewPublishing(wire.Encode(wire.Message{
+		publishings[i] = rabbit.NewPublishing(wire.Message{
 			ID: m.ID.String(), Topic: m.Topic, Type: m.Topic, Key: m.Key, Seq: int64(i + 1), ContentType: wire.DefaultContentType,
 			CorrelationID: m.ID.String(), Producer: "bench", OccurredAt: m.OccurredAt, Payload: m.Payload,
-		}, r.exchange))
+		}, r.exchange, m.Topic)
 	}
 	return publishings
 }

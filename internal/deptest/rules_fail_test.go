@@ -10,14 +10,14 @@ import (
 // tidy is a small tree that keeps every rule.
 func tidy() graph {
 	return graph{
-		"./internal/wire":          {product: []string{"strings"}},
-		"./internal/rabbit":        {product: []string{"./internal/wire", "github.com/rabbitmq/amqp091-go"}},
+		"./outbox/wire":            {product: []string{"strings"}},
+		"./internal/rabbit":        {product: []string{"./outbox/wire", "github.com/rabbitmq/amqp091-go"}},
 		"./internal/testenv":       {product: []string{"testing", "github.com/ory/dockertest/v3"}},
-		"./outbox":                 {product: []string{"./internal/wire", "net/http", "github.com/jmoiron/sqlx", "go.opentelemetry.io/otel/propagation"}, tests: []string{"./internal/testenv", "./pulsectl/devbroker"}},
+		"./outbox":                 {product: []string{"./outbox/wire", "net/http", "github.com/jmoiron/sqlx", "go.opentelemetry.io/otel/propagation"}, tests: []string{"./internal/testenv", "./pulsectl/devbroker"}},
 		"./outbox/rabbitmq":        {product: []string{"./outbox", "./internal/rabbit"}},
 		"./outbox/sqlite":          {product: []string{"./internal/sqlite"}},
 		"./outbox/outboxtest":      {product: []string{"./outbox", "testing"}},
-		"./inbox":                  {product: []string{"./internal/wire", "github.com/google/uuid"}, tests: []string{"./outbox/sqlite"}},
+		"./inbox":                  {product: []string{"./outbox/wire", "github.com/google/uuid"}, tests: []string{"./outbox/sqlite"}},
 		"./inbox/rabbitmq":         {product: []string{"./inbox", "./internal/rabbit"}},
 		"./examples/orders":        {product: []string{"./outbox"}},
 		"./examples/notifications": {product: []string{"./inbox"}},
@@ -60,10 +60,11 @@ func TestEveryRuleCanBeBroken(t *testing.T) {
 		inTests    bool
 		chain      string
 	}{
-		{"internal packages", "./internal/wire", "./outbox", false, "./internal/wire -> ./outbox"},
-		{"internal packages", "./internal/wire", "./pulsectl/devbroker", false, "./internal/wire -> ./pulsectl/devbroker"},
+		{"the wire contract", "./outbox/wire", "github.com/google/uuid", false, "./outbox/wire -> github.com/google/uuid"},
+		{"internal packages", "./internal/rabbit", "./outbox", false, "./internal/rabbit -> ./outbox"},
+		{"internal packages", "./internal/rabbit", "./pulsectl/devbroker", false, "./internal/rabbit -> ./pulsectl/devbroker"},
 		{"the cores", "./outbox", "github.com/rabbitmq/amqp091-go", false, "./outbox -> github.com/rabbitmq/amqp091-go"},
-		{"the cores", "./internal/wire", "github.com/jackc/pgx/v5", false, "./inbox -> ./internal/wire -> github.com/jackc/pgx/v5"},
+		{"the cores", "./outbox/wire", "github.com/jackc/pgx/v5", false, "./inbox -> ./outbox/wire -> github.com/jackc/pgx/v5"},
 		{"the cores", "./inbox", "go.opentelemetry.io/otel/sdk/trace", false, "./inbox -> go.opentelemetry.io/otel/sdk/trace"},
 		{"the cores", "github.com/jmoiron/sqlx", "example.com/new", false, "./outbox -> github.com/jmoiron/sqlx -> example.com/new"},
 		{"the outbox knows", "./outbox", "./inbox", true, "./outbox (test) -> ./inbox"},
@@ -84,7 +85,7 @@ func TestEveryRuleCanBeBroken(t *testing.T) {
 		{"pulsectl runs", "./pulsectl/internal/command", "./examples/gin", false, "./pulsectl/internal/command -> ./examples/gin"},
 		{"pulsectl compiles", "./examples/stdlib", "github.com/prometheus/client_golang/prometheus", false,
 			"./pulsectl/internal/command -> ./examples/stdlib -> github.com/prometheus/client_golang/prometheus"},
-		{"the development broker is", "./pulsectl/devbroker", "./internal/wire", false, "./pulsectl/devbroker -> ./internal/wire"},
+		{"the development broker is", "./pulsectl/devbroker", "./outbox/wire", false, "./pulsectl/devbroker -> ./outbox/wire"},
 		{"the development broker's tests", "./pulsectl/devbroker", "./outbox/rabbitmq", true, "./pulsectl/devbroker (test) -> ./outbox/rabbitmq"},
 		{"the command-line", "./examples/stdlib", "github.com/urfave/cli/v2", true, "./examples/stdlib (test) -> github.com/urfave/cli/v2"},
 		{"what is built", "./outbox/rabbitmq", "./outbox/outboxtest", false, "./outbox/rabbitmq -> ./outbox/outboxtest"},

@@ -10,9 +10,9 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 
 	"github.com/asimalizada/pulse-events/internal/testenv"
-	"github.com/asimalizada/pulse-events/internal/wire"
 	"github.com/asimalizada/pulse-events/outbox"
 	"github.com/asimalizada/pulse-events/outbox/rabbitmq"
+	"github.com/asimalizada/pulse-events/outbox/wire"
 )
 
 // BenchmarkPublisher measures the publisher beside the bare client with the

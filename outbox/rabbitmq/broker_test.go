@@ -14,7 +14,6 @@ import (
 	"github.com/asimalizada/pulse-events/internal/rabbit"
 	"github.com/asimalizada/pulse-events/internal/rabbit/rabbittest"
 	"github.com/asimalizada/pulse-events/internal/testenv"
-	"github.com/asimalizada/pulse-events/internal/wire"
 	"github.com/asimalizada/pulse-events/outbox"
 	"github.com/asimalizada/pulse-events/outbox/outboxtest"
 	"github.com/asimalizada/pulse-events/outbox/rabbitmq"
@@ -137,7 +136,7 @@ func (b broker) empty(t testing.TB, queue string) {
 // messageOf is the way back from what was published.
 func messageOf(t testing.TB, d amqp.Delivery) outbox.Message {
 	t.Helper()
-	m, err := wire.Decode(rabbit.EnvelopeOf(d))
+	m, err := rabbit.ReadMessage(&d)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/asimalizada/pulse-events/internal/rabbit"
-	"github.com/asimalizada/pulse-events/internal/wire"
+	"github.com/asimalizada/pulse-events/outbox/wire"
 )
 
 // Topology says what the publisher does about its exchange on each connection.

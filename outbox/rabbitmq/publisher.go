@@ -10,7 +10,6 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 
 	"github.com/asimalizada/pulse-events/internal/rabbit"
-	"github.com/asimalizada/pulse-events/internal/wire"
 	"github.com/asimalizada/pulse-events/outbox"
 )
 
@@ -234,20 +233,7 @@ func (p *Publisher) enter(ctx context.Context) (_ context.Context, leave func(),
 }
 
 func (p *Publisher) encode(m *outbox.Message) rabbit.Publishing {
-	return rabbit.NewPublishing(wire.Encode(wire.Message{
-		ID:            m.ID.String(),
-		Topic:         m.Topic,
-		Type:          m.Type,
-		Key:           m.Key,
-		Seq:           m.Seq,
-		ContentType:   m.ContentType,
-		CorrelationID: m.CorrelationID,
-		CausationID:   m.CausationID,
-		Producer:      p.cfg.Producer,
-		OccurredAt:    m.OccurredAt,
-		Headers:       m.Headers,
-		Payload:       m.Payload,
-	}, p.cfg.Exchange))
+	return rabbit.NewPublishing(m.Wire(p.cfg.Producer), p.cfg.Exchange, m.Topic)
 }
 
 // serve is one session of the supervised connection.

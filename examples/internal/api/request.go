@@ -9,7 +9,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/asimalizada/pulse-events/internal/correlation"
-	"github.com/asimalizada/pulse-events/internal/wire"
+	"github.com/asimalizada/pulse-events/outbox/wire"
 )
 
 // RequestTimeout bounds the work on one request.

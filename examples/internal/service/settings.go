@@ -15,7 +15,7 @@ import (
 	"github.com/asimalizada/pulse-events/internal/database"
 	"github.com/asimalizada/pulse-events/internal/rabbit"
 	"github.com/asimalizada/pulse-events/internal/sqlite"
-	"github.com/asimalizada/pulse-events/internal/wire"
+	"github.com/asimalizada/pulse-events/outbox/wire"
 )
 
 // Settings are what both services need to know.

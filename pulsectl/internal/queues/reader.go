@@ -11,7 +11,6 @@ import (
 	"time"
 
 	inboxrabbit "github.com/asimalizada/pulse-events/inbox/rabbitmq"
-	"github.com/asimalizada/pulse-events/internal/wire"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/fail"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/reconcile"
 )
@@ -114,7 +113,7 @@ func (q Reader) DeadLetters(ctx context.Context, each func(reconcile.DeadLetter)
 	defer i.Close()
 	err = i.DeadLetters(ctx, func(d inboxrabbit.DeadLetter) error {
 		watch.Reset(letterTimeout)
-		return each(reconcile.DeadLetter{ID: d.ID, Consumer: d.Consumer, Reason: wire.Reason(d.Reason), Body: d.Body})
+		return each(reconcile.DeadLetter{ID: d.ID, Consumer: d.Consumer, Reason: d.Reason, Body: d.Body})
 	})
 	var incomplete *inboxrabbit.IncompleteError
 	switch {

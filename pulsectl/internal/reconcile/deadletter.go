@@ -9,14 +9,14 @@ import (
 	"iter"
 	"strings"
 
-	"github.com/asimalizada/pulse-events/internal/wire"
+	"github.com/asimalizada/pulse-events/inbox"
 )
 
 // DeadLetter is a message in the consumer's dead-letter queue.
 type DeadLetter struct {
-	ID       string      // of the event; empty: it has none
-	Consumer string      // that set it aside, by its own word; empty: the broker did, or a tool
-	Reason   wire.Reason // empty: the same
+	ID       string       // of the event; empty: it has none
+	Consumer string       // that set it aside, by its own word; empty: the broker did, or a tool
+	Reason   inbox.Reason // empty: the same
 	Body     []byte
 }
 
@@ -93,7 +93,7 @@ func (v *verification) letters(ctx context.Context, read *int) iter.Seq2[string,
 			*read++
 			v.Progress.say("the dead letters: %s of %s read", Thousands(*read), Thousands(v.report.DeadLettered))
 			switch {
-			case d.ID == "" || d.Reason == wire.ReasonConflict:
+			case d.ID == "" || d.Reason == inbox.ReasonConflict:
 				return nil
 			case !v.own(d.Consumer):
 				v.foreignLetter(d.Consumer)

@@ -8,7 +8,7 @@ import (
 
 	"github.com/google/uuid"
 
-	"github.com/asimalizada/pulse-events/internal/wire"
+	"github.com/asimalizada/pulse-events/inbox"
 	"github.com/asimalizada/pulse-events/outbox"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/reconcile"
 )
@@ -101,22 +101,22 @@ func TestPlantedFaults(t *testing.T) {
 		},
 		"a dead letter": func(b *books) (string, findings) {
 			id := b.commit(event{payload: "{}"})
-			b.queues.letters = []reconcile.DeadLetter{{ID: id, Consumer: consumer, Reason: wire.ReasonHandler, Body: []byte("{}")}}
+			b.queues.letters = []reconcile.DeadLetter{{ID: id, Consumer: consumer, Reason: inbox.ReasonHandler, Body: []byte("{}")}}
 			return "ok", nil
 		},
 		"a dead letter under the queue's name, and one without": func(b *books) (string, findings) {
 			one, two := b.commit(event{}), b.commit(event{})
-			b.queues.letters = []reconcile.DeadLetter{{ID: two}, {ID: one, Consumer: topic, Reason: wire.ReasonContract}}
+			b.queues.letters = []reconcile.DeadLetter{{ID: two}, {ID: one, Consumer: topic, Reason: inbox.ReasonContract}}
 			return "ok", nil
 		},
 		"a conflict's dead letter": func(b *books) (string, findings) {
 			id := b.commit(event{payload: "{}"})
-			b.queues.letters = []reconcile.DeadLetter{{ID: id, Consumer: consumer, Reason: wire.ReasonConflict, Body: []byte("forged")}}
+			b.queues.letters = []reconcile.DeadLetter{{ID: id, Consumer: consumer, Reason: inbox.ReasonConflict, Body: []byte("forged")}}
 			return "lost", findings{reconcile.Lost: {id}, reconcile.OrderWithoutEffect: {id}}
 		},
 		"a conflict over an order whose row was purged": func(b *books) (string, findings) {
 			id := b.commit(event{noRow: true}) // which body was the true one nobody can say
-			b.queues.letters = []reconcile.DeadLetter{{ID: id, Consumer: consumer, Reason: wire.ReasonConflict, Body: []byte("forged")}}
+			b.queues.letters = []reconcile.DeadLetter{{ID: id, Consumer: consumer, Reason: inbox.ReasonConflict, Body: []byte("forged")}}
 			return "lost", findings{reconcile.Lost: {id}, reconcile.OrderWithoutEvent: {id}}
 		},
 		"a conflict that came first": func(b *books) (string, findings) {
@@ -125,12 +125,12 @@ func TestPlantedFaults(t *testing.T) {
 		},
 		"a conflict that came first, and the true one's dead letter": func(b *books) (string, findings) {
 			id := b.effect(b.apply(b.commit(event{payload: "{}"})), 1)
-			b.queues.letters = []reconcile.DeadLetter{{ID: id, Consumer: consumer, Reason: wire.ReasonConflict, Body: []byte("{}")}}
+			b.queues.letters = []reconcile.DeadLetter{{ID: id, Consumer: consumer, Reason: inbox.ReasonConflict, Body: []byte("{}")}}
 			return "conflicting", findings{reconcile.Conflicting: {id}}
 		},
 		"a conflict over an event that was applied": func(b *books) (string, findings) {
 			id := b.handled()
-			b.queues.letters = []reconcile.DeadLetter{{ID: id, Consumer: consumer, Reason: wire.ReasonConflict, Body: []byte("forged")}}
+			b.queues.letters = []reconcile.DeadLetter{{ID: id, Consumer: consumer, Reason: inbox.ReasonConflict, Body: []byte("forged")}}
 			return "ok", nil
 		},
 		"a body that was decompressed": func(b *books) (string, findings) {
@@ -146,12 +146,12 @@ func TestPlantedFaults(t *testing.T) {
 		},
 		"a dead letter of another body": func(b *books) (string, findings) {
 			id := b.commit(event{payload: "{}"})
-			b.queues.letters = []reconcile.DeadLetter{{ID: id, Consumer: consumer, Reason: wire.ReasonUndecodable, Body: []byte("<xml/>")}}
+			b.queues.letters = []reconcile.DeadLetter{{ID: id, Consumer: consumer, Reason: inbox.ReasonUndecodable, Body: []byte("<xml/>")}}
 			return "lost", findings{reconcile.Lost: {id}, reconcile.OrderWithoutEffect: {id}}
 		},
 		"a dead letter of another consumer": func(b *books) (string, findings) {
 			id := b.commit(event{})
-			b.queues.letters = []reconcile.DeadLetter{{ID: id, Consumer: "billing", Reason: wire.ReasonHandler}}
+			b.queues.letters = []reconcile.DeadLetter{{ID: id, Consumer: "billing", Reason: inbox.ReasonHandler}}
 			return "lost", findings{reconcile.Lost: {id}, reconcile.OrderWithoutEffect: {id}}
 		},
 		"a dead letter of another event, and one without an id": func(b *books) (string, findings) {

@@ -1,0 +1,48 @@
+package rabbit
+
+import (
+	"time"
+
+	amqp "github.com/rabbitmq/amqp091-go"
+
+	"github.com/asimalizada/pulse-events/outbox/wire"
+)
+
+// NewPublishing puts a message in the terms of AMQP, persistent. The payload is
+// not copied.
+func NewPublishing(m wire.Message, exchange, key string) Publishing {
+	return Publishing{
+		Exchange: exchange,
+		Key:      key,
+		Publishing: amqp.Publishing{
+			Headers:         wire.Headers(m),
+			ContentType:     m.ContentType,
+			ContentEncoding: m.ContentEncoding,
+			DeliveryMode:    amqp.Persistent,
+			CorrelationId:   m.CorrelationID,
+			MessageId:       m.ID,
+			Timestamp:       m.OccurredAt.UTC().Truncate(time.Second), // all that AMQP carries
+			Type:            m.Type,
+			AppId:           m.Producer,
+			Body:            m.Payload,
+		},
+	}
+}
+
+// ReadMessage reads a delivery as wire.ReadHeaders does, its id unchecked. The
+// body is not copied.
+func ReadMessage(d *amqp.Delivery) (wire.Message, error) {
+	m := wire.Message{
+		ID:              d.MessageId,
+		Topic:           d.RoutingKey,
+		Type:            d.Type,
+		ContentType:     d.ContentType,
+		ContentEncoding: d.ContentEncoding,
+		CorrelationID:   d.CorrelationId,
+		Producer:        d.AppId,
+		OccurredAt:      d.Timestamp.UTC(),
+		Payload:         d.Body,
+	}
+	err := wire.ReadHeaders(&m, d.Headers)
+	return m, err
+}
