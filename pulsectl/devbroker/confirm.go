@@ -112,7 +112,8 @@ func (b *Broker) spoil(ch *channel, verdicts []verdict) (sent []verdict) {
 		} else if b.faults.on(FaultWithholdConfirms, v.about) != nil || b.faults.on(FaultStallQueues, v.about) != nil {
 			c.withheld = append(c.withheld, v)
 		} else if late := b.faults.spend(FaultDelayConfirms, v.about); late != nil {
-			b.later(now()+late.Delay.Milliseconds(), func() { ch.sendVerdicts([]verdict{v}) })
+			// now is rounded down.
+			b.later(now()+late.Delay.Milliseconds()+1, func() { ch.sendVerdicts([]verdict{v}) })
 		} else {
 			sent = append(sent, v)
 		}
