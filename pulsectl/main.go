@@ -1,4 +1,4 @@
-// Command pulsectl runs, inspects and proves transactional messaging.
+// Command pulsectl runs, inspects and verifies transactional messaging.
 package main
 
 import (

@@ -19,7 +19,7 @@ import (
 // httpTimeout bounds one call of an example service.
 const httpTimeout = 15 * time.Second
 
-// maxAnswer bounds what is read of an answer.
+// maxAnswer limits how much of a response is read.
 const maxAnswer = 16 << 20
 
 // Client calls one of the example services.
@@ -33,12 +33,12 @@ type Client struct {
 func New(what, base string) (*Client, error) {
 	u, err := url.Parse(base)
 	if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") {
-		return nil, fail.Usagef("give a URL such as http://127.0.0.1:6101", "%s: %q is no base URL", what, base)
+		return nil, fail.Usagef("give a URL such as http://127.0.0.1:6101", "%s: %q is not a base URL", what, base)
 	}
 	return &Client{what: what, base: strings.TrimRight(base, "/"), client: http.Client{Timeout: httpTimeout}}, nil
 }
 
-// Call sends body (nil: none) and decodes the answer into out. An answer
+// Call sends body (nil: none) and decodes the response into out. A response
 // outside 2xx becomes an error that names every field the service named.
 func (a *Client) Call(ctx context.Context, method, path string, header http.Header, body, out any) error {
 	var reader io.Reader
@@ -70,7 +70,7 @@ func (a *Client) Call(ctx context.Context, method, path string, header http.Head
 	defer res.Body.Close()
 	raw, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer))
 	if err != nil {
-		return fail.Wrap("cannot read the answer of the "+a.what, err)
+		return fail.Wrap("cannot read the response of the "+a.what, err)
 	}
 	if res.StatusCode/100 != 2 {
 		return a.refused(res.StatusCode, raw)
@@ -79,7 +79,7 @@ func (a *Client) Call(ctx context.Context, method, path string, header http.Head
 		return nil
 	}
 	if err := json.Unmarshal(raw, out); err != nil {
-		return fail.Wrap("cannot read the answer of the "+a.what, err)
+		return fail.Wrap("cannot read the response of the "+a.what, err)
 	}
 	return nil
 }
@@ -100,8 +100,8 @@ func (a *Client) refused(status int, raw []byte) error {
 		kind = fail.Usage
 	case http.StatusNotFound:
 		kind = fail.NotFound
-	case http.StatusServiceUnavailable: // its database is away
-		kind, hint = fail.Unreachable, "see which part is down: pulsectl status"
+	case http.StatusServiceUnavailable: // its database is down
+		kind, hint = fail.Unreachable, "see which component is down: pulsectl status"
 	}
 	message := fmt.Sprintf("%s: %d %s", a.what, status, http.StatusText(status))
 	if json.Unmarshal(raw, &answer) == nil && answer.Error.Message != "" {

@@ -1,7 +1,7 @@
-// Package argv puts a command line into the order that urfave/cli v2 can
-// read: every flag straight behind the command that declares it. Users may
-// then write flags anywhere, also after positional arguments, and global flags
-// after the subcommand.
+// Package argv reorders a command line so that urfave/cli v2 can parse it:
+// every flag directly after the command that declares it. Users can write flags
+// anywhere, also after positional arguments, and global flags after the
+// subcommand.
 package argv
 
 import (
@@ -15,14 +15,14 @@ import (
 // level is one command on the path from the application to the leaf.
 type level struct {
 	name     string
-	flags    map[string]bool // by each of their names: whether it takes a value
+	flags    map[string]bool // by each of their names: whether the flag takes a value
 	commands []*cli.Command
-	words    []string // the flags and values that belong behind the name
+	words    []string // the flags and values to put after the name
 }
 
-// Normalise returns args, which begins with the program's name, with each
-// known flag moved to the level that declares it. Unknown flags stay for the
-// parser to reject. It is idempotent.
+// Normalise returns args, which begins with the program's name, with each known
+// flag moved to the level that declares it. Unknown flags stay for the parser
+// to reject. Normalise is idempotent.
 func Normalise(app *cli.App, args []string) []string {
 	if len(args) == 0 {
 		return args
@@ -71,7 +71,8 @@ func Normalise(app *cli.App, args []string) []string {
 	return append(out, positionals...)
 }
 
-// isFlag tells flags from "-" (stdin) and from negative numbers.
+// isFlag reports whether word is a flag, as opposed to "-" (stdin) or a
+// negative number.
 func isFlag(word string) bool {
 	if len(word) < 2 || word[0] != '-' {
 		return false
@@ -80,8 +81,8 @@ func isFlag(word string) bool {
 	return err != nil
 }
 
-// declaring finds the innermost level that knows the flag, and whether its
-// value is the next word.
+// declaring returns the innermost level that declares the flag, and whether the
+// flag's value is the next word.
 func declaring(path []*level, word string) (*level, bool) {
 	name, _, inline := strings.Cut(strings.TrimLeft(word, "-"), "=")
 	for _, l := range slices.Backward(path) {

@@ -19,13 +19,13 @@ import (
 	"github.com/asimalizada/pulse-events/pulsectl/internal/stack"
 )
 
-// Scripts that ask this program what may be typed next, by completeWord.
+// completionScripts call this program with completeWord to get candidates.
 //
 //go:embed completion/pulsectl.*
 var completionScripts embed.FS
 
-// completeWord is how shells call this program: followed by the words behind
-// its name up to the cursor, the last of which is being typed.
+// completeWord is the first argument of calls by the shell scripts: the words
+// after the program's name up to the cursor follow, the last one being typed.
 const completeWord = "__complete"
 
 var shells = []string{"bash", "zsh", "fish"}
@@ -34,7 +34,7 @@ func completionCommand(e *env.Env) *cli.Command {
 	return &cli.Command{
 		Name: "completion", Usage: "print a script that completes commands in bash, zsh or fish", ArgsUsage: strings.Join(shells, " | "),
 		Description: "bash: add to ~/.bashrc: source <(pulsectl completion bash)\n" +
-			"zsh: the same in ~/.zshrc, behind compinit; or save it as _pulsectl in a folder of $fpath\n" +
+			"zsh: the same in ~/.zshrc, after compinit; or save it as _pulsectl in a folder of $fpath\n" +
 			"fish: pulsectl completion fish > ~/.config/fish/completions/pulsectl.fish",
 		Action: func(ctx *cli.Context) error {
 			shell, err := env.OneArg(ctx, "shell")
@@ -54,17 +54,17 @@ func completionCommand(e *env.Env) *cli.Command {
 	}
 }
 
-// candidate is a word that may be typed, with what it means.
+// candidate is a completion with its description.
 type candidate struct{ word, text string }
 
-// Where the shell itself knows what may be typed.
+// Directives for candidates that the shell itself provides.
 var (
 	files   = candidate{word: ":files"}
 	folders = candidate{word: ":folders"}
 )
 
-// complete answers a shell: a line for each candidate, word and meaning with a
-// tab between. It reaches for nothing but files on this machine.
+// complete prints the candidates for a shell: one line each, word and
+// description separated by a tab. It accesses only files on this machine.
 func complete(e *env.Env, app *cli.App, words []string) {
 	if len(words) == 0 {
 		words = []string{""}
@@ -74,7 +74,7 @@ func complete(e *env.Env, app *cli.App, words []string) {
 	}
 }
 
-// candidates are what may stand in place of the last of words.
+// candidates returns the completions of the last of words.
 func candidates(e *env.Env, app *cli.App, words []string) []candidate {
 	var path []string // of the command
 	commands, known := app.Commands, app.VisibleFlags()
@@ -121,7 +121,7 @@ func candidates(e *env.Env, app *cli.App, words []string) []candidate {
 }
 
 // matching returns the candidates that begin with what is typed, which may be a
-// list with commas, each with a prefix.
+// comma-separated list; prefix is put before each.
 func matching(typed, prefix string, all []candidate) []candidate {
 	if len(all) == 1 && (all[0] == files || all[0] == folders) {
 		return all
@@ -156,7 +156,8 @@ func commandWords(commands []*cli.Command) []candidate {
 	return out
 }
 
-// helpWords are what help takes after some words: topics and commands.
+// helpWords returns the arguments that help accepts after some words: topics
+// and commands.
 func helpWords(app *cli.App, before []string) []candidate {
 	commands := app.Commands
 	for _, word := range before {
@@ -203,7 +204,8 @@ func flagWords(flags []cli.Flag) []candidate {
 	return out
 }
 
-// values are what a flag of a command takes, where that is known.
+// values returns the values that a flag of a command accepts, as far as they
+// are known.
 func values(e *env.Env, path []string, f cli.Flag) []candidate {
 	switch name, command := f.Names()[0], strings.Join(path, " "); name {
 	case "output":

@@ -1,7 +1,7 @@
 package command
 
-// examples are shown in the help of a command and in the manual, by the words
-// that call it.
+// examples are shown in the help of a command and in the manual. The keys are
+// commands as they are typed.
 var examples = map[string][]string{
 	"demo":   {"pulsectl demo", "pulsectl demo --orders 500 -o json"},
 	"up":     {"pulsectl up", "pulsectl up --detach --orders-addr 127.0.0.1:7101", "pulsectl up --stack compose --profile gin", "pulsectl up --stack external --stop-cmd 'systemctl stop rabbitmq-server'"},

@@ -30,7 +30,7 @@ func helpCommand(e *env.Env) *cli.Command {
 			for _, word := range ctx.Args().Slice() {
 				i := slices.IndexFunc(commands, func(c *cli.Command) bool { return c.HasName(word) })
 				if i < 0 {
-					return fail.Usagef("topics: "+strings.Join(topicNames, ", "), "no help for %q", word)
+					return fail.Usagef("topics: "+strings.Join(topicNames, ", "), "there is no help for %q", word)
 				}
 				args = append(args, word)
 				commands = commands[i].Subcommands
@@ -52,7 +52,8 @@ func printHelp(e *env.Env, data any) {
 
 func heading(e *env.Env, text string) { e.IO.Println(e.IO.Paint(console.Strong, text)) }
 
-// appHelp is what a stranger sees first; the short one fits 24 lines of 80.
+// appHelp prints the help of the whole program; the short one fits 24 lines of
+// 80 columns.
 func appHelp(e *env.Env, app *cli.App, short bool) {
 	e.IO.Prose(0, app.Name+": "+app.Usage)
 	if !short {
@@ -60,7 +61,7 @@ func appHelp(e *env.Env, app *cli.App, short bool) {
 		e.IO.Prose(0, app.Description)
 	}
 	list := definitionsOf(app.Commands)
-	for i := range list { // one column of terms for all groups
+	for i := range list { // align the terms of all groups in one column
 		list[i].Term = fmt.Sprintf("%-12s", list[i].Term)
 		if end := strings.IndexAny(list[i].Text, ";:"); short && end > 0 {
 			list[i].Text = list[i].Text[:end]
@@ -82,7 +83,7 @@ func appHelp(e *env.Env, app *cli.App, short bool) {
 		return
 	}
 	e.IO.Println("")
-	heading(e, "FLAGS, before or behind any command")
+	heading(e, "FLAGS, before or after any command")
 	e.IO.Definitions(2, flagsOf(app.VisibleFlags()))
 	e.IO.Println("")
 	heading(e, "TOPICS")
@@ -112,7 +113,7 @@ func commandHelp(e *env.Env, c *cli.Command) {
 	if lines := examples[path]; len(lines) > 0 {
 		e.IO.Println("")
 		heading(e, "EXAMPLES")
-		for _, line := range lines { // not wrapped: they are for copying
+		for _, line := range lines { // not wrapped, so that they can be copied
 			e.IO.Println("  " + line)
 		}
 	}
@@ -120,7 +121,7 @@ func commandHelp(e *env.Env, c *cli.Command) {
 	e.IO.Prose(0, "Flags of all commands, such as -o json: pulsectl --help")
 }
 
-// synopsis is how a command is typed.
+// synopsis returns how a command is typed.
 func synopsis(c *cli.Command) string {
 	words := []string{c.HelpName}
 	if len(c.Subcommands) > 0 {
@@ -143,7 +144,7 @@ func definitionsOf(commands []*cli.Command) []console.Definition {
 	return list
 }
 
-// placeholder is the name of a flag's value within its usage.
+// placeholder matches the name of a flag's value within its usage.
 var placeholder = regexp.MustCompile("`([^`]+)`")
 
 // flagsOf describes flags, except --help, which every command has.

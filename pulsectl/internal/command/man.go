@@ -28,7 +28,7 @@ func manCommand(e *env.Env) *cli.Command {
 	}
 }
 
-// manual is the manual page in Markdown, made of the same texts as the help.
+// manual returns the manual page in Markdown, generated from the help texts.
 func manual(app *cli.App) (string, error) {
 	var b strings.Builder
 	section := func(name string) { fmt.Fprintf(&b, "# %s\n\n", name) }
@@ -90,7 +90,7 @@ func manual(app *cli.App) (string, error) {
 	return b.String(), nil
 }
 
-// escape takes from Markdown what it would read into a text.
+// escape escapes what Markdown would interpret in a text.
 func escape(text string) string {
 	return strings.NewReplacer(`\`, `\\`, "*", `\*`, "_", `\_`, "[", `\[`, "<", `\<`, "`", "\\`", "|", `\|`, "#", `\#`, "\n", "  \n").Replace(strings.TrimSpace(text))
 }

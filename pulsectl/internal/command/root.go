@@ -1,8 +1,9 @@
-// Package command assembles pulsectl of its commands, and has what is about all
-// of them: help, manual, completion, usage errors, signals. The commands stand in
-// the packages below: stacks (what runs, and is broken on purpose), messages
-// (orders, outbox, inbox), verify and demo. Each has an options struct where it
-// takes more than a word, checks it, and runs. What they share is package env.
+// Package command assembles pulsectl from its commands, and implements what
+// concerns all of them: help, manual, completion, usage errors, signals. The
+// commands are in the packages below: stacks (what runs, and faults), messages
+// (orders, outbox, inbox), verify and demo. A command with more than one
+// setting has an options struct with a run method. Package env holds what they
+// share.
 package command
 
 import (
@@ -29,8 +30,8 @@ import (
 // Version is set by the linker; unset, the module's own version is shown.
 var Version string
 
-// Run executes one command line, args[0] being the program's name, and
-// returns the exit code. getenv is the environment.
+// Run executes one command line, args[0] being the program's name, and returns
+// the exit code. getenv reads the environment.
 func Run(ctx context.Context, args []string, out *console.IO, getenv func(string) string) int {
 	e := &env.Env{IO: out, Getenv: getenv}
 	app := newApp(e)
@@ -58,9 +59,9 @@ func newApp(e *env.Env) *cli.App {
 	cli.VersionFlag = &cli.BoolFlag{Name: "version", Usage: "print the version", DisableDefaultText: true} // without -v
 	app := &cli.App{
 		Name:  "pulsectl",
-		Usage: "run, inspect and prove transactional messaging: outbox, inbox, broker",
+		Usage: "run, inspect and verify transactional messaging: outbox, inbox, broker",
 		Description: "A message is published if and only if its transaction commits, and its effect\n" +
-			"is applied once even when it arrives twice. pulsectl shows it, operates it and proves it.",
+			"is applied once even when it arrives twice. pulsectl demonstrates, operates and verifies this.",
 		Version:                   version(),
 		Writer:                    e.IO.Out,
 		ErrWriter:                 e.IO.Err,
@@ -77,17 +78,17 @@ func newApp(e *env.Env) *cli.App {
 			&cli.StringFlag{Name: "amqp-url", Usage: "`URL` of the broker (env PULSE_AMQP_URL)"},
 			&cli.StringFlag{Name: "orders-url", Usage: "base `URL` of the orders service (env PULSE_ORDERS_URL)"},
 			&cli.StringFlag{Name: "notifications-url", Usage: "base `URL` of the notifications service (env PULSE_NOTIFICATIONS_URL)"},
-			&cli.StringFlag{Name: "queue", Value: "order.created", EnvVars: []string{"PULSE_QUEUE"}, Usage: "`NAME` of the queue the inbox reads"},
+			&cli.StringFlag{Name: "queue", Value: "order.created", EnvVars: []string{"PULSE_QUEUE"}, Usage: "`NAME` of the queue that the inbox consumes"},
 			&cli.StringFlag{Name: "consumer", Value: "notifications", EnvVars: []string{"PULSE_CONSUMER"}, Usage: "`NAME` of the consumer in processed_events"},
-			&cli.StringFlag{Name: "retry-delays", EnvVars: []string{"PULSE_RETRY_DELAYS"}, Usage: "`DELAYS` of the consumer's retry queues, with commas; none: it has none (default: as the running consumer says, else those of inbox/rabbitmq)"},
-			&cli.StringFlag{Name: "management-url", Usage: "base `URL` of RabbitMQ's management API, which tells what is held unacknowledged (env PULSE_MANAGEMENT_URL)"},
-			cli.HelpFlag, // the library leaves it out where there is a command help
+			&cli.StringFlag{Name: "retry-delays", EnvVars: []string{"PULSE_RETRY_DELAYS"}, Usage: "`DELAYS` of the consumer's retry queues, separated by commas; none: it has no retry queues (default: as the running consumer says, else those of inbox/rabbitmq)"},
+			&cli.StringFlag{Name: "management-url", Usage: "base `URL` of RabbitMQ's management API, which shows how many messages are unacknowledged (env PULSE_MANAGEMENT_URL)"},
+			cli.HelpFlag, // the library omits it if there is a command help
 		},
 		Before: e.ReadGlobals,
 		Commands: slices.Concat(
 			category("START HERE", demo.Command(e), stacks.Up(e), stacks.Down(e), stacks.Status(e)),
 			category("ORDERS AND MESSAGES", messages.Commands(e)...),
-			category("BREAK AND PROVE", stacks.Chaos(e), verify.Command(e)),
+			category("FAULTS AND PROOF", stacks.Chaos(e), verify.Command(e)),
 			category("ABOUT PULSECTL", helpCommand(e), completionCommand(e), manCommand(e), versionCommand(e)),
 		),
 	}
@@ -111,8 +112,8 @@ func category(name string, commands ...*cli.Command) []*cli.Command {
 	return commands
 }
 
-// harden gives every command the answers that the library leaves out: usage
-// errors on stderr, and an error for words nobody asked for.
+// harden gives every command what the library lacks: usage errors on stderr,
+// and an error for unexpected arguments.
 func harden(c *cli.Command, parent string) {
 	full := parent + " " + c.Name
 	c.OnUsageError = usageError
@@ -134,7 +135,7 @@ func harden(c *cli.Command, parent string) {
 	}
 }
 
-// groupAction is what a command does that has others below it: it shows them.
+// groupAction returns the action of a command with subcommands: it prints them.
 func groupAction(full string, commands []*cli.Command, show cli.ActionFunc) cli.ActionFunc {
 	return func(ctx *cli.Context) error {
 		if !ctx.Args().Present() {
@@ -185,7 +186,8 @@ func version() string {
 	return v
 }
 
-// revisionDate is the day of the commit that was built; empty: not known.
+// revisionDate returns the date of the commit that was built, or "" if it is
+// unknown.
 func revisionDate() string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {

@@ -7,7 +7,7 @@ import (
 	"syscall"
 )
 
-// WithSignals returns a context that an interrupt or SIGTERM ends. A second
+// WithSignals returns a context that ends on an interrupt or SIGTERM. A second
 // signal ends the process at once. The caller calls stop when its work is done.
 func WithSignals(parent context.Context) (ctx context.Context, stop func()) {
 	ctx, cancel := context.WithCancelCause(parent)
@@ -35,7 +35,8 @@ type signaled struct{ os.Signal }
 
 func (s signaled) Error() string { return s.String() }
 
-// exitCode is what a shell reports of a process that the signal has killed.
+// exitCode returns the code that a shell reports for a process killed by the
+// signal.
 func (s signaled) exitCode() int {
 	if n, ok := s.Signal.(syscall.Signal); ok {
 		return 128 + int(n)

@@ -8,12 +8,12 @@ import (
 	"github.com/asimalizada/pulse-events/pulsectl/internal/env"
 )
 
-// Suggestions stand here although the library has some (App.Suggest): those
-// name a word however unlike it is what was typed, only flags of the very
-// command and not those of all commands, hidden commands as well, and are printed
-// on stdout. TestSuggestions notices when that is no longer so.
+// The library has suggestions too (App.Suggest), but they name a word however
+// unlike the typed one it is, only the flags of the command itself, and hidden
+// commands as well, and they are printed on stdout. TestSuggestions fails when
+// that changes.
 
-// nearest is the command that a word was meant to be.
+// nearest returns the command that a mistyped word probably means.
 func nearest(word string, commands []*cli.Command) string {
 	var names []string
 	for _, c := range commands {
@@ -24,7 +24,7 @@ func nearest(word string, commands []*cli.Command) string {
 	return env.Closest(word, names)
 }
 
-// nearestFlag is the same for a flag, of the command or of one above it.
+// nearestFlag does the same for a flag of the command or of one above it.
 func nearestFlag(flag string, ctx *cli.Context) string {
 	flag, _, _ = strings.Cut(flag, "=")
 	var names []string

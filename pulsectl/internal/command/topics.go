@@ -15,19 +15,19 @@ var topicFiles embed.FS
 // topicNames lists the help topics in the order they are shown.
 var topicNames = []string{"exit-codes", "environment", "output", "guarantees"}
 
-// block is a part of a topic: terms with their meanings, a paragraph, or a line
-// that stays as it is.
+// block is a part of a topic: terms with their definitions, a paragraph, or a
+// verbatim line.
 type block struct {
 	definitions []console.Definition
 	paragraph   string
 	verbatim    string
 }
 
-// term finds a line that begins a definition: the term, two blanks or more, and
-// what it means. Lines further in go on with it.
+// term matches a line that begins a definition: the term, two or more blanks,
+// and the text. Lines with more indentation continue it.
 var term = regexp.MustCompile(`^  (\S.*?)  +(\S.*)$`)
 
-// topic reads a help topic: its title and what stands below.
+// topic parses a help topic into its title and blocks.
 func topic(name string) (title string, blocks []block, err error) {
 	text, err := topicFiles.ReadFile("topics/" + name + ".txt")
 	if err != nil {
@@ -54,7 +54,7 @@ func topic(name string) (title string, blocks []block, err error) {
 	return title, blocks, nil
 }
 
-// showTopic writes a help topic, fitted to the terminal.
+// showTopic prints a help topic, fitted to the terminal.
 func showTopic(e *env.Env, name string) error {
 	title, blocks, err := topic(name)
 	if err != nil {

@@ -230,7 +230,7 @@ func TestVerifyAnotherService(t *testing.T) {
 			}
 			b.fail.Store(false)
 			code, _, stderr := b.pulsectl("verify", "--topic", invoiceSent, "--queue", "billnig")
-			if code != 4 || !strings.Contains(stderr, `consumer "billing" does not read queue "billnig": it reads `+b.queue) {
+			if code != 4 || !strings.Contains(stderr, `consumer "billing" does not consume queue "billnig": it consumes `+b.queue) {
 				t.Errorf("with a mistyped queue: %d %s", code, stderr)
 			}
 		})

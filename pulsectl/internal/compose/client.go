@@ -1,7 +1,7 @@
-// Package compose drives containers through the clients that everybody has:
-// docker for what one container is and does, Compose for starting and ending
-// all of them. Version 2, the plugin docker compose, and docker-compose 1.29
-// serve alike.
+// Package compose controls containers through the usual clients: docker for
+// single containers, Compose for starting and stopping all of them. Both
+// Compose version 2 (the plugin docker compose) and docker-compose 1.29 are
+// supported.
 package compose
 
 import (
@@ -23,18 +23,19 @@ import (
 )
 
 const (
-	askLimit   = 20 * time.Second // of a command that only looks
-	interrupts = 10 * time.Second // a client gets to end after an interrupt
-	keptOutput = 64 << 10         // of a client, for the explanation of a failure
+	askLimit   = 20 * time.Second // for a command that only reads
+	interrupts = 10 * time.Second // for a client to end after an interrupt
+	keptOutput = 64 << 10         // of a client, to explain a failure
 )
 
-// Client is a Compose client that has been found.
+// Client is a Compose client on this machine.
 type Client struct {
 	command []string
 }
 
 // Find looks for docker, for a Compose client, and for a daemon that answers.
-// The client that has started what runs, as String gave it, is tried first.
+// It tries first the client that started the running stack, as String returned
+// it.
 func Find(ctx context.Context, started string) (*Client, error) {
 	if err := findDocker(); err != nil {
 		return nil, err
@@ -69,14 +70,14 @@ func findDocker() error {
 	return nil
 }
 
-// answering asks the daemon for its version. The daemon is asked by docker
-// before anything else: docker-compose 1.29 answers with a stack trace.
+// answering asks the daemon for its version, through docker: docker-compose
+// 1.29 answers with a stack trace.
 func answering(ctx context.Context) error {
 	_, err := run(ctx, call{args: []string{"docker", "version", "--format", "{{.Server.Version}}"}, limit: askLimit})
 	return err
 }
 
-// String is the client as one types it.
+// String returns the client as it is typed.
 func (c *Client) String() string { return strings.Join(c.command, " ") }
 
 // Profiles lists the profiles of p's file.
@@ -85,10 +86,11 @@ func (c *Client) Profiles(ctx context.Context, p Project) ([]string, error) {
 	return strings.Fields(string(out)), err
 }
 
-// Make pulls the images that are missing and builds the others of what p's
-// profiles name. It starts nothing. output gets what the clients say.
+// Make pulls the missing images and builds the others for the services of p's
+// profiles. It starts nothing. output receives the clients' output.
 //
-// Not by up --no-start: version 1 waits there for what a service depends on.
+// It does not use up --no-start, because version 1 then waits for the
+// dependencies of a service.
 func (c *Client) Make(ctx context.Context, p Project, output io.Writer) error {
 	config, err := c.run(ctx, p, call{limit: askLimit}, "config")
 	if err != nil {
@@ -111,8 +113,8 @@ func (c *Client) Make(ctx context.Context, p Project, output io.Writer) error {
 	return err
 }
 
-// imagesIn finds, in what a client has made of a compose file, the images of the
-// services that are not built.
+// imagesIn returns, from the configuration that a client prints, the images of
+// the services that are not built.
 func imagesIn(config []byte) ([]string, error) {
 	var file struct {
 		Services map[string]struct {
@@ -121,7 +123,7 @@ func imagesIn(config []byte) ([]string, error) {
 		}
 	}
 	if err := yaml.Unmarshal(config, &file); err != nil {
-		return nil, fmt.Errorf("what the Compose client made of the file: %w", err)
+		return nil, fmt.Errorf("parse the configuration printed by the Compose client: %w", err)
 	}
 	var images []string
 	for _, service := range file.Services {
@@ -133,21 +135,20 @@ func imagesIn(config []byte) ([]string, error) {
 	return slices.Compact(images), nil
 }
 
-// Start starts what Make has the images of, and returns once all containers are
-// started. output gets what the client says.
+// Start starts the services whose images Make has provided, and returns once
+// all containers are started. output receives the client's output.
 func (c *Client) Start(ctx context.Context, p Project, output io.Writer) error {
 	_, err := c.run(ctx, p, call{output: output}, "up", "--detach", "--no-build")
 	return err
 }
 
-// Once runs a command of a service in a container of its own and returns what
-// it writes to stdout.
+// Once runs a command of a service in a new container and returns its stdout.
 func (c *Client) Once(ctx context.Context, p Project, service string, args ...string) ([]byte, error) {
 	return c.run(ctx, p, call{}, append([]string{"run", "--rm", "-T", "--no-deps", service}, args...)...)
 }
 
-// Down removes the containers and networks of p in every profile; volumes:
-// the data too.
+// Down removes the containers and networks of p in every profile, and with
+// volumes the data too.
 func (c *Client) Down(ctx context.Context, p Project, volumes bool, output io.Writer) error {
 	all, err := c.Profiles(ctx, p)
 	if err != nil {
@@ -162,8 +163,8 @@ func (c *Client) Down(ctx context.Context, p Project, volumes bool, output io.Wr
 	return err
 }
 
-// run runs the Compose client in the folder of the compose file, so that both
-// versions find the same .env.
+// run runs the Compose client in the directory of the compose file, so that
+// both versions find the same .env.
 func (c *Client) run(ctx context.Context, p Project, what call, args ...string) ([]byte, error) {
 	what.args = append(c.command[:len(c.command):len(c.command)], "--file", p.File, "--project-name", p.Name)
 	what.args = append(what.args, args...)
@@ -179,13 +180,13 @@ type call struct {
 	args   []string
 	dir    string
 	env    []string
-	limit  time.Duration // zero: that of the context
-	output io.Writer     // nil: what it says is kept for the error alone
+	limit  time.Duration // zero: the context's
+	output io.Writer     // nil: the output is kept only for errors
 }
 
-// run returns what the client writes to stdout. The client gets an interrupt
-// when ctx ends, in a process group of its own: the terminal's Ctrl-C would
-// otherwise reach it twice, which ends it in the middle of things.
+// run returns the client's stdout. When ctx ends the client gets an interrupt,
+// in its own process group: otherwise the terminal's Ctrl-C would reach it a
+// second time, and it would stop without cleaning up.
 func run(ctx context.Context, c call) ([]byte, error) {
 	if c.limit > 0 {
 		limited, cancel := context.WithTimeout(ctx, c.limit)
@@ -216,7 +217,7 @@ func run(ctx context.Context, c call) ([]byte, error) {
 	return nil, explain(c.shown(), said.String(), err)
 }
 
-// shown is the command for messages, without the paths of this machine.
+// shown returns the command for messages, without the paths of this machine.
 func (c call) shown() string {
 	words := c.args[:1:1]
 	for i := 1; i < len(c.args); i++ {
@@ -246,5 +247,5 @@ func (t *Tail) Write(p []byte) (int, error) {
 
 func (t *Tail) String() string { return string(t.kept) }
 
-// LastLine is the last line that holds something.
+// LastLine returns the last line that is not empty.
 func (t *Tail) LastLine() string { return lastLine(t.String()) }

@@ -44,20 +44,20 @@ func TestFailuresAreExplained(t *testing.T) {
 		},
 		"no registry, docker-compose 1.29": {
 			"Pulling b (postgres:17)...\nGet \"https://registry-1.docker.io/v2/\": dial tcp: lookup registry-1.docker.io on 10.0.0.53:53: no such host\n",
-			fail.General, "an image cannot be had", "registry-1.docker.io", "PULSE_POSTGRES_IMAGE",
+			fail.General, "an image cannot be pulled", "registry-1.docker.io", "PULSE_POSTGRES_IMAGE",
 		},
 		"no registry": {
 			" b Pulling \n b Error Get \"https://registry-1.docker.io/v2/\": dial tcp: lookup registry-1.docker.io on 10.0.0.53:53: no such host\n" +
 				"Error response from daemon: Get \"https://registry-1.docker.io/v2/\": dial tcp: lookup registry-1.docker.io on 10.0.0.53:53: no such host\n",
-			fail.General, "an image cannot be had", "registry-1.docker.io", "PULSE_RABBITMQ_IMAGE",
+			fail.General, "an image cannot be pulled", "registry-1.docker.io", "PULSE_RABBITMQ_IMAGE",
 		},
 		"no registry to build from": {
 			"#3 ERROR: failed to do request: Head \"https://registry-1.docker.io/v2/library/golang/manifests/1.26\": dial tcp: lookup registry-1.docker.io on 10.0.0.53:53: no such host\n",
-			fail.General, "an image cannot be had", "golang/manifests/1.26", "PULSE_BUILD_IMAGE",
+			fail.General, "an image cannot be pulled", "golang/manifests/1.26", "PULSE_BUILD_IMAGE",
 		},
 		"pull denied": {
 			"Error response from daemon: pull access denied for nobody/nothing, repository does not exist or may require 'docker login': denied: requested access to the resource is denied\n",
-			fail.General, "an image cannot be had", "nobody/nothing", "PULSE_BASE_IMAGE",
+			fail.General, "an image cannot be pulled", "nobody/nothing", "PULSE_BASE_IMAGE",
 		},
 		"another host that a build looks up": {
 			"go: downloading example.org/x v1.0.0\ndial tcp: lookup proxy.golang.org on 10.0.0.53:53: no such host\n",

@@ -17,19 +17,20 @@ import (
 type Container struct {
 	ID, Name, Service, Image string
 	Status                   string // created, running, paused, restarting, exited, dead
-	Health                   string // starting, healthy, unhealthy; empty: it has no check
-	HealthOutput             string // what the last check said
+	Health                   string // starting, healthy, unhealthy; empty: no health check
+	HealthOutput             string // the output of the last check
 	ExitCode, Restarts       int
 	StartedAt, FinishedAt    time.Time
-	addrs                    map[string]string // by the container's own port
+	addrs                    map[string]string // by the container's port
 }
 
-// Healthy reports whether it runs, and its check, if it has one, says so.
+// Healthy reports whether the container runs and its health check, if it has
+// one, succeeds.
 func (c Container) Healthy() bool {
 	return c.Status == "running" && (c.Health == "" || c.Health == "healthy")
 }
 
-// Condition is the state in one word: the health where there is one to tell.
+// Condition returns the state in one word: the health if there is a check.
 func (c Container) Condition() string {
 	if c.Status == "running" && c.Health != "" {
 		return c.Health
@@ -37,12 +38,12 @@ func (c Container) Condition() string {
 	return c.Status
 }
 
-// Addr is where a port of the container is reached from this machine; empty
-// where it is not published, as with a container that does not run.
+// Addr returns the address on this machine of a port of the container, or "" if
+// the port is not published or the container does not run.
 func (c Container) Addr(port string) string { return c.addrs[port] }
 
-// Containers lists the containers of a project, also those that have stopped,
-// in the order of their services' names. It needs no compose file.
+// Containers lists the containers of a project, including stopped ones, ordered
+// by service. It needs no compose file.
 func Containers(ctx context.Context, project string) ([]Container, error) {
 	if err := findDocker(); err != nil {
 		return nil, err
@@ -115,23 +116,23 @@ func parseContainers(raw []byte) ([]Container, error) {
 	return list, nil
 }
 
-// StopCommand is the command that stops it, as one types it. A container shuts
-// down within the time its compose file gives.
+// StopCommand returns the command that stops the container, as it is typed. The
+// container shuts down within the time that its compose file sets.
 func (c Container) StopCommand() []string { return []string{"docker", "stop", c.Name} }
 
-// StartCommand is the command that starts it again.
+// StartCommand returns the command that starts the container again.
 func (c Container) StartCommand() []string { return []string{"docker", "start", c.Name} }
 
-// RestartCommand is the command that does both.
+// RestartCommand returns the command that restarts the container.
 func (c Container) RestartCommand() []string { return []string{"docker", "restart", c.Name} }
 
-// Control runs one of those commands.
+// Control runs one of these commands.
 func Control(ctx context.Context, command []string) error {
 	_, err := run(ctx, call{args: command})
 	return err
 }
 
-// Logs returns the last lines a container has written.
+// Logs returns the last lines that a container has written.
 func Logs(ctx context.Context, c Container, lines int) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, askLimit)
 	defer cancel()

@@ -8,16 +8,16 @@ import (
 	"github.com/asimalizada/pulse-events/pulsectl/internal/fail"
 )
 
-// PortError says that Docker found the address of a container taken.
+// PortError says that the address of a container is in use.
 type PortError struct {
 	Addr string
 	Err  error
 }
 
-func (e *PortError) Error() string { return e.Addr + " is taken" }
+func (e *PortError) Error() string { return e.Addr + " is in use" }
 func (e *PortError) Unwrap() error { return e.Err }
 
-// reason is a failure that is known by a line of what the clients say.
+// reason is a failure that is recognised by a line of the clients' output.
 type reason struct {
 	line    *regexp.Regexp
 	kind    fail.Kind
@@ -37,15 +37,16 @@ var reasons = []reason{
 			`error during connect|Error while fetching server API version`),
 		kind:    fail.Unreachable,
 		message: "the Docker daemon does not answer",
-		hint:    "start it (sudo systemctl start docker, or Docker Desktop), or say where it is: DOCKER_HOST",
+		hint:    "start it (sudo systemctl start docker, or Docker Desktop), or set its address: DOCKER_HOST",
 	},
 	{
-		// Only what concerns a registry: a build may fail to look up other hosts.
+		// Only errors of a registry: a build may also fail to look up other
+		// hosts.
 		line: regexp.MustCompile(`(?i)pull access denied|manifest unknown|manifest for \S+ not found|failed to resolve source metadata|` +
 			`(?:Get|Head) \\?"?https?://[^" ]+/v2/|toomanyrequests`),
 		kind:    fail.General,
-		message: "an image cannot be had",
-		hint:    "name images that this machine has or may pull: PULSE_POSTGRES_IMAGE, PULSE_RABBITMQ_IMAGE, PULSE_BUILD_IMAGE, PULSE_BASE_IMAGE",
+		message: "an image cannot be pulled",
+		hint:    "set images that this machine has or can pull: PULSE_POSTGRES_IMAGE, PULSE_RABBITMQ_IMAGE, PULSE_BUILD_IMAGE, PULSE_BASE_IMAGE",
 	},
 	{
 		line:    regexp.MustCompile(`(?i)requires buildx`),
@@ -57,14 +58,14 @@ var reasons = []reason{
 		line:    regexp.MustCompile(`(?i)no space left on device`),
 		kind:    fail.General,
 		message: "the disk is full",
-		hint:    "see what Docker keeps: docker system df",
+		hint:    "see what uses the space: docker system df",
 	},
 }
 
-// takenPort finds the address in what the daemon says of a taken port.
+// takenPort matches the daemon's message about an address in use.
 var takenPort = regexp.MustCompile(`(?:Bind for |listen tcp4? |failed to bind host port (?:for )?)([\d.]+:\d+)\S* ?.*(?:port is already allocated|address already in use)`)
 
-// explain makes an error of a client's failure and what it said.
+// explain returns an error for a failed client and its output.
 func explain(command, said string, err error) error {
 	if m := takenPort.FindStringSubmatch(said); m != nil {
 		return &PortError{Addr: m[1], Err: err}

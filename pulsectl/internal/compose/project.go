@@ -14,27 +14,27 @@ import (
 	"github.com/asimalizada/pulse-events/pulsectl/internal/fail"
 )
 
-// FileName is the compose file that is looked for where none is given.
+// FileName is the default name of the compose file.
 const FileName = "docker-compose.yml"
 
-// Project is a compose file and what is run of it.
+// Project is a compose file and the part of it that runs.
 type Project struct {
 	File     string // absolute
-	Name     string // what containers, networks and volumes are marked with
+	Name     string // the label of containers, networks and volumes
 	Profiles string // as in COMPOSE_PROFILES, separated by commas
 }
 
-// Dir is the folder that relative paths in the file start from.
+// Dir returns the directory that relative paths in the file start from.
 func (p Project) Dir() string { return filepath.Dir(p.File) }
 
-// Profile is the first of the profiles.
+// Profile returns the first of the profiles.
 func (p Project) Profile() string {
 	first, _, _ := strings.Cut(p.Profiles, ",")
 	return strings.TrimSpace(first)
 }
 
-// FindFile returns the absolute path of the compose file: the given one, or
-// else the nearest in dir and the folders above it.
+// FindFile returns the absolute path of the compose file: the given one, or the
+// nearest in dir and its parents.
 func FindFile(given, dir string) (string, error) {
 	if given != "" {
 		path := given
@@ -52,16 +52,17 @@ func FindFile(given, dir string) (string, error) {
 			return path, nil
 		}
 		if at == filepath.Dir(at) {
-			return "", fail.Usagef("change into the repository, or name the file: --compose-file, PULSE_COMPOSE_FILE",
-				"there is no %s in %s or above", FileName, dir)
+			return "", fail.Usagef("change to the repository, or name the file: --compose-file, PULSE_COMPOSE_FILE",
+				"there is no %s in %s or its parents", FileName, dir)
 		}
 	}
 }
 
 var profilesOfService = regexp.MustCompile(`(?m)^\s*profiles:\s*\[([^\]]*)\]`)
 
-// ProfilesNear lists the profiles of the compose file that FindFile finds,
-// without a client, where it is written as ours is. It is for completion.
+// ProfilesNear lists the profiles of the compose file that FindFile returns,
+// without a client, if the file is formatted like the project's own. It serves
+// completion.
 func ProfilesNear(given, dir string) []string {
 	file, err := FindFile(given, dir)
 	if err != nil {
@@ -81,14 +82,14 @@ func ProfilesNear(given, dir string) []string {
 	return slices.Compact(names)
 }
 
-// Settings looks variables up as Compose does: in the environment first, then
-// in the file .env beside the compose file.
+// Settings looks up variables as Compose does: in the environment, then in the
+// file .env next to the compose file.
 type Settings struct {
 	getenv func(string) string
 	file   map[string]string
 }
 
-// ReadSettings reads the .env beside a compose file, where there is one.
+// ReadSettings reads the .env next to a compose file, if there is one.
 func ReadSettings(file string, getenv func(string) string) (Settings, error) {
 	s := Settings{getenv, map[string]string{}}
 	raw, err := os.ReadFile(filepath.Join(filepath.Dir(file), ".env"))
@@ -105,7 +106,7 @@ func ReadSettings(file string, getenv func(string) string) (Settings, error) {
 	return s, nil
 }
 
-// Get returns a variable's value, "" where it has none.
+// Get returns a variable's value, or "".
 func (s Settings) Get(name string) string { return cmp.Or(s.getenv(name), s.file[name]) }
 
 func unquote(value string) string {
@@ -122,9 +123,9 @@ func unquote(value string) string {
 
 var notInNames = regexp.MustCompile(`[^-_a-z0-9]`)
 
-// ProjectName is the name that Compose gives a project: COMPOSE_PROJECT_NAME,
-// else that of the file's folder. Both clients get it from here, so that they
-// agree whatever their own rules are.
+// ProjectName returns the name of a project as Compose defines it:
+// COMPOSE_PROJECT_NAME, or the name of the file's directory. Both clients get
+// it from here, so that they agree.
 func ProjectName(file string, s Settings) string {
 	name := cmp.Or(s.Get("COMPOSE_PROJECT_NAME"), filepath.Base(filepath.Dir(file)))
 	name = notInNames.ReplaceAllString(strings.ToLower(name), "")

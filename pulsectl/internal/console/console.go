@@ -1,6 +1,6 @@
-// Package console is the only way from a command to the terminal: streams,
-// colour, tables, JSON, errors, progress. stdout carries results, stderr
-// everything else.
+// Package console is the only access of commands to the terminal: streams,
+// colour, tables, JSON, errors, progress. Results go to stdout, everything else
+// to stderr.
 package console
 
 import (
@@ -24,10 +24,11 @@ type IO struct {
 	OutTTY bool // stdout is a terminal
 	ErrTTY bool
 	InTTY  bool
-	// OutWidth and ErrWidth measure the terminal in cells; 0: not known. They
-	// are asked each time, since a terminal may be resized. Nil: not known.
+	// OutWidth and ErrWidth return the width of the terminal in cells; 0:
+	// unknown. They are called each time, because a terminal may be resized.
+	// Nil: unknown.
 	OutWidth, ErrWidth func() int
-	// Dumb: no terminal here can draw over what it has drawn.
+	// Dumb: the terminal cannot redraw a line.
 	Dumb bool
 
 	Format Format // of results
@@ -46,7 +47,7 @@ const (
 	ColorNever  ColorMode = "never"
 )
 
-// System is the process's own terminal. getenv answers NO_COLOR,
+// System returns the process's own terminal. getenv returns NO_COLOR,
 // CLICOLOR_FORCE and TERM.
 func System(getenv func(string) string) *IO {
 	c := &IO{
@@ -62,9 +63,9 @@ func System(getenv func(string) string) *IO {
 	return c
 }
 
-// SetColor decides on colour for each stream: the mode first, then NO_COLOR,
-// CLICOLOR_FORCE and TERM=dumb, then whether it is a terminal. Colours are the
-// sixteen of the terminal's own theme.
+// SetColor decides on colour for each stream: the mode comes first, then
+// NO_COLOR, CLICOLOR_FORCE and TERM=dumb, then whether it is a terminal.
+// Colours are the sixteen of the terminal's theme.
 func (c *IO) SetColor(mode ColorMode, getenv func(string) string) {
 	profile := func(tty bool) termenv.Profile {
 		switch {
@@ -85,7 +86,7 @@ func (c *IO) SetColor(mode ColorMode, getenv func(string) string) {
 	c.err = renderer(c.Err, profile(c.ErrTTY))
 }
 
-// renderer never asks the terminal anything: a query would eat typed input.
+// renderer never queries the terminal: a query would consume typed input.
 func renderer(w io.Writer, p termenv.Profile) *lipgloss.Renderer {
 	r := lipgloss.NewRenderer(w, termenv.WithProfile(p))
 	r.SetColorProfile(p)
@@ -93,7 +94,7 @@ func renderer(w io.Writer, p termenv.Profile) *lipgloss.Renderer {
 	return r
 }
 
-// Tone is the meaning of a colour; text says the same without it.
+// Tone is the meaning of a colour; the text always says the same.
 type Tone int
 
 // The tones.
@@ -129,14 +130,14 @@ func (c *IO) Paint(t Tone, text string) string { return style(c.out, t).Render(t
 // PaintErr colours text meant for stderr.
 func (c *IO) PaintErr(t Tone, text string) string { return style(c.err, t).Render(text) }
 
-// Notef writes a side remark to stderr, unless that is for a program.
+// Notef writes a note to stderr, unless stderr is for a program.
 func (c *IO) Notef(format string, args ...any) {
 	if !c.ErrStructured() {
 		c.printErr(c.PaintErr(Dim, visible(fmt.Sprintf(format, args...))))
 	}
 }
 
-// printErr writes a line to stderr, wrapped where that is a terminal.
+// printErr writes a line to stderr, wrapped on a terminal.
 func (c *IO) printErr(text string) {
 	fmt.Fprintln(c.Err, wrap("", text, c.errWidth()))
 }
@@ -146,6 +147,6 @@ func (c *IO) Println(text string) {
 	fmt.Fprintln(c.Out, strings.TrimRight(text, " "))
 }
 
-// Para writes prose to stdout behind a label. On a terminal it is wrapped at
-// the edge, and goes on below where it has begun.
+// Para writes prose to stdout after a label. On a terminal it is wrapped at the
+// edge, and continued lines are indented by the label.
 func (c *IO) Para(label, text string) { c.Println(wrap(label, text, c.outWidth())) }

@@ -6,12 +6,12 @@ import "strings"
 type Definition struct{ Term, Text string }
 
 const (
-	proseWidth = 80 // of help that goes into a pipe, and at most 100 on a terminal
+	proseWidth = 80 // of help in a pipe; at most 100 on a terminal
 	maxProse   = 100
-	maxTerm    = 26 // a longer term has its text below
+	maxTerm    = 26 // the text of a longer term goes below it
 )
 
-// ProseWidth is how wide help may be.
+// ProseWidth returns how wide help may be.
 func (c *IO) ProseWidth() int {
 	if width := c.outWidth(); width > 0 {
 		return min(width, maxProse)
@@ -24,8 +24,7 @@ func (c *IO) Prose(indent int, text string) {
 	c.Println(wrap(strings.Repeat(" ", indent), text, c.ProseWidth()))
 }
 
-// Definitions writes terms with their texts beside them to stdout, indented and
-// aligned.
+// Definitions writes terms with their texts to stdout, indented and aligned.
 func (c *IO) Definitions(indent int, list []Definition) {
 	width := 0
 	for _, d := range list {

@@ -6,8 +6,8 @@ import (
 	"github.com/asimalizada/pulse-events/pulsectl/internal/fail"
 )
 
-// Fail writes the error that ended a command to stderr: as an object when the
-// result would have been JSON, else as error, cause and hint.
+// Fail writes the error that ended a command to stderr: as JSON if the result
+// would have been JSON, otherwise as error, cause and hint.
 func (c *IO) Fail(e *fail.Error) {
 	if e.Silent {
 		return
@@ -30,7 +30,7 @@ func (c *IO) Fail(e *fail.Error) {
 	if e.Cause != nil {
 		say(Dim, "cause:", e.Cause.Error(), c.errWidth())
 	}
-	if e.Hint != "" { // not wrapped: it is for copying
+	if e.Hint != "" { // not wrapped, so that it can be copied
 		say(Good, "hint: ", e.Hint, 0)
 	}
 }

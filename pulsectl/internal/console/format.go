@@ -21,10 +21,10 @@ const (
 	Name  Format = "name"
 )
 
-// Formats returns what --output takes.
+// Formats returns the values of --output.
 func Formats() []Format { return []Format{Table, Wide, JSON, JSONL, TSV, Name} }
 
-// ParseFormat reads the value of --output. The error lists the values.
+// ParseFormat parses the value of --output. The error lists the valid values.
 func ParseFormat(s string) (Format, error) {
 	f := Format(s)
 	if f == Auto || slices.Contains(Formats(), f) {
@@ -41,7 +41,7 @@ func joinFormats() string {
 	return strings.Join(names, ", ")
 }
 
-// Resolved is the format in force on this stdout.
+// Resolved returns the format in effect for this stdout.
 func (c *IO) Resolved() Format {
 	switch {
 	case c.Format != Auto:
@@ -52,21 +52,21 @@ func (c *IO) Resolved() Format {
 	return TSV
 }
 
-// Structured reports whether stdout is for a program: nothing but the result
-// may go there.
+// Structured reports whether stdout is read by a program: only the result may
+// go there.
 func (c *IO) Structured() bool {
 	f := c.Resolved()
 	return f == JSON || f == JSONL || f == Name
 }
 
-// ErrStructured reports whether stderr, too, is for a program, which expects
-// nothing there but the error. A person at a terminal gets remarks as well.
+// ErrStructured reports whether stderr is also read by a program, which expects
+// only the error there. A person at a terminal gets notes as well.
 func (c *IO) ErrStructured() bool {
 	f := c.Resolved()
 	return (f == JSON || f == JSONL) && !c.ErrTTY
 }
 
-// age is how people read a time: 3s, 12m, 4h, 9d.
+// age formats a time for people: 3s, 12m, 4h, 9d.
 func age(now, at time.Time) string {
 	d := now.Sub(at)
 	future := ""

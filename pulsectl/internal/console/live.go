@@ -12,13 +12,12 @@ import (
 
 const (
 	liveInterval = 80 * time.Millisecond // between two drawings of a live line
-	patience     = time.Second           // that a wait takes before it is told
-	remindEvery  = 10 * time.Second      // where lines cannot be drawn over
+	patience     = time.Second           // before a wait is reported
+	remindEvery  = 10 * time.Second      // where lines cannot be redrawn
 )
 
-// Live shows a label and text() on stdout while work runs, and once more when
-// it has ended: on a terminal drawn again and again in place, elsewhere only
-// the end.
+// Live shows a label and text() on stdout while work runs, and once more at its
+// end: on a terminal redrawn in place, elsewhere only at the end.
 func (c *IO) Live(label string, text func() string, work func() error) error {
 	defer func() { c.Para(label, text()) }()
 	if c.OutTTY && !c.Dumb {
@@ -30,14 +29,14 @@ func (c *IO) Live(label string, text func() string, work func() error) error {
 	return work()
 }
 
-// Wait runs work and tells on stderr what it waits for once that has taken a
-// second, with the time so far: on a terminal in one line drawn in place,
-// elsewhere in a line now and then. What work writes appears above.
+// Wait runs work, and after a second reports on stderr what it waits for, with
+// the elapsed time: on a terminal in one line redrawn in place, elsewhere in a
+// line from time to time. Output of work appears above.
 func (c *IO) Wait(ctx context.Context, what func() string, work func(io.Writer) error) error {
 	if c.ErrStructured() {
 		return work(io.Discard)
 	}
-	const ending = "interrupted: ending what has begun; Ctrl-C again ends it at once"
+	const ending = "interrupted: finishing; press Ctrl-C again to stop at once"
 	if !c.ErrTTY || c.Dumb {
 		defer c.Remind(what)()
 		defer interrupted(ctx, func() { c.Notef(ending) })()
@@ -57,8 +56,8 @@ func (c *IO) Wait(ctx context.Context, what func() string, work func(io.Writer) 
 	return work(line)
 }
 
-// interrupted calls f where ctx was cancelled and what goes on does not end at
-// once, unless the returned function was called before.
+// interrupted calls f if ctx was cancelled and the work does not end at once,
+// unless the returned function was called before.
 func interrupted(ctx context.Context, f func()) (stop func()) {
 	done := make(chan struct{})
 	var watch sync.WaitGroup
@@ -68,7 +67,7 @@ func interrupted(ctx context.Context, f func()) (stop func()) {
 		case <-done:
 			return
 		}
-		if !errors.Is(ctx.Err(), context.Canceled) { // its time is over
+		if !errors.Is(ctx.Err(), context.Canceled) { // its deadline passed
 			return
 		}
 		timer := time.NewTimer(patience / 2)
@@ -85,8 +84,8 @@ func interrupted(ctx context.Context, f func()) (stop func()) {
 	}
 }
 
-// Remind writes a line to stderr now and then that tells what is waited for,
-// from a second on until the returned function is called.
+// Remind writes a line to stderr from time to time that says what is waited
+// for, after a second and until the returned function is called.
 func (c *IO) Remind(what func() string) (stop func()) {
 	text := c.waiting(what)
 	return every(patience, remindEvery, func() { c.Notef("%s", text()) })
@@ -100,7 +99,7 @@ func (c *IO) waiting(what func() string) func() string {
 }
 
 // every calls f after a first delay and then at an interval, until the returned
-// function is called, which waits for a call that runs. It may be called again.
+// function is called, which waits for a running call. It may be called again.
 func every(first, interval time.Duration, f func()) (stop func()) {
 	done := make(chan struct{})
 	var calls sync.WaitGroup
@@ -123,18 +122,18 @@ func every(first, interval time.Duration, f func()) (stop func()) {
 	})
 }
 
-// liveLine is the last line on a terminal, drawn in place. Between drawings the
-// cursor stands in its first column: when the terminal becomes narrower and
-// breaks the line in two, the cursor goes to the first of them, and the next
-// drawing erases both. While it is drawn the terminal breaks no lines: it may be
-// narrower already than it was when it was measured.
+// liveLine is the last line on a terminal, redrawn in place. Between drawings
+// the cursor is in its first column: when the terminal becomes narrower and
+// breaks the line in two, the cursor moves to the first part, and the next
+// drawing erases both. While the line is drawn, line wrapping is off: the
+// terminal may already be narrower than when it was measured.
 type liveLine struct {
 	w     io.Writer
 	width func() int
 
 	mu    sync.Mutex
 	shown string // empty: nothing is drawn
-	open  []byte // the beginning of a line that was written and has no end yet
+	open  []byte // the beginning of an unfinished line
 }
 
 const (
@@ -142,22 +141,24 @@ const (
 	breakOn   = "\x1b[?7h"
 	eraseRest = "\x1b[J"
 	eraseLine = "\x1b[K"
-	// tmux would keep a copy of all if it were erased from the first column on.
+	// tmux keeps a copy in its history if the line is erased from the first
+	// column.
 	eraseBelow = "\r " + eraseRest + "\r" + eraseLine
 )
 
 func (l *liveLine) draw(text string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	// The last column stays free: some terminals go to the next line with it.
+	// The last column stays free: some terminals wrap when it is used.
 	l.shown = cut(text, l.width()-1)
 	fmt.Fprint(l.w, l.drawn())
 }
 
-// drawn draws the line from the first column, and goes back there.
+// drawn returns the sequence that draws the line and returns to the first
+// column.
 func (l *liveLine) drawn() string { return "\r" + breakOff + l.shown + breakOn + eraseRest + "\r" }
 
-// clear wipes the line, and ends what was written without an end.
+// clear erases the line, and ends an unfinished line above it.
 func (l *liveLine) clear() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -171,7 +172,7 @@ func (l *liveLine) clear() {
 	}
 }
 
-// Write puts whole lines above the live one.
+// Write writes whole lines above the live one.
 func (l *liveLine) Write(p []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

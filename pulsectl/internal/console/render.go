@@ -12,24 +12,24 @@ import (
 	"time"
 )
 
-// Column is one fact about a T. Table, TSV and JSON are made of the same
-// columns, so they cannot drift apart.
+// Column is one fact about a T. Table, TSV and JSON use the same columns, so
+// they cannot drift apart.
 type Column[T any] struct {
 	Key   string      // the JSON key; the heading is made from it
 	Value func(T) any // string, number, bool, time.Time, nil, json.RawMessage or anything json.Marshal takes
 	Tone  func(T) Tone
 	Wide  bool // only in wide tables, in TSV and in JSON
 	Only  bool // only in JSON
-	ID    bool // what -o name prints; always shown, and whole
+	ID    bool // printed by -o name; always shown in full
 
 	// For tables on a terminal that is too narrow for all columns.
-	Head string // a shorter heading; empty: made from the key
-	Keep int    // those with the lowest are left out first; of equals, the rightmost
-	Min  int    // may be cut down to this many cells; 0: shown whole or not at all
-	Wrap bool   // the last column: goes on below instead of being cut
+	Head string // a shorter heading; empty: derived from the key
+	Keep int    // columns with the lowest value are omitted first; of equals, the rightmost
+	Min  int    // may be cut to this many cells; 0: shown in full or not at all
+	Wrap bool   // the last column: wrapped instead of cut
 }
 
-// List is rows and where the next ones begin.
+// List is a page of rows and the position of the next page.
 type List[T any] struct {
 	Columns []Column[T]
 	Items   []T
@@ -38,7 +38,7 @@ type List[T any] struct {
 	Show []string
 }
 
-// CheckColumns reports a key in show that no column has.
+// CheckColumns returns an error for a key in show that no column has.
 func CheckColumns[T any](columns []Column[T], show []string) error {
 	keys := Keys(columns)
 	for _, key := range show {
@@ -49,7 +49,7 @@ func CheckColumns[T any](columns []Column[T], show []string) error {
 	return nil
 }
 
-// Keys are those of columns, in their order.
+// Keys returns the keys of columns, in their order.
 func Keys[T any](columns []Column[T]) []string {
 	var keys []string
 	for _, col := range columns {
@@ -58,7 +58,7 @@ func Keys[T any](columns []Column[T]) []string {
 	return keys
 }
 
-// RenderList writes a list to stdout in the format in force.
+// RenderList writes a list to stdout in the format in effect.
 func RenderList[T any](c *IO, list List[T]) error {
 	switch c.Resolved() {
 	case JSON:
@@ -96,7 +96,7 @@ func RenderList[T any](c *IO, list List[T]) error {
 	return writeTable(c, shown(list.Columns, list.Show, c.Resolved() == Wide), list.Items, len(list.Show) > 0)
 }
 
-// RenderOne writes one object to stdout in the format in force.
+// RenderOne writes one object to stdout in the format in effect.
 func RenderOne[T any](c *IO, columns []Column[T], item T) error {
 	switch c.Resolved() {
 	case JSON:
@@ -148,8 +148,8 @@ func shown[T any](columns []Column[T], show []string, wide bool) []Column[T] {
 	return slices.DeleteFunc(slices.Clone(columns), func(col Column[T]) bool { return col.Only || (col.Wide && !wide) })
 }
 
-// JSONWriter is a value that is written to JSON piece by piece, however large it
-// is. Elsewhere it must be in columns that are Only for JSON.
+// JSONWriter is a value that is written as JSON piece by piece, however large
+// it is. It can only be in columns that are Only for JSON.
 type JSONWriter interface {
 	WriteJSON(w io.Writer) error
 }
@@ -191,7 +191,7 @@ func writeValue(w io.Writer, value any, indent string) error {
 	return err
 }
 
-// valueJSON is a value as JSON: times in UTC, null for those that are not.
+// valueJSON encodes a value as JSON: times in UTC, null for zero ones.
 func valueJSON(value any) ([]byte, error) {
 	if at, ok := value.(time.Time); ok {
 		value = nil
@@ -233,7 +233,7 @@ func writeJSON(w io.Writer, v any) error {
 
 func writeNames[T any](w io.Writer, columns []Column[T], items []T) error {
 	i := slices.IndexFunc(columns, func(col Column[T]) bool { return col.ID })
-	if i < 0 { // of what has no id there is none to print
+	if i < 0 { // nothing to print without an id
 		return nil
 	}
 	for _, item := range items {
@@ -244,7 +244,7 @@ func writeNames[T any](w io.Writer, columns []Column[T], items []T) error {
 	return nil
 }
 
-// writeTSV writes a line for each item, and a cell for each column.
+// writeTSV writes a line for each item, with a cell for each column.
 func writeTSV[T any](w io.Writer, columns []Column[T], items []T) error {
 	clean := strings.NewReplacer("\t", " ", "\n", " ", "\r", " ")
 	for _, item := range items {
@@ -259,7 +259,7 @@ func writeTSV[T any](w io.Writer, columns []Column[T], items []T) error {
 	return nil
 }
 
-// exact is a value for a program: full, in UTC, empty when unset.
+// exact formats a value for a program: full, in UTC, empty when unset.
 func exact(v any) string {
 	switch v := v.(type) {
 	case nil:
@@ -278,7 +278,7 @@ func exact(v any) string {
 	return fmt.Sprint(v)
 }
 
-// human is a value for a person: ages, and a dash where there is nothing.
+// human formats a value for a person: ages, and a dash for no value.
 func human(now time.Time, v any, full bool) string {
 	if at, ok := v.(time.Time); ok {
 		switch {
@@ -292,7 +292,7 @@ func human(now time.Time, v any, full bool) string {
 	return cmp.Or(visible(strings.Join(strings.Fields(exact(v)), " ")), nothing)
 }
 
-// nothing is shown where there is no value.
+// nothing is shown for a missing value.
 const nothing = "-"
 
 func nullable(s string) *string {

@@ -10,15 +10,15 @@ import (
 
 const (
 	gap = 2 // cells between columns
-	// maxCell keeps one long error from pushing a table apart where no terminal
-	// limits it.
+	// maxCell limits a cell where no terminal does, so that one long error does
+	// not widen the table.
 	maxCell = 60
-	// minWrapped is how narrow a column gets whose text goes on below.
+	// minWrapped is the minimum width of a wrapped column.
 	minWrapped = 20
 )
 
-// writeTable writes a table that fits the terminal, unless a wide one is asked
-// for. Columns that were chosen all stay.
+// writeTable writes a table that fits the terminal, unless a wide one is
+// requested. Columns chosen by the user are all shown.
 func writeTable[T any](c *IO, columns []Column[T], items []T, chosen bool) error {
 	wide, limit := c.Resolved() == Wide, c.outWidth()
 	if wide {
@@ -61,17 +61,17 @@ func writeTable[T any](c *IO, columns []Column[T], items []T, chosen bool) error
 	return nil
 }
 
-// size is what one column asks of the width.
+// size is the width that one column needs.
 type size struct {
-	natural int  // that of its widest cell
-	min     int  // it may be cut down to; 0: natural
-	keep    int  // those with the lowest are left out first
-	needed  bool // never left out
-	empty   bool // has nothing to tell: left out before all others
+	natural int  // of its widest cell
+	min     int  // the width that it can be cut to; 0: natural
+	keep    int  // columns with the lowest value are omitted first
+	needed  bool // never omitted
+	empty   bool // has no values: omitted before all others
 }
 
-// fit gives each column its width, 0 to those that are left out. limit 0: as
-// wide as it gets.
+// fit assigns each column its width, 0 to those that are omitted. limit 0: no
+// limit.
 func fit(columns []size, limit int) []int {
 	widths := make([]int, len(columns))
 	total := gap * (len(columns) - 1)
@@ -95,7 +95,7 @@ func fit(columns []size, limit int) []int {
 	slices.SortStableFunc(order, func(a, b int) int {
 		return cmp.Or(cmp.Compare(rank(columns[b]), rank(columns[a])), cmp.Compare(columns[b].keep, columns[a].keep))
 	})
-	left := limit + gap // the last column has no gap behind it
+	left := limit + gap // there is no gap after the last column
 	for _, i := range order {
 		widths[i] = 0
 		least := columns[i].natural
@@ -107,7 +107,7 @@ func fit(columns []size, limit int) []int {
 			left -= least + gap
 		}
 	}
-	for _, i := range order { // what is left goes to those that were cut
+	for _, i := range order { // distribute the rest to the columns that were cut
 		if more := min(columns[i].natural-widths[i], left); widths[i] > 0 && more > 0 {
 			widths[i] += more
 			left -= more
@@ -116,7 +116,7 @@ func fit(columns []size, limit int) []int {
 	return widths
 }
 
-// writeRow writes one line, or several where a column goes on below.
+// writeRow writes one line, or several if a column is wrapped.
 func writeRow[T any](c *IO, columns []Column[T], widths []int, row []string, tone func(Column[T]) Tone) {
 	last := 0
 	lines := make([][]string, len(columns))
@@ -152,7 +152,7 @@ func writeRow[T any](c *IO, columns []Column[T], widths []int, row []string, ton
 	}
 }
 
-// heading makes CREATED AT of createdAt.
+// heading returns CREATED AT for createdAt.
 func heading(key string) string {
 	var b strings.Builder
 	for i, r := range key {

@@ -9,14 +9,13 @@ import (
 	"golang.org/x/term"
 )
 
-// Widths are of cells: a terminal gives two to a wide character and none to a
-// combining one.
+// Widths are in cells: a wide character takes two, a combining one none.
 const (
-	minWidth     = 20 // narrower terminals are not measured up to
-	assumedWidth = 80 // of a terminal that does not know its width
+	minWidth     = 20 // the minimum assumed for narrower terminals
+	assumedWidth = 80 // of a terminal whose width is unknown
 )
 
-// widthOf measures the terminal behind f.
+// widthOf returns a function that measures the terminal of f.
 func widthOf(f *os.File) func() int {
 	return func() int {
 		width, _, err := term.GetSize(int(f.Fd()))
@@ -30,7 +29,7 @@ func widthOf(f *os.File) func() int {
 func (c *IO) outWidth() int { return terminalWidth(c.OutTTY, c.OutWidth) }
 func (c *IO) errWidth() int { return terminalWidth(c.ErrTTY, c.ErrWidth) }
 
-// terminalWidth is how wide a text may be; 0: no limit.
+// terminalWidth returns how wide a text may be; 0: no limit.
 func terminalWidth(tty bool, measure func() int) int {
 	if !tty || measure == nil {
 		return 0
@@ -41,7 +40,7 @@ func terminalWidth(tty bool, measure func() int) int {
 	return assumedWidth
 }
 
-// cells is how wide a terminal shows s.
+// cells returns the width of s on a terminal.
 func cells(s string) int { return ansi.StringWidth(s) }
 
 // cut shortens s to a width and marks that. Colours are kept.
@@ -51,9 +50,9 @@ func pad(s string, width int) string {
 	return s + strings.Repeat(" ", max(0, width-cells(s)))
 }
 
-// wrap breaks text at blanks so that it fits the width behind a label, and goes
-// on below its own beginning. A word that is too long is left to the terminal:
-// it can then be copied as one. Width 0: no limit.
+// wrap breaks text at blanks so that it fits the width after a label; continued
+// lines are indented by the label. A word that is too long is not broken, so
+// that it can be copied. Width 0: no limit.
 func wrap(label, text string, width int) string {
 	indent := cells(label)
 	if width > 0 {
@@ -88,9 +87,9 @@ func wrap(label, text string, width int) string {
 	return b.String()
 }
 
-// visible takes from a text what a terminal would obey instead of show: a
-// message of a database or a broker must not move the cursor, set the title or
-// turn the direction of writing. Line breaks stay.
+// visible removes control sequences from a text: a message of a database or a
+// broker must not move the cursor, set the title or change the direction of
+// writing. Line breaks stay.
 func visible(s string) string {
 	return strings.Map(func(r rune) rune {
 		switch {

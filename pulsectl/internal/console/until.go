@@ -10,15 +10,16 @@ import (
 	"github.com/asimalizada/pulse-events/pulsectl/internal/fail"
 )
 
-// pollInterval is how often a waiting command looks again.
+// pollInterval is the pause between two checks of a waiting command.
 const pollInterval = 100 * time.Millisecond
 
-// Look finds out what a wait is still for, such as "12 still pending"; nothing:
-// it is over.
+// Look returns what is still missing, such as "12 still pending"; empty: the
+// wait is over.
 type Look func(context.Context) (missing string, err error)
 
-// Until waits for something, such as "the outbox to drain", and tells what it
-// waits for. An error of look ends the wait; the timeout ends it with exit code 7.
+// Until waits for something, such as "the outbox to drain", and reports what it
+// waits for. An error of look ends the wait; the timeout ends it with exit code
+// 7.
 func (c *IO) Until(ctx context.Context, timeout time.Duration, what string, look Look) error {
 	var missing atomic.Value
 	missing.Store("")
@@ -39,7 +40,7 @@ func (c *IO) Until(ctx context.Context, timeout time.Duration, what string, look
 	})
 }
 
-// Poll is Until without a word while it waits.
+// Poll is Until without output.
 func Poll(ctx context.Context, timeout time.Duration, what string, look Look) error {
 	waiting, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
@@ -58,7 +59,7 @@ func Poll(ctx context.Context, timeout time.Duration, what string, look Look) er
 		case ctx.Err() != nil:
 			return interruptedWait(what, last)
 		case waiting.Err() != nil:
-			return fail.New(fail.Timeout, "look at: pulsectl status", "waited %s for %s", Short(timeout), strings.TrimSuffix(what+": "+last, ": "))
+			return fail.New(fail.Timeout, "see: pulsectl status", "waited %s for %s", Short(timeout), strings.TrimSuffix(what+": "+last, ": "))
 		case err != nil:
 			return fail.Wrap("waiting for "+what, err)
 		}

@@ -7,7 +7,7 @@ import (
 	"unicode"
 )
 
-// Short writes 1m of a minute, not 1m0s.
+// Short formats a minute as 1m instead of 1m0s.
 func Short(d time.Duration) string {
 	s := d.String()
 	if strings.HasSuffix(s, "m0s") {
@@ -19,7 +19,7 @@ func Short(d time.Duration) string {
 	return s
 }
 
-// Quoted is a path as one types it into a shell.
+// Quoted returns a path as it is typed in a shell.
 func Quoted(path string) string {
 	if strings.ContainsFunc(path, func(r rune) bool {
 		return !strings.ContainsRune("/._-+=:@%", r) && !unicode.IsLetter(r) && !unicode.IsDigit(r)
@@ -29,8 +29,8 @@ func Quoted(path string) string {
 	return path
 }
 
-// LogLine is a line of a log as one says it: of a record in JSON the message and
-// the error, so that an error in JSON holds no other JSON.
+// LogLine returns the text of a log line: of a JSON record the message and the
+// error, so that an error in JSON contains no other JSON.
 func LogLine(line string) string {
 	var record struct{ Msg, Error string }
 	if json.Unmarshal([]byte(line), &record) == nil && record.Msg != "" {

@@ -1,6 +1,6 @@
-// Package control lets one terminal break the broker that runs inside the
-// process of another: a small HTTP endpoint on loopback, guarded by a token
-// that only the owner of the state file can read.
+// Package control lets one process inject faults into the broker inside
+// another: an HTTP endpoint on loopback, protected by a token that only the
+// owner of the state file can read.
 package control
 
 import (
@@ -19,7 +19,7 @@ import (
 	"github.com/asimalizada/pulse-events/pulsectl/devbroker"
 )
 
-// Fault is a fault as it travels.
+// Fault is the JSON form of a fault.
 type Fault struct {
 	Kind       devbroker.FaultKind `json:"kind"`
 	Delay      time.Duration       `json:"delay,omitempty"`
@@ -30,11 +30,11 @@ type Fault struct {
 }
 
 const (
-	timeout    = 15 * time.Second // of one call, either side
+	timeout    = 15 * time.Second // of one call, on either side
 	maxRequest = 64 << 10
 )
 
-// Server answers for one broker.
+// Server serves the endpoint of one broker.
 type Server struct {
 	broker   *devbroker.Broker
 	token    string
@@ -42,7 +42,7 @@ type Server struct {
 	http     http.Server
 }
 
-// Listen makes an endpoint on a free port of loopback. The caller runs Serve.
+// Listen opens an endpoint on a free loopback port. The caller runs Serve.
 func Listen(broker *devbroker.Broker) (*Server, error) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -61,13 +61,13 @@ func Listen(broker *devbroker.Broker) (*Server, error) {
 	return s, nil
 }
 
-// URL is where the endpoint is.
+// URL returns the address of the endpoint.
 func (s *Server) URL() string { return "http://" + s.listener.Addr().String() }
 
-// Token is what a Client has to show.
+// Token returns the token that a Client must send.
 func (s *Server) Token() string { return s.token }
 
-// Serve answers until ctx ends.
+// Serve serves until ctx ends.
 func (s *Server) Serve(ctx context.Context) error {
 	stop := context.AfterFunc(ctx, func() { _ = s.http.Close() })
 	defer stop()
@@ -126,20 +126,20 @@ func answer(w http.ResponseWriter, err error) {
 	w.WriteHeader(http.StatusNoContent)
 }
 
-// Client reaches the broker of a running stack.
+// Client calls the endpoint of a running stack.
 type Client struct{ URL, Token string }
 
-// Faults lists those that are active, the oldest first.
+// Faults lists the active faults, the oldest first.
 func (c Client) Faults(ctx context.Context) (faults []Fault, err error) {
 	return faults, c.call(ctx, http.MethodGet, "/faults", nil, &faults)
 }
 
-// Inject begins a fault.
+// Inject starts a fault.
 func (c Client) Inject(ctx context.Context, f Fault) error {
 	return c.call(ctx, http.MethodPost, "/faults", f, nil)
 }
 
-// Clear ends faults of a kind, or all when kind is empty.
+// Clear ends faults of a kind, or all if kind is empty.
 func (c Client) Clear(ctx context.Context, kind devbroker.FaultKind) error {
 	path := "/faults"
 	if kind != "" {
@@ -148,7 +148,7 @@ func (c Client) Clear(ctx context.Context, kind devbroker.FaultKind) error {
 	return c.call(ctx, http.MethodDelete, path, nil, nil)
 }
 
-// Restart takes the broker down and up again.
+// Restart stops the broker and starts it again.
 func (c Client) Restart(ctx context.Context) error {
 	return c.call(ctx, http.MethodPost, "/restart", nil, nil)
 }

@@ -2,11 +2,11 @@ package env
 
 import "github.com/xrash/smetrics"
 
-// alike is the Jaro-Winkler similarity from which a word counts as a typing
-// slip of another.
+// alike is the Jaro-Winkler similarity above which a word counts as a typing
+// error for another.
 const alike = 0.8
 
-// Closest returns which of names a word was meant to be; empty: none of them.
+// Closest returns the name that word is probably meant to be, or "".
 func Closest(word string, names []string) string {
 	best, score := "", alike
 	for _, name := range names {

@@ -8,10 +8,11 @@ import (
 	"github.com/asimalizada/pulse-events/pulsectl/internal/fail"
 )
 
-// Confirm asks on a terminal; elsewhere it says which flag to give.
+// Confirm asks on a terminal; elsewhere it returns an error that names the
+// flag.
 func (e *Env) Confirm(question string) error {
 	if !e.IO.InTTY || !e.IO.ErrTTY {
-		return fail.Usagef("add --yes", "%s There is no terminal to ask on", question)
+		return fail.Usagef("add --yes", "%s There is no terminal to ask", question)
 	}
 	fmt.Fprintf(e.IO.Err, "%s [y/N] ", question)
 	answer, err := bufio.NewReader(e.IO.In).ReadString('\n')

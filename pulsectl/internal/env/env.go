@@ -1,5 +1,5 @@
-// Package env is what pulsectl's commands share: streams, settings, connections,
-// and the flags and lists of ids that several of them take.
+// Package env holds what pulsectl's commands share: streams, settings,
+// connections, and the flags and lists of ids that several of them accept.
 package env
 
 import (
@@ -23,18 +23,18 @@ import (
 	"github.com/asimalizada/pulse-events/pulsectl/internal/stack"
 )
 
-// dialTimeout bounds the first contact with a database.
+// dialTimeout limits the first connection to a database.
 const dialTimeout = 10 * time.Second
 
-// Env is what a command works with. Databases and broker are reached when
-// they are first asked for: help and completion never dial.
+// Env is the environment of a command. It connects to databases and broker when
+// they are first used: help and completion never connect.
 type Env struct {
 	IO     *console.IO
 	Getenv func(string) string // the environment
 
 	Flags    Settings
 	stateDir string
-	state    *stack.State // nil: not looked for yet
+	state    *stack.State // nil: not read yet
 	stateErr error
 
 	outbox *outbox.Outbox
@@ -46,8 +46,7 @@ type Env struct {
 	closers   []func() error
 }
 
-// For works on a stack that is running and nothing else: no flag or variable
-// says otherwise.
+// For returns an Env for a running stack alone, without flags and variables.
 func For(out *console.IO, s stack.State) *Env {
 	return &Env{
 		IO: out, Getenv: func(string) string { return "" }, state: &s,
@@ -55,7 +54,7 @@ func For(out *console.IO, s stack.State) *Env {
 	}
 }
 
-// Settings are the values of the flags that say where things are.
+// Settings are the values of the flags that name servers.
 type Settings struct {
 	OutboxDB, InboxDB, AMQPURL  string
 	OrdersURL, NotificationsURL string
@@ -65,7 +64,7 @@ type Settings struct {
 	ManagementURL               string
 }
 
-// Close ends every connection.
+// Close closes every connection.
 func (e *Env) Close() error {
 	var errs []error
 	for i := len(e.closers) - 1; i >= 0; i-- {
@@ -75,11 +74,11 @@ func (e *Env) Close() error {
 	return errors.Join(errs...)
 }
 
-// Running returns the stack that is up, or an error with the way to one.
+// Running returns the running stack, or an error that says how to start one.
 func (e *Env) Running() (stack.State, error) {
 	if e.state == nil && e.stateErr == nil {
 		dir, err := e.Dir()
-		if err != nil { // then nobody can have noted one either
+		if err != nil { // without a directory nothing can be recorded
 			e.stateErr = stack.ErrNotRunning
 			return stack.State{}, e.stateErr
 		}
@@ -94,10 +93,10 @@ func (e *Env) Running() (stack.State, error) {
 	return *e.state, nil
 }
 
-// IgnoreRunning makes settings come from flags and environment alone.
+// IgnoreRunning restricts settings to flags and environment.
 func (e *Env) IgnoreRunning() { e.state, e.stateErr = nil, stack.ErrNotRunning }
 
-// Dir is the folder of the state file.
+// Dir returns the directory of the state file.
 func (e *Env) Dir() (string, error) {
 	if e.stateDir == "" {
 		dir, err := stack.Dir(e.Getenv)
@@ -109,8 +108,8 @@ func (e *Env) Dir() (string, error) {
 	return e.stateDir, nil
 }
 
-// Setting resolves one value: flag, environment, file named by NAME_FILE,
-// running stack, in this order. It returns "" where nobody knows.
+// Setting resolves one value from flag, environment, file named by NAME_FILE,
+// and running stack, in this order. It returns "" if none has it.
 func (e *Env) Setting(flag, envName string, fromState func(stack.State) string) (string, error) {
 	if flag != "" {
 		return flag, nil
@@ -132,11 +131,11 @@ func (e *Env) Setting(flag, envName string, fromState func(stack.State) string) 
 	case errors.Is(err, stack.ErrNotRunning):
 		return "", nil
 	}
-	return "", fail.Wrap("cannot tell where the stack is", err)
+	return "", fail.Wrap("cannot find the stack", err)
 }
 
-// Rotated reads a setting that a file holds as it is by then, as for the next
-// connect. It is nil where the setting comes from elsewhere.
+// Rotated returns a function that reads the current value from a file, for the
+// next connect. It is nil if the setting is not from a file.
 func (e *Env) Rotated(flag, envName string) func(context.Context) (string, error) {
 	file := e.Getenv(envName + "_FILE")
 	if flag != "" || e.Getenv(envName) != "" || file == "" {
@@ -152,37 +151,39 @@ func (e *Env) required(value string, err error, what, flag, envName string) (str
 	return "", fail.Usagef("start a stack with pulsectl up, or set "+envName+" or "+flag, "no %s given", what)
 }
 
-// OutboxURL is where the outbox is; an error where nobody has said so.
+// OutboxURL returns the URL of the outbox's database; it is an error if none is
+// set.
 func (e *Env) OutboxURL() (string, error) {
 	v, err := e.Setting(e.Flags.OutboxDB, "PULSE_OUTBOX_DB", func(s stack.State) string { return s.OutboxDB })
 	return e.required(v, err, "outbox database", "--outbox-db", "PULSE_OUTBOX_DB")
 }
 
-// InboxURL is OutboxURL for the inbox.
+// InboxURL returns the URL of the inbox's database, like OutboxURL.
 func (e *Env) InboxURL() (string, error) {
 	v, err := e.Setting(e.Flags.InboxDB, "PULSE_INBOX_DB", func(s stack.State) string { return s.InboxDB })
 	return e.required(v, err, "inbox database", "--inbox-db", "PULSE_INBOX_DB")
 }
 
-// AMQPURL is OutboxURL for the broker.
+// AMQPURL returns the URL of the broker, like OutboxURL.
 func (e *Env) AMQPURL() (string, error) {
 	v, err := e.Setting(e.Flags.AMQPURL, "PULSE_AMQP_URL", func(s stack.State) string { return s.AMQPURL })
 	return e.required(v, err, "broker", "--amqp-url", "PULSE_AMQP_URL")
 }
 
-// OrdersURL is the base URL of the orders service, or its default.
+// OrdersURL returns the base URL of the orders service, or its default.
 func (e *Env) OrdersURL() (string, error) {
 	v, _, err := e.GivenOrdersURL()
 	return v, err
 }
 
-// NotificationsURL is OrdersURL for the notifications service.
+// NotificationsURL returns the base URL of the notifications service, or its
+// default.
 func (e *Env) NotificationsURL() (string, error) {
 	v, _, err := e.GivenNotificationsURL()
 	return v, err
 }
 
-// GivenOrdersURL tells beside the URL whether anybody has given it.
+// GivenOrdersURL also reports whether the URL was set.
 func (e *Env) GivenOrdersURL() (string, bool, error) {
 	v, err := e.Setting(e.Flags.OrdersURL, "PULSE_ORDERS_URL", func(s stack.State) string { return s.OrdersURL })
 	return cmp.Or(v, "http://127.0.0.1:6101"), v != "", err
@@ -251,8 +252,7 @@ func (e *Env) open(ctx context.Context, what, url string, again func(context.Con
 	return db, nil
 }
 
-// Publisher opens a publisher of its own. It connects by itself; until then
-// Publish waits for it.
+// Publisher opens a publisher. It connects by itself; until then Publish waits.
 func (e *Env) Publisher() (*outboxrabbit.Publisher, error) {
 	if e.publisher != nil {
 		return e.publisher, nil
@@ -266,7 +266,7 @@ func (e *Env) Publisher() (*outboxrabbit.Publisher, error) {
 		return nil, err
 	}
 	p, err := outboxrabbit.NewPublisher(outboxrabbit.PublisherConfig{
-		URL: url, GetURL: e.Rotated(e.Flags.AMQPURL, "PULSE_AMQP_URL"), GetTLS: files.Get(), Producer: "pulsectl", Logger: slog.New(slog.DiscardHandler), // its errors come back as verdicts
+		URL: url, GetURL: e.Rotated(e.Flags.AMQPURL, "PULSE_AMQP_URL"), GetTLS: files.Get(), Producer: "pulsectl", Logger: slog.New(slog.DiscardHandler), // its errors are returned by Publish
 	})
 	if err != nil {
 		return nil, fail.Usagef("", "--amqp-url: %v", err)
@@ -276,9 +276,9 @@ func (e *Env) Publisher() (*outboxrabbit.Publisher, error) {
 	return p, nil
 }
 
-// AMQPTLS names what amqps:// needs beside the URL: an authority of one's own, a
-// client's certificate. They are read at each connect, and once here, so that
-// a problem is told at once.
+// AMQPTLS returns the files that amqps:// needs besides the URL: a certificate
+// authority, a client certificate. They are read at each connect, and once here
+// to report a problem immediately.
 func (e *Env) AMQPTLS() (rabbit.TLSFiles, error) {
 	files := rabbit.TLSFiles{CA: e.Getenv("PULSE_AMQP_CA_FILE"), Cert: e.Getenv("PULSE_AMQP_CERT_FILE"), Key: e.Getenv("PULSE_AMQP_KEY_FILE")}
 	if _, err := files.Load(); err != nil {

@@ -13,16 +13,16 @@ import (
 
 const (
 	defaultLimit = 50
-	// MaxLimit bounds a page.
+	// MaxLimit is the largest page.
 	MaxLimit = 1000
 )
 
-// LimitFlag is --limit of lists.
+// LimitFlag returns --limit of lists.
 func LimitFlag() cli.Flag {
 	return &cli.IntFlag{Name: "limit", Value: defaultLimit, Usage: "at most `N` rows, up to " + strconv.Itoa(MaxLimit)}
 }
 
-// CheckLimit checks its value.
+// CheckLimit checks the value of --limit.
 func CheckLimit(n int) error {
 	if n < 1 || n > MaxLimit {
 		return fail.Usagef("", "--limit: %d is not between 1 and %d", n, MaxLimit)
@@ -30,17 +30,17 @@ func CheckLimit(n int) error {
 	return nil
 }
 
-// TimeoutFlag is --timeout of what waits.
+// TimeoutFlag returns --timeout of commands that wait.
 func TimeoutFlag(value time.Duration) cli.Flag {
 	return &cli.DurationFlag{Name: "timeout", Value: value, Usage: "give up after `DURATION` with exit code 7"}
 }
 
-// SinceFlag is --since of lists, read by ParseSince.
+// SinceFlag returns --since of lists, for ParseSince.
 func SinceFlag() cli.Flag {
 	return &cli.StringFlag{Name: "since", Usage: "not older than `WHEN`: a duration such as 15m, or a time in RFC 3339"}
 }
 
-// ParseSince reads --since; empty gives the zero time.
+// ParseSince parses --since; empty gives the zero time.
 func (e *Env) ParseSince(s string) (time.Time, error) {
 	if s == "" {
 		return time.Time{}, nil
@@ -54,12 +54,12 @@ func (e *Env) ParseSince(s string) (time.Time, error) {
 	return time.Time{}, fail.Usagef("for example: --since 15m, --since 2026-01-31T08:00:00Z", "--since: %q is neither a duration nor a time", s)
 }
 
-// YesFlag is --yes of what asks with Confirm.
+// YesFlag returns --yes of commands that call Confirm.
 func YesFlag() cli.Flag { return &cli.BoolFlag{Name: "yes", Usage: "do not ask"} }
 
-// DryRunFlag is --dry-run of what changes several things.
+// DryRunFlag returns --dry-run of commands that change several things.
 func DryRunFlag() cli.Flag {
-	return &cli.BoolFlag{Name: "dry-run", Usage: "say what would be done and do nothing"}
+	return &cli.BoolFlag{Name: "dry-run", Usage: "print what would be done, without doing it"}
 }
 
 // OneArg returns the only positional argument of a command.

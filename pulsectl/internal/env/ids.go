@@ -16,18 +16,18 @@ import (
 	"github.com/asimalizada/pulse-events/pulsectl/internal/fail"
 )
 
-// maxLine bounds a line with an id: that of a list of objects may be long.
+// maxLine limits a line with an id: lines of objects may be long.
 const maxLine = 1 << 20
 
-// line is a line of a list of ids.
+// line is a line of a list with its id.
 type line struct {
 	number int
 	id     string
 }
 
-// idLines reads a list of ids, one a line, as commands print it: bare, in
-// quotes, in a table, or as objects of -o jsonl. Empty lines and those that
-// begin with # are left out. An error ends it.
+// idLines reads a list of ids, one per line, in any form that commands print:
+// bare, in quotes, in a table, or as objects of -o jsonl. Empty lines and those
+// that begin with # are skipped. An error ends the sequence.
 func idLines(r io.Reader) iter.Seq2[line, error] {
 	return func(yield func(line, error) bool) {
 		lines := bufio.NewScanner(r)
@@ -45,14 +45,14 @@ func idLines(r io.Reader) iter.Seq2[line, error] {
 		}
 		switch err := lines.Err(); {
 		case errors.Is(err, bufio.ErrTooLong):
-			yield(line{}, fmt.Errorf("line %d is longer than %d bytes: it holds no id", n+1, maxLine))
+			yield(line{}, fmt.Errorf("line %d is longer than %d bytes: it contains no id", n+1, maxLine))
 		case err != nil:
 			yield(line{}, err)
 		}
 	}
 }
 
-// idIn finds the id in a line: the first field that is a UUID, else the line
+// idIn returns the id in a line: the first field that is a UUID, or the line
 // without quotes and commas.
 func idIn(text string) string {
 	if strings.HasPrefix(text, "{") {
@@ -75,13 +75,13 @@ func idIn(text string) string {
 }
 
 // ReadIDs returns the event ids among args without repetitions; "-" stands for
-// those on stdin, one a line.
+// those on stdin, one per line.
 func (e *Env) ReadIDs(args []string) (ids []uuid.UUID, err error) {
 	seen := make(map[uuid.UUID]bool)
 	add := func(word, where string) error {
 		id, err := uuid.Parse(word)
 		if err != nil {
-			return fail.Usagef("ids are printed by: pulsectl outbox ls -q", "%s%q is no event id", where, word)
+			return fail.Usagef("ids are printed by: pulsectl outbox ls -q", "%s%q is not an event id", where, word)
 		}
 		if !seen[id] {
 			seen[id] = true
@@ -120,7 +120,8 @@ func (e *Env) IDList(name string) (io.ReadCloser, error) {
 	return file, nil
 }
 
-// EachID yields the ids of a list, of whatever form. An error ends it.
+// EachID yields the ids of a list in any form that commands print. An error
+// ends it.
 func EachID(r io.Reader) iter.Seq2[string, error] {
 	return func(yield func(string, error) bool) {
 		for l, err := range idLines(r) {

@@ -16,7 +16,8 @@ import (
 	"github.com/asimalizada/pulse-events/pulsectl/internal/stack"
 )
 
-// Queues reads the queues of the consumer; each call is a connection of its own.
+// Queues returns a reader of the consumer's queues; each of its calls opens its
+// own connection.
 func (e *Env) Queues() (queues.Reader, error) {
 	url, err := e.AMQPURL()
 	if err != nil {
@@ -41,15 +42,15 @@ func (e *Env) Queues() (queues.Reader, error) {
 	for text := range strings.SplitSeq(e.Flags.RetryDelays, ",") {
 		delay, err := time.ParseDuration(strings.TrimSpace(text))
 		if err != nil || delay <= 0 {
-			return queues.Reader{}, fail.Usagef("for example: --retry-delays 1s,5s,30s", "--retry-delays: %q is no duration", text)
+			return queues.Reader{}, fail.Usagef("for example: --retry-delays 1s,5s,30s", "--retry-delays: %q is not a duration", text)
 		}
 		q.Source.RetryDelays = append(q.Source.RetryDelays, delay)
 	}
 	return q, nil
 }
 
-// QueuesOf are the queues that the consumer itself says it reads, where it runs
-// and nobody has said otherwise.
+// QueuesOf returns the queues that the running consumer reports, unless flags
+// set them.
 func (e *Env) QueuesOf(ctx context.Context, in *inbox.Inbox) (queues.Reader, error) {
 	q, err := e.Queues()
 	if err != nil {
@@ -58,7 +59,7 @@ func (e *Env) QueuesOf(ctx context.Context, in *inbox.Inbox) (queues.Reader, err
 	instances, err := in.Instances(ctx)
 	switch {
 	case errors.Is(err, inbox.ErrSchema):
-		return q, nil // of a version that keeps no account of them, or none at all
+		return q, nil // a version that does not report them, or no inbox at all
 	case err != nil:
 		return q, fail.Wrap("cannot read the inbox", err)
 	}
@@ -71,7 +72,7 @@ func (e *Env) QueuesOf(ctx context.Context, in *inbox.Inbox) (queues.Reader, err
 	if len(theirs) > 0 && !slices.Contains(theirs, q.Source.Queue) {
 		if e.Flags.QueueGiven || len(theirs) > 1 {
 			return q, fail.New(fail.NotFound, "give the queue with --queue: "+strings.Join(theirs, ", "),
-				"consumer %q does not read queue %q: it reads %s", e.Flags.Consumer, q.Source.Queue, strings.Join(theirs, ", "))
+				"consumer %q does not consume queue %q: it consumes %s", e.Flags.Consumer, q.Source.Queue, strings.Join(theirs, ", "))
 		}
 		q.Source.Queue = theirs[0]
 	}
@@ -85,7 +86,7 @@ func (e *Env) QueuesOf(ctx context.Context, in *inbox.Inbox) (queues.Reader, err
 	return q, nil
 }
 
-// management returns nil where nobody has said where the API is.
+// management returns nil if the API's URL is unknown.
 func (e *Env) management(amqpURL string) (*queues.Management, error) {
 	guessed := false
 	base, err := e.Setting(e.Flags.ManagementURL, "PULSE_MANAGEMENT_URL", func(s stack.State) string {

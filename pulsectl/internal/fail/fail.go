@@ -1,5 +1,5 @@
-// Package fail is the one home of exit codes and of the errors that end a
-// command: what failed, why, and the exact next command.
+// Package fail defines the exit codes and the errors that end a command: what
+// failed, why, and the exact next command.
 package fail
 
 import (
@@ -17,10 +17,10 @@ import (
 	"github.com/asimalizada/pulse-events/outbox"
 )
 
-// Kind classes a failure; it is the "code" of JSON errors.
+// Kind is the kind of a failure; it is the "code" of JSON errors.
 type Kind string
 
-// The kinds, each with an exit code of its own.
+// The kinds, each with its own exit code.
 const (
 	General     Kind = "failure"
 	Usage       Kind = "usage"
@@ -42,7 +42,8 @@ type Error struct {
 	Message string // what failed
 	Cause   error  // why; may be nil
 	Hint    string // the next command; may be empty
-	// Silent: the command has said everything already, only the exit code is left.
+	// Silent: the command has already printed everything, only the exit code is
+	// needed.
 	Silent bool
 }
 
@@ -53,7 +54,7 @@ func (e *Error) Error() string {
 	return e.Message + ": " + e.Cause.Error()
 }
 
-// Unwrap returns the cause; that of an interruption is context.Canceled.
+// Unwrap returns the cause; for an interruption it is context.Canceled.
 func (e *Error) Unwrap() error {
 	if e.Cause == nil && e.Kind == Interrupted {
 		return context.Canceled
@@ -61,21 +62,21 @@ func (e *Error) Unwrap() error {
 	return e.Cause
 }
 
-// ExitCode is the process's exit code.
+// ExitCode returns the process's exit code.
 func (e *Error) ExitCode() int { return exitCodes[e.Kind] }
 
-// Usagef is a mistake on the command line.
+// Usagef returns an error for a mistake on the command line.
 func Usagef(hint, format string, args ...any) *Error {
 	return &Error{Kind: Usage, Message: fmt.Sprintf(format, args...), Hint: hint}
 }
 
-// New is an error of the given kind without a cause.
+// New returns an error of the given kind without a cause.
 func New(kind Kind, hint, format string, args ...any) *Error {
 	return &Error{Kind: kind, Message: fmt.Sprintf(format, args...), Hint: hint}
 }
 
-// Wrap says what failed because of cause and classes it by what cause is. An
-// Error is returned as it is; nil stays nil.
+// Wrap returns an error with message whose kind is derived from cause. An Error
+// is returned unchanged; nil stays nil.
 func Wrap(message string, cause error) error {
 	if cause == nil {
 		return nil
@@ -90,7 +91,8 @@ func Wrap(message string, cause error) error {
 	return &Error{Kind: kind, Message: message, Cause: cause, Hint: hint}
 }
 
-// CannotReach says that a server is away, such as the "outbox database".
+// CannotReach returns the error for a server that is down, such as the "outbox
+// database".
 func CannotReach(what string, err error) error {
 	if errors.Is(err, context.Canceled) {
 		return err
@@ -99,7 +101,7 @@ func CannotReach(what string, err error) error {
 		Hint: "check the URL and that the server is up: pulsectl status"}
 }
 
-// Reason drops the method and address that http puts before the reason.
+// Reason removes the method and address that net/http puts before the reason.
 func Reason(err error) error {
 	if e, ok := errors.AsType[*url.Error](err); ok {
 		return e.Err
@@ -107,7 +109,7 @@ func Reason(err error) error {
 	return err
 }
 
-// From makes an Error of anything a command returned.
+// From converts any error of a command to an Error.
 func From(err error) *Error {
 	if e, ok := errors.AsType[*Error](err); ok {
 		return e
@@ -119,7 +121,8 @@ func From(err error) *Error {
 	return &Error{Kind: kind, Message: err.Error(), Hint: hint}
 }
 
-// interrupted says just that: what was under way is not to blame.
+// interrupted returns an error without a cause: the work in progress is not at
+// fault.
 func interrupted() *Error { return New(Interrupted, "", "interrupted") }
 
 func classify(err error) (Kind, string) {
@@ -140,8 +143,9 @@ func classify(err error) (Kind, string) {
 	return General, ""
 }
 
-// unreachable: no connection, or one that was refused: wrong credentials,
-// unknown database, too many clients, a server that is starting or stopping.
+// unreachable reports whether err means no connection or a refused one: wrong
+// credentials, unknown database, too many clients, a server that is starting or
+// stopping.
 func unreachable(err error) bool {
 	if _, ok := errors.AsType[*net.OpError](err); ok || database.Unreachable(err) || errors.Is(err, rabbit.ErrAccess) {
 		return true
@@ -150,7 +154,7 @@ func unreachable(err error) bool {
 	return strings.HasPrefix(state, "28") || state == "3D000"
 }
 
-// KindOf is the kind whose exit code this is; General for any other.
+// KindOf returns the kind with this exit code; General for any other code.
 func KindOf(code int) Kind {
 	for kind, c := range exitCodes {
 		if c == code {

@@ -12,22 +12,22 @@ import (
 )
 
 const (
-	managementTimeout = 10 * time.Second // of one question
+	managementTimeout = 10 * time.Second // of one request
 	// managementLag is how old the numbers of RabbitMQ's management API may be.
 	managementLag = 6 * time.Second
 )
 
-// Management asks RabbitMQ's management API for what AMQP does not tell: how
-// many messages of a queue are unacknowledged, and which queues there are.
+// Management queries RabbitMQ's management API for what AMQP does not tell: how
+// many messages of a queue are unacknowledged, and which queues exist.
 type Management struct {
 	Base  string // its URL, with user and password
 	VHost string
-	// Guessed: nobody has given the URL but the stack that runs. What does not
-	// answer there is not asked.
+	// Guessed: the URL comes from the running stack and not from the user. If
+	// it does not answer, it is not used.
 	Guessed bool
 }
 
-// managedQueue is what the API tells of a queue.
+// managedQueue is a queue as the API describes it.
 type managedQueue struct {
 	Name    string `json:"name"`
 	Unacked *int   `json:"messages_unacknowledged"` // absent: not counted yet
@@ -58,8 +58,8 @@ func (m *Management) queues(ctx context.Context) (queues []managedQueue, err err
 	return queues, nil
 }
 
-// unacked adds up the unacknowledged messages of some queues; negative: the API
-// has not counted one of them yet.
+// unacked returns the sum of the unacknowledged messages of some queues;
+// negative: the API has not counted one of them yet.
 func (m *Management) unacked(ctx context.Context, names map[string]bool) (int, error) {
 	queues, err := m.queues(ctx)
 	if err != nil {

@@ -1,5 +1,5 @@
-// Package queues looks at the queues of a consumer: over AMQP, and by RabbitMQ's
-// management API where that can be asked.
+// Package queues inspects the queues of a consumer: over AMQP, and with
+// RabbitMQ's management API if it is available.
 package queues
 
 import (
@@ -15,23 +15,23 @@ import (
 	"github.com/asimalizada/pulse-events/pulsectl/internal/reconcile"
 )
 
-// inspectTimeout bounds one look at the queues.
+// inspectTimeout limits one inspection of the queues.
 const inspectTimeout = 10 * time.Second
 
-// letterTimeout bounds the wait for the next dead letter; the inspector's own
+// letterTimeout limits the wait for the next dead letter; the inspector's own
 // is shorter.
 const letterTimeout = 30 * time.Second
 
-// Reader looks at the queues of one consumer, over a connection of its own
-// each time: a command that waits must survive the broker's outages.
+// Reader inspects the queues of one consumer, over a new connection each time:
+// a command that waits must survive the broker's outages.
 type Reader struct {
 	Source     inboxrabbit.SourceConfig
-	Management *Management // nil: there is none to ask
-	NoLadder   bool        // the consumer has no retry queues of ours
-	Skip       bool        // the dead letters
+	Management *Management // nil: not available
+	NoLadder   bool        // the consumer has no retry queues
+	Skip       bool        // do not read the dead letters
 }
 
-// Inspect has look look over a connection of its own.
+// Inspect calls look with a new connection.
 func (q Reader) Inspect(ctx context.Context, look func(context.Context, *inboxrabbit.Inspector) error) error {
 	ctx, cancel := context.WithTimeout(ctx, inspectTimeout)
 	defer cancel()
@@ -86,7 +86,7 @@ func (q Reader) CountsHolders(ctx context.Context) (counts bool, err error) {
 	return counts, err
 }
 
-// names are the queues of the consumer.
+// names returns the queues of the consumer.
 func (q Reader) names() map[string]bool {
 	names := inboxrabbit.QueueNames(q.Source.Queue, q.Source.RetryDelays)
 	all := map[string]bool{names.Queue: true, names.DeadLetters: true}
@@ -120,13 +120,13 @@ func (q Reader) DeadLetters(ctx context.Context, each func(reconcile.DeadLetter)
 	case err != nil && errors.Is(context.Cause(ctx), slow):
 		return slow
 	case errors.Is(err, inboxrabbit.ErrInUse), errors.As(err, &incomplete):
-		return fmt.Errorf("%w: %w", reconcile.ErrNotRead, err) // what another holds is no evidence
+		return fmt.Errorf("%w: %w", reconcile.ErrNotRead, err) // messages that another client holds are no evidence
 	}
 	return err
 }
 
-// Existing returns those of the candidates that are queues, or all queues
-// where the management API tells them.
+// Existing returns those of the candidates that are queues, or all queues if
+// the management API lists them.
 func (q Reader) Existing(ctx context.Context, candidates []string) (names []string) {
 	if q.Management != nil {
 		if all, err := q.Management.queues(ctx); err == nil {

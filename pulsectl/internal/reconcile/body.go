@@ -12,7 +12,7 @@ import (
 	"github.com/asimalizada/pulse-events/internal/sqldb"
 )
 
-// bodyHash is the SHA-256 of a body. The inbox keeps that of what was applied.
+// bodyHash is the SHA-256 of a body. The inbox stores that of the applied one.
 type bodyHash [sha256.Size]byte
 
 // suspect is an event that was applied with this body.
@@ -21,10 +21,10 @@ type suspect struct {
 	body bodyHash
 }
 
-// hashable is the expression of SQL that readHash reads.
+// hashable returns the SQL expression that readHash reads.
 func hashable(d sqldb.Dialect) string {
 	if d == sqldb.SQLite {
-		return "payload" // it has no such function
+		return "payload" // SQLite has no such function
 	}
 	return "sha256(payload)"
 }
@@ -37,9 +37,9 @@ func readHash(d sqldb.Dialect, raw []byte) (hash bodyHash) {
 	return hash
 }
 
-// judgeBody compares what was published with what was applied. Whoever knows an
-// id can publish something else under it, and when that came first the inbox
-// takes the true message for a conflict.
+// judgeBody compares the published body with the applied one. Anyone who knows
+// an id can publish another message under it; if that came first, the inbox
+// takes the original for a conflict.
 func (v *verification) judgeBody(ctx context.Context, e event) error {
 	if !e.inOutbox() || !e.inInbox() || e.committed.body == e.applied.body {
 		return nil
@@ -57,7 +57,7 @@ func (v *verification) suspectBody(ctx context.Context, s suspect) error {
 	return v.lookUpBodies(ctx)
 }
 
-// lookUpBodies reads the bodies of suspects, and finds those that were applied
+// lookUpBodies reads the bodies of suspects and finds those that were applied
 // with another one. A compressed body may have been applied decompressed.
 func (v *verification) lookUpBodies(ctx context.Context) error {
 	if len(v.suspects) == 0 {
@@ -83,7 +83,8 @@ func (v *verification) lookUpBodies(ctx context.Context) error {
 	return err
 }
 
-// hashInflated is the hash of what a compressed body holds; zero: it is none.
+// hashInflated returns the hash of a decompressed body; zero: it is not
+// compressed.
 func hashInflated(body []byte) (hash bodyHash) {
 	r, err := gzip.NewReader(bytes.NewReader(body))
 	if err != nil {
@@ -97,7 +98,7 @@ func hashInflated(body []byte) (hash bodyHash) {
 	return hash
 }
 
-// bodies returns the hash of the body of each of these events in the outbox.
+// bodies returns the hash of each of these events' body in the outbox.
 func (v *verification) bodies(ctx context.Context, ids []string) (map[string]string, error) {
 	hashes := make(map[string]string, len(ids))
 	d := dialect(v.OutboxDB)

@@ -14,27 +14,26 @@ import (
 	"github.com/asimalizada/pulse-events/internal/sqldb"
 )
 
-// Column names the column of a service's own table that holds event ids.
+// Column names the column of a service's table that holds event ids.
 type Column struct {
-	Schema string // empty: where the database looks by itself
+	Schema string // empty: found by the database
 	Table  string
 	Name   string
-	// Time is the column that tells when a row was made. Empty: created_at,
-	// where the table has one; else the time that a UUIDv7 tells.
+	// Time is the column with the time of a row. Empty: created_at, if the
+	// table has it; otherwise the time in a UUIDv7.
 	Time string
 
 	kind    string // the database's type of the column
 	hasTime bool
-	idKind  string // of a column id in the same table: the order's own; empty: none
+	idKind  string // of a column id in the same table, the order's own id; empty: none
 }
 
 const defaultTime = "created_at"
 
 var identifier = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_$]{0,62}$`)
 
-// ParseColumn reads [schema.]table.column[:time_column]. Names are letters,
-// digits, _ and $, and are taken as they are written: the database's own
-// spelling.
+// ParseColumn parses [schema.]table.column[:time_column]. Names consist of
+// letters, digits, _ and $, and are case-sensitive.
 func ParseColumn(text string) (Column, error) {
 	place, at, timed := strings.Cut(text, ":")
 	parts := strings.Split(place, ".")
@@ -47,7 +46,7 @@ func ParseColumn(text string) (Column, error) {
 	}
 	for _, name := range names {
 		if !identifier.MatchString(name) {
-			return Column{}, fmt.Errorf("%q in %q is no name of a table or column: letters, digits, _ and $ are", name, text)
+			return Column{}, fmt.Errorf("%q in %q is not the name of a table or column: use letters, digits, _ and $", name, text)
 		}
 	}
 	c := Column{Time: at}
@@ -58,7 +57,7 @@ func ParseColumn(text string) (Column, error) {
 	return c, nil
 }
 
-// String returns the form that ParseColumn reads.
+// String returns the form that ParseColumn parses.
 func (c Column) String() string {
 	text := c.tableName() + "." + c.Name
 	if c.Time != "" {
@@ -74,7 +73,7 @@ func (c Column) tableName() string {
 	return c.Table
 }
 
-// quoted returns the table as SQL. The names were checked by ParseColumn.
+// quoted returns the table as SQL. ParseColumn has checked the names.
 func (c Column) quoted() string {
 	if c.Schema != "" {
 		return quote(c.Schema) + "." + quote(c.Table)
@@ -84,7 +83,8 @@ func (c Column) quoted() string {
 
 func quote(name string) string { return sqldb.QuoteName(name) }
 
-// at returns the expression for the time of a row, comparable across tables.
+// at returns the SQL expression for the time of a row, comparable across
+// tables.
 func (c Column) at(d sqldb.Dialect) string {
 	if !c.hasTime {
 		return "NULL"
@@ -95,17 +95,17 @@ func (c Column) at(d sqldb.Dialect) string {
 	return "CAST(" + quote(c.Time) + " AS timestamptz)"
 }
 
-// NameError says that something was named that is not there.
+// NameError says that something with this name does not exist.
 type NameError struct {
 	What string   // such as "topic"
-	Name string   // as given
-	Why  string   // what was looked for in vain
-	Have []string // the names that are there
+	Name string   // as the user wrote it
+	Why  string   // what was not found
+	Have []string // the existing names
 }
 
 func (e *NameError) Error() string { return fmt.Sprintf("%s %q: %s", e.What, e.Name, e.Why) }
 
-// resolve looks up what c names; a NameError says what is missing.
+// resolve looks up the names in c; a NameError says what is missing.
 func (c Column) resolve(ctx context.Context, db *sqlx.DB, what string) (Column, error) {
 	columns, err := columnsOf(ctx, db, c)
 	if err != nil {
@@ -158,7 +158,7 @@ func columnsOf(ctx context.Context, db *sqlx.DB, c Column) (columns []columnInfo
 	return columns, err
 }
 
-// tablesOf lists the tables of a database that are not its own.
+// tablesOf lists the tables of a database, without system tables.
 func tablesOf(ctx context.Context, db *sqlx.DB) (names []string, err error) {
 	query := `SELECT CASE WHEN table_schema = current_schema() THEN '' ELSE table_schema || '.' END || table_name
 		FROM information_schema.tables WHERE table_schema NOT IN ('pg_catalog', 'information_schema') ORDER BY 1 LIMIT 200`
@@ -170,8 +170,8 @@ func tablesOf(ctx context.Context, db *sqlx.DB) (names []string, err error) {
 }
 
 // among returns the condition that the column is one of a JSON array of ids,
-// parameter n, served by an index on the column where its type allows, and the
-// ids that the column can hold.
+// parameter n, served by an index on the column if its type allows, and the ids
+// that the column can hold.
 func (c Column) among(d sqldb.Dialect, ids []string, n int) (condition string, fit []string) {
 	column := quote(c.Name)
 	if d == sqldb.SQLite {
@@ -189,7 +189,7 @@ func (c Column) among(d sqldb.Dialect, ids []string, n int) (condition string, f
 }
 
 // onlyUUIDs returns those of ids that a column of type uuid can hold and would
-// show in the same form.
+// print in the same form.
 func onlyUUIDs(ids []string) []string {
 	fit := make([]string, 0, len(ids))
 	for _, id := range ids {
@@ -200,8 +200,8 @@ func onlyUUIDs(ids []string) []string {
 	return fit
 }
 
-// timeOfID returns the time that a UUIDv7 tells, or zero. One from before there
-// were any was made by hand, and tells none.
+// timeOfID returns the time in a UUIDv7, or zero. An impossibly early time is
+// ignored: such an id was made by hand.
 func timeOfID(id string) time.Time {
 	parsed, err := uuid.Parse(id)
 	if err != nil || parsed.Version() != 7 {
@@ -213,9 +213,9 @@ func timeOfID(id string) time.Time {
 	return time.Time{}
 }
 
-// FindColumn resolves the column that text names, for what it is to be used as.
-// Empty stands for fallback, which need not be there or given; "none" for no
-// column. A NameError says what is missing.
+// FindColumn resolves the column named by text; what describes its use. Empty
+// stands for fallback, which may be missing or empty; "none" for no column. A
+// NameError says what is missing.
 func FindColumn(ctx context.Context, db *sqlx.DB, what, text, fallback string) (*Column, error) {
 	switch text {
 	case "none":

@@ -10,14 +10,14 @@ import (
 	"github.com/asimalizada/pulse-events/outbox"
 )
 
-// compare walks both sides and the client's list in the order of the ids, says
-// what can be said at once, and leaves in v.missing the events that are not
-// applied and may still be somewhere.
+// compare merges both sides and the client's list in the order of the ids,
+// reports what is certain at once, and collects in v.missing the events that
+// are not applied and may still be somewhere.
 //
-// The producer's side is read first and the consumer's after it. So an event
-// that only the consumer's side has may have been committed in between: it is
-// looked up once more. One that only the producer's side has may be on its
-// way: see settle.
+// The producer's side is read first and the consumer's side after it. So an
+// event that only the consumer's side has may have been committed in between:
+// it is looked up once more. One that only the producer's side has may be on
+// its way: see settle.
 func (v *verification) compare(ctx context.Context) (err error) {
 	committed, err := v.openCommitted(ctx, v.cut)
 	if err != nil {
@@ -72,8 +72,8 @@ func (v *verification) compare(ctx context.Context) (err error) {
 	return errors.Join(v.lookUpStrays(ctx), v.lookUpBodies(ctx))
 }
 
-// acknowledged returns the client's list as a function that gives one id after
-// the other, sorted.
+// acknowledged returns the client's list, sorted, as a function that returns
+// one id after the other.
 func (v *verification) acknowledged(ctx context.Context) (next func() (string, bool, error), stop func(), err error) {
 	if v.Acknowledged == nil {
 		return func() (string, bool, error) { return "", false, nil }, func() {}, nil
@@ -94,7 +94,7 @@ func (v *verification) acknowledged(ctx context.Context) (next func() (string, b
 	return next, stop, nil
 }
 
-// event is what both sides, and the client, know of one id.
+// event is what both sides and the client know about one id.
 type event struct {
 	id        string
 	committed *committed // nil: nothing
@@ -112,12 +112,12 @@ func (e event) effects() int {
 	return e.applied.effects
 }
 
-// handled: it has been applied, as far as anybody knows.
+// handled reports whether the event has been applied, as far as is known.
 func (e event) handled() bool { return e.inInbox() || e.effects() > 0 }
 
-// age is when the event was published. Of one that the outbox does not know it
-// is the earliest time that anything tells of it, the id if nothing else does;
-// zero: nothing does.
+// age returns when the event was published. If the outbox does not have it, it
+// is the earliest time known from elsewhere, at last from the id; zero:
+// unknown.
 func (e event) age() (at time.Time) {
 	if e.inOutbox() {
 		return e.committed.at
@@ -140,15 +140,15 @@ func (e event) age() (at time.Time) {
 	return at
 }
 
-// since reports whether the event is not older than a bound. Of what has no
-// age nobody can say that it was forgotten.
+// since reports whether the event is not older than bound. An event of unknown
+// age may not have been purged.
 func (e event) since(bound time.Time) bool {
 	at := e.age()
 	return at.IsZero() || !at.Before(bound)
 }
 
-// judge says of one event what does not depend on where its message is, and
-// sorts the rest out for later.
+// judge reports what does not depend on where an event's message is, and
+// collects the rest for later.
 func (v *verification) judge(ctx context.Context, e event) error {
 	switch {
 	case e.inOutbox() && e.committed.newer:
@@ -156,7 +156,7 @@ func (v *verification) judge(ctx context.Context, e event) error {
 		v.report.topic(e.committed.topic).Newer++
 		return nil
 	case e.committed == nil && !e.listed && !v.concerns(e):
-		return nil // of a topic that is not compared
+		return nil // its topic is not compared
 	case e.committed == nil && !e.listed && !v.tells(e):
 		v.count(e)
 		v.report.Old++
@@ -169,8 +169,8 @@ func (v *verification) judge(ctx context.Context, e event) error {
 	return errors.Join(v.judgeOrder(e), v.judgeEffect(e), v.judgeBody(ctx, e), v.judgeWhereabouts(e))
 }
 
-// tells reports whether it means anything that the producer's side does not
-// know an event: it may have forgotten an old one.
+// tells reports whether it is a finding that the producer's side lacks an
+// event: it may have purged an old one.
 func (v *verification) tells(e event) bool {
 	if v.Orders != nil {
 		return e.since(v.remembered)
@@ -178,8 +178,8 @@ func (v *verification) tells(e event) bool {
 	return v.keepsPublished && e.since(v.kept)
 }
 
-// concerns reports whether what only the consumer's side knows is of the
-// compared topics, as far as can be told.
+// concerns reports whether an event that only the consumer's side has belongs
+// to the compared topics, as far as is known.
 func (v *verification) concerns(e event) bool {
 	if !e.inInbox() {
 		return e.effects() > 0
@@ -217,8 +217,8 @@ func (v *verification) count(e event) {
 	r.Effects += e.effects()
 }
 
-// topicOf is the topic of an event; where only the orders or the effects know
-// of it, the one that is compared.
+// topicOf returns the topic of an event; if only the orders or the effects have
+// it, the one that is compared.
 func (v *verification) topicOf(e event) string {
 	switch {
 	case e.inOutbox():
@@ -229,8 +229,8 @@ func (v *verification) topicOf(e event) string {
 	return v.Topics[0]
 }
 
-// judgeOrder compares the outbox with the orders. With several topics nobody
-// can say which of them have an order.
+// judgeOrder compares the outbox with the orders. With several topics it is
+// unknown which of them have an order.
 func (v *verification) judgeOrder(e event) error {
 	if v.Orders == nil || len(v.Topics) > 1 || e.ordered() || !e.since(v.remembered) {
 		return nil
@@ -242,8 +242,8 @@ func (v *verification) judgeOrder(e event) error {
 	return err
 }
 
-// judgeEffect compares the inbox with the effects. Both are of one
-// transaction, so that neither is ever there alone.
+// judgeEffect compares the inbox with the effects. Both are written in one
+// transaction, so one without the other is a finding.
 func (v *verification) judgeEffect(e event) (err error) {
 	if v.Effects == nil {
 		return nil
@@ -264,14 +264,14 @@ func (v *verification) judgeEffect(e event) (err error) {
 	return err
 }
 
-// judgeWhereabouts keeps an event that was published and not applied: its
+// judgeWhereabouts collects an event that was published and not applied: its
 // message may be on its way.
 func (v *verification) judgeWhereabouts(e event) error {
 	switch {
 	case e.handled():
 		return nil
 	case e.inOutbox() && e.committed.status != outbox.Published:
-		return nil // to be published, dead or discarded: that is counted
+		return nil // still to be published, dead or discarded: counted already
 	case !e.since(v.remembered):
 		v.report.Compared--
 		v.report.Old++
@@ -280,7 +280,7 @@ func (v *verification) judgeWhereabouts(e event) error {
 	return v.miss(candidate{id: e.id, topic: e.committed.topic, ordered: e.ordered(), inOutbox: true})
 }
 
-// least returns the smallest of those texts that are there.
+// least returns the smallest of the texts that exist.
 func least(aThere bool, a string, bThere bool, b string, cThere bool, c string) string {
 	smallest, found := "", false
 	for _, t := range []struct {

@@ -14,20 +14,20 @@ import (
 
 // DeadLetter is a message in the consumer's dead-letter queue.
 type DeadLetter struct {
-	ID       string       // of the event; empty: it has none
-	Consumer string       // that set it aside, by its own word; empty: the broker did, or a tool
-	Reason   inbox.Reason // empty: the same
+	ID       string       // of the event; empty: unknown
+	Consumer string       // the consumer that dead-lettered it, from its header; empty: the broker or a tool did
+	Reason   inbox.Reason // empty: as for Consumer
 	Body     []byte
 }
 
 // ErrNotRead is matched by errors of Broker.DeadLetters that say why the dead
-// letters were not looked at, where looking would do harm or was not allowed.
+// letters were not read, because that would do harm or was not allowed.
 var ErrNotRead = errors.New("not read")
 
-// excuse drops from the missing events those whose message lies in the
-// dead-letter queue: set aside by this consumer, with the body that the outbox
-// has. A conflict is another body under the same id, and so excuses nothing. It
-// returns how many letters there were.
+// excuse removes from the missing events those whose message is in the
+// dead-letter queue: dead-lettered by this consumer, with the body that the
+// outbox has. A conflict is another body under the same id, and therefore does
+// not count. It returns how many dead letters there were.
 func (v *verification) excuse(ctx context.Context) (read int, err error) {
 	letters, err := sortUnique(ctx, v.letters(ctx, &read))
 	if err != nil {
@@ -38,7 +38,7 @@ func (v *verification) excuse(ctx context.Context) (read int, err error) {
 	defer stop()
 	letter, err, more := next()
 	return read, v.sift(ctx, func(ctx context.Context, chunk []candidate) ([]candidate, error) {
-		bodies := make(map[string][]string) // of the letters, by event
+		bodies := make(map[string][]string) // of the dead letters, by event
 		var inOutbox []string
 		for _, c := range chunk {
 			for more && err == nil {
@@ -83,8 +83,8 @@ func (v *verification) excuse(ctx context.Context) (read int, err error) {
 	})
 }
 
-// letters yields event and hash of the body of each dead letter that may
-// excuse something.
+// letters yields event and body hash of each dead letter that may account for
+// an event.
 func (v *verification) letters(ctx context.Context, read *int) iter.Seq2[string, error] {
 	return func(yield func(string, error) bool) {
 		stopped := errors.New("enough")
@@ -115,13 +115,13 @@ func (v *verification) letters(ctx context.Context, read *int) iter.Seq2[string,
 	}
 }
 
-// own reports whether a dead letter is one of this consumer, which goes by the
-// name of its queue unless its source was given another.
+// own reports whether a dead letter is from this consumer, which has the name
+// of its queue unless its source was given another.
 func (v *verification) own(consumer string) bool {
 	return consumer == "" || consumer == v.Consumer || consumer == v.Queue
 }
 
-// foreignLetter notes the consumer of a dead letter that excuses nothing here.
+// foreignLetter records the consumer of a dead letter that is not counted.
 func (v *verification) foreignLetter(consumer string) {
 	const enough = 5
 	if v.otherConsumers == nil {

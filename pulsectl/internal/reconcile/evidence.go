@@ -9,44 +9,45 @@ import (
 	"github.com/asimalizada/pulse-events/inbox"
 )
 
-// Queues is what the broker tells of the queues of one consumer at one moment.
+// Queues is the state of the queues of one consumer at one moment, as the
+// broker reports it.
 type Queues struct {
-	Ready        int // in the queue itself, to be delivered
+	Ready        int // in the queue itself, waiting for delivery
 	Retrying     int // in the retry queues
 	DeadLettered int
-	// Unacked messages of all these queues were delivered to somebody and are
-	// not settled. Negative: the broker does not tell.
+	// Unacked messages of all these queues were delivered and not yet
+	// acknowledged. Negative: unknown.
 	Unacked int
-	// UnackedLag is how old that number may be.
+	// UnackedLag is how old Unacked may be.
 	UnackedLag time.Duration
-	// Holders are the consumers of all these queues together, and whoever else
-	// holds messages of them: see Broker.CountsHolders.
+	// Holders counts the consumers of all these queues, and other holders of
+	// their messages: see Broker.CountsHolders.
 	Holders int
 	Missing []string // queues that do not exist
 }
 
-// rounds is how often the queues have to be seen empty, and after each of
-// these times every hand. Once does not do: while a message goes from hand to
-// hand it may pass by one look.
+// rounds is how often the queues have to be seen empty, and each time after
+// that all holders. Once is not enough: a single look can miss a message that
+// is moving from one holder to another.
 const rounds = 2
 
-// evidence follows what queues and consumers say, until an event that is still
-// not applied can be in nobody's hands.
+// evidence tracks what queues and consumers report, until no one can hold an
+// event that is still not applied.
 //
-// In one round the queues are empty at some moment, and after it every
-// consumer says that all it holds came later. What was in a queue or in a hand
-// before that moment has then been applied, parked in a retry queue, or set
-// aside. That also holds while new messages flow.
+// In one round the queues are empty at some moment, and after it every consumer
+// reports that everything it holds came later. A message that was in a queue or
+// held before that moment has then been applied, moved to a retry queue, or
+// dead-lettered. This also works while new messages arrive.
 type evidence struct {
-	done      int       // rounds
-	empty     time.Time // of the inbox's database: when the queues were, in this round; zero: not yet
-	instances []string  // that lived then; they give messages back when they end
+	done      int       // number of rounds completed
+	empty     time.Time // when the queues were empty in this round, by the inbox's database; zero: not yet
+	instances []string  // that ran at that time; they requeue messages when they stop
 	began     time.Time // of the first round, by the process's clock
 }
 
-// observe takes what queues and consumers say and returns what is still to be
-// waited for: nothing once the rounds are done. hidden says that somebody may
-// hold messages whom the broker does not count.
+// observe takes the reports of queues and consumers and returns what to wait
+// for: nothing once the rounds are complete. hidden says that there may be
+// holders that the broker does not count.
 func (e *evidence) observe(q Queues, hidden bool, now time.Time, all []inbox.InstanceStatus, settings Ledger, at time.Time) (waiting []string) {
 	live := slices.DeleteFunc(slices.Clone(all), func(i inbox.InstanceStatus) bool { return !i.Live })
 	waiting = blind(q, hidden, live, settings)
@@ -80,7 +81,7 @@ func (e *evidence) observe(q Queues, hidden bool, now time.Time, all []inbox.Ins
 	} else if q.Unacked > 0 {
 		return []string{fmt.Sprintf("%s delivered and not acknowledged", Thousands(q.Unacked))}
 	}
-	if now.Equal(e.empty) { // the same look: hands come after
+	if now.Equal(e.empty) { // the same look: holders must be checked after it
 		return []string{"a second look at the queues"}
 	}
 	e.done++
@@ -91,11 +92,11 @@ func (e *evidence) observe(q Queues, hidden bool, now time.Time, all []inbox.Ins
 	return nil
 }
 
-// blind names what cannot be seen: queues that are missing, and holders that
-// say nothing of what they hold.
+// blind lists what cannot be seen: missing queues, and holders that do not
+// report.
 func blind(q Queues, hidden bool, live []inbox.InstanceStatus, settings Ledger) (reasons []string) {
 	if len(q.Missing) > 0 {
-		reasons = append(reasons, fmt.Sprintf("queues do not exist (%s): what other retry or dead-letter queues hold cannot be seen; see --retry-delays", strings.Join(q.Missing, ", ")))
+		reasons = append(reasons, fmt.Sprintf("queues do not exist (%s): messages in other retry or dead-letter queues cannot be seen; see --retry-delays", strings.Join(q.Missing, ", ")))
 	}
 	if q.Unacked >= 0 || settings.AssumeNotHeld {
 		return reasons
@@ -108,20 +109,20 @@ func blind(q Queues, hidden bool, live []inbox.InstanceStatus, settings Ledger) 
 	}
 	switch silent := q.Holders - speaking; {
 	case silent > 0:
-		reasons = append(reasons, fmt.Sprintf("%s of %s consumers or tools at its queues do not say what they hold unacknowledged", Thousands(silent), Thousands(q.Holders)))
+		reasons = append(reasons, fmt.Sprintf("%s of %s consumers or tools at its queues do not report what they hold unacknowledged", Thousands(silent), Thousands(q.Holders)))
 	case hidden:
-		reasons = append(reasons, "its queues are classic, or do not tell their type to this user: a tool that holds messages of theirs cannot be seen over AMQP; see --management-url and --assume-not-held")
+		reasons = append(reasons, "its queues are classic, or this user cannot read their type: a tool that holds their messages cannot be seen over AMQP; see --management-url and --assume-not-held")
 	}
 	return reasons
 }
 
-// reportDelay bounds how long before its time in the database a consumer drew
-// up its report, and how long a message is on the wire to it.
+// reportDelay is the longest time between a consumer's report and its time in
+// the database, plus the time that a message is on the wire to the consumer.
 const reportDelay = 1500 * time.Millisecond
 
-// held names the consumers whose hands may hold something from before a
-// moment: that they have said nothing since, or that they hold it. The zero
-// time stands for now.
+// held names the consumers that may hold messages from before a moment: those
+// that have not reported since, or report that they do. The zero time stands
+// for now.
 func held(live []inbox.InstanceStatus, since time.Time) (reasons []string) {
 	for _, i := range live {
 		bound := since.Add(reportDelay)
@@ -130,7 +131,7 @@ func held(live []inbox.InstanceStatus, since time.Time) (reasons []string) {
 			reasons = append(reasons, fmt.Sprintf("consumer %s holds %s, the oldest for %s", i.Name, Thousands(i.Held),
 				i.SeenAt.Sub(i.OldestHeld).Round(time.Second)))
 		case !since.IsZero() && !i.SeenAt.After(bound):
-			reasons = append(reasons, fmt.Sprintf("consumer %s to say what it holds", i.Name))
+			reasons = append(reasons, fmt.Sprintf("consumer %s to report what it holds", i.Name))
 		}
 	}
 	return reasons

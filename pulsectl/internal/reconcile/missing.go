@@ -10,14 +10,14 @@ import (
 )
 
 // candidate is an event that was published, or ordered without an outbox row,
-// and that nobody has applied: lost, unless its message turns up.
+// and that nobody has applied: it is lost unless its message is found.
 type candidate struct {
 	id                string
 	topic             string
 	ordered, inOutbox bool
 }
 
-// A candidate is kept as one text: flags, topic, id.
+// A candidate is stored as one text: flags, topic, id.
 const (
 	flagOrdered = 1 << iota
 	flagInOutbox
@@ -31,7 +31,7 @@ func (c candidate) text() string {
 	if c.inOutbox {
 		flags |= flagInOutbox
 	}
-	return string(flags) + c.topic + "\x00" + c.id // a topic has no NUL: no database takes one
+	return string(flags) + c.topic + "\x00" + c.id // a topic has no NUL: no database accepts one
 }
 
 func parseCandidate(text string) candidate {
@@ -42,7 +42,7 @@ func parseCandidate(text string) candidate {
 
 func (v *verification) miss(c candidate) error { return v.missing.add(c.text()) }
 
-// recheck asks the consumer's side once more for each missing event, and drops
+// recheck queries the consumer's side again for each missing event, and drops
 // those that were applied meanwhile.
 func (v *verification) recheck(ctx context.Context) error {
 	err := v.sift(ctx, func(ctx context.Context, chunk []candidate) (still []candidate, err error) {
@@ -83,7 +83,7 @@ func (v *verification) recheck(ctx context.Context) error {
 	return errors.Join(err, v.lookUpBodies(ctx))
 }
 
-// sift passes the missing events through keep, in chunks, and leaves what it
+// sift passes the missing events to keep, in chunks, and retains what it
 // returns.
 func (v *verification) sift(ctx context.Context, keep func(context.Context, []candidate) ([]candidate, error)) error {
 	left := new(spool)
@@ -123,8 +123,8 @@ func (v *verification) sift(ctx context.Context, keep func(context.Context, []ca
 	return old.close()
 }
 
-// findApplied returns what the consumer's side knows of these events, by one
-// statement.
+// findApplied returns what the consumer's side has of these events, with one
+// query.
 func (v *verification) findApplied(ctx context.Context, ids []string) (map[string]*applied, error) {
 	d := dialect(v.InboxDB)
 	inbox := Column{Table: "processed_events", Name: "event_id", kind: "text"}
@@ -160,7 +160,7 @@ func (v *verification) findApplied(ctx context.Context, ids []string) (map[strin
 	return found, nil
 }
 
-// declareLost turns what is still missing into findings.
+// declareLost turns the events that are still missing into findings.
 func (v *verification) declareLost() error {
 	for text, err := range v.missing.all() {
 		if err != nil {

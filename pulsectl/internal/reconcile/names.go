@@ -13,9 +13,9 @@ import (
 	"github.com/asimalizada/pulse-events/outbox"
 )
 
-// checkNames reads which topics and consumers there are, counts what is not
-// compared, and refuses names that are not there: a comparison with nothing
-// finds nothing wrong.
+// checkNames reads the existing topics and consumers, counts what is not
+// compared, and refuses unknown names: a comparison with nothing would find no
+// difference.
 func (v *verification) checkNames(ctx context.Context) error {
 	q, err := v.Broker.Look(ctx)
 	if err != nil {
@@ -35,8 +35,8 @@ func (v *verification) checkNames(ctx context.Context) error {
 	return v.checkConsumer(ctx)
 }
 
-// checkTopics counts the topics of the outbox. One that is compared has to be
-// there, or an order at least.
+// checkTopics counts the topics of the outbox. A compared topic must exist
+// there, or at least have an order.
 func (v *verification) checkTopics(ctx context.Context) error {
 	var counts []struct {
 		Topic, Status string
@@ -80,7 +80,7 @@ func (v *verification) checkTopics(ctx context.Context) error {
 	return nil
 }
 
-// countApplied counts what the consumer has applied by topic.
+// countApplied counts what the consumer has applied, by topic.
 func (v *verification) countApplied(ctx context.Context) (there map[string]bool, err error) {
 	var counts []struct {
 		Topic string
@@ -104,7 +104,7 @@ func (v *verification) countApplied(ctx context.Context) (there map[string]bool,
 }
 
 // checkConsumer refuses a consumer that has applied nothing and does not run,
-// where others have.
+// if others have.
 func (v *verification) checkConsumer(ctx context.Context) error {
 	names, err := v.inbox.Consumers(ctx)
 	if err != nil {
@@ -117,11 +117,11 @@ func (v *verification) checkConsumer(ctx context.Context) error {
 	if err == nil && len(instances) > 0 {
 		return nil
 	}
-	return &NameError{What: "consumer", Name: v.Consumer, Why: "it has applied nothing in this inbox, and does not run", Have: names}
+	return &NameError{What: "consumer", Name: v.Consumer, Why: "it has applied nothing in this inbox, and is not running", Have: names}
 }
 
-// queueNames guesses what queues may be called, for a broker that does not
-// tell: topics and consumers. The ones that exist are for the caller to find.
+// queueNames returns possible names of queues, for a broker that does not list
+// them: topics and consumers. The caller checks which of them exist.
 func (v *verification) queueNames(ctx context.Context) (names []string, err error) {
 	var topics []string
 	if err := v.OutboxDB.SelectContext(ctx, &topics, `SELECT DISTINCT topic FROM outbox_messages`); err != nil {
@@ -150,8 +150,9 @@ func quoted(names []string) string {
 	return strings.Join(texts, ", ")
 }
 
-// Elsewhere says where the tables of outbox and inbox are, where they were not
-// found: in another schema, or in each other's database. Empty: nowhere.
+// Elsewhere says where the tables of outbox and inbox are, if they were not
+// found: in another schema, or in the other side's database. Empty: not found
+// there either.
 func Elsewhere(ctx context.Context, outboxDB, inboxDB *sqlx.DB) string {
 	var found []string
 	for _, side := range []struct {
@@ -178,7 +179,7 @@ func Elsewhere(ctx context.Context, outboxDB, inboxDB *sqlx.DB) string {
 	return strings.Join(found, "; ")
 }
 
-// schemasOf lists the schemas with a table of that name; empty for one that is
+// schemasOf lists the schemas with a table of that name; empty if the table is
 // found without its schema.
 func schemasOf(ctx context.Context, db *sqlx.DB, table string) (schemas []string, err error) {
 	query := `SELECT CASE WHEN c.oid = to_regclass($1) THEN '' ELSE n.nspname END FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace

@@ -61,11 +61,11 @@ func TestNothingCompared(t *testing.T) {
 		fill func(b *books)
 		says string
 	}{
-		"empty databases": {func(*books) {}, `the outbox has no row of topic "order.created", and orders none either`},
+		"empty databases": {func(*books) {}, `the outbox has no row of topic "order.created", nor has orders`},
 		"all is too old": {func(b *books) {
 			b.commit(event{age: 31 * day, status: outbox.Published})
 			b.commit(event{age: 32 * day, noRow: true})
-		}, "2 events of \"order.created\" are known, all too old"},
+		}, "2 events of \"order.created\" are known, all older than the retention"},
 		"rows that are deleted when published, without orders": {func(b *books) {
 			b.ledger.Orders, b.ledger.Effects = nil, nil
 			b.apply(newID(0))

@@ -7,16 +7,15 @@ import (
 	"sync/atomic"
 )
 
-// Progress tells how far a comparison is. Its zero value is ready for use, and
-// its methods for any goroutine.
+// Progress reports how far a comparison is. Its zero value is ready for use,
+// and its methods are safe for concurrent use.
 type Progress struct {
-	looked, total atomic.Int64 // events; total is roughly
+	looked, total atomic.Int64 // events; total is an estimate
 	comparing     atomic.Bool
 	text          atomic.Pointer[string]
 }
 
-// Line says what is being done or waited for, in the words that follow "waiting
-// for".
+// Line describes the current step in words that follow "waiting for".
 func (p *Progress) Line() string {
 	if p.comparing.Load() {
 		looked, total := p.looked.Load(), p.total.Load()
@@ -28,7 +27,7 @@ func (p *Progress) Line() string {
 	return "outbox, inbox and queues to be read"
 }
 
-// Looked is the number of events compared so far.
+// Looked returns the number of events compared so far.
 func (p *Progress) Looked() int64 { return p.looked.Load() }
 
 func (p *Progress) say(format string, args ...any) {
@@ -36,7 +35,7 @@ func (p *Progress) say(format string, args ...any) {
 	p.text.Store(&text)
 }
 
-// Thousands writes a number as people read it: 1,204.
+// Thousands formats a number with thousands separators: 1,204.
 func Thousands[N int | int64](n N) string {
 	digits := strconv.FormatInt(int64(n), 10)
 	var b strings.Builder

@@ -1,9 +1,8 @@
-// Package reconcile holds the books of both sides against each other, event by
-// event: what the orders and the outbox say was committed and published, and
-// what the inbox and the effects say was applied. What lies in between, in
-// queues, in the hands of consumers and among the dead letters, it knows by
-// counting. A verdict is spoken on evidence alone: an event is lost when
-// nothing can hold it any more, and as long as something can, it is not.
+// Package reconcile compares both sides event by event: what was committed and
+// published according to orders and outbox, and what was applied according to
+// inbox and effects. Messages in between, in queues, held by consumers and
+// among the dead letters, are counted. An event is reported as lost only when
+// nothing can hold its message any more.
 package reconcile
 
 import (
@@ -24,49 +23,49 @@ import (
 	"github.com/asimalizada/pulse-events/outbox"
 )
 
-// Broker tells what lies in the queues of one consumer.
+// Broker reads the queues of one consumer.
 type Broker interface {
-	// Look counts, and changes nothing.
+	// Look counts, without changing anything.
 	Look(ctx context.Context) (Queues, error)
-	// CountsHolders reports whether Queues.Holders leaves out nobody who holds
+	// CountsHolders reports whether Queues.Holders includes every holder of
 	// messages: a classic queue does not count a tool that got some.
 	CountsHolders(ctx context.Context) (bool, error)
 	// DeadLetters calls each with every message that was in the dead-letter
-	// queue when it began, and ends with the error that each returns. An
-	// ErrNotRead says why it did not look.
+	// queue when it began, and returns the error of each. An ErrNotRead says
+	// why it did not read them.
 	DeadLetters(ctx context.Context, each func(DeadLetter) error) error
 }
 
-// Ledger says what to hold against what: one outbox against one consumer.
+// Ledger configures a comparison: one outbox with one consumer.
 type Ledger struct {
 	OutboxDB *sqlx.DB
 	InboxDB  *sqlx.DB
 	Broker   Broker
-	Queue    string   // that the consumer reads
+	Queue    string   // consumed by the consumer
 	Consumer string   // in processed_events
-	Topics   []string // that the consumer gets; at least one
-	// Orders and Effects are the service's own tables that hold what events
-	// tell of, and what they bring about. Nil: not compared.
+	Topics   []string // that the consumer receives; at least one
+	// Orders and Effects are the service's own tables, with what the events are
+	// about and with what they cause. Nil: not compared.
 	Orders, Effects *Column
 	// EffectsPerEvent is how many rows of Effects each applied event has; 0: one
 	// or more.
 	EffectsPerEvent int
-	// Acknowledged are ids that a client was told of: of events or, where the
+	// Acknowledged are ids that a client got as answers: of events or, if the
 	// orders have a column id, of orders. Nil: no list.
 	Acknowledged iter.Seq2[string, error]
-	// How long published outbox rows, and inbox rows, are kept. What is older
-	// is not missed.
+	// OutboxRetention and InboxRetention say how long published outbox rows and
+	// inbox rows are kept. Older ones are not expected.
 	OutboxRetention, InboxRetention time.Duration
 	// OtherProducers says that the topics have producers with other outboxes:
-	// nothing is foreign then.
+	// then nothing is foreign.
 	OtherProducers bool
-	// IgnoreBodies says that the consumer reads bodies otherwise than they were
-	// published: what was applied is not held against what the outbox has.
+	// IgnoreBodies says that the consumer changes bodies before it applies
+	// them: they are not compared.
 	IgnoreBodies bool
-	// AssumeNotHeld says that nobody holds messages unacknowledged who cannot be
-	// asked.
+	// AssumeNotHeld says that there are no holders of unacknowledged messages
+	// except consumers that report.
 	AssumeNotHeld bool
-	// Progress, if not nil, follows the comparison.
+	// Progress, if not nil, is updated during the comparison.
 	Progress *Progress
 }
 
@@ -78,25 +77,25 @@ type verification struct {
 	report *Report
 
 	cut            int64     // seq
-	kept           time.Time // what was published since must be in the outbox
-	remembered     time.Time // what was published since must be in the inbox
+	kept           time.Time // published since: must be in the outbox
+	remembered     time.Time // published since: must be in the inbox
 	keepsPublished bool      // the outbox has rows that are published
 
 	looked   *atomic.Int64 // events
-	hidden   *bool         // whether somebody may hold messages whom the broker does not count; nil: not asked yet
+	hidden   *bool         // whether there may be holders that the broker does not count; nil: not checked yet
 	strays   []event
-	suspects []suspect // that look as if applied with another body
+	suspects []suspect // possibly applied with another body
 	missing  *spool    // candidates
 
-	otherConsumers map[string]int // dead letters that are not ours, by consumer
+	otherConsumers map[string]int // dead letters of others, by consumer
 	otherBodies    int            // events whose dead letters have another body
 }
 
-// Verify compares, and waits up to patience for what is on its way. Orders and
-// Effects must come from Ledger.Resolve. When ctx ends it returns what it has
-// found so far with ctx's error. A NameError says that something was named
-// that is not there, ErrNothing that there was nothing to compare. The caller
-// closes the report.
+// Verify compares, and waits up to patience for messages that are on their way.
+// Orders and Effects must come from Ledger.Resolve. When ctx ends it returns
+// what it has found so far with ctx's error. A NameError says that a name does
+// not exist, ErrNothing that there was nothing to compare. The caller closes
+// the report.
 func (l Ledger) Verify(ctx context.Context, patience time.Duration) (r *Report, err error) {
 	v, err := l.begin()
 	if err != nil {
@@ -137,8 +136,8 @@ func (l Ledger) begin() (*verification, error) {
 	return v, nil
 }
 
-// readBounds takes the cut and the times before which nothing is missed. A
-// purge may run meanwhile: hence a hundredth less.
+// readBounds reads the cut and the times since which rows are expected. A purge
+// may run meanwhile: hence a margin of a hundredth.
 func (v *verification) readBounds(ctx context.Context) error {
 	if err := v.OutboxDB.GetContext(ctx, &v.cut, `SELECT coalesce(max(seq), 0) FROM outbox_messages`); err != nil {
 		return fmt.Errorf("read the outbox: %w", sqldb.Schema(err))
@@ -159,10 +158,10 @@ func (v *verification) compareAll(ctx context.Context) error {
 	return v.compare(ctx)
 }
 
-// compares reports whether a topic is one of those compared.
+// compares reports whether a topic is compared.
 func (v *verification) compares(topic string) bool { return slices.Contains(v.Topics, topic) }
 
-// relays counts those that are alive.
+// relays counts the live relays.
 func (v *verification) relays(ctx context.Context) (alive int, err error) {
 	all, err := v.outbox.Relays(ctx)
 	for _, r := range all {
@@ -176,47 +175,47 @@ func (v *verification) relays(ctx context.Context) (alive int, err error) {
 // ErrNothing is matched by errors that say that there was nothing to compare.
 var ErrNothing = errors.New("nothing was compared")
 
-// nothing refuses to speak a verdict about nothing.
+// nothing returns an error if nothing was compared.
 func (v *verification) nothing() error {
 	r := v.report
 	switch {
 	case r.Compared > 0 || !r.OK():
 		return nil
 	case r.Newer > 0:
-		return fmt.Errorf("%w: all of %s rows were enqueued after it began; run it again", ErrNothing, Thousands(r.Newer))
+		return fmt.Errorf("%w: all %s rows were enqueued after verify began; run it again", ErrNothing, Thousands(r.Newer))
 	case r.Old > 0:
-		return fmt.Errorf("%w: %s events of %s are known, all too old to be missed: outbox or inbox may have purged their rows", ErrNothing, Thousands(r.Old), quoted(v.Topics))
+		return fmt.Errorf("%w: %s events of %s are known, all older than the retention: outbox or inbox may have purged their rows", ErrNothing, Thousands(r.Old), quoted(v.Topics))
 	case v.Orders != nil:
-		return fmt.Errorf("%w: the outbox has no row of topic %s, and %s none either", ErrNothing, quoted(v.Topics), v.Orders.tableName())
+		return fmt.Errorf("%w: the outbox has no row of topic %s, nor has %s", ErrNothing, quoted(v.Topics), v.Orders.tableName())
 	}
 	return fmt.Errorf("%w: the outbox has no row of topic %s", ErrNothing, quoted(v.Topics))
 }
 
-// remark notes the limits of what was compared.
+// remark notes the limits of the comparison.
 func (v *verification) remark() {
 	r := v.report
 	note := func(format string, args ...any) { r.Notes = append(r.Notes, fmt.Sprintf(format, args...)) }
 	if r.Newer > 0 {
-		note("%s events were enqueued after it began and not compared", Thousands(r.Newer))
+		note("%s events were enqueued after verify began and not compared", Thousands(r.Newer))
 	}
 	if r.Old > 0 {
-		note("%s events are too old to be missed: their rows may have been purged", Thousands(r.Old))
+		note("%s events are older than the retention: their rows may have been purged", Thousands(r.Old))
 	}
 	if r.Delayed > 0 {
 		note("%s pending events are not due yet", Thousands(r.Delayed))
 	}
 	for _, consumer := range slices.Sorted(maps.Keys(v.otherConsumers)) {
-		note("%s dead letters are of consumer %q and excuse nothing here", Thousands(v.otherConsumers[consumer]), consumer)
+		note("%s dead letters of consumer %q do not count here", Thousands(v.otherConsumers[consumer]), consumer)
 	}
 	if v.otherBodies > 0 {
-		note("%s events have dead letters with another body, which excuse nothing", Thousands(v.otherBodies))
+		note("%s events have dead letters with another body, which do not count", Thousands(v.otherBodies))
 	}
 	if !v.keepsPublished && v.Orders == nil && !v.OtherProducers {
-		note("the outbox keeps no published rows, so nothing can be called foreign")
+		note("the outbox keeps no published rows, so foreign events cannot be found")
 	}
 }
 
-// now is the database's clock.
+// now returns the database's time.
 func now(ctx context.Context, db *sqlx.DB) (time.Time, error) {
 	query := "SELECT clock_timestamp()"
 	if dialect(db) == sqldb.SQLite {
@@ -229,7 +228,8 @@ func now(ctx context.Context, db *sqlx.DB) (time.Time, error) {
 
 const sqliteNow = "strftime('%Y-%m-%d %H:%M:%f000', 'now')"
 
-// dialect is that of a database which outbox or inbox has accepted already.
+// dialect returns the dialect of a database that outbox or inbox has already
+// accepted.
 func dialect(db *sqlx.DB) sqldb.Dialect {
 	d, err := sqldb.Detect(db.DriverName())
 	if err != nil {

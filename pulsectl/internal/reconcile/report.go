@@ -8,62 +8,64 @@ import (
 	"time"
 )
 
-// Kind names what is wrong with an event. One event may be of several kinds.
+// Kind is a kind of difference. One event may have several kinds.
 type Kind string
 
-// The kinds. Each is a statement about the books of both sides, made only when
-// the message is in nobody's hands any more.
+// The kinds. Each is reported only when the message of the event can no longer
+// be held by anyone.
 const (
 	// Lost: published, or ordered without an outbox row, and neither applied,
-	// queued nor set aside.
+	// queued nor dead-lettered.
 	Lost Kind = "lost"
 	// Duplicated: it has more effects than it should, see
 	// Ledger.EffectsPerEvent.
 	Duplicated Kind = "duplicated"
-	// Conflicting: applied with another body than the outbox has. What was
-	// published under this id is not applied: the inbox takes it for a conflict.
+	// Conflicting: applied with another body than the outbox has. The message
+	// published under this id is not applied: the inbox takes it for a
+	// conflict.
 	Conflicting Kind = "conflicting"
 	// Foreign: applied, and neither in the outbox nor ordered.
 	Foreign Kind = "foreign"
-	// OrderGone: acknowledged to a client, and neither order nor outbox row is
-	// there.
+	// OrderGone: acknowledged to a client, but neither order nor outbox row
+	// exists.
 	OrderGone Kind = "orderGone"
-	// EffectWithoutOrder: it has had its effect, and its order is not there.
+	// EffectWithoutOrder: its effect exists, but its order does not.
 	EffectWithoutOrder Kind = "effectWithoutOrder"
-	// OrderWithoutEffect: ordered, published and in nobody's hands, and the
-	// effect is not there. What of these was not applied is lost as well.
+	// OrderWithoutEffect: ordered and published, not held by anyone, and the
+	// effect does not exist. Those that were not applied are lost as well.
 	OrderWithoutEffect Kind = "orderWithoutEffect"
 	// OrderWithoutEvent: ordered, without an outbox row, and never applied.
 	OrderWithoutEvent Kind = "orderWithoutEvent"
-	// EventWithoutOrder: in the outbox, and its order is not there.
+	// EventWithoutOrder: in the outbox, but its order does not exist.
 	EventWithoutOrder Kind = "eventWithoutOrder"
-	// AppliedWithoutEffect: in the inbox, and the effect is not there, or not
-	// all of it.
+	// AppliedWithoutEffect: in the inbox, but the effect or a part of it does
+	// not exist.
 	AppliedWithoutEffect Kind = "appliedWithoutEffect"
-	// EffectWithoutInbox: it has an effect that the inbox does not know of: a
-	// further copy would be applied again.
+	// EffectWithoutInbox: its effect exists, but the inbox has no row: another
+	// copy would be applied again.
 	EffectWithoutInbox Kind = "effectWithoutInbox"
 )
 
-// description is a kind, its words in the verdict, and what it says of an event.
+// description is a kind, its words in the verdict, and its meaning for an
+// event.
 type description struct {
 	kind           Kind
 	words, meaning string
 }
 
-// kinds in the order they are shown.
+// kinds lists all kinds in the order of the report.
 var kinds = []description{
-	{Lost, "lost", "published, and neither applied, queued nor set aside"},
+	{Lost, "lost", "published, but neither applied, queued nor dead-lettered"},
 	{Duplicated, "duplicated", "more effects than it should have"},
-	{OrderGone, "orders gone", "acknowledged, and neither order nor outbox row is there"},
-	{EffectWithoutOrder, "effects without order", "its effect is there, its order is gone"},
-	{OrderWithoutEffect, "orders without effect", "its order is there, its effect is not"},
+	{OrderGone, "orders gone", "acknowledged, but neither order nor outbox row exists"},
+	{EffectWithoutOrder, "effects without order", "its effect exists, its order does not"},
+	{OrderWithoutEffect, "orders without effect", "its order exists, its effect does not"},
 	{OrderWithoutEvent, "orders without event", "ordered, without an outbox row, and never applied"},
-	{EventWithoutOrder, "events without order", "in the outbox, its order is gone"},
-	{AppliedWithoutEffect, "effects missing", "in the inbox, its effect is gone"},
-	{EffectWithoutInbox, "effects without inbox row", "its effect is there, the inbox does not know it"},
+	{EventWithoutOrder, "events without order", "in the outbox, but its order does not exist"},
+	{AppliedWithoutEffect, "effects missing", "in the inbox, but its effect does not exist"},
+	{EffectWithoutInbox, "effects without inbox row", "its effect exists, but the inbox has no row"},
 	{Conflicting, "conflicting", "applied with another body than the outbox has"},
-	{Foreign, "foreign", "applied, and in no outbox row"},
+	{Foreign, "foreign", "applied, but not in the outbox"},
 }
 
 // Kinds returns every kind in the order of a report.
@@ -75,18 +77,18 @@ func Kinds() []Kind {
 	return names
 }
 
-// Finding is the events of one kind.
+// Finding holds the events of one kind.
 type Finding struct {
 	Kind Kind
-	// Surplus counts effects beyond those it should have; of Duplicated alone.
+	// Surplus counts effects beyond the expected ones; only for Duplicated.
 	Surplus int
 	ids     spool
 }
 
-// Meaning says what is the matter with each of its events.
+// Meaning says what is wrong with each of the events.
 func (f *Finding) Meaning() string { return f.described().meaning }
 
-// Words name the kind as a verdict does.
+// Words returns the words for the kind in a verdict.
 func (f *Finding) Words() string { return f.described().words }
 
 func (f *Finding) described() (d description) {
@@ -98,61 +100,61 @@ func (f *Finding) described() (d description) {
 	return d
 }
 
-// Count is the number of its events.
+// Count returns the number of events.
 func (f *Finding) Count() int { return f.ids.n }
 
-// IDs yields their ids. An error ends it.
+// IDs yields the ids of the events. An error ends the sequence.
 func (f *Finding) IDs() iter.Seq2[string, error] { return f.ids.all() }
 
-// First returns at most n of their ids.
+// First returns at most n of the ids.
 func (f *Finding) First(n int) []string { return f.ids.head[:min(n, len(f.ids.head))] }
 
-// TopicCounts is how the events of one topic stand.
+// TopicCounts holds the counts of one topic.
 type TopicCounts struct {
 	Topic    string
 	Compared bool // false: only counted
 	Outbox   int  // rows up to the cut
-	// The outbox rows by status. Pending includes what is retried or delayed.
+	// Outbox rows by status. Pending includes retrying and delayed ones.
 	Published, Pending, Dead, Discarded int
-	Newer                               int // rows enqueued after the cut, which nothing is said of
+	Newer                               int // rows enqueued after the cut, which are not compared
 	Applied                             int // by the consumer
 	Lost                                int
 }
 
-// Report is the reconciliation of one consumer's topics. Its counts are of
-// events, unless said.
+// Report is the result of comparing one consumer's topics. Its counts are of
+// events, unless stated otherwise.
 type Report struct {
-	Orders       int // rows of the orders' table; 0 where there is none to compare
+	Orders       int // rows of the orders' table; 0 if none is compared
 	Outbox       int // rows up to the cut, of any status
 	Published    int
 	Pending      int // retrying included
 	Dead         int
 	Discarded    int
 	InFlight     int // messages queued or waiting for a retry
-	Held         int // messages that consumers say they have in hand
+	Held         int // messages that consumers report as held
 	Applied      int
 	Effects      int // rows of the effects' table
 	DeadLettered int // messages in the dead-letter queue
-	SetAside     int // events that are there and not applied: counted where it was needed to know
+	SetAside     int // events that are dead letters and not applied, as far as that had to be checked
 	Delayed      int // pending rows that are not due yet
 	Newer        int // rows enqueued after the cut
-	Old          int // events too old to be judged: what the inbox or the outbox may have forgotten
-	Compared     int // events that something was said of
+	Old          int // events older than the retention, which are not compared
+	Compared     int // events with a result
 
-	CutAt  time.Time     // of the database with the outbox; what was enqueued later was not compared
+	CutAt  time.Time     // by the clock of the outbox's database; rows enqueued later were not compared
 	Topics []TopicCounts // sorted by name
-	// Waiting is what kept the comparison from being settled; empty: it is.
+	// Waiting says why the comparison is not settled; empty: it is.
 	Waiting []string
-	// Missing is how many events are neither applied nor known to be anywhere
-	// else while it is not settled.
+	// Missing counts the events that are neither applied nor found elsewhere
+	// while the comparison is not settled.
 	Missing int
-	// Notes are limits of what was compared.
+	// Notes are limits of the comparison.
 	Notes []string
 
 	findings map[Kind]*Finding
 }
 
-// Findings returns what is wrong, in a fixed order.
+// Findings returns the differences, in a fixed order.
 func (r *Report) Findings() (all []*Finding) {
 	for _, k := range kinds {
 		if f := r.findings[k.kind]; f != nil {
@@ -162,7 +164,7 @@ func (r *Report) Findings() (all []*Finding) {
 	return all
 }
 
-// Count is the number of events of a kind.
+// Count returns the number of events of a kind.
 func (r *Report) Count(k Kind) int {
 	if f := r.findings[k]; f != nil {
 		return f.Count()
@@ -170,7 +172,7 @@ func (r *Report) Count(k Kind) int {
 	return 0
 }
 
-// Duplicated is the number of surplus effects.
+// Duplicated returns the number of surplus effects.
 func (r *Report) Duplicated() int {
 	if f := r.findings[Duplicated]; f != nil {
 		return f.Surplus
@@ -178,20 +180,20 @@ func (r *Report) Duplicated() int {
 	return 0
 }
 
-// OK reports whether nothing is wrong with what was compared.
+// OK reports whether there are no findings.
 func (r *Report) OK() bool { return len(r.findings) == 0 }
 
-// Settled reports whether the last word is spoken about what was compared.
+// Settled reports whether the result is final.
 func (r *Report) Settled() bool { return len(r.Waiting) == 0 }
 
-// Verdict is "ok", "not settled", or names what is wrong.
+// Verdict returns "ok", "not settled", or the words of the findings.
 func (r *Report) Verdict() string {
 	var words []string
 	for _, k := range kinds {
 		switch {
 		case r.findings[k.kind] == nil:
 		case k.kind == OrderWithoutEffect && r.Count(Lost)+r.Count(AppliedWithoutEffect) >= r.Count(k.kind):
-			// Said already.
+			// Covered by Lost.
 		case k.kind == OrderWithoutEvent && r.Count(Lost) >= r.Count(k.kind):
 		default:
 			words = append(words, k.words)
@@ -209,7 +211,7 @@ func (r *Report) Verdict() string {
 	}
 }
 
-// find notes an event.
+// find records a finding.
 func (r *Report) find(k Kind, id string) error {
 	if r.findings == nil {
 		r.findings = make(map[Kind]*Finding)
@@ -231,7 +233,7 @@ func (r *Report) topic(name string) *TopicCounts {
 	return &r.Topics[i]
 }
 
-// Close frees what the report keeps on disk.
+// Close removes the files of the report.
 func (r *Report) Close() error {
 	var errs []error
 	for _, f := range r.findings {

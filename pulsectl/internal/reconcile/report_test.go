@@ -43,7 +43,7 @@ func TestCounts(t *testing.T) {
 		if !slices.Equal(r.Topics, wantTopics) {
 			t.Errorf("topics %+v\nwant   %+v", r.Topics, wantTopics)
 		}
-		if notes := strings.Join(r.Notes, "; "); notes != "1 events are too old to be missed: their rows may have been purged; 1 pending events are not due yet" {
+		if notes := strings.Join(r.Notes, "; "); notes != "1 events are older than the retention: their rows may have been purged; 1 pending events are not due yet" {
 			t.Errorf("notes %q", notes)
 		}
 	})

@@ -11,15 +11,16 @@ import (
 	"github.com/asimalizada/pulse-events/internal/sqldb"
 )
 
-// How often the books and the queues are looked at again: less and less often
-// while nothing changes.
+// Pauses between two looks at databases and queues: longer while nothing
+// changes.
 const (
 	firstPause = 200 * time.Millisecond
 	lastPause  = time.Second
 )
 
-// evidencePatience is how long missing events are looked for when the time for
-// the rest is used up already: by rows that nobody publishes, say.
+// evidencePatience is how long missing events are looked for if the deadline
+// has already passed, for example while waiting for rows that no relay
+// publishes.
 const evidencePatience = 10 * time.Second
 
 // drain waits until no row up to the cut is due to be published, or until the
@@ -45,12 +46,12 @@ func (v *verification) drain(ctx context.Context, deadline time.Time) error {
 	}
 }
 
-// pendingRows are the pending rows up to the cut, counted up to a bound.
+// pendingRows counts the pending rows up to the cut, up to a limit.
 type pendingRows struct {
 	Due, Failed, Delayed int
 }
 
-// pendingBound is where counting of pending rows stops.
+// pendingBound is the highest count of pending rows.
 const pendingBound = 100_000
 
 func (v *verification) pending(ctx context.Context) (p pendingRows, err error) {
@@ -69,11 +70,11 @@ func (v *verification) pending(ctx context.Context) (p pendingRows, err error) {
 	return p, sqldb.Schema(err)
 }
 
-// describe says who is to publish the pending rows, and what holds them up.
+// describe says how many rows are pending, and why they are not published.
 func (v *verification) describe(ctx context.Context, p pendingRows) string {
 	text := fmt.Sprintf("%s pending", Thousands(p.Due))
 	if p.Failed > 0 {
-		text += fmt.Sprintf(" (%s of them refused by the broker and tried again)", Thousands(p.Failed))
+		text += fmt.Sprintf(" (%s of them refused by the broker and retried)", Thousands(p.Failed))
 	}
 	if alive, err := v.relays(ctx); err == nil && alive == 0 {
 		text += ", and no relay is ready to publish them"
@@ -81,16 +82,16 @@ func (v *verification) describe(ctx context.Context, p pendingRows) string {
 	return text
 }
 
-// settle follows the missing events until each is applied, known to be set
-// aside, or in nobody's hands and so lost. Until the deadline, that is: what is
-// left then is Missing.
+// settle follows the missing events until each is applied, known as a dead
+// letter, or lost because no one holds it, but at most until the deadline: the
+// rest is Missing.
 func (v *verification) settle(ctx context.Context, deadline time.Time) error {
 	if soonest := time.Now().Add(evidencePatience); v.missing.n > 0 && deadline.Before(soonest) && len(v.report.Waiting) > 0 {
 		deadline = soonest
 	}
 	pending := v.report.Waiting
 	var seen evidence
-	var unread []string // what keeps the dead letters from being read
+	var unread []string // why the dead letters could not be read
 	for pause := firstPause; ; pause = min(2*pause, lastPause) {
 		waiting, err := v.look(ctx, &seen)
 		if err != nil {
@@ -125,7 +126,7 @@ func (v *verification) settle(ctx context.Context, deadline time.Time) error {
 	}
 }
 
-// why is what is waited for, with the obstacle that was met before in front.
+// why returns what to wait for, after an obstacle met before.
 func why(obstacle, waiting []string) []string {
 	if len(obstacle) == 0 || len(waiting) > 0 && waiting[0] == obstacle[0] {
 		return waiting
@@ -133,8 +134,8 @@ func why(obstacle, waiting []string) []string {
 	return append(obstacle[:len(obstacle):len(obstacle)], waiting...)
 }
 
-// lookAtDeadLetters takes those from the missing events that lie in the
-// dead-letter queue, and says what kept it from looking at all of them.
+// lookAtDeadLetters removes from the missing events those in the dead-letter
+// queue, and says why it could not read all of them.
 func (v *verification) lookAtDeadLetters(ctx context.Context) (waiting []string, err error) {
 	there := v.report.DeadLettered
 	read, err := v.excuse(ctx)
@@ -144,13 +145,13 @@ func (v *verification) lookAtDeadLetters(ctx context.Context) (waiting []string,
 	case err != nil:
 		return nil, err
 	case read < there:
-		return []string{fmt.Sprintf("%s of %s dead letters were gone when they were to be read", Thousands(there-read), Thousands(there))}, nil
+		return []string{fmt.Sprintf("%s of %s dead letters were removed before they could be read", Thousands(there-read), Thousands(there))}, nil
 	}
 	return nil, v.recheck(ctx)
 }
 
-// look asks broker and consumers, and then once more the inbox: what had been
-// in a hand may have been applied meanwhile.
+// look queries broker and consumers, and then the inbox again: a message that
+// was held may have been applied meanwhile.
 func (v *verification) look(ctx context.Context, seen *evidence) (waiting []string, err error) {
 	q, err := v.Broker.Look(ctx)
 	if err != nil {
@@ -165,7 +166,7 @@ func (v *verification) look(ctx context.Context, seen *evidence) (waiting []stri
 		return nil, fmt.Errorf("read the inbox: %w", err)
 	}
 	instances, err := v.inbox.Instances(ctx)
-	if err != nil && !errors.Is(err, inbox.ErrSchema) { // of a version that keeps no account of them
+	if err != nil && !errors.Is(err, inbox.ErrSchema) { // a version that does not report them
 		return nil, fmt.Errorf("read the inbox: %w", err)
 	}
 	if q.Unacked < 0 && v.hidden == nil {
@@ -186,7 +187,7 @@ func (v *verification) look(ctx context.Context, seen *evidence) (waiting []stri
 	return waiting, v.recheck(ctx)
 }
 
-// sleep waits, or returns why ctx has ended.
+// sleep waits for d, or returns the cause when ctx ends.
 func sleep(ctx context.Context, d time.Duration) error {
 	timer := time.NewTimer(d)
 	defer timer.Stop()

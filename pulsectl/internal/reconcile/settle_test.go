@@ -23,7 +23,7 @@ func TestHeldIsNotLost(t *testing.T) {
 		"ready":                     {func(b *books) { b.queues.Ready = 2 }, "2 ready in queue order.created"},
 		"waiting for a retry":       {func(b *books) { b.queues.Retrying = 3 }, "3 wait for a retry"},
 		"seen by the management":    {func(b *books) { b.queues.Unacked = 1 }, "1 delivered and not acknowledged"},
-		"a consumer that is silent": {func(b *books) { b.queues.Holders = 1 }, "1 of 1 consumers or tools at its queues do not say what they hold"},
+		"a consumer that is silent": {func(b *books) { b.queues.Holders = 1 }, "1 of 1 consumers or tools at its queues do not report what they hold"},
 		"one that speaks, one that does not": {func(b *books) {
 			b.queues.Holders = 2
 			b.reports("a", 0, 0)
@@ -121,7 +121,7 @@ func TestSettles(t *testing.T) {
 	pending := b.commit(event{status: outbox.Pending, failed: true})
 	r = b.verify(time.Second)
 	require(t, r, "not settled", nil)
-	if text := strings.Join(r.Waiting, "; "); !strings.Contains(text, "1 pending (1 of them refused by the broker and tried again), and no relay is ready") {
+	if text := strings.Join(r.Waiting, "; "); !strings.Contains(text, "1 pending (1 of them refused by the broker and retried), and no relay is ready") {
 		t.Errorf("waiting %q", text)
 	}
 	b.ledger.Progress = new(reconcile.Progress)

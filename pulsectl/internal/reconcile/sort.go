@@ -8,8 +8,7 @@ import (
 	"github.com/lanrat/extsort"
 )
 
-// sortChunk is how many texts are sorted in memory; what is beyond goes
-// through files.
+// sortChunk is how many texts are sorted in memory; more are merged from files.
 const sortChunk = 100_000
 
 // sortUnique sorts texts byte by byte and drops repetitions. The caller closes

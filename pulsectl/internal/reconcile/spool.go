@@ -10,8 +10,8 @@ import (
 	"os"
 )
 
-// spool keeps any number of texts in the order they were added: the first in
-// memory, the rest in a temporary file that has no name any more.
+// spool holds any number of texts in the order they were added: the first in
+// memory, the rest in an unlinked temporary file.
 type spool struct {
 	n     int
 	head  []string
@@ -31,22 +31,22 @@ func (s *spool) add(text string) error {
 	if s.file == nil {
 		file, err := os.CreateTemp("", "pulsectl-verify-*")
 		if err != nil {
-			return fmt.Errorf("set ids aside on disk: %w", err)
+			return fmt.Errorf("write ids to disk: %w", err)
 		}
-		// Gone with the process, whatever ends it; where an open file cannot be
-		// removed, close does it.
+		// Removed with the process, however it ends; where an open file cannot
+		// be removed, close does it.
 		_ = os.Remove(file.Name())
 		s.file, s.write = file, bufio.NewWriterSize(file, 1<<16)
 	}
 	s.write.Write(binary.AppendUvarint(nil, uint64(len(text))))
 	if _, err := s.write.WriteString(text); err != nil {
-		return fmt.Errorf("set ids aside on disk: %w", err)
+		return fmt.Errorf("write ids to disk: %w", err)
 	}
 	return nil
 }
 
-// all yields the texts; an error ends them. Adding while they are read is not
-// allowed.
+// all yields the texts; an error ends the sequence. Texts must not be added
+// meanwhile.
 func (s *spool) all() iter.Seq2[string, error] {
 	return func(yield func(string, error) bool) {
 		for _, text := range s.head {
@@ -73,7 +73,7 @@ func (s *spool) all() iter.Seq2[string, error] {
 
 func (s *spool) rewind() error {
 	if err := s.write.Flush(); err != nil {
-		return fmt.Errorf("set ids aside on disk: %w", err)
+		return fmt.Errorf("write ids to disk: %w", err)
 	}
 	if _, err := s.file.Seek(0, io.SeekStart); err != nil {
 		return fmt.Errorf("read back ids: %w", err)
@@ -93,7 +93,7 @@ func readText(in *bufio.Reader) (string, error) {
 	return string(text), nil
 }
 
-// close frees the file. The texts in memory stay readable.
+// close removes the file. The texts in memory stay readable.
 func (s *spool) close() error {
 	if s.file == nil {
 		return nil

@@ -13,10 +13,10 @@ import (
 // lookUpSize is how many ids one statement looks up.
 const lookUpSize = 500
 
-// stray puts an event aside that one side knows and the outbox, as it was
-// read, does not: it may be of another topic or newer than that snapshot.
+// stray collects an event that one side has and the outbox, as read, does not:
+// it may belong to another topic or be newer than that snapshot.
 func (v *verification) stray(ctx context.Context, e event) error {
-	// What the cursors hold is overwritten by their next step.
+	// The cursors overwrite what they hold with their next step.
 	if e.committed != nil {
 		c := *e.committed
 		e.committed = &c
@@ -32,7 +32,7 @@ func (v *verification) stray(ctx context.Context, e event) error {
 	return v.lookUpStrays(ctx)
 }
 
-// lookUpStrays judges what was put aside, by the books as they are now.
+// lookUpStrays judges the collected events by a new query.
 func (v *verification) lookUpStrays(ctx context.Context) error {
 	if len(v.strays) == 0 {
 		return nil
@@ -67,7 +67,8 @@ func (v *verification) lookUpStrays(ctx context.Context) error {
 	return nil
 }
 
-// listed are the strays that a client was told of and that nobody knows.
+// listed returns the strays that a client got as answers and that neither side
+// has.
 func (v *verification) listed(inOutbox, ordered map[string]bool) (ids []string) {
 	for _, e := range v.strays {
 		if e.listed && !inOutbox[e.id] && !ordered[e.id] {
@@ -78,11 +79,11 @@ func (v *verification) listed(inOutbox, ordered map[string]bool) (ids []string) 
 }
 
 // judgeStray judges an event by whether it is in the outbox after all, under
-// whatever topic, or has an order, or is an order's own id.
+// any topic, or has an order, or is an order's own id.
 func (v *verification) judgeStray(e event, inOutbox, ordered, isOrderID bool) error {
 	switch {
 	case inOutbox || ordered && !e.ordered() || isOrderID:
-		return nil // another topic's, or newer than what was read
+		return nil // of another topic, or newer than the snapshot
 	case ordered:
 		return v.orphan(e)
 	}
@@ -108,9 +109,8 @@ func (v *verification) judgeStray(e event, inOutbox, ordered, isOrderID bool) er
 	return errors.Join(append(errs, v.judgeEffect(e))...)
 }
 
-// orphan judges an order that has no outbox row: purged after it was
-// published, or never there. Where it was not applied its message may be on
-// its way.
+// orphan judges an order without an outbox row: purged after publishing, or
+// never written. If it was not applied its message may be on its way.
 func (v *verification) orphan(e event) error {
 	v.count(e)
 	v.report.Compared++
@@ -120,7 +120,7 @@ func (v *verification) orphan(e event) error {
 	return v.miss(candidate{id: e.id, topic: v.topicOf(e), ordered: true})
 }
 
-// outboxColumn is the outbox's own column of ids.
+// outboxColumn returns the outbox's own column of ids.
 func (l Ledger) outboxColumn() Column {
 	return Column{Table: "outbox_messages", Name: "id", kind: "uuid"}
 }

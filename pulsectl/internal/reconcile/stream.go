@@ -13,33 +13,33 @@ import (
 	"github.com/asimalizada/pulse-events/outbox"
 )
 
-// Each database is read by one statement, which is a snapshot: what a
-// transaction wrote to two tables is there in both or in neither. Its rows come
-// sorted by event id, byte by byte, and those of one id are put together here,
-// so that any number of them takes the memory of one.
+// Each database is read by one statement, which is a snapshot: it sees what a
+// transaction wrote to two tables in both or in neither. Its rows are sorted by
+// event id, byte by byte, and rows of one id are combined here, so that memory
+// does not grow with their number.
 
-// committed is what the producer's side knows of an event.
+// committed is what the producer's side has of an event.
 type committed struct {
 	id     string
 	topic  string
 	status outbox.Status // empty: no outbox row
 	newer  bool          // enqueued after the cut
-	at     time.Time     // published, or else enqueued
+	at     time.Time     // when it was published, or else enqueued
 	body   bodyHash      // of the outbox row
 	orders int           // rows of the service's own table
-	// ordered is when the first of those was made; zero: unknown.
+	// ordered is the time of the first of those rows; zero: unknown.
 	ordered time.Time
 }
 
-// applied is what the consumer's side knows of an event.
+// applied is what the consumer's side has of an event.
 type applied struct {
 	id       string
 	inInbox  bool
 	topic    string
-	at       time.Time // applied, or published if the producer said that it was earlier
-	body     bodyHash  // of what was applied
+	at       time.Time // when it was applied, or published if the producer's time is earlier
+	body     bodyHash  // of the applied message
 	effects  int
-	effected time.Time // when the first was made; zero: unknown
+	effected time.Time // time of the first; zero: unknown
 }
 
 // committedQuery reads the outbox and the orders. $1 is the cut, $2 the topics.
@@ -78,7 +78,7 @@ func sorted(d sqldb.Dialect, query string) string {
 	return `SELECT * FROM (` + query + `) AS rows_of_ids ORDER BY id COLLATE ` + collation
 }
 
-// elements is a list of texts, given as JSON in parameter n.
+// elements returns SQL for a list of texts, passed as JSON in parameter n.
 func elements(d sqldb.Dialect, n int) string {
 	if d == sqldb.SQLite {
 		return fmt.Sprintf("SELECT value FROM json_each($%d)", n)
@@ -86,7 +86,7 @@ func elements(d sqldb.Dialect, n int) string {
 	return fmt.Sprintf("SELECT json_array_elements_text(CAST(CAST($%d AS text) AS json))", n)
 }
 
-// list is a list of texts as a parameter.
+// list encodes a list of texts as a parameter.
 func list(texts []string) string {
 	raw, err := json.Marshal(texts)
 	if err != nil { // texts can always be encoded
@@ -95,7 +95,7 @@ func list(texts []string) string {
 	return string(raw)
 }
 
-// cursor walks sorted rows and puts those of one id together.
+// cursor iterates over sorted rows and combines those of one id.
 type cursor[T any] struct {
 	rows  *sql.Rows
 	scan  func(*sql.Rows) (id string, add func(*T), err error)
@@ -105,7 +105,7 @@ type cursor[T any] struct {
 	ok   bool
 	err  error
 
-	ahead struct { // the row that was read and belongs to the next item
+	ahead struct { // the next row, already read
 		id  string
 		add func(*T)
 		ok  bool
@@ -123,7 +123,7 @@ func openCursor[T any](ctx context.Context, db *sqlx.DB, query string, args []an
 	return c, nil
 }
 
-// next moves to the next id; ok tells whether there is one.
+// next moves to the next id; ok reports whether there is one.
 func (c *cursor[T]) next() {
 	if c.ok = c.ahead.ok; !c.ok {
 		return
@@ -198,8 +198,8 @@ func (l Ledger) openApplied(ctx context.Context) (*cursor[applied], error) {
 		}, func(id string) applied { return applied{id: id} })
 }
 
-// anyTime scans a time as sqldb.Instant does. What is none, as a column of the
-// service's own may hold on SQLite, is the zero time.
+// anyTime scans a time as sqldb.Instant does. A value that is not a time, which
+// a service's own column may hold on SQLite, is the zero time.
 type anyTime struct{ time.Time }
 
 func (t *anyTime) Scan(value any) error {

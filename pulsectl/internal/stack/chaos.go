@@ -8,10 +8,10 @@ import (
 	"github.com/asimalizada/pulse-events/pulsectl/internal/fail"
 )
 
-// ChangeLimit bounds one change of a server.
+// ChangeLimit limits one change of a server.
 const ChangeLimit = 2 * time.Minute
 
-// Server is one that can be stopped and started on purpose.
+// Server is a server that chaos can stop and start.
 type Server int
 
 // The servers, in the order in which they are started.
@@ -22,7 +22,7 @@ const (
 
 var servers = []Server{Database, Broker}
 
-// pick returns the first of the two for the database, the other for the broker.
+// pick returns the first argument for the database, the second for the broker.
 func (s Server) pick(database, broker string) string {
 	if s == Database {
 		return database
@@ -34,10 +34,10 @@ func (s Server) word() string    { return s.pick("db", "broker") } // in names o
 func (s Server) service() string { return s.pick(databaseService, brokerService) }
 func (s Server) unit() string    { return s.pick("postgresql", "rabbitmq-server") } // for examples
 
-// String is the server in messages.
+// String returns the server's name in messages.
 func (s Server) String() string { return s.pick("database", "broker") }
 
-// Action is what is done to a server.
+// Action is an operation on a server.
 type Action int
 
 // The actions.
@@ -47,21 +47,21 @@ const (
 	Restart
 )
 
-// String is the action as a verb.
+// String returns the action as a verb.
 func (a Action) String() string { return [...]string{"stop", "start", "restart"}[a] }
 
-// Change is something done to a server.
+// Change is an action on a server.
 type Change struct {
 	Server Server
 	Action Action
 }
 
-// Name is the command that makes the change, such as broker-down.
+// Name returns the command that makes the change, such as broker-down.
 func (c Change) Name() string {
 	return c.Server.word() + [...]string{"-down", "-up", "-restart"}[c.Action]
 }
 
-// State is what the server is afterwards, in results.
+// State returns the state of the server afterwards, for results.
 func (c Change) State() string {
 	if c.Action == Stop {
 		return "stopped"
@@ -69,18 +69,18 @@ func (c Change) State() string {
 	return "started"
 }
 
-// Flag names the user's own command for the change.
+// Flag returns the flag for the user's own command.
 func (c Change) Flag() string { return c.Action.String() + "-cmd" }
 
-// Variable is the environment variable for the same.
+// Variable returns the environment variable for the same.
 func (c Change) Variable() string {
 	return "PULSE_" + c.Server.pick("DB", "BROKER") + [...]string{"_STOP", "_START", "_RESTART"}[c.Action] + "_CMD"
 }
 
-// ChangeOptions are what a change may need.
+// ChangeOptions are options of a change.
 type ChangeOptions struct {
 	Console *console.IO
-	// Command is the user's own command for it; empty: nobody has given one.
+	// Command returns the user's own command; empty: none is set.
 	Command func() (string, error)
 }
 
@@ -88,7 +88,7 @@ func (c Change) waitedFor() string {
 	return fmt.Sprintf("the %s to %s", c.Server, c.Action)
 }
 
-// Command is the user's own command for a change that is noted of a stack.
+// Command returns the user's own command for a change, as recorded for a stack.
 func (s State) Command(c Change) string {
 	switch c {
 	case Change{Broker, Stop}:
@@ -103,7 +103,7 @@ func (s State) Command(c Change) string {
 	return ""
 }
 
-// errNotEmbedded: only the broker of an embedded stack can be told to misbehave.
+// errNotEmbedded says that faults of the broker need an embedded stack.
 func errNotEmbedded(s State) error {
 	return fail.Usagef("change to one: pulsectl down, then: pulsectl up", "this needs a running embedded stack; this one is %s", s.Stack)
 }

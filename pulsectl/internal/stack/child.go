@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// Child is a stack that was started in the background.
+// Child is a stack that runs in the background.
 type Child struct {
 	cmd    *exec.Cmd
 	report []byte // complete once done is closed
@@ -18,16 +18,16 @@ type Child struct {
 }
 
 const (
-	// reportFD is where a child finds the pipe for its report.
+	// reportFD is the file descriptor of a child's pipe for its report.
 	reportFD = 3
-	// maxReport bounds a report.
+	// maxReport limits a report.
 	maxReport = 64 << 10
-	// killAfter is how long a child may take to end when it is asked to.
+	// killAfter is how long a child may take to end when asked to.
 	killAfter = 15 * time.Second
 )
 
-// StartDetached runs this program again with the given arguments, in a session
-// of its own, its output in LogPath(dir). args[0] is the program's name.
+// StartDetached runs this program again with the given arguments, in a new
+// session, with its output in LogPath(dir). args[0] is the program's name.
 func StartDetached(dir string, args []string, env ...string) (*Child, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("state directory: %w", err)
@@ -65,8 +65,8 @@ func StartDetached(dir string, args []string, env ...string) (*Child, error) {
 	return c, nil
 }
 
-// Ended reports whether the child has ended, with which exit code, and what it
-// has reported of that; nothing where it had no time to.
+// Ended reports whether the child has ended, its exit code, and its report,
+// which is empty if the child could not send one.
 func (c *Child) Ended() (code int, report []byte, ended bool) {
 	select {
 	case <-c.done:
@@ -76,7 +76,7 @@ func (c *Child) Ended() (code int, report []byte, ended bool) {
 	}
 }
 
-// Kill ends a child that is still running and waits for it.
+// Kill ends a running child and waits for it.
 func (c *Child) Kill() error {
 	if err := c.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		if errors.Is(err, os.ErrProcessDone) {
@@ -94,8 +94,8 @@ func (c *Child) Kill() error {
 	return err
 }
 
-// Report tells the process that has started this one in the background why it
-// ends. Nothing happens where there is no such process, or no longer.
+// Report sends the reason for the end of this process to the process that
+// started it in the background, if there is one.
 func Report(text []byte) {
 	var info syscall.Stat_t
 	if syscall.Fstat(reportFD, &info) != nil || info.Mode&syscall.S_IFMT != syscall.S_IFIFO {
@@ -104,7 +104,7 @@ func Report(text []byte) {
 	_, _ = syscall.Write(reportFD, text)
 }
 
-// stop asks the process of a running stack to end. It returns at once.
+// stop asks the process of a running stack to end. It does not wait.
 func stop(pid int) error {
 	p, err := os.FindProcess(pid)
 	if err != nil {

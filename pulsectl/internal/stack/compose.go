@@ -18,13 +18,14 @@ import (
 	"github.com/asimalizada/pulse-events/pulsectl/internal/fail"
 )
 
-// defaultProfile is what runs where nobody has chosen.
+// defaultProfile is the default profile.
 const defaultProfile = "stdlib"
 
-// composeTimeout bounds the start of containers, once their images are there.
+// composeTimeout limits the start of containers, once their images exist.
 const composeTimeout = 5 * time.Minute
 
-// composeDriver runs all in containers, which need no pulsectl to go on.
+// composeDriver runs everything in containers, which do not need pulsectl to
+// keep running.
 type composeDriver struct{}
 
 var composed = composeDriver{}
@@ -44,7 +45,7 @@ func (composeDriver) Describe(s State) Description {
 	}
 }
 
-// Up builds, starts and awaits the containers. Those that run already are left
+// Up builds and starts the containers and waits for them. Running ones are left
 // as they are.
 func (composeDriver) Up(ctx context.Context, cfg Config, ready func(State)) error {
 	project, settings, err := findProject(cfg.ComposeFile, cfg.Profile, cfg.Getenv)
@@ -76,16 +77,16 @@ func (composeDriver) Up(ctx context.Context, cfg Config, ready func(State)) erro
 		}
 		return fail.New(fail.General, hint, "%v", taken)
 	case ctx.Err() != nil:
-		return &fail.Error{Kind: fail.Interrupted, Message: "interrupted; some containers may be running", Hint: "end them with: pulsectl down --stack compose"}
+		return &fail.Error{Kind: fail.Interrupted, Message: "interrupted; some containers may be running", Hint: "stop them with: pulsectl down --stack compose"}
 	}
 	failed := fail.From(notHealthy(err, "waited "+console.Short(timeout)+" for the containers"))
 	if failed.Hint == "" {
-		failed.Hint = "what Compose said is above; end what runs with: pulsectl down --stack compose"
+		failed.Hint = "the output of Compose is above; stop what is running with: pulsectl down --stack compose"
 	}
 	return failed
 }
 
-// findProject is the project that flags, environment and .env name.
+// findProject returns the project that flags, environment and .env select.
 func findProject(file, profile string, getenv func(string) string) (compose.Project, compose.Settings, error) {
 	here, err := os.Getwd()
 	if err != nil {
@@ -105,15 +106,14 @@ func findProject(file, profile string, getenv func(string) string) (compose.Proj
 	}, settings, nil
 }
 
-// FindCompose is the stack that a compose file describes, whether it is noted
-// or not.
+// FindCompose returns the stack of a compose file, recorded or not.
 func FindCompose(file string, getenv func(string) string) (State, error) {
 	p, _, err := findProject(file, "", getenv)
 	return State{Stack: Compose, ComposeFile: p.File, Project: p.Name, Profiles: p.Profiles}, err
 }
 
-// checkProfiles refuses names that the compose file does not know: Compose
-// itself would silently start nothing for them.
+// checkProfiles refuses unknown profiles: Compose itself would silently start
+// nothing for them.
 func checkProfiles(ctx context.Context, client *compose.Client, project compose.Project) error {
 	have, err := client.Profiles(ctx, project)
 	if err != nil {
@@ -131,7 +131,7 @@ func checkProfiles(ctx context.Context, client *compose.Client, project compose.
 // known.
 func (composeDriver) Down(ctx context.Context, s State, o DownOptions) error {
 	if o.Volumes && o.Confirm != nil {
-		if err := o.Confirm(fmt.Sprintf("All orders, messages and queues of project %s would be deleted for good: go on?", s.Project)); err != nil {
+		if err := o.Confirm(fmt.Sprintf("All orders, messages and queues of project %s will be deleted permanently: continue?", s.Project)); err != nil {
 			return err
 		}
 	}
@@ -142,7 +142,7 @@ func (composeDriver) Down(ctx context.Context, s State, o DownOptions) error {
 	defer cancel()
 	client, err := compose.Find(limited, s.Client)
 	if err != nil {
-		return orElse(err, "forget the containers: rm "+console.Quoted(Path(o.Dir)))
+		return orElse(err, "delete the record of the containers: rm "+console.Quoted(Path(o.Dir)))
 	}
 	what := func() string { return "the containers of project " + s.Project + " to stop" }
 	err = o.Console.Wait(limited, what, func(output io.Writer) error {
@@ -150,9 +150,9 @@ func (composeDriver) Down(ctx context.Context, s State, o DownOptions) error {
 	})
 	switch {
 	case errors.Is(err, ErrRunning):
-		return fail.New(fail.General, "see what is running: pulsectl status", "another pulsectl is at work on a stack")
+		return fail.New(fail.General, "see what is running: pulsectl status", "another pulsectl is working on a stack")
 	case errors.Is(err, context.DeadlineExceeded):
-		return fail.New(fail.Timeout, "see what is left: docker ps --filter label=com.docker.compose.project="+s.Project,
+		return fail.New(fail.Timeout, "see what remains: docker ps --filter label=com.docker.compose.project="+s.Project,
 			"waited %s for the containers to stop", console.Short(o.Timeout))
 	}
 	return fail.Wrap("cannot stop the containers", err)
@@ -161,7 +161,7 @@ func (composeDriver) Down(ctx context.Context, s State, o DownOptions) error {
 func (composeDriver) Containers(ctx context.Context, s State) ([]compose.Container, error) {
 	list, err := s.containers(ctx)
 	if err == nil && len(list) == 0 {
-		err = fmt.Errorf("project %s has none: pulsectl up --stack compose makes them again", s.Project)
+		err = fmt.Errorf("project %s has no containers: pulsectl up --stack compose creates them again", s.Project)
 	}
 	return list, err
 }
@@ -170,8 +170,8 @@ func (composeDriver) Control(s State) (control.Client, error) {
 	return control.Client{}, errNotEmbedded(s)
 }
 
-// Change stops or starts a container, and looks whether it is so: it may have
-// been started again at once.
+// Change stops or starts a container, and checks the result: it may have been
+// restarted at once.
 func (composeDriver) Change(ctx context.Context, s State, c Change, o ChangeOptions) (string, error) {
 	container, err := s.containerOf(ctx, c.Server.service())
 	if err != nil {
@@ -198,12 +198,12 @@ func (composeDriver) Restart() []Change { return []Change{{Broker, Restart}} }
 func mustBeDown(ctx context.Context, s State, down Server) error {
 	container, err := s.containerOf(ctx, down.service())
 	if err == nil && container.Status != "exited" {
-		return fail.New(fail.General, "see who has started it again: docker events --since 1m", "the %s is %s", down, container.Condition())
+		return fail.New(fail.General, "see what has started it again: docker events --since 1m", "the %s is %s", down, container.Condition())
 	}
 	return err
 }
 
-// Faults are the containers that stand still.
+// Faults lists the stopped containers.
 func (composeDriver) Faults(ctx context.Context, s State) ([]control.Fault, error) {
 	down, err := s.stoppedContainers(ctx)
 	if err != nil {
@@ -216,7 +216,7 @@ func (composeDriver) Faults(ctx context.Context, s State) ([]control.Fault, erro
 	return faults, nil
 }
 
-// faultName is the command that makes the fault, where there is one.
+// faultName returns the command that causes the fault, if there is one.
 func faultName(c compose.Container) string {
 	for _, s := range servers {
 		if s.service() == c.Service {
@@ -226,7 +226,7 @@ func faultName(c compose.Container) string {
 	return c.Service + "-down"
 }
 
-// Mend starts what stands still, one after the other.
+// Mend starts the stopped containers, one after the other.
 func (composeDriver) Mend(ctx context.Context, s State, out *console.IO) error {
 	ctx, cancel := context.WithTimeout(ctx, ChangeLimit)
 	defer cancel()
@@ -238,7 +238,7 @@ func (composeDriver) Mend(ctx context.Context, s State, out *console.IO) error {
 		what := func() string { return "container " + c.Name + " to start" }
 		start := func(io.Writer) error { return compose.Control(ctx, c.StartCommand()) }
 		if err := out.Wait(ctx, what, start); err != nil {
-			return late(fail.Wrap("cannot mend everything", err), c)
+			return late(fail.Wrap("cannot clear all faults", err), c)
 		}
 		if err := awaitServices(ctx, s, out, c.Service); err != nil {
 			return err

@@ -10,32 +10,32 @@ import (
 	"github.com/asimalizada/pulse-events/pulsectl/internal/fail"
 )
 
-// Config says what to run a stack on.
+// Config configures a stack.
 type Config struct {
 	// Addresses of the services. Empty: 127.0.0.1:6101 and 127.0.0.1:6102.
 	OrdersAddr, NotificationsAddr string
 	// External: the servers.
 	Services
-	// Embedded: the folder of its files (Ephemeral: a temporary one), and where
-	// its broker listens.
+	// Embedded: the directory of its files (Ephemeral: a temporary one), and
+	// the address of its broker.
 	DataDir, BrokerAddr string
 	Ephemeral           bool
-	// Compose: file and profile; empty: as environment and .env say. Timeout
-	// bounds the wait until all containers are healthy, once their images are
-	// there; 0: five minutes.
+	// Compose: file and profile; empty: from environment and .env. Timeout
+	// limits the wait until all containers are healthy, once their images
+	// exist; 0: five minutes.
 	ComposeFile, Profile string
 	Timeout              time.Duration
 	Getenv               func(string) string
 
 	Dir     string // of the state file
-	LogFile string // noted, where there is one
+	LogFile string // recorded in the state, if there is one
 	Logger  *slog.Logger
 	Console *console.IO
-	// Waiting is told which service is asked whether it is ready. Nil: nobody.
+	// Waiting is called with the service that is waited for. Nil: not called.
 	Waiting func(service string)
 }
 
-// Check returns what is wrong with the addresses of the services.
+// Check returns the problems of the services' addresses.
 func (cfg *Config) Check() []error {
 	return []error{checkAddr("orders-addr", cfg.OrdersAddr), checkAddr("notifications-addr", cfg.NotificationsAddr)}
 }
@@ -58,8 +58,8 @@ func (cfg *Config) onlyCompose() error {
 	return nil
 }
 
-// checkAddr reports an address that is none. Empty is the default; one without a
-// host is of all interfaces.
+// checkAddr reports an invalid address. Empty is the default; without a host it
+// means all interfaces.
 func checkAddr(flag, addr string) error {
 	if addr == "" {
 		return nil
@@ -69,7 +69,7 @@ func checkAddr(flag, addr string) error {
 		_, err = strconv.ParseUint(port, 10, 16)
 	}
 	if err != nil {
-		return fail.Usagef("for example: --"+flag+" 127.0.0.1:0, which takes a free port", "--%s: %q is not HOST:PORT", flag, addr)
+		return fail.Usagef("for example: --"+flag+" 127.0.0.1:0, which picks a free port", "--%s: %q is not HOST:PORT", flag, addr)
 	}
 	return nil
 }

@@ -13,7 +13,7 @@ import (
 )
 
 // publishedPort is a port of a service, and the variable of the compose file
-// with its number on this machine.
+// that sets it on this machine.
 type publishedPort struct{ service, port, variable, fallback string }
 
 var publishedPorts = []publishedPort{
@@ -26,7 +26,7 @@ var publishedPorts = []publishedPort{
 	{"notifications-gin", "6202", "PULSE_NOTIFICATIONS_GIN_PORT", "6202"},
 }
 
-// applicationPort is the port that a service of a profile listens on.
+// applicationPort returns the port that a service of a profile listens on.
 func applicationPort(service string) string {
 	for _, p := range publishedPorts {
 		if p.service == service {
@@ -36,8 +36,8 @@ func applicationPort(service string) string {
 	return ""
 }
 
-// checkPorts looks for ports that are taken before anything is built. A
-// container that runs holds its ports itself.
+// checkPorts checks for ports in use before anything is built. A running
+// container uses its ports itself.
 func checkPorts(ctx context.Context, cfg containersConfig) error {
 	containers, err := compose.Containers(ctx, cfg.project.Name)
 	if err != nil {
@@ -60,12 +60,12 @@ func checkPorts(ctx context.Context, cfg containersConfig) error {
 	return nil
 }
 
-// number is a port's number on this machine.
+// number returns a port's number on this machine.
 func (cfg containersConfig) number(p publishedPort) string {
 	return cmp.Or(cfg.settings.Get(p.variable), p.fallback)
 }
 
-// portTaken says whose port is taken, by whom, and what names another.
+// portTaken says which port is in use, by what, and how to set another.
 func (cfg containersConfig) portTaken(e *compose.PortError) error {
 	taken := &PortTakenError{Part: "container", Addr: e.Addr, Holder: holder(e.Addr), Err: e}
 	_, number, _ := net.SplitHostPort(e.Addr)

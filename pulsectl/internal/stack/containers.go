@@ -17,29 +17,30 @@ import (
 	"github.com/asimalizada/pulse-events/pulsectl/internal/fail"
 )
 
-// Services of the compose file. Those of an application are named after its
-// profile, such as orders-stdlib.
+// Services of the compose file. Those of an application contain its profile,
+// such as orders-stdlib.
 const (
 	databaseService = "postgres"
 	brokerService   = "rabbitmq"
-	// credentialsService makes the passwords and ends; run again it tells them.
+	// credentialsService generates the passwords and ends; run again it prints
+	// them.
 	credentialsService = "credentials"
 )
 
-// containersConfig says which containers to run.
+// containersConfig selects the containers to run.
 type containersConfig struct {
 	dir      string // of the state file
 	client   *compose.Client
 	project  compose.Project
 	settings compose.Settings
-	// healthy bounds the time from the start of the containers until all are
-	// healthy. Images are pulled and built before, however long that takes.
+	// healthy limits the time from the start of the containers until all are
+	// healthy. Pulling and building images before that is not limited.
 	healthy time.Duration
 	out     *console.IO
 }
 
-// startContainers builds, starts and awaits the containers of a project, and
-// notes where they are. Containers that run already are left as they are.
+// startContainers builds and starts the containers of a project, waits for
+// them, and records where they are. Running containers are left as they are.
 func startContainers(ctx context.Context, cfg containersConfig) (s State, err error) {
 	claimed, err := Claim(cfg.dir, Compose)
 	if err != nil {
@@ -83,7 +84,7 @@ func makeAndStart(ctx context.Context, cfg containersConfig) (containers []compo
 	limited, cancel := context.WithTimeout(ctx, cfg.healthy)
 	defer cancel()
 	w := &watch{project: cfg.project.Name, changed: func(c compose.Container) {
-		if !cfg.out.ErrTTY { // there the progress shows it
+		if !cfg.out.ErrTTY { // a terminal shows progress instead
 			cfg.out.Notef("%s: %s", c.Service, c.Condition())
 		}
 	}}
@@ -103,8 +104,8 @@ func makeAndStart(ctx context.Context, cfg containersConfig) (containers []compo
 	return containers, nil
 }
 
-// removeContainers removes the containers of a project, with volumes their data as
-// well, and the note of them.
+// removeContainers removes the containers of a project, with volumes their data
+// as well, and the record of them.
 func removeContainers(ctx context.Context, dir string, client *compose.Client, p compose.Project, volumes bool, output io.Writer) (err error) {
 	claimed, err := Claim(dir, Compose)
 	if err != nil {
@@ -123,19 +124,19 @@ func removeContainers(ctx context.Context, dir string, client *compose.Client, p
 	} else if err := client.Down(ctx, p, volumes, output); err != nil {
 		return err
 	}
-	// Another project's containers may be what is noted.
+	// The record may be of another project's containers.
 	if s, err := noted(dir); err == nil && s.Project == p.Name {
 		return claimed.Forget()
 	}
 	return nil
 }
 
-// project is that of the stack.
+// project returns the stack's compose project.
 func (s State) project() compose.Project {
 	return compose.Project{File: s.ComposeFile, Name: s.Project, Profiles: s.Profiles}
 }
 
-// containers lists what a stack consists of.
+// containers lists the containers of a stack.
 func (s State) containers(ctx context.Context) ([]compose.Container, error) {
 	list, err := compose.Containers(ctx, s.Project)
 	return slices.DeleteFunc(list, func(c compose.Container) bool { return c.Service == credentialsService }), err
@@ -153,7 +154,7 @@ func (s State) containerOf(ctx context.Context, service string) (compose.Contain
 	return list[i], nil
 }
 
-// stoppedContainers are the broken ones of a stack, servers first.
+// stoppedContainers returns the stopped ones of a stack, servers first.
 func (s State) stoppedContainers(ctx context.Context) ([]compose.Container, error) {
 	list, err := s.containers(ctx)
 	if err != nil {
@@ -172,17 +173,16 @@ func (s State) stoppedContainers(ctx context.Context) ([]compose.Container, erro
 	return list, nil
 }
 
-// locate asks for the credentials and completes s with where all is reached
-// from this machine.
+// locate asks for the credentials and adds the addresses of all servers to s.
 func locate(ctx context.Context, cfg containersConfig, containers []compose.Container, s *State) error {
 	raw, err := cfg.client.Once(ctx, cfg.project, credentialsService, "show")
 	if err != nil {
-		return fail.Wrap("cannot learn the credentials", err)
+		return fail.Wrap("cannot read the credentials", err)
 	}
 	var inside struct{ OutboxDB, InboxDB, AMQPURL string }
 	if json.Unmarshal(raw, &inside) != nil || inside.OutboxDB == "" || inside.InboxDB == "" || inside.AMQPURL == "" {
-		// What it printed holds passwords and is not shown.
-		return fmt.Errorf("service %s does not tell outboxDb, inboxDb and amqpUrl", credentialsService)
+		// Its output contains passwords and is not shown.
+		return fmt.Errorf("service %s does not print outboxDb, inboxDb and amqpUrl", credentialsService)
 	}
 	address := func(service, port string) (string, error) {
 		for _, c := range containers {
@@ -211,7 +211,7 @@ func locate(ctx context.Context, cfg containersConfig, containers []compose.Cont
 		}
 		u, err := url.Parse(part.from)
 		if err != nil {
-			return fmt.Errorf("service %s tells a URL that is none", credentialsService)
+			return fmt.Errorf("service %s prints an invalid URL", credentialsService)
 		}
 		u.Host = addr
 		*part.to = u.String()

@@ -20,15 +20,15 @@ import (
 	"github.com/asimalizada/pulse-events/pulsectl/internal/fail"
 )
 
-// brokerStop is how long the broker's clients get to say goodbye.
+// brokerStop is how long clients may take to close their connections.
 const brokerStop = 5 * time.Second
 
-// embeddedLeaseTTL is how long the messages of a process that was killed wait
-// for the next one: its relay is the only one there is, and nobody else can take
-// over sooner.
+// embeddedLeaseTTL is how long the messages of a killed process wait for the
+// next process: there is only one relay, so nothing can take over sooner.
 const embeddedLeaseTTL = 3 * time.Second
 
-// embeddedDriver brings SQLite files and a broker along, all in one process.
+// embeddedDriver runs everything in one process, with SQLite files and its own
+// broker.
 type embeddedDriver struct{ inProcess }
 
 var embedded = embeddedDriver{inProcess{kind: Embedded, relay: outbox.RelayConfig{LeaseTTL: embeddedLeaseTTL}, around: embed}}
@@ -49,11 +49,11 @@ func (embeddedDriver) Configure(cfg *Config, _ func() (Services, []error)) []err
 func (d embeddedDriver) Up(ctx context.Context, cfg Config, ready func(State)) (err error) {
 	if cfg.Ephemeral {
 		if cfg.DataDir, err = os.MkdirTemp("", "pulse-events-"); err != nil {
-			return fail.Wrap("cannot make a temporary folder", err)
+			return fail.Wrap("cannot create a temporary directory", err)
 		}
 		defer func() { err = errors.Join(err, os.RemoveAll(cfg.DataDir)) }()
 	}
-	return d.up(ctx, cfg, "is there room: df -h "+console.Quoted(cfg.DataDir)+"; or start with other data: pulsectl up --ephemeral", ready)
+	return d.up(ctx, cfg, "check the free space: df -h "+console.Quoted(cfg.DataDir)+"; or start with other data: pulsectl up --ephemeral", ready)
 }
 
 func (d embeddedDriver) Describe(s State) Description {
@@ -102,18 +102,18 @@ func (d embeddedDriver) Mend(ctx context.Context, s State, _ *console.IO) error 
 	if err != nil {
 		return err
 	}
-	return fail.Wrap("cannot mend everything", broker.Clear(ctx, ""))
+	return fail.Wrap("cannot clear all faults", broker.Clear(ctx, ""))
 }
 
-// RunEmbedded runs an embedded stack in this process until ctx ends, without a
-// word. ready is called once its services answer.
+// RunEmbedded runs an embedded stack in this process until ctx ends, without
+// output. ready is called once its services answer.
 func RunEmbedded(ctx context.Context, cfg Config, ready func(State)) error {
 	return embedded.run(ctx, cfg, ready)
 }
 
-// embed starts a broker over files in cfg.DataDir, with an endpoint to break
-// it by, completes state, and runs services in front of it. The broker ends
-// after the services, so that they can settle what is in flight.
+// embed starts a broker with its files in cfg.DataDir and an endpoint for
+// faults, completes state, and runs services with it. The broker stops after
+// the services, so that they can finish what is in flight.
 func embed(ctx context.Context, cfg Config, state *State, services func(context.Context) error) (err error) {
 	if err := os.MkdirAll(cfg.DataDir, 0o700); err != nil {
 		return fmt.Errorf("data directory: %w", err)
@@ -142,7 +142,7 @@ func embed(ctx context.Context, cfg Config, state *State, services func(context.
 	group.Go(func() error { return endpoint.Serve(running) })
 	group.Go(func() error {
 		select {
-		case <-broker.Done(): // it cannot keep its promises any more, as with a full disk
+		case <-broker.Done(): // it failed, for example because the disk is full
 			return fmt.Errorf("broker: %w", broker.Err())
 		case <-running.Done():
 			return nil

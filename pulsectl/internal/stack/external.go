@@ -16,8 +16,8 @@ import (
 	"github.com/asimalizada/pulse-events/pulsectl/internal/fail"
 )
 
-// Services say where databases and broker of an external stack are, and how to
-// stop and start them.
+// Services are the databases and the broker of an external stack, and the
+// commands that stop and start them.
 type Services struct {
 	OutboxDB, InboxDB, AMQPURL    string
 	Rotated                       Rotated
@@ -25,14 +25,14 @@ type Services struct {
 	DBStopCmd, DBStartCmd         string
 }
 
-// Rotated asks for what may have changed since the start, at each connect. What
-// is nil does not change.
+// Rotated returns values that may have changed since the start, at each
+// connect. A nil function means that the value does not change.
 type Rotated struct {
 	OutboxDB, InboxDB, AMQPURL func(context.Context) (string, error)
 	AMQPTLS                    func(context.Context) (*tls.Config, error)
 }
 
-// externalDriver runs the services on databases and a broker of the user's.
+// externalDriver runs the services with the user's own databases and broker.
 type externalDriver struct{ inProcess }
 
 var external = externalDriver{inProcess{kind: External, around: onServices}}
@@ -47,7 +47,7 @@ func (d externalDriver) Up(ctx context.Context, cfg Config, ready func(State)) e
 	return d.up(ctx, cfg, "", ready)
 }
 
-// onServices runs the services on servers that are there already.
+// onServices runs the services with existing servers.
 func onServices(ctx context.Context, cfg Config, state *State, services func(context.Context) error) error {
 	state.OutboxDB, state.InboxDB, state.AMQPURL = cfg.OutboxDB, cfg.InboxDB, cfg.AMQPURL
 	state.BrokerStopCmd, state.BrokerStartCmd = cfg.BrokerStopCmd, cfg.BrokerStartCmd
@@ -55,19 +55,19 @@ func onServices(ctx context.Context, cfg Config, state *State, services func(con
 	return services(ctx)
 }
 
-// Change runs the user's own command: a server that we did not start is not
-// ours to find and stop.
+// Change runs the user's own command: pulsectl has not started the server and
+// does not know how to stop it.
 func (externalDriver) Change(ctx context.Context, _ State, c Change, o ChangeOptions) (string, error) {
 	command, err := o.Command()
 	if err != nil {
 		return "", err
 	}
 	if strings.TrimSpace(command) == "" {
-		return "", fail.Usagef(fmt.Sprintf("say how: pulsectl chaos %s --%s 'systemctl %s %s', or set %s", c.Name(), c.Flag(), c.Action, c.Server.unit(), c.Variable()),
-			"the %s of an external stack is not ours to touch", c.Server)
+		return "", fail.Usagef(fmt.Sprintf("pass a command: pulsectl chaos %s --%s 'systemctl %s %s', or set %s", c.Name(), c.Flag(), c.Action, c.Server.unit(), c.Variable()),
+			"the %s of an external stack needs a command from you", c.Server)
 	}
 	cmd := exec.CommandContext(ctx, "/bin/sh", "-c", command)
-	// A server left behind by the command may hold on to our streams.
+	// A server started by the command may keep the streams open.
 	cmd.WaitDelay = time.Second
 	said := &compose.Tail{Limit: keptOutput}
 	err = o.Console.Wait(ctx, c.waitedFor, func(output io.Writer) error {
@@ -83,20 +83,20 @@ func (externalDriver) Change(ctx context.Context, _ State, c Change, o ChangeOpt
 	case ctx.Err() != nil:
 		return "", ctx.Err()
 	}
-	if line := said.LastLine(); line != "" && o.Console.ErrStructured() { // else it has been seen
+	if line := said.LastLine(); line != "" && o.Console.ErrStructured() { // otherwise it has been printed
 		err = fmt.Errorf("%w: %s", err, line)
 	}
 	return "", fail.Wrap(fmt.Sprintf("%s: command %q failed", c.Name(), command), err)
 }
 
-// keptOutput is how much of a command's output is kept for its error.
+// keptOutput limits the output of a command that is kept for its error.
 const keptOutput = 4 << 10
 
-// Restart stops and starts it: there is no third command.
+// Restart stops and starts the broker: there is no separate command.
 func (externalDriver) Restart() []Change { return []Change{{Broker, Stop}, {Broker, Start}} }
 
 func (externalDriver) Control(s State) (control.Client, error) {
-	if s.StartedAt.IsZero() { // none is running here
+	if s.StartedAt.IsZero() { // no stack is running
 		return control.Client{}, fail.Usagef("start one: pulsectl up", "this needs a running embedded stack")
 	}
 	return control.Client{}, errNotEmbedded(s)

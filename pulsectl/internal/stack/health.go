@@ -18,19 +18,19 @@ import (
 
 const (
 	healthInterval = 500 * time.Millisecond
-	// unhealthyLimit is how long a container may be unhealthy: it may be about
-	// to find its database again.
+	// unhealthyLimit is how long a container may be unhealthy: it may be
+	// reconnecting to its database.
 	unhealthyLimit = 30 * time.Second
 	restartLimit   = 3
-	lookLimit      = 20 * time.Second // at what went wrong
+	lookLimit      = 20 * time.Second // for finding out what went wrong
 	shownLogs      = 15               // lines
 )
 
-// unhealthyError: a container did not become healthy.
+// unhealthyError says that a container did not become healthy.
 type unhealthyError struct {
 	Container compose.Container
-	Logs      string // the end of them
-	Err       error  // what made us look; the context's error where time was up
+	Logs      string // the last lines
+	Err       error  // the original error; the context's error on a timeout
 }
 
 func (e *unhealthyError) Error() string {
@@ -65,8 +65,8 @@ func awaitServices(ctx context.Context, s State, out *console.IO, services ...st
 	return notHealthy(err, fmt.Sprintf("waited %s for %s", ChangeLimit, strings.Join(services, ", ")))
 }
 
-// notHealthy says which container is to blame, what it wrote last, and how to
-// see more; late is what to say when nothing but time is.
+// notHealthy says which container failed, what it logged last, and how to see
+// more; late is the message if only the time was up.
 func notHealthy(err error, late string) error {
 	kind := fail.General
 	if errors.Is(err, context.DeadlineExceeded) {
@@ -75,7 +75,7 @@ func notHealthy(err error, late string) error {
 	if blamed, ok := errors.AsType[*unhealthyError](err); ok {
 		f := &fail.Error{Kind: kind, Message: blamed.Error(), Hint: "see more: docker logs " + blamed.Container.Name}
 		if blamed.Logs != "" {
-			text := "its last words are"
+			text := "its last lines are"
 			for line := range strings.Lines(blamed.Logs) {
 				text += "\n" + console.LogLine(line)
 			}
@@ -84,15 +84,15 @@ func notHealthy(err error, late string) error {
 		return f
 	}
 	if kind == fail.Timeout {
-		return fail.New(kind, "look at: docker ps --all", "%s", late)
+		return fail.New(kind, "see: docker ps --all", "%s", late)
 	}
 	return fail.Wrap("the containers do not run", err)
 }
 
-// late makes a time-out of a container's command tell what to do.
+// late adds a hint to a time-out of a container's command.
 func late(err error, c compose.Container) error {
 	if errors.Is(err, context.DeadlineExceeded) {
-		return fail.New(fail.Timeout, "see: docker inspect "+c.Name+"; docker logs "+c.Name, "container %s did not obey within %s", c.Name, ChangeLimit)
+		return fail.New(fail.Timeout, "see: docker inspect "+c.Name+"; docker logs "+c.Name, "container %s did not react within %s", c.Name, ChangeLimit)
 	}
 	return err
 }
@@ -151,7 +151,7 @@ func (w *watch) await(ctx context.Context) ([]compose.Container, error) {
 	}
 }
 
-// look tells of changes, and gives up on a container that will not recover.
+// look reports changes, and gives up on a container that will not recover.
 func (w *watch) look(c compose.Container) error {
 	if condition := c.Condition(); w.conditions[c.ID] != condition {
 		w.conditions[c.ID] = condition
@@ -177,8 +177,8 @@ func (w *watch) look(c compose.Container) error {
 	return nil
 }
 
-// whyNotUp finds the container that is to blame for err, and what it wrote.
-// An interrupted wait has no one to blame.
+// whyNotUp finds the container that caused err, and its log. An interrupted
+// wait has no cause.
 func whyNotUp(ctx context.Context, project string, err error) error {
 	if errors.Is(err, context.Canceled) {
 		return err
@@ -192,7 +192,7 @@ func whyNotUp(ctx context.Context, project string, err error) error {
 			return err
 		}
 		i := slices.IndexFunc(list, broken)
-		if i < 0 && errors.Is(err, context.DeadlineExceeded) { // then whatever is not there yet
+		if i < 0 && errors.Is(err, context.DeadlineExceeded) { // otherwise the first one that is not ready
 			i = slices.IndexFunc(list, func(c compose.Container) bool { return c.Service != credentialsService && !c.Healthy() })
 		}
 		if i < 0 {
@@ -206,7 +206,7 @@ func whyNotUp(ctx context.Context, project string, err error) error {
 	return blamed
 }
 
-// broken: it will not become healthy by waiting.
+// broken reports whether a container will not become healthy by waiting.
 func broken(c compose.Container) bool {
 	switch c.Condition() {
 	case "unhealthy", "restarting", "dead":

@@ -19,13 +19,13 @@ import (
 	"github.com/asimalizada/pulse-events/pulsectl/internal/fail"
 )
 
-// inProcess is what the drivers have in common whose stacks run in a process of
-// ours: both services, with relay and consumer.
+// inProcess is shared by the drivers whose stacks run in a process of pulsectl:
+// both services, with relay and consumer.
 type inProcess struct {
 	kind  Kind
 	relay outbox.RelayConfig
-	// around starts what the services stand on, completes state with where it is,
-	// and runs them.
+	// around starts what the services need, adds its addresses to state, and
+	// runs them.
 	around func(ctx context.Context, cfg Config, state *State, services func(context.Context) error) error
 }
 
@@ -40,14 +40,14 @@ func (inProcess) Describe(s State) Description {
 		Try: "try, in another terminal:", Stop: "stop with Ctrl-C or: pulsectl down",
 	}
 	d.Status = d.Name + ", up since " + s.StartedAt.Local().Format(time.DateTime)
-	if s.PID != os.Getpid() { // in the background
+	if s.PID != os.Getpid() { // started in the background
 		d.Try, d.Stop = "try:", "stop with: pulsectl down"
 	}
 	return d
 }
 
-// up runs a stack in this process until ctx ends, and tells how it goes. hint is
-// what to do where it cannot start and nothing better is known.
+// up runs a stack in this process until ctx ends, and reports progress. hint is
+// for a failed start if there is no better one.
 func (p inProcess) up(ctx context.Context, cfg Config, hint string, ready func(State)) error {
 	if s, err := Load(cfg.Dir); err == nil || errors.As(err, new(*StartingError)) {
 		return AlreadyRunning(s, err)
@@ -60,7 +60,7 @@ func (p inProcess) up(ctx context.Context, cfg Config, hint string, ready func(S
 	stopReminding := out.Remind(func() string { return waitedFor.Load().(string) + " to be ready" })
 	defer stopReminding()
 	stopTelling := context.AfterFunc(ctx, func() {
-		out.Notef("stopping, once what has begun is finished; Ctrl-C again ends it at once")
+		out.Notef("stopping after work in progress is finished; press Ctrl-C again to stop at once")
 	})
 	defer stopTelling()
 
@@ -79,7 +79,7 @@ func (p inProcess) up(ctx context.Context, cfg Config, hint string, ready func(S
 		if !isReady {
 			return fail.New(fail.Interrupted, "", "interrupted, before the stack was ready")
 		}
-		return nil // asked to stop, and did
+		return nil // stopped as requested
 	case err == nil:
 		return nil
 	case !isReady:
@@ -93,7 +93,7 @@ func (p inProcess) up(ctx context.Context, cfg Config, hint string, ready func(S
 // Down asks the process to end and waits until it has.
 func (inProcess) Down(ctx context.Context, s State, o DownOptions) error {
 	if o.Volumes {
-		return fail.Usagef("for containers that nothing is noted of: pulsectl down --stack compose --volumes", "--volumes: no compose stack is running")
+		return fail.Usagef("for containers that are not recorded: pulsectl down --stack compose --volumes", "--volumes: no compose stack is running")
 	}
 	if err := stop(s.PID); err != nil {
 		return fail.Wrap(fmt.Sprintf("cannot stop process %d", s.PID), err)
@@ -111,7 +111,7 @@ func (inProcess) Down(ctx context.Context, s State, o DownOptions) error {
 }
 
 // run runs both services in this process until ctx ends. ready is called once
-// both answer; the state file stands from then on until run returns.
+// both answer; the state file exists from then on until run returns.
 func (p inProcess) run(ctx context.Context, cfg Config, ready func(State)) (err error) {
 	claimed, err := Claim(cfg.Dir, p.kind)
 	if err != nil {
@@ -144,7 +144,8 @@ func (p inProcess) run(ctx context.Context, cfg Config, ready func(State)) (err 
 	})
 }
 
-// serve runs the services on what state names, and calls ready once they answer.
+// serve runs the services with the servers in state, and calls ready once they
+// answer.
 func (p inProcess) serve(ctx context.Context, cfg Config, state State, ordersListener, notificationsListener net.Listener, ready func() error) error {
 	orders, err := stdlib.NewOrders(stdlib.OrdersConfig{Relay: p.relay, Settings: stdlib.Settings{
 		DatabaseURL: state.OutboxDB, GetDatabaseURL: cfg.Rotated.OutboxDB,
@@ -191,10 +192,10 @@ func baseURL(ln net.Listener) string { return "http://" + ln.Addr().String() }
 
 const (
 	readyInterval = 50 * time.Millisecond
-	readyTimeout  = 5 * time.Second // of one question
+	readyTimeout  = 5 * time.Second // of one request
 )
 
-// awaitReady asks a service until it is ready or ctx ends.
+// awaitReady polls a service until it is ready or ctx ends.
 func awaitReady(ctx context.Context, base string) error {
 	client := http.Client{Timeout: readyTimeout}
 	defer client.CloseIdleConnections()

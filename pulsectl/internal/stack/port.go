@@ -15,18 +15,18 @@ import (
 	"github.com/asimalizada/pulse-events/pulsectl/internal/fail"
 )
 
-// PortTakenError says that another process listens where a part of the stack should.
+// PortTakenError says that the address of a component of the stack is in use.
 type PortTakenError struct {
 	Part   string // such as "orders service"
 	Addr   string
-	Holder string // who has it; empty where that cannot be known
-	// Flag of up, or else the environment variable, that names another one.
+	Holder string // the process that uses it; empty: unknown
+	// the flag of up, or else the environment variable, that sets another one
 	Flag, Variable string
 	Err            error
 }
 
 func (e *PortTakenError) Error() string {
-	text := fmt.Sprintf("%s: %s is taken", e.Part, e.Addr)
+	text := fmt.Sprintf("%s: %s is in use", e.Part, e.Addr)
 	if e.Holder != "" {
 		text += " by " + e.Holder
 	}
@@ -35,23 +35,23 @@ func (e *PortTakenError) Error() string {
 
 func (e *PortTakenError) Unwrap() error { return e.Err }
 
-// explainPort makes a PortTakenError of an error of listening, where it is one.
+// explainPort returns a PortTakenError for an error of listening, if it is one.
 func explainPort(part, flag, addr string, err error) error {
 	if errors.Is(err, syscall.EADDRINUSE) {
 		return &PortTakenError{Part: part, Flag: flag, Addr: addr, Holder: holder(addr), Err: err}
 	}
 	if e, ok := errors.AsType[*net.OpError](err); ok && e.Op == "listen" {
 		return &fail.Error{Kind: fail.Usage, Message: part + ": cannot listen at " + addr, Cause: e.Err,
-			Hint: "give an address of this machine that is yours to take: pulsectl up --" + flag + " 127.0.0.1:0"}
+			Hint: "use a free address of this machine: pulsectl up --" + flag + " 127.0.0.1:0"}
 	}
 	return fmt.Errorf("%s: %w", part, err)
 }
 
-// lookUpLimit bounds the search for the holder of a port.
+// lookUpLimit limits the search for the process that uses a port.
 const lookUpLimit = 2 * time.Second
 
-// holder names the process that listens on addr's port. Another user's
-// process may not tell: then it is "".
+// holder names the process that listens on addr's port, or "" if it belongs to
+// another user and cannot be read.
 func holder(addr string) string {
 	_, portText, err := net.SplitHostPort(addr)
 	if err != nil {

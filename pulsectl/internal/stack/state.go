@@ -1,5 +1,5 @@
-// Package stack starts and ends what the other commands work on, and keeps
-// the note of where it is.
+// Package stack starts and stops what the other commands work on, and records
+// where it is.
 package stack
 
 import (
@@ -17,8 +17,8 @@ import (
 	"github.com/asimalizada/pulse-events/internal/rabbit"
 )
 
-// State is where a running stack is. It holds passwords, so its file is
-// readable by its owner alone.
+// State holds the addresses of a running stack. It contains passwords, so only
+// its owner can read the file.
 type State struct {
 	Stack            Kind      `json:"stack"`
 	PID              int       `json:"pid"`
@@ -40,25 +40,25 @@ type State struct {
 	ComposeFile      string    `json:"composeFile,omitempty"`
 	Project          string    `json:"project,omitempty"`
 	Profiles         string    `json:"profiles,omitempty"` // as in COMPOSE_PROFILES
-	Client           string    `json:"client,omitempty"`   // of Compose, as one types it
+	Client           string    `json:"client,omitempty"`   // of Compose, as it is typed
 	RabbitMQUIURL    string    `json:"rabbitmqUiUrl,omitempty"`
 }
 
-// ErrNotRunning says that no stack is up.
+// ErrNotRunning says that no stack is running.
 var ErrNotRunning = errors.New("no stack is running")
 
-// ErrRunning says that a stack is up already.
-var ErrRunning = errors.New("a stack is running already")
+// ErrRunning says that a stack is already running.
+var ErrRunning = errors.New("a stack is already running")
 
-// StartingError says that a stack is on its way up, or pulsectl at work on containers.
-// It is an ErrNotRunning.
+// StartingError says that a stack is starting, or that another pulsectl works
+// on containers. It matches ErrNotRunning.
 type StartingError struct {
-	PID int // 0: not known, as with containers
+	PID int // 0: unknown, as for containers
 }
 
 func (e *StartingError) Error() string {
 	if e.PID == 0 {
-		return "another pulsectl is at work on a stack"
+		return "another pulsectl is working on a stack"
 	}
 	return fmt.Sprintf("a stack is starting (process %d)", e.PID)
 }
@@ -66,11 +66,11 @@ func (e *StartingError) Error() string {
 // Is reports whether target is ErrNotRunning.
 func (e *StartingError) Is(target error) bool { return target == ErrNotRunning }
 
-// ErrNoDir says that there is nowhere to note a stack.
+// ErrNoDir says that there is no directory for the state.
 var ErrNoDir = errors.New("no home directory, and PULSE_STATE_DIR is not set")
 
-// Dir is the folder of the state file: PULSE_STATE_DIR, else pulse-events in
-// the user's state directory (XDG_STATE_HOME, ~/.local/state).
+// Dir returns the directory of the state file: PULSE_STATE_DIR, or pulse-events
+// in the user's state directory (XDG_STATE_HOME, ~/.local/state).
 func Dir(getenv func(string) string) (string, error) {
 	if dir := getenv("PULSE_STATE_DIR"); dir != "" {
 		return dir, nil
@@ -85,19 +85,18 @@ func Dir(getenv func(string) string) (string, error) {
 	return filepath.Join(home, ".local", "state", "pulse-events"), nil
 }
 
-// Path is the state file.
+// Path returns the path of the state file.
 func Path(dir string) string { return filepath.Join(dir, "stack.json") }
 
 func lockPath(dir string) string { return filepath.Join(dir, "stack.lock") }
 
-// LogPath is where a detached stack writes its log.
+// LogPath returns the path of a detached stack's log.
 func LogPath(dir string) string { return filepath.Join(dir, "stack.log") }
 
 // Load returns the running stack, or ErrNotRunning, which may be a
-// StartingError. The stack's process holds
-// a lock for as long as it lives, so a note left by one that was killed is
-// never believed. Containers have no such process: their note stands until
-// down removes it.
+// StartingError. The stack's process holds a lock as long as it lives, so the
+// record of a killed process is ignored. Containers have no such process: their
+// record is valid until down removes it.
 func Load(dir string) (State, error) {
 	s, err := noted(dir)
 	if err == nil && s.Driver().Detached() {
@@ -117,7 +116,7 @@ func Load(dir string) (State, error) {
 	return s, nil
 }
 
-// noted reads the note, whether it is to be believed or not.
+// noted reads the record, valid or not.
 func noted(dir string) (s State, err error) {
 	raw, err := os.ReadFile(Path(dir))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -133,12 +132,13 @@ func noted(dir string) (s State, err error) {
 }
 
 func locked(dir string) (bool, error) {
-	// Who only looks makes no file: the folder may not be there, or not be ours.
+	// Reading creates no file: the directory may not exist or belong to another
+	// user.
 	if _, err := os.Stat(lockPath(dir)); errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}
 	l := flock.New(lockPath(dir))
-	got, err := l.TryRLock() // shared: two who look must not take one another for the stack
+	got, err := l.TryRLock() // shared, so that two readers do not take each other for the stack
 	if err != nil {
 		return false, fmt.Errorf("lock %s: %w", lockPath(dir), err)
 	}
@@ -149,14 +149,14 @@ func locked(dir string) (bool, error) {
 }
 
 // Claim takes the stack's lock for this process, or returns ErrRunning. The
-// returned Claimed is released by Release or by the process's end. Containers
-// that are noted run: they can be claimed as such and not for another kind.
+// returned Claimed is released by Release or by the end of the process.
+// Recorded containers are running: they can only be claimed as containers.
 func Claim(dir string, kind Kind) (*Claimed, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("state directory: %w", err)
 	}
 	l := flock.New(lockPath(dir), flock.SetPermissions(0o600))
-	// Longer than anybody looks, see locked.
+	// Longer than a reader holds the lock, see locked.
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
 	got, err := l.TryLockContext(ctx, 20*time.Millisecond)
@@ -173,7 +173,7 @@ func Claim(dir string, kind Kind) (*Claimed, error) {
 		}
 		return nil, errors.Join(ErrRunning, l.Unlock())
 	}
-	// A note of a stack that was killed must not be read as ours.
+	// The record of a killed stack must not be taken for this one.
 	err = c.Forget()
 	if !c.detached {
 		err = errors.Join(err, c.Publish(State{Stack: kind, PID: os.Getpid(), StartedAt: time.Now().UTC(), Starting: true}))
@@ -188,10 +188,10 @@ func Claim(dir string, kind Kind) (*Claimed, error) {
 type Claimed struct {
 	dir      string
 	lock     *flock.Flock
-	detached bool // what is noted runs without this process
+	detached bool // the recorded stack runs without this process
 }
 
-// Publish writes the note, at once as a whole.
+// Publish writes the record atomically.
 func (c *Claimed) Publish(s State) error {
 	raw, err := json.MarshalIndent(s, "", "  ")
 	if err != nil {
@@ -204,7 +204,7 @@ func (c *Claimed) Publish(s State) error {
 	return os.Rename(tmp, Path(c.dir))
 }
 
-// Forget removes the note.
+// Forget removes the record.
 func (c *Claimed) Forget() error {
 	err := os.Remove(Path(c.dir))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -213,8 +213,8 @@ func (c *Claimed) Forget() error {
 	return err
 }
 
-// Release gives the lock back. What ran in this process ends with it, and so
-// does its note; a note of containers stays.
+// Release releases the lock. What ran in this process ends with it, and so does
+// its record; a record of containers stays.
 func (c *Claimed) Release() error {
 	var err error
 	if !c.detached {
@@ -223,7 +223,7 @@ func (c *Claimed) Release() error {
 	return errors.Join(err, c.lock.Unlock())
 }
 
-// Redacted returns s with the passwords of its URLs hidden, for showing.
+// Redacted returns s with the passwords in its URLs hidden.
 func (s State) Redacted() State {
 	s.OutboxDB = rabbit.RedactURL(s.OutboxDB)
 	s.InboxDB = rabbit.RedactURL(s.InboxDB)

@@ -1,5 +1,5 @@
-// Package demo has the command demo: a stack of its own, and the story that is
-// told with it.
+// Package demo implements the command demo: it starts its own stack and runs a
+// scripted tour of it.
 package demo
 
 import (
@@ -21,7 +21,7 @@ import (
 	"github.com/asimalizada/pulse-events/pulsectl/internal/stack"
 )
 
-// told is what the demo has seen. Every number was counted by the services,
+// told holds the results of the demo. Every number was counted by the services,
 // the databases or the broker.
 type told struct {
 	orders, duringOutage, pendingDuringOutage int
@@ -56,7 +56,7 @@ func goodIf(ok bool) console.Tone {
 // Command returns the command demo.
 func Command(e *env.Env) *cli.Command {
 	return &cli.Command{
-		Name: "demo", Usage: "tell the whole story, for real, in a few seconds; needs nothing installed; exit 1 if the verdict is not ok",
+		Name: "demo", Usage: "run the whole story with real services in a few seconds; needs nothing installed; exit 1 if the verdict is not ok",
 		Flags: []cli.Flag{
 			&cli.IntFlag{Name: "orders", Value: 25, Usage: "`N` orders before the outage and as many during it"},
 			&cli.StringFlag{Name: "log-level", Value: "error", Usage: "`LEVEL` of the services' own log on stderr: debug, info, warn, error"},
@@ -83,12 +83,12 @@ type options struct {
 const promise = "A message is published if and only if its transaction commits,\n" +
 	"and its effect is applied once even when it arrives twice. Watch:"
 
-// run runs an embedded stack of its own in a temporary folder, on free
+// run starts an embedded stack of its own in a temporary directory, on free
 // ports, and plays the story against it as any client would.
 func (o options) run(ctx context.Context, e *env.Env) (err error) {
 	dir, err := os.MkdirTemp("", "pulse-events-demo-")
 	if err != nil {
-		return fail.Wrap("cannot make a temporary folder", err)
+		return fail.Wrap("cannot create a temporary directory", err)
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 
@@ -110,7 +110,7 @@ func (o options) run(ctx context.Context, e *env.Env) (err error) {
 			return ctx.Err()
 		}
 		return &fail.Error{Kind: fail.General, Message: "the demo cannot start", Cause: err,
-			Hint: "is there room: df -h " + console.Quoted(filepath.Dir(dir)) + "; another folder: TMPDIR=FOLDER pulsectl demo"}
+			Hint: "check the free space: df -h " + console.Quoted(filepath.Dir(dir)) + "; or use another directory: TMPDIR=DIR pulsectl demo"}
 	case s := <-ready:
 		t, err := tell(ctx, e, s, o.orders)
 		stop()
@@ -122,7 +122,7 @@ func (o options) run(ctx context.Context, e *env.Env) (err error) {
 	}
 }
 
-// calledOff forgives what ends with its context.
+// calledOff returns nil for an error caused by the end of the context.
 func calledOff(err error) error {
 	if errors.Is(err, context.Canceled) {
 		return nil
@@ -130,7 +130,7 @@ func calledOff(err error) error {
 	return err
 }
 
-// tell plays the story against the stack s.
+// tell plays the story against the stack s and returns its results.
 func tell(ctx context.Context, e *env.Env, s stack.State, n int) (told, error) {
 	guest := env.For(e.IO, s)
 	defer func() { _ = guest.Close() }()
@@ -159,21 +159,21 @@ func conclude(e *env.Env, t told) error {
 	return nil
 }
 
-// label stands before what a part of the stack has done.
+// label returns the prefix of a line about a component of the stack.
 func label(of string) string { return fmt.Sprintf("   %-23s", of) }
 
-// fact tells what a part of the stack has done.
+// fact prints what a component of the stack has done.
 func (st *story) fact(of, text string) { st.out.Para(label(of), text) }
 
-// watch is fact while it comes about.
+// watch is like fact, and updates the line while work runs.
 func (st *story) watch(of string, told func() string, work func() error) error {
 	return st.out.Live(label(of), told, work)
 }
 
-// pace lets a person on a terminal read one part of the story before the next.
+// pace is the pause between chapters on a terminal, so that a person can read.
 const pace = 1500 * time.Millisecond
 
-// chapter begins a part of the story.
+// chapter begins the next part of the story.
 func (st *story) chapter(ctx context.Context, title string) {
 	if st.chapters++; st.out.OutTTY && st.chapters > 1 {
 		select {

@@ -22,7 +22,7 @@ import (
 	"github.com/asimalizada/pulse-events/pulsectl/internal/stack"
 )
 
-// storyPatience bounds each wait of the story.
+// storyPatience limits each wait of the story.
 const storyPatience = 30 * time.Second
 
 // story is the demo's tour over a running stack.
@@ -45,14 +45,14 @@ func (st *story) play(ctx context.Context) error {
 }
 
 func (st *story) open(ctx context.Context) error {
-	st.chapter(ctx, "Everything is real, and runs in this process.")
+	st.chapter(ctx, "Real services, in this process.")
 	st.fact("orders service", st.state.OrdersURL+"  SQLite")
 	st.fact("notifications service", st.state.NotificationsURL+"  SQLite")
 	st.fact("broker", brokerAddress(st.state.AMQPURL)+"  AMQP 0-9-1, on disk")
 	return nil
 }
 
-// brokerAddress is a broker's URL without the user.
+// brokerAddress returns a broker's URL without the user.
 func brokerAddress(raw string) string {
 	u, err := url.Parse(raw)
 	if err != nil {
@@ -70,9 +70,9 @@ func (st *story) calm(ctx context.Context) error {
 }
 
 func (st *story) outage(ctx context.Context) error {
-	st.chapter(ctx, "The broker goes down. Orders do not care.")
+	st.chapter(ctx, "The broker goes down. Orders are still accepted.")
 	if err := st.broker().Inject(ctx, control.Fault{Kind: devbroker.FaultDown}); err != nil {
-		return fail.Wrap("cannot take the broker down", err)
+		return fail.Wrap("cannot stop the broker", err)
 	}
 	if err := st.placeOrders(ctx); err != nil {
 		return err
@@ -91,19 +91,19 @@ func (st *story) outage(ctx context.Context) error {
 		return fail.Wrap("cannot count the outbox", err)
 	}
 	st.told.pendingDuringOutage = pending
-	st.fact("outbox", fmt.Sprintf("%s wait, %d attempts burnt", st.out.Paint(console.Warn, fmt.Sprint(pending)), retrying))
+	st.fact("outbox", fmt.Sprintf("%s pending, %d with failed attempts", st.out.Paint(console.Warn, fmt.Sprint(pending)), retrying))
 	return nil
 }
 
 func (st *story) recovery(ctx context.Context) error {
-	st.chapter(ctx, "The broker is back. Nobody restarts anything.")
+	st.chapter(ctx, "The broker is back. Nothing has to be restarted.")
 	if err := st.broker().Clear(ctx, devbroker.FaultDown); err != nil {
-		return fail.Wrap("cannot bring the broker up", err)
+		return fail.Wrap("cannot start the broker", err)
 	}
 	return st.awaitApplied(ctx, 2*st.n)
 }
 
-// echo sends every event again, and has the broker deliver every copy twice.
+// echo replays every event, and has the broker deliver every copy twice.
 func (st *story) echo(ctx context.Context) error {
 	st.chapter(ctx, "Every event is replayed, and the broker delivers each copy twice.")
 	events, err := st.events(ctx)
@@ -115,7 +115,7 @@ func (st *story) echo(ctx context.Context) error {
 		return err
 	}
 	if err := st.broker().Inject(ctx, control.Fault{Kind: devbroker.FaultDuplicateDeliveries, Count: len(events)}); err != nil {
-		return fail.Wrap("cannot make the broker repeat itself", err)
+		return fail.Wrap("cannot make the broker duplicate deliveries", err)
 	}
 	published, failures, err := messages.PublishCopies(ctx, st.env, events)
 	if err := errors.Join(append(failures, err)...); err != nil {
@@ -123,7 +123,7 @@ func (st *story) echo(ctx context.Context) error {
 	}
 	var skipped atomic.Int64
 	told := func() string {
-		return fmt.Sprintf("%d further deliveries, %d skipped as duplicates", 2*published, skipped.Load())
+		return fmt.Sprintf("%d more deliveries, %d skipped as duplicates", 2*published, skipped.Load())
 	}
 	err = st.watch("inbox", told, func() error {
 		return console.Poll(ctx, storyPatience, "the duplicates to be skipped", func(ctx context.Context) (string, error) {
@@ -140,15 +140,15 @@ func (st *story) echo(ctx context.Context) error {
 	})
 	st.told.duplicatesSkipped = int(skipped.Load())
 	st.told.redelivered = published + st.repeated(ctx, len(events))
-	// An inbox that skips too little is for the books to show.
+	// An inbox that skips too few is reported by the comparison that follows.
 	if f := new(fail.Error); errors.As(err, &f) && f.Kind == fail.Timeout {
 		return nil
 	}
 	return err
 }
 
-// repeated is how many deliveries the broker has doubled: those asked for
-// less those it still has to double.
+// repeated returns how many deliveries the broker has duplicated: those
+// requested minus those it still has to duplicate.
 func (st *story) repeated(ctx context.Context, wanted int) int {
 	faults, err := st.broker().Faults(ctx)
 	if err != nil {
@@ -163,7 +163,7 @@ func (st *story) repeated(ctx context.Context, wanted int) int {
 }
 
 func (st *story) books(ctx context.Context) error {
-	st.chapter(ctx, "The books: orders, outbox, broker and inbox, event by event.")
+	st.chapter(ctx, "Verify: orders, outbox, broker and inbox, event by event.")
 	l, err := verify.OpenLedger(ctx, st.env, verify.Defaults())
 	if err != nil {
 		return err
@@ -210,7 +210,8 @@ func (st *story) placeOrders(ctx context.Context) error {
 	})
 }
 
-// awaitApplied shows relay and inbox at work until n events are applied.
+// awaitApplied shows the progress of relay and inbox until n events are
+// applied.
 func (st *story) awaitApplied(ctx context.Context, n int) error {
 	ob, _, err := st.env.Outbox(ctx)
 	if err != nil {
@@ -244,7 +245,7 @@ func (st *story) awaitApplied(ctx context.Context, n int) error {
 	})
 }
 
-// events are all published messages.
+// events returns all published messages.
 func (st *story) events(ctx context.Context) (events []outbox.Message, err error) {
 	ob, _, err := st.env.Outbox(ctx)
 	if err != nil {
@@ -265,7 +266,8 @@ func (st *story) events(ctx context.Context) (events []outbox.Message, err error
 	}
 }
 
-// duplicates is how many deliveries the consumer has skipped, by its own count.
+// duplicates returns how many deliveries the consumer has skipped, by its own
+// count.
 func (st *story) duplicates(ctx context.Context) (int, error) {
 	a, err := api.New("notifications service", st.state.NotificationsURL)
 	if err != nil {

@@ -39,7 +39,8 @@ func (p brokerPart) settings() any {
 	return p.purpose
 }
 
-// spacedJSON is one line of JSON that can be wrapped between the arguments.
+// spacedJSON returns JSON on one line that can be wrapped between the
+// arguments.
 func spacedJSON(arguments map[string]any) string {
 	var parts []string
 	for _, name := range slices.Sorted(maps.Keys(arguments)) {
@@ -56,15 +57,15 @@ func brokerCommand(e *env.Env) *cli.Command {
 	return &cli.Command{
 		Name: "broker", Usage: "print which exchange and queues a consumer needs",
 		Subcommands: []*cli.Command{{
-			Name: "topology", Usage: "print exchange, queues and bindings with all arguments, for those who create them by other means; changes nothing",
+			Name: "topology", Usage: "print exchange, queues and bindings with all arguments, to create them by other means; changes nothing",
 			Flags: []cli.Flag{
-				&cli.StringFlag{Name: "exchange", Usage: "topic exchange by `NAME` (default: pulse.events)"},
-				&cli.StringSliceFlag{Name: "topic", Usage: "`BINDING` key, repeatable (default: the name of the queue)"},
+				&cli.StringFlag{Name: "exchange", Usage: "`NAME` of the topic exchange (default: pulse.events)"},
+				&cli.StringSliceFlag{Name: "topic", Usage: "binding `KEY`, repeatable (default: the name of the queue)"},
 				&cli.StringFlag{Name: "queue-type", Value: inboxrabbit.Quorum.String(), Usage: "`TYPE` of the queues: quorum, classic"},
-				&cli.StringSliceFlag{Name: "retry-delay", Usage: "step of the retry ladder as a `DURATION`, repeatable, ascending (default: 1s, 5s, 30s, 2m, 10m)"},
-				&cli.BoolFlag{Name: "single-active-consumer", Usage: "one consumer at a time gets the deliveries"},
+				&cli.StringSliceFlag{Name: "retry-delay", Usage: "`DURATION` that a retry queue delays by, repeatable, ascending (default: 1s, 5s, 30s, 2m, 10m)"},
+				&cli.BoolFlag{Name: "single-active-consumer", Usage: "only one consumer at a time gets deliveries"},
 				&cli.StringFlag{Name: "server-version", Usage: "`VERSION` of RabbitMQ, such as 4.1 (default: ask the broker, else 3.x)"},
-				&cli.BoolFlag{Name: "definitions", Usage: "print the JSON that rabbitmqctl import_definitions and rabbitmqadmin import take"},
+				&cli.BoolFlag{Name: "definitions", Usage: "print JSON for rabbitmqctl import_definitions and rabbitmqadmin import"},
 			},
 			Action: func(ctx *cli.Context) error {
 				cfg := inboxrabbit.SourceConfig{
@@ -91,7 +92,7 @@ func readTopologyFlags(ctx *cli.Context, cfg *inboxrabbit.SourceConfig) error {
 	for _, text := range ctx.StringSlice("retry-delay") {
 		delay, err := time.ParseDuration(text)
 		if err != nil {
-			return fail.Usagef("for example: --retry-delay 5s --retry-delay 1m", "--retry-delay: %q is no duration", text)
+			return fail.Usagef("for example: --retry-delay 5s --retry-delay 1m", "--retry-delay: %q is not a duration", text)
 		}
 		cfg.RetryDelays = append(cfg.RetryDelays, delay)
 	}
@@ -100,14 +101,14 @@ func readTopologyFlags(ctx *cli.Context, cfg *inboxrabbit.SourceConfig) error {
 
 type topologyOptions struct {
 	source      inboxrabbit.SourceConfig
-	version     string // of the server; empty: ask it
+	version     string // of the server; empty: ask the broker
 	definitions bool   // print JSON for an import
 }
 
-// run prints what a source stands on.
+// run prints the exchange, queues and bindings that a source needs.
 func (o topologyOptions) run(ctx context.Context, e *env.Env) error {
 	vhost := "/"
-	o.source.URL = "amqp://localhost" // of no matter
+	o.source.URL = "amqp://localhost" // not used
 	if q, err := e.Queues(); err == nil {
 		if u, err := url.Parse(q.Source.URL); err == nil && len(u.Path) > 1 {
 			vhost = strings.TrimPrefix(u.Path, "/")
@@ -118,7 +119,7 @@ func (o topologyOptions) run(ctx context.Context, e *env.Env) error {
 				return nil
 			})
 			if err != nil {
-				e.IO.Notef("the broker does not answer: for RabbitMQ 3.x; for another give --server-version")
+				e.IO.Notef("the broker does not answer: this is for RabbitMQ 3.x; for another version pass --server-version")
 			}
 		}
 	}

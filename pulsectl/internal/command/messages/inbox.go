@@ -12,7 +12,7 @@ import (
 	"github.com/asimalizada/pulse-events/pulsectl/internal/fail"
 )
 
-// ProcessedColumns are those of inbox ls.
+// ProcessedColumns returns the columns of inbox ls.
 func ProcessedColumns(consumer string) []console.Column[inbox.Record] {
 	return []console.Column[inbox.Record]{
 		{Key: "eventId", Value: func(r inbox.Record) any { return r.EventID }, ID: true},
@@ -26,7 +26,7 @@ func ProcessedColumns(consumer string) []console.Column[inbox.Record] {
 
 func inboxCommand(e *env.Env) *cli.Command {
 	return &cli.Command{
-		Name: "inbox", Usage: "see what has been applied",
+		Name: "inbox", Usage: "show which events have been applied",
 		Subcommands: []*cli.Command{{
 			Name: "ls", Aliases: []string{"list"}, Usage: "list applied events, the newest first",
 			Flags: []cli.Flag{
@@ -34,8 +34,8 @@ func inboxCommand(e *env.Env) *cli.Command {
 				&cli.StringFlag{Name: "topic", Usage: "only this `TOPIC`"},
 				&cli.StringFlag{Name: "correlation-id", Usage: "only this correlation `ID`"},
 				env.SinceFlag(), env.LimitFlag(),
-				&cli.StringFlag{Name: "cursor", Usage: "go on after the page that ended with `NEXT`"},
-				&cli.StringFlag{Name: "columns", Usage: "show only these `KEYS`, with commas, in this order"},
+				&cli.StringFlag{Name: "cursor", Usage: "continue after the page that ended with `NEXT`"},
+				&cli.StringFlag{Name: "columns", Usage: "show only these comma-separated `KEYS`, in this order"},
 			},
 			Action: func(ctx *cli.Context) error {
 				o := processedOptions{query: inbox.ListQuery{
@@ -63,7 +63,7 @@ func inboxCommand(e *env.Env) *cli.Command {
 
 type processedOptions struct {
 	query   inbox.ListQuery
-	columns []string // nil: the usual ones
+	columns []string // nil: the default ones
 }
 
 func (o processedOptions) run(ctx context.Context, e *env.Env) error {
@@ -80,7 +80,7 @@ func (o processedOptions) run(ctx context.Context, e *env.Env) error {
 		return err
 	}
 	if page.Next != "" && !e.IO.Structured() {
-		e.IO.Notef("showing %d; go on with --cursor %s", len(page.Records), page.Next)
+		e.IO.Notef("showing %d; continue with --cursor %s", len(page.Records), page.Next)
 	}
 	return nil
 }

@@ -1,4 +1,4 @@
-// Package messages has the commands about orders and what becomes of them:
+// Package messages implements the commands about orders and their messages:
 // order, notification, outbox, inbox, replay, migrate and broker.
 package messages
 

@@ -29,21 +29,21 @@ var stepColumns = []console.Column[step]{
 }
 
 func migrateCommand(e *env.Env) *cli.Command {
-	only := &cli.StringFlag{Name: "only", Usage: "just this `SCHEMA`: outbox or inbox"}
+	only := &cli.StringFlag{Name: "only", Usage: "only this `SCHEMA`: outbox or inbox"}
 	return &cli.Command{
-		Name: "migrate", Usage: "bring the tables of outbox and inbox up to date: to the version this program needs",
+		Name: "migrate", Usage: "create and upgrade the tables of outbox and inbox",
 		Subcommands: []*cli.Command{
 			{
-				Name: "up", Usage: "apply what is missing; nothing to do is success", Flags: []cli.Flag{only},
+				Name: "up", Usage: "apply the missing steps; nothing to do is success", Flags: []cli.Flag{only},
 				Action: func(ctx *cli.Context) error { return migrateUp(ctx.Context, e, ctx.String("only")) },
 			},
 			{
-				Name: "status", Usage: "list the steps; exit 6 while one is missing", Flags: []cli.Flag{only},
+				Name: "status", Usage: "list the steps; exit 6 if one is missing", Flags: []cli.Flag{only},
 				Action: func(ctx *cli.Context) error { return migrateStatus(ctx.Context, e, ctx.String("only")) },
 			},
 			{
-				Name: "print", Usage: "print the SQL for a migration tool of your own",
-				Flags: []cli.Flag{only, &cli.StringFlag{Name: "dialect", Value: string(outbox.PostgreSQL), Usage: "`SQL` to print"}},
+				Name: "print", Usage: "print the SQL for your own migration tool",
+				Flags: []cli.Flag{only, &cli.StringFlag{Name: "dialect", Value: string(outbox.PostgreSQL), Usage: "`DIALECT` of the SQL"}},
 				Action: func(ctx *cli.Context) error {
 					return PrintSchema(ctx.Context, e, ctx.String("only"), outbox.Dialect(ctx.String("dialect")))
 				},
@@ -52,14 +52,14 @@ func migrateCommand(e *env.Env) *cli.Command {
 	}
 }
 
-// schema is one of the two that can be migrated.
+// schema is one of the two schemas that can be migrated.
 type schema struct {
 	name   string
 	up     func(context.Context) ([]outbox.Migration, error)
 	status func(context.Context) ([]outbox.Migration, error)
 }
 
-// likeOutbox makes of the inbox's steps those that a schema has.
+// likeOutbox converts the inbox's migrations to the type that schema holds.
 func likeOutbox(read func(context.Context) ([]inbox.Migration, error)) func(context.Context) ([]outbox.Migration, error) {
 	return func(ctx context.Context) (steps []outbox.Migration, err error) {
 		list, err := read(ctx)

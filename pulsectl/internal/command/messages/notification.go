@@ -40,7 +40,7 @@ func notificationCommand(e *env.Env) *cli.Command {
 	return &cli.Command{
 		Name: "notification", Usage: "read notifications through the notifications service",
 		Subcommands: []*cli.Command{{
-			Name: "ls", Aliases: []string{"list"}, Usage: "list the notifications of an order: one, however often its event came",
+			Name: "ls", Aliases: []string{"list"}, Usage: "list the notifications of an order: one, however often its event was delivered",
 			Flags: []cli.Flag{&cli.StringFlag{Name: "order", Usage: "order `ID`"}},
 			Action: func(ctx *cli.Context) error {
 				id := ctx.String("order")
@@ -48,7 +48,7 @@ func notificationCommand(e *env.Env) *cli.Command {
 					return fail.Usagef("run: pulsectl notification ls --order ID", "--order is missing")
 				}
 				if _, err := uuid.Parse(id); err != nil {
-					return fail.Usagef("ids are printed by: pulsectl order ls", "--order: %q is no order id", id)
+					return fail.Usagef("ids are printed by: pulsectl order ls", "--order: %q is not an order id", id)
 				}
 				list, err := notificationsOf(ctx.Context, e, id)
 				if err != nil {

@@ -26,7 +26,7 @@ type order struct {
 	CreatedAt     time.Time   `json:"createdAt"`
 }
 
-// receipt is what creating an order answers.
+// receipt is the response to creating an order.
 type receipt struct {
 	OrderID       string `json:"orderId"`
 	EventID       string `json:"eventId"`
@@ -58,7 +58,7 @@ func orderCommand(e *env.Env) *cli.Command {
 					&cli.StringFlag{Name: "customer", Usage: "customer `ID`"},
 					&cli.StringFlag{Name: "amount", Usage: "`N` with at most two decimals, such as 77.5"},
 					&cli.StringFlag{Name: "correlation-id", Usage: "`ID` of the business action (default: a new one)"},
-					&cli.StringFlag{Name: "idempotency-key", Usage: "`KEY` under which the same order may be sent again: it is placed once"},
+					&cli.StringFlag{Name: "idempotency-key", Usage: "`KEY` that makes it safe to repeat the request: the order is placed once"},
 					&cli.StringFlag{Name: "wait", Usage: "return once the event is `STATE`: published or handled"},
 					env.TimeoutFlag(30 * time.Second),
 				},
@@ -92,15 +92,15 @@ func orderCommand(e *env.Env) *cli.Command {
 	}
 }
 
-// NewOrder is an order to be placed.
+// NewOrder is the input of PlaceOrder.
 type NewOrder struct {
 	Customer, Amount              string
 	CorrelationID, IdempotencyKey string        // may be empty
-	Wait                          string        // for published or handled; empty: do not
+	Wait                          string        // what to wait for: published or handled; empty: nothing
 	Timeout                       time.Duration // of that wait
 }
 
-// Validate returns what is wrong with a flag.
+// Validate reports the first invalid flag.
 func (o NewOrder) Validate() error {
 	const hint = "for example: pulsectl order create --customer customer-123 --amount 77.5"
 	if o.Customer == "" {
@@ -158,8 +158,8 @@ func PlaceOrder(ctx context.Context, e *env.Env, o NewOrder) (r receipt, err err
 	return r, err
 }
 
-// waitForEvent returns once the order's event is published, or its
-// notification written.
+// waitForEvent waits until the order's event is published, or its notification
+// written.
 func waitForEvent(ctx context.Context, e *env.Env, r receipt, state string, timeout time.Duration) error {
 	switch state {
 	case "published":
@@ -169,7 +169,7 @@ func waitForEvent(ctx context.Context, e *env.Env, r receipt, state string, time
 		}
 		id, err := uuid.Parse(r.EventID)
 		if err != nil {
-			return fail.Wrap("the orders service gave a bad event id", err)
+			return fail.Wrap("the orders service returned an invalid event id", err)
 		}
 		return e.IO.Until(ctx, timeout, "the event to be published", func(ctx context.Context) (string, error) {
 			rec, err := ob.Get(ctx, id)

@@ -16,7 +16,7 @@ import (
 	"github.com/asimalizada/pulse-events/pulsectl/internal/reconcile"
 )
 
-// RecordColumns are those of outbox ls.
+// RecordColumns are the columns of outbox ls.
 var RecordColumns = []console.Column[outbox.Record]{
 	{Key: "seq", Value: func(r outbox.Record) any { return r.Seq }, Wide: true},
 	{Key: "id", Value: func(r outbox.Record) any { return r.ID.String() }, ID: true},
@@ -58,7 +58,7 @@ func statusTone(r outbox.Record) console.Tone {
 
 func outboxCommand(e *env.Env) *cli.Command {
 	return &cli.Command{
-		Name: "outbox", Usage: "see and mend what waits to be published",
+		Name: "outbox", Usage: "inspect and repair messages that wait to be published",
 		Subcommands: []*cli.Command{
 			outboxListCommand(e),
 			{
@@ -84,7 +84,7 @@ func outboxCommand(e *env.Env) *cli.Command {
 				},
 				Action: func(ctx *cli.Context) error {
 					if !ctx.Bool("drained") {
-						return fail.Usagef("run: pulsectl outbox wait --drained", "say what to wait for")
+						return fail.Usagef("run: pulsectl outbox wait --drained", "--drained is missing")
 					}
 					return waitDrained(ctx.Context, e, ctx.Duration("timeout"))
 				},
@@ -100,7 +100,7 @@ func oneID(ctx *cli.Context) (uuid.UUID, error) {
 	}
 	id, err := uuid.Parse(word)
 	if err != nil {
-		return uuid.Nil, fail.Usagef("ids are printed by: pulsectl outbox ls -q", "%q is no event id", word)
+		return uuid.Nil, fail.Usagef("ids are printed by: pulsectl outbox ls -q", "%q is not an event id", word)
 	}
 	return id, nil
 }
@@ -109,16 +109,16 @@ func outboxListCommand(e *env.Env) *cli.Command {
 	return &cli.Command{
 		Name: "ls", Aliases: []string{"list"}, Usage: "list messages, the newest first",
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "status", Usage: "only `STATUS`: pending (retrying included), retrying, published, dead, discarded; several with commas"},
+			&cli.StringFlag{Name: "status", Usage: "only `STATUS`: pending (including retrying), retrying, published, dead, discarded; several separated by commas"},
 			&cli.StringFlag{Name: "topic", Usage: "only this `TOPIC`"},
 			&cli.StringFlag{Name: "type", Usage: "only this event `TYPE`"},
 			&cli.StringFlag{Name: "key", Usage: "only this ordering `KEY`"},
 			&cli.StringFlag{Name: "correlation-id", Usage: "only this correlation `ID`"},
 			&cli.StringFlag{Name: "error", Usage: "only those whose last error contains `TEXT`"},
 			env.SinceFlag(), env.LimitFlag(),
-			&cli.BoolFlag{Name: "oldest-first", Usage: "begin with the oldest"},
-			&cli.StringFlag{Name: "cursor", Usage: "go on after the page that ended with `NEXT`"},
-			&cli.StringFlag{Name: "columns", Usage: "show only these `KEYS`, with commas, in this order"},
+			&cli.BoolFlag{Name: "oldest-first", Usage: "list the oldest first"},
+			&cli.StringFlag{Name: "cursor", Usage: "continue after the page that ended with `NEXT`"},
+			&cli.StringFlag{Name: "columns", Usage: "show only these comma-separated `KEYS`, in this order"},
 		},
 		Action: func(ctx *cli.Context) error {
 			q, err := listQuery(ctx, e)
@@ -152,7 +152,7 @@ func listQuery(ctx *cli.Context, e *env.Env) (outbox.ListQuery, error) {
 	}
 	if c := ctx.String("cursor"); c != "" {
 		if q.After, err = strconv.ParseInt(c, 10, 64); err != nil || q.After < 1 {
-			return q, fail.Usagef("it is the \"next\" of the page before", "--cursor: %q is no cursor", c)
+			return q, fail.Usagef("use the \"next\" of the previous page", "--cursor: %q is not a cursor", c)
 		}
 	}
 	q.Statuses, q.Retrying, err = ParseStatuses(ctx.String("status"))
@@ -176,17 +176,18 @@ func ParseStatuses(s string) (statuses []outbox.Status, retrying bool, err error
 		statuses = append(statuses, status)
 	}
 	if retrying && len(statuses) > 0 {
-		return nil, false, fail.Usagef("", "--status: retrying stands alone; pending includes it")
+		return nil, false, fail.Usagef("", "--status: retrying cannot be combined; pending includes it")
 	}
 	return statuses, retrying, nil
 }
 
-// CountBound is how far "showing 50 of ..." counts: counting a big table is slow.
+// CountBound is the highest count of "showing 50 of ...": counting a big table
+// is slow.
 const CountBound = 10_000
 
 type listOptions struct {
 	query   outbox.ListQuery
-	columns []string // nil: the usual ones
+	columns []string // nil: the default ones
 }
 
 func (o listOptions) run(ctx context.Context, e *env.Env) error {
@@ -212,11 +213,12 @@ func (o listOptions) run(ctx context.Context, e *env.Env) error {
 	if err != nil {
 		return fail.Wrap("cannot count the outbox", err)
 	}
-	e.IO.Notef("showing %d of %s; go on with --cursor %d", len(page.Records), Counted(int64(total), !more), page.Next)
+	e.IO.Notef("showing %d of %s; continue with --cursor %d", len(page.Records), Counted(int64(total), !more), page.Next)
 	return nil
 }
 
-// Counted writes a number with thousands, marked where it is a lower bound.
+// Counted formats a number with thousands separators, marked if it is a lower
+// bound.
 func Counted(n int64, exact bool) string {
 	if !exact {
 		return reconcile.Thousands(n) + "+"
@@ -224,11 +226,10 @@ func Counted(n int64, exact bool) string {
 	return reconcile.Thousands(n)
 }
 
-// Buckets is how many an outbox has.
+// Buckets is the number of buckets of an outbox.
 const Buckets = 64
 
-// Relays counts those that have given a sign of life, and the buckets that they
-// publish.
+// Relays counts the live relays, and the buckets that they publish.
 func Relays(ctx context.Context, ob *outbox.Outbox) (alive, served int, err error) {
 	all, err := ob.Relays(ctx)
 	for _, r := range all {
@@ -240,7 +241,7 @@ func Relays(ctx context.Context, ob *outbox.Outbox) (alive, served int, err erro
 	return alive, served, err
 }
 
-// Many writes a number of things: 1 relay, 2 relays.
+// Many formats a number of things: 1 relay, 2 relays.
 func Many(n int, thing string) string {
 	if n != 1 {
 		thing += "s"
@@ -269,9 +270,9 @@ func showRecord(ctx context.Context, e *env.Env, id uuid.UUID) error {
 	switch {
 	case e.IO.Structured():
 	case rec.Status == outbox.Dead:
-		e.IO.Notef("dead; to publish it after all: pulsectl outbox retry %s", rec.ID)
+		e.IO.Notef("dead; to publish it: pulsectl outbox retry %s", rec.ID)
 	case rec.BlockedBy != uuid.Nil:
-		e.IO.Notef("held back by the failed head of its key: pulsectl outbox show %s", rec.BlockedBy)
+		e.IO.Notef("blocked by an earlier message of its key that failed: pulsectl outbox show %s", rec.BlockedBy)
 	}
 	return nil
 }
@@ -287,7 +288,7 @@ func waitDrained(ctx context.Context, e *env.Env, timeout time.Duration) error {
 		if err != nil || n == 0 {
 			return "", err
 		}
-		if looks++; looks%10 == 1 { // now and then: it changes rarely
+		if looks++; looks%10 == 1 { // not every time: it changes rarely
 			alive, _, err := Relays(ctx, ob)
 			if err != nil {
 				return "", err

@@ -14,7 +14,7 @@ import (
 	"github.com/asimalizada/pulse-events/pulsectl/internal/fail"
 )
 
-// mended reports a change of several rows.
+// mended is the result of retry or discard.
 type mended struct {
 	done   int
 	failed int
@@ -32,7 +32,7 @@ func renderMended(e *env.Env, m mended) error {
 
 func outboxRetryCommand(e *env.Env) *cli.Command {
 	return &cli.Command{
-		Name: "retry", Usage: "publish dead messages after all, and retrying ones now", ArgsUsage: "ID... | - | --all",
+		Name: "retry", Usage: "publish dead messages, and publish retrying ones now", ArgsUsage: "ID... | - | --all",
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "all", Usage: "every dead message"},
 			env.DryRunFlag(),
@@ -54,9 +54,9 @@ func outboxRetryCommand(e *env.Env) *cli.Command {
 
 func outboxDiscardCommand(e *env.Env) *cli.Command {
 	return &cli.Command{
-		Name: "discard", Usage: "set pending or dead messages aside for good, with a reason", ArgsUsage: "ID... | -",
+		Name: "discard", Usage: "never publish these pending or dead messages; needs a reason", ArgsUsage: "ID... | -",
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "reason", Usage: "`WHY`; kept with the message"},
+			&cli.StringFlag{Name: "reason", Usage: "`REASON`; stored with the message"},
 			env.YesFlag(), env.DryRunFlag(),
 		},
 		Action: func(ctx *cli.Context) error {
@@ -85,7 +85,7 @@ type mendOptions struct {
 	do               func(context.Context, *outbox.Outbox, []uuid.UUID) (int, error)
 }
 
-// run applies one change to some rows, in pages when all are meant.
+// run applies one change to some messages, page by page if it applies to all.
 func (o mendOptions) run(ctx context.Context, e *env.Env) error {
 	ob, _, err := e.Outbox(ctx)
 	if err != nil {
@@ -93,15 +93,15 @@ func (o mendOptions) run(ctx context.Context, e *env.Env) error {
 	}
 	if o.all {
 		if o.ids, err = allDead(ctx, ob); err != nil {
-			return fail.Wrap("cannot list the dead", err)
+			return fail.Wrap("cannot list the dead messages", err)
 		}
 	}
 	if o.dryRun || len(o.ids) == 0 {
 		return renderMended(e, mended{done: len(o.ids), verb: o.verb, dryRun: o.dryRun})
 	}
-	// Naming one message is a decision; a list may hold surprises.
+	// A single id is a deliberate choice; a list may contain others.
 	if len(o.ids) > 1 && o.ask {
-		if err := e.Confirm(fmt.Sprintf("%d messages would be %s for good: go on?", len(o.ids), o.verb)); err != nil {
+		if err := e.Confirm(fmt.Sprintf("%d messages will be %s permanently: continue?", len(o.ids), o.verb)); err != nil {
 			return err
 		}
 	}

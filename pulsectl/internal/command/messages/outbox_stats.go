@@ -28,8 +28,8 @@ func countColumn(key string, count func(outbox.Stats) outbox.Count) console.Colu
 	return console.Column[outbox.Stats]{Key: key, Value: func(s outbox.Stats) any { return count(s).N }}
 }
 
-// estimated names the counts that are none: on a big table they come from the
-// database's statistics.
+// estimated names the counts that are estimates: for a big table they come from
+// the database's statistics.
 func estimated(s outbox.Stats) any {
 	names := []string{}
 	for _, c := range []struct {

@@ -6,7 +6,7 @@ import (
 	"unicode/utf8"
 )
 
-// payload shows a body as what it is: JSON as JSON, text as text, anything
+// payload returns a body in its own form: JSON as JSON, text as text, anything
 // else as {"base64": ...}.
 func payload(body []byte) any {
 	switch {

@@ -27,7 +27,7 @@ const (
 	publishLimit  = 30 * time.Second
 )
 
-// replayed reports what replay did.
+// replayed is the result of replay.
 type replayed struct {
 	events, copies, failed int
 	refused                int // events
@@ -52,12 +52,12 @@ type replayOptions struct {
 
 func replayCommand(e *env.Env) *cli.Command {
 	return &cli.Command{
-		Name: "replay", Usage: "publish further copies of messages, with the same event ids: consumers with an inbox skip them",
+		Name: "replay", Usage: "publish more copies of messages, with the same event ids: consumers with an inbox skip them",
 		ArgsUsage: "ID... | -",
 		Flags: []cli.Flag{
-			&cli.IntFlag{Name: "times", Value: 1, Usage: "`N` copies of each"},
+			&cli.IntFlag{Name: "times", Value: 1, Usage: "publish `N` copies of each"},
 			&cli.DurationFlag{Name: "replay-horizon", Value: replayHorizon, Usage: "refuse events older than `DURATION`: inboxes may have forgotten them"},
-			&cli.BoolFlag{Name: "force", Usage: "replay beyond the horizon all the same"},
+			&cli.BoolFlag{Name: "force", Usage: "also replay events beyond the horizon"},
 			env.DryRunFlag(),
 		},
 		Action: func(ctx *cli.Context) error {
@@ -77,8 +77,9 @@ func replayCommand(e *env.Env) *cli.Command {
 	}
 }
 
-// run publishes copies of what can be replayed, and tells of the rest: a
-// list of ids may hold some that are not there, or not to be replayed.
+// run publishes copies of the messages that can be replayed, and reports the
+// others: a list of ids may contain some that do not exist or cannot be
+// replayed.
 func (o replayOptions) run(ctx context.Context, e *env.Env) error {
 	ob, _, err := e.Outbox(ctx)
 	if err != nil {
@@ -92,7 +93,7 @@ func (o replayOptions) run(ctx context.Context, e *env.Env) error {
 	}
 	switch {
 	case ctx.Err() != nil:
-		return fail.New(fail.Interrupted, "what was published needs no undoing: consumers with an inbox skip copies",
+		return fail.New(fail.Interrupted, "what was published does no harm: consumers with an inbox skip copies",
 			"interrupted; %s of %s events were replayed", reconcile.Thousands(r.result.events), reconcile.Thousands(len(o.ids)))
 	case err != nil:
 		return err
@@ -100,25 +101,25 @@ func (o replayOptions) run(ctx context.Context, e *env.Env) error {
 	return r.conclude()
 }
 
-// replaying is one run of replay.
+// replaying is one run of the command replay.
 type replaying struct {
 	env     *env.Env
 	outbox  *outbox.Outbox
 	options replayOptions
 	result  replayed
-	// The first of those that were refused or could not be published, and why.
+	// The first errors of messages that were refused or could not be published.
 	refused, failures []error
 	done              atomic.Int64 // events
 }
 
-// shownFailures is how many of the refused are named.
+// shownFailures is how many refused messages are named.
 const shownFailures = 10
 
 func (r *replaying) line() string {
 	return fmt.Sprintf("the copies to be published: %s of %s events so far", reconcile.Thousands(r.done.Load()), reconcile.Thousands(len(r.options.ids)))
 }
 
-// maxWindow bounds the bodies that are in memory at once.
+// maxWindow limits the bodies that are in memory at once.
 const maxWindow = 16 << 20
 
 func (r *replaying) run(ctx context.Context) error {
@@ -152,7 +153,7 @@ func (r *replaying) run(ctx context.Context) error {
 	return flush()
 }
 
-// publish sends each message of a window as often as was asked for.
+// publish publishes each message of a window as often as requested.
 func (r *replaying) publish(ctx context.Context, window []outbox.Message) error {
 	if len(window) == 0 {
 		return nil
@@ -178,12 +179,12 @@ func (r *replaying) publish(ctx context.Context, window []outbox.Message) error 
 	return nil
 }
 
-// errAway ends a replay whose broker is away: the next window would wait as
-// long in vain.
-var errAway = errors.New("the broker is away")
+// errAway ends a replay when the broker is down: the next window would also
+// wait in vain.
+var errAway = errors.New("the broker is down")
 
-// conclude renders the result. Nothing done is an error of its own, some of it
-// a partial success.
+// conclude renders the result. If nothing was replayed that is an error, if
+// some were it is a partial success.
 func (r *replaying) conclude() error {
 	troubles := append(r.refused[:len(r.refused):len(r.refused)], r.failures...)
 	if r.result.copies == 0 && len(troubles) > 0 {
@@ -213,7 +214,7 @@ func (r *replaying) conclude() error {
 	return &fail.Error{Kind: fail.Partial, Message: r.left(), Cause: troubles[0]}
 }
 
-// left says what was not done.
+// left describes what was not replayed.
 func (r *replaying) left() string {
 	var parts []string
 	if n := r.result.refused; n > 0 {
@@ -225,8 +226,8 @@ func (r *replaying) left() string {
 	return strings.Join(parts, ", ")
 }
 
-// PublishCopies publishes msgs window by window and returns how many arrived
-// and why the others did not.
+// PublishCopies publishes msgs window by window and returns how many were
+// published and why the others were not.
 func PublishCopies(ctx context.Context, e *env.Env, msgs []outbox.Message) (published int, failures []error, err error) {
 	publisher, err := e.Publisher()
 	if err != nil {
@@ -247,8 +248,8 @@ func PublishCopies(ctx context.Context, e *env.Env, msgs []outbox.Message) (publ
 	return published, failures, nil
 }
 
-// replayable refuses what would do harm: rows the relay is still to publish,
-// and events so old that an inbox may have forgotten them.
+// replayable refuses messages whose replay would do harm: those that the relay
+// is still to publish, and events so old that an inbox may have forgotten them.
 func replayable(e *env.Env, rec outbox.Record, o replayOptions) error {
 	switch {
 	case rec.Status == outbox.Pending:
@@ -256,7 +257,7 @@ func replayable(e *env.Env, rec outbox.Record, o replayOptions) error {
 	case rec.Status == outbox.Dead, rec.Status == outbox.Discarded:
 		return fail.Usagef("to publish it: pulsectl outbox retry "+rec.ID.String(), "%s is %s and was never published", rec.ID, rec.Status)
 	case !o.force && e.IO.Now().Sub(rec.PublishedAt) > o.horizon:
-		return fail.Usagef("add --force if every consumer still remembers it, or is to apply it again",
+		return fail.Usagef("add --force if every consumer still remembers it, or should apply it again",
 			"%s was published %s ago, beyond the replay horizon of %s", rec.ID, e.IO.Now().Sub(rec.PublishedAt).Round(time.Minute), o.horizon)
 	}
 	return nil

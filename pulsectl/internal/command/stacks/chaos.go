@@ -19,7 +19,7 @@ import (
 // Chaos returns the command chaos.
 func Chaos(e *env.Env) *cli.Command {
 	return &cli.Command{
-		Name: "chaos", Usage: "break things on purpose, to see that nothing is lost",
+		Name: "chaos", Usage: "inject faults, to see that nothing is lost",
 		Subcommands: []*cli.Command{
 			changeCommand(e, stack.Change{Server: stack.Broker, Action: stack.Stop}, "stop the broker"),
 			changeCommand(e, stack.Change{Server: stack.Broker, Action: stack.Start}, "start the broker again"),
@@ -30,35 +30,36 @@ func Chaos(e *env.Env) *cli.Command {
 			changeCommand(e, stack.Change{Server: stack.Database, Action: stack.Stop}, "stop the database"),
 			changeCommand(e, stack.Change{Server: stack.Database, Action: stack.Start}, "start the database again"),
 			faultCommand(e, fault{name: "broker-block", kind: devbroker.FaultBlockPublishers, usage: "block publishers, as a broker short of memory or disk does"}),
-			faultCommand(e, fault{name: "broker-slow", kind: devbroker.FaultDelayConfirms, usage: "confirm late", delay: 500 * time.Millisecond}),
-			faultCommand(e, fault{name: "drop-confirms", kind: devbroker.FaultDropConfirms, usage: "take messages and never confirm them", counts: true}),
+			faultCommand(e, fault{name: "broker-slow", kind: devbroker.FaultDelayConfirms, usage: "delay publisher confirms", delay: 500 * time.Millisecond}),
+			faultCommand(e, fault{name: "drop-confirms", kind: devbroker.FaultDropConfirms, usage: "accept messages and never confirm them", counts: true}),
 			faultCommand(e, fault{name: "duplicate", kind: devbroker.FaultDuplicateDeliveries, usage: "deliver messages twice", counts: true}),
 			{
-				Name: "ls", Aliases: []string{"list"}, Usage: "list what is broken",
+				Name: "ls", Aliases: []string{"list"}, Usage: "list the active faults",
 				Action: func(ctx *cli.Context) error { return listFaults(ctx.Context, e) },
 			},
 			{
-				Name: "clear", Usage: "mend everything",
+				Name: "clear", Usage: "clear all faults",
 				Action: func(ctx *cli.Context) error { return clearFaults(ctx.Context, e) },
 			},
 		},
 	}
 }
 
-// target is the stack that chaos acts on; the zero one where none runs here. Its
-// servers are then stopped by commands of the user's, as an external stack's are.
+// target returns the stack that chaos acts on; the zero one if none runs here.
+// Its servers are then stopped by the user's commands, like those of an
+// external stack.
 func target(e *env.Env) (stack.State, error) {
 	s, err := e.Running()
 	switch {
 	case errors.Is(err, stack.ErrNotRunning):
 		return stack.State{}, nil
 	case err != nil:
-		return s, fail.Wrap("cannot tell where the stack is", err)
+		return s, fail.Wrap("cannot find the stack", err)
 	}
 	return s, nil
 }
 
-// changeCommand is the command that makes a change.
+// changeCommand returns the command that makes a change.
 func changeCommand(e *env.Env, c stack.Change, usage string) *cli.Command {
 	return &cli.Command{
 		Name: c.Name(), Usage: usage,
@@ -69,11 +70,11 @@ func changeCommand(e *env.Env, c stack.Change, usage string) *cli.Command {
 
 type changeOptions struct {
 	change  stack.Change
-	command string // the user's own; empty: the stack knows how
+	command string // the user's own; empty: the stack's way
 }
 
-// run stops or starts a server in the way of the stack; a command given by
-// flag goes before that.
+// run stops or starts a server; a command given by flag overrides the stack's
+// way.
 func (o changeOptions) run(ctx context.Context, e *env.Env) error {
 	c := o.change
 	s, err := target(e)
@@ -81,7 +82,7 @@ func (o changeOptions) run(ctx context.Context, e *env.Env) error {
 		return err
 	}
 	driver := s.Driver()
-	if o.command != "" { // which an external stack's driver runs
+	if o.command != "" { // run by the driver of an external stack
 		driver = stack.State{}.Driver()
 	}
 	ctx, cancel := context.WithTimeout(ctx, stack.ChangeLimit)
@@ -108,7 +109,7 @@ func brokerRestart(ctx context.Context, e *env.Env) error {
 	return nil
 }
 
-// harm is what a chaos command did.
+// harm is the result of a chaos command.
 type harm struct{ fault, state, command string }
 
 var harmColumns = []console.Column[harm]{
@@ -121,11 +122,11 @@ func renderHarm(e *env.Env, fault, state, command string) error {
 	return console.RenderOne(e.IO, harmColumns, harm{fault, state, command})
 }
 
-// fault describes one that only the embedded broker can be told to have.
+// fault describes a fault that only the embedded broker has.
 type fault struct {
 	name, usage string
 	kind        devbroker.FaultKind
-	delay       time.Duration // default of --delay; zero: has no delay
+	delay       time.Duration // default of --delay; zero: the fault has no delay
 	counts      bool          // takes --count
 }
 

@@ -16,11 +16,11 @@ import (
 	"github.com/asimalizada/pulse-events/pulsectl/internal/stack"
 )
 
-// detachedEnv tells the process that runs in the background what it is.
+// detachedEnv marks the process that runs in the background.
 const detachedEnv = "PULSE_DETACHED"
 
-// upDetached starts this very command line again in the background, without
-// --detach, and waits until the stack has noted that it is ready.
+// upDetached starts the same command line again in the background, without
+// --detach, and waits until the stack has recorded that it is ready.
 func upDetached(ctx context.Context, e *env.Env, dir string, timeout time.Duration) error {
 	if s, err := stack.Load(dir); err == nil || errors.As(err, new(*stack.StartingError)) {
 		return stack.AlreadyRunning(s, err)
@@ -44,7 +44,7 @@ func upDetached(ctx context.Context, e *env.Env, dir string, timeout time.Durati
 		return cmp.Or(lastWords(log), "it does not answer yet"), nil
 	})
 	if err != nil {
-		// Nothing half-started stays behind.
+		// Leave nothing half-started behind.
 		if f := fail.From(err); f.Kind == fail.Timeout {
 			f.Hint = "read its log: " + log
 		}
@@ -53,8 +53,8 @@ func upDetached(ctx context.Context, e *env.Env, dir string, timeout time.Durati
 	return announce(e, ready)
 }
 
-// report is a fail.Error on its way from a stack in the background to who has
-// started it.
+// report carries a fail.Error from a stack in the background to the process
+// that started it.
 type report struct {
 	Message, Cause, Hint string
 }
@@ -71,8 +71,8 @@ func tellParent(err error) {
 	}
 }
 
-// reported is why a stack in the background has ended: in its own words, or by
-// its log where it had no time for any.
+// reported returns why a stack in the background has ended: its own report, or
+// else the end of its log.
 func reported(code int, raw []byte, log string) error {
 	var r report
 	if json.Unmarshal(raw, &r) != nil || r.Message == "" {
@@ -100,7 +100,7 @@ func withoutDetach(args []string) []string {
 	return out
 }
 
-// lastWords is the last line of a log, in words.
+// lastWords returns the message of the last line of a log.
 func lastWords(path string) string {
 	raw, err := os.ReadFile(path)
 	if err != nil {

@@ -24,7 +24,7 @@ func Down(e *env.Env) *cli.Command {
 	return &cli.Command{
 		Name: "down", Usage: "stop the stack that up started; nothing running is success",
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "stack", Usage: "`KIND`: compose ends the containers of the compose file also where up has not noted them"},
+			&cli.StringFlag{Name: "stack", Usage: "`KIND`: compose also stops containers of the compose file that up has not recorded"},
 			composeFileFlag(),
 			&cli.BoolFlag{Name: "volumes", Usage: "compose: delete the data of the containers as well"},
 			env.YesFlag(), env.TimeoutFlag(2 * time.Minute),
@@ -38,18 +38,18 @@ func Down(e *env.Env) *cli.Command {
 	}
 }
 
-// ended is what down has done.
+// ended is the result of down.
 type ended struct{ stopped bool }
 
 var endedColumns = []console.Column[ended]{{Key: "stopped", Value: func(d ended) any { return d.stopped }}}
 
 func (o downOptions) run(ctx context.Context, e *env.Env) error {
 	if driver, known := stack.DriverOf(stack.Kind(o.stack)); o.stack != "" && (!known || !driver.Detached()) {
-		return fail.Usagef("without --stack, down ends whatever is running", "--stack: %q is not compose", o.stack)
+		return fail.Usagef("without --stack, down stops whatever is running", "--stack: %q is not compose", o.stack)
 	}
 	s, err := e.Running()
 	if err != nil && !errors.Is(err, stack.ErrNotRunning) {
-		return fail.Wrap("cannot tell what is running", err)
+		return fail.Wrap("cannot find out what is running", err)
 	}
 	switch starting := new(stack.StartingError); {
 	case o.stack != "":
@@ -63,7 +63,7 @@ func (o downOptions) run(ctx context.Context, e *env.Env) error {
 		return console.RenderOne(e.IO, endedColumns, ended{false})
 	}
 	options := stack.DownOptions{Volumes: o.volumes, Timeout: o.timeout, Console: e.IO}
-	options.Dir, _ = e.Dir() // without one nothing can be noted
+	options.Dir, _ = e.Dir() // without a directory nothing can be recorded
 	if !o.yes {
 		options.Confirm = e.Confirm
 	}

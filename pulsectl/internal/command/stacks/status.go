@@ -23,7 +23,7 @@ import (
 	"github.com/asimalizada/pulse-events/pulsectl/internal/stack"
 )
 
-// component is one part of a stack and how it is.
+// component is one component of a stack and its state.
 type component struct {
 	name, state, detail string
 }
@@ -54,7 +54,7 @@ var componentColumns = []console.Column[component]{
 // Status returns the command status.
 func Status(e *env.Env) *cli.Command {
 	return &cli.Command{
-		Name: "status", Usage: "show each part of the stack; those that are configured are judged, and exit is 5 if one is down",
+		Name: "status", Usage: "show the state of each component; exit 5 if one is down",
 		Action: func(ctx *cli.Context) error { return status(ctx.Context, e) },
 	}
 }
@@ -93,7 +93,7 @@ func stackPart(e *env.Env) component {
 	return component{"stack", stateOK, s.Driver().Describe(s).Status}
 }
 
-// part makes a component of what a check found. A setting that nobody gave is
+// part returns the component for the result of a check. A missing setting is
 // not an outage.
 func part(name, detail string, err error) component {
 	if err == nil {
@@ -139,8 +139,8 @@ func servicePart(ctx context.Context, e *env.Env, name string, baseURL func() (s
 	return c
 }
 
-// judged is a component that is degraded where there is a reason to be, which
-// then stands first.
+// judged returns a component that is degraded if there are reasons, which then
+// come first.
 func judged(name, detail string, reasons []string) component {
 	if len(reasons) == 0 {
 		return component{name, stateOK, detail}
@@ -174,9 +174,9 @@ func outboxPart(ctx context.Context, e *env.Env) component {
 	}
 	switch waiting := s.Pending.N > s.Delayed.N; {
 	case waiting && alive == 0:
-		reasons = append(reasons, "no relay is ready to publish what is pending")
+		reasons = append(reasons, "no relay is ready to publish the pending messages")
 	case waiting && served < messages.Buckets:
-		reasons = append(reasons, fmt.Sprintf("%d of %d buckets are served by no relay: what is pending there waits", messages.Buckets-served, messages.Buckets))
+		reasons = append(reasons, fmt.Sprintf("%d of %d buckets are served by no relay: their messages stay pending", messages.Buckets-served, messages.Buckets))
 	}
 	detail := fmt.Sprintf("%s pending, %s dead, %s published, %s", messages.Counted(s.Pending.N, s.Pending.Exact), messages.Counted(s.Dead.N, s.Dead.Exact), messages.Counted(s.Published.N, s.Published.Exact), messages.Many(alive, "relay"))
 	if !s.OldestPending.IsZero() {
@@ -185,10 +185,11 @@ func outboxPart(ctx context.Context, e *env.Env) component {
 	return judged("outbox", detail, reasons)
 }
 
-// unrouted is what the broker says of a message that no queue is bound for.
+// unrouted matches the broker's text about a message that no queue is bound
+// for.
 var unrouted = regexp.MustCompile(`returned by exchange "([^"]*)" for routing key "([^"]*)"`)
 
-// refusals say why messages are tried again: for which topics no queue is
+// refusals returns why messages are retried: the topics for which no queue is
 // bound, or the newest other error.
 func refusals(ctx context.Context, ob *outbox.Outbox, retrying outbox.Count) (reasons []string, err error) {
 	const looked = 200
@@ -203,7 +204,7 @@ func refusals(ctx context.Context, ob *outbox.Outbox, retrying outbox.Count) (re
 		case m == nil:
 			other = cmp.Or(other, r.LastError)
 		default:
-			text := fmt.Sprintf("no queue is bound for topic %s: bind one to exchange %s with that key", m[2], m[1])
+			text := fmt.Sprintf("no queue is bound for topic %s: bind one to exchange %s with this key", m[2], m[1])
 			if !slices.Contains(unbound, text) {
 				unbound = append(unbound, text)
 			}
@@ -212,7 +213,7 @@ func refusals(ctx context.Context, ob *outbox.Outbox, retrying outbox.Count) (re
 	if other != "" {
 		unbound = append(unbound, "the broker refuses: "+other)
 	}
-	return append([]string{messages.Counted(retrying.N, retrying.Exact) + " tried again"}, unbound...), nil
+	return append([]string{messages.Counted(retrying.N, retrying.Exact) + " retrying"}, unbound...), nil
 }
 
 func inboxPart(ctx context.Context, e *env.Env) component {
@@ -236,12 +237,12 @@ func inboxPart(ctx context.Context, e *env.Env) component {
 		}
 		running, held = running+1, held+i.Held
 		if !i.Subscribed {
-			reasons = append(reasons, "instance "+i.Name+" has no subscription at the broker")
+			reasons = append(reasons, "instance "+i.Name+" is not subscribed at the broker")
 		}
 	}
 	detail := fmt.Sprintf("%s applied by %s, %s", messages.Counted(s.Applied.N, s.Applied.Exact), in.Consumer(), messages.Many(running, "instance"))
 	if held > 0 {
-		detail += fmt.Sprintf(" with %s in hand", messages.Many(held, "message"))
+		detail += fmt.Sprintf(" holding %s", messages.Many(held, "message"))
 	}
 	if s.Applied.N == 0 && running == 0 {
 		names, err := in.Consumers(ctx)
@@ -249,7 +250,7 @@ func inboxPart(ctx context.Context, e *env.Env) component {
 			return part("inbox", "", fail.Wrap("cannot list the consumers", err))
 		}
 		if len(names) > 0 {
-			reasons = append(reasons, fmt.Sprintf("no consumer %s here; there are: %s", in.Consumer(), strings.Join(names, ", ")))
+			reasons = append(reasons, fmt.Sprintf("there is no consumer %s; consumers: %s", in.Consumer(), strings.Join(names, ", ")))
 		}
 	}
 	return judged("inbox", detail, reasons)
@@ -275,7 +276,7 @@ func brokerPart(ctx context.Context, e *env.Env) component {
 	case slices.Contains(d.Missing, names.Queue):
 		reasons = append(reasons, "queue "+names.Queue+" does not exist: no consumer has declared it")
 	case d.Ready > 0 && d.Consumers == 0:
-		reasons = append(reasons, "nobody consumes queue "+names.Queue)
+		reasons = append(reasons, "no consumer on queue "+names.Queue)
 	}
 	if d.DeadLettered > 0 {
 		reasons = append(reasons, messages.Many(d.DeadLettered, "dead letter")+" in "+names.DeadLetters)
@@ -287,7 +288,8 @@ func brokerPart(ctx context.Context, e *env.Env) component {
 	return judged("broker", detail, reasons)
 }
 
-// containerParts are the containers of a compose stack; other stacks have none.
+// containerParts returns the containers of a compose stack; other stacks have
+// none.
 func containerParts(ctx context.Context, e *env.Env) []component {
 	s, err := e.Running()
 	if err != nil {

@@ -1,5 +1,5 @@
-// Package stacks has the commands about the stack as a whole: up, down, status
-// and chaos.
+// Package stacks implements the commands about the stack as a whole: up, down,
+// status and chaos.
 package stacks
 
 import (
@@ -20,11 +20,11 @@ import (
 	"github.com/asimalizada/pulse-events/pulsectl/internal/stack"
 )
 
-// upTimeout bounds the start of a stack in the background.
+// upTimeout limits the start of a stack in the background.
 const upTimeout = time.Minute
 
 const upDescription = "embedded and external run in this process until Ctrl-C, or in the background with --detach.\n" +
-	"compose builds and starts containers, waits until all are healthy and returns: they run on without pulsectl."
+	"compose builds and starts containers, waits until all are healthy and returns: they keep running without pulsectl."
 
 type upOptions struct {
 	stack                         string
@@ -53,9 +53,9 @@ func Up(e *env.Env) *cli.Command {
 		Name: "up", Usage: "run orders, relay, consumer and notifications: in one process, or in containers",
 		Description: upDescription,
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "stack", Value: string(stack.Embedded), Usage: "`KIND`: embedded brings SQLite files and a broker along; compose runs all in containers; external runs on --outbox-db, --inbox-db and --amqp-url"},
-			&cli.StringFlag{Name: "data-dir", Usage: "embedded: `FOLDER` of its files (default: data in the state directory)"},
-			&cli.BoolFlag{Name: "ephemeral", Usage: "embedded: keep the files in a temporary folder that goes with the stack"},
+			&cli.StringFlag{Name: "stack", Value: string(stack.Embedded), Usage: "`KIND`: embedded uses SQLite files and its own broker; compose runs all in containers; external runs on --outbox-db, --inbox-db and --amqp-url"},
+			&cli.StringFlag{Name: "data-dir", Usage: "embedded: `DIR` for its files (default: data in the state directory)"},
+			&cli.BoolFlag{Name: "ephemeral", Usage: "embedded: use a temporary directory that is deleted with the stack"},
 			&cli.StringFlag{Name: "broker-addr", Value: "127.0.0.1:5673", EnvVars: []string{"PULSE_BROKER_ADDR"}, Usage: "embedded: `HOST:PORT` of the broker"},
 			&cli.StringFlag{Name: "orders-addr", Value: "127.0.0.1:6101", EnvVars: []string{"PULSE_ORDERS_ADDR"}, Usage: "`HOST:PORT` of the orders service"},
 			&cli.StringFlag{Name: "notifications-addr", Value: "127.0.0.1:6102", EnvVars: []string{"PULSE_NOTIFICATIONS_ADDR"}, Usage: "`HOST:PORT` of the notifications service"},
@@ -66,7 +66,7 @@ func Up(e *env.Env) *cli.Command {
 			profileFlag(), composeFileFlag(),
 			&cli.StringFlag{Name: "log-level", EnvVars: []string{"PULSE_LOG_LEVEL"}, Usage: "`LEVEL`: debug, info, warn, error (default: info; warn on a terminal)"},
 			&cli.StringFlag{Name: "log-format", Value: "auto", EnvVars: []string{"PULSE_LOG_FORMAT"}, Usage: "`FORMAT`: auto, json, text"},
-			&cli.BoolFlag{Name: "detach", Aliases: []string{"d"}, Usage: "return once all is ready, and leave it running; compose does so anyway"},
+			&cli.BoolFlag{Name: "detach", Aliases: []string{"d"}, Usage: "return once the stack is ready, and leave it running; compose always does"},
 			&cli.DurationFlag{Name: "timeout", Usage: "detached, compose: give up after `DURATION` with exit code 7 (default: 1m; compose: 5m, once images are pulled and built)"},
 		},
 		Action: func(ctx *cli.Context) error {
@@ -112,12 +112,12 @@ func (o upOptions) run(ctx context.Context, e *env.Env) (err error) {
 	return err
 }
 
-// stackConfig gathers the settings. They come from flags and environment
-// only: what another stack has noted is not ours.
+// stackConfig collects the settings from flags and environment only; settings
+// that another stack has recorded are not used.
 func stackConfig(e *env.Env, dir string, o upOptions) (stack.Driver, stack.Config, error) {
 	e.IgnoreRunning()
 	var errs []error
-	if o.logLevel == "" && e.IO.ErrTTY { // a person is told when all is ready, and of trouble
+	if o.logLevel == "" && e.IO.ErrTTY { // on a terminal only the start and problems are reported
 		o.logLevel = "warn"
 	}
 	level, err := logging.ParseLevel(o.logLevel)
@@ -145,7 +145,7 @@ func stackConfig(e *env.Env, dir string, o upOptions) (stack.Driver, stack.Confi
 	return driver, cfg, allUsage(errs)
 }
 
-// services are the servers that flags and environment name.
+// services returns the servers that flags and environment name.
 func services(e *env.Env, o upOptions) (s stack.Services, errs []error) {
 	read := func(value string, err error) string {
 		errs = append(errs, err)
@@ -165,7 +165,7 @@ func services(e *env.Env, o upOptions) (s stack.Services, errs []error) {
 	return s, errs
 }
 
-// allUsage makes one error of several, so that all are mended at once.
+// allUsage combines several errors, so that the user sees all of them at once.
 func allUsage(errs []error) error {
 	errs = slices.DeleteFunc(errs, func(err error) bool { return err == nil })
 	if len(errs) == 0 {
@@ -185,7 +185,7 @@ func allUsage(errs []error) error {
 	return fail.Usagef("run: pulsectl up --help", "%s", strings.Join(messages, "\n"))
 }
 
-// announce says where everything is and what to type next.
+// announce prints where everything is and what to type next.
 func announce(e *env.Env, s stack.State) error {
 	dir, err := e.Dir()
 	if err != nil {
@@ -216,8 +216,8 @@ func announce(e *env.Env, s stack.State) error {
 	return nil
 }
 
-// stateColumns are those of a running stack. Its id is the process, or else the
-// project.
+// stateColumns returns the columns for a running stack. Its id is the process
+// id, or else the project.
 func stateColumns(s stack.State) []console.Column[stack.State] {
 	detached := s.Driver().Detached()
 	return []console.Column[stack.State]{

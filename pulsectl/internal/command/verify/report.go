@@ -19,7 +19,7 @@ import (
 	"github.com/asimalizada/pulse-events/pulsectl/internal/reconcile"
 )
 
-// verified is a report with what is to be shown of it.
+// verified is a report and what to show of it.
 type verified struct {
 	*reconcile.Report
 	only []reconcile.Kind // empty: all
@@ -82,7 +82,7 @@ var reportColumns = []console.Column[verified]{
 	{Key: "findings", Value: func(r verified) any { return findingsJSON(r.findings()) }, Only: true},
 }
 
-// list is never null in JSON.
+// list returns texts, or an empty list for nil, so that JSON never has null.
 func list(texts []string) []string {
 	if texts == nil {
 		return []string{}
@@ -111,7 +111,7 @@ func topicCounts(counts []reconcile.TopicCounts) []topicJSON {
 	return topics
 }
 
-// findingsJSON writes all ids, of which there may be very many.
+// findingsJSON streams all ids, of which there may be very many.
 type findingsJSON []*reconcile.Finding
 
 func (all findingsJSON) WriteJSON(w io.Writer) error {
@@ -139,8 +139,8 @@ func (all findingsJSON) WriteJSON(w io.Writer) error {
 	return err
 }
 
-// renderReport shows the counts and what was found: to a person the first ids
-// of each finding, to a program all of them.
+// renderReport prints the counts and the findings: for a person the first ids
+// of each finding, for a program all of them.
 func renderReport(e *env.Env, r *reconcile.Report, only []reconcile.Kind) error {
 	v := verified{r, only}
 	switch e.IO.Resolved() {
@@ -198,15 +198,15 @@ func showFinding(e *env.Env, f *reconcile.Finding) {
 	}
 }
 
-// verdictError is the error of a report that is not ok. What was found is
-// certain, also while something else is not settled.
+// verdictError returns the error for a report that is not ok. Findings are
+// certain, even if something else is not settled.
 func verdictError(r *reconcile.Report, timeout time.Duration) error {
 	unsettled := strings.Join(r.Waiting, "; ")
 	if r.OK() {
 		if r.Settled() {
 			return nil
 		}
-		return fail.New(fail.Timeout, "look at: pulsectl status, pulsectl outbox ls --status pending", "not settled after %s: %s", console.Short(timeout), unsettled)
+		return fail.New(fail.Timeout, "see: pulsectl status, pulsectl outbox ls --status pending", "not settled after %s: %s", console.Short(timeout), unsettled)
 	}
 	message := found(r)
 	if !r.Settled() {
@@ -215,14 +215,14 @@ func verdictError(r *reconcile.Report, timeout time.Duration) error {
 	hint := "all ids: pulsectl verify -q"
 	switch {
 	case r.Count(reconcile.Lost) > 0:
-		hint = "to publish the lost again: pulsectl verify -q --only lost | pulsectl replay -"
+		hint = "to publish the lost events again: pulsectl verify -q --only lost | pulsectl replay -"
 	case r.Count(reconcile.Conflicting) > 0:
-		hint = "to have the true ones applied: undo each one's effect and delete its inbox row, then pulsectl verify -q --only lost | pulsectl replay -"
+		hint = "to apply the original messages: undo the effect of each and delete its inbox row, then pulsectl verify -q --only lost | pulsectl replay -"
 	}
 	return fail.New(fail.General, hint, "%s", message)
 }
 
-// found counts the findings in words.
+// found describes the findings with their counts.
 func found(r *reconcile.Report) string {
 	var parts []string
 	for _, f := range r.Findings() {
@@ -239,7 +239,7 @@ func found(r *reconcile.Report) string {
 	return strings.Join(parts, ", ")
 }
 
-// interruptedVerify tells how far a comparison came.
+// interruptedVerify says how far the comparison got.
 func interruptedVerify(p *reconcile.Progress, r *reconcile.Report) error {
 	text := fmt.Sprintf("interrupted; %s events were compared", reconcile.Thousands(p.Looked()))
 	if r != nil {
@@ -259,8 +259,8 @@ func interruptedVerify(p *reconcile.Progress, r *reconcile.Report) error {
 	return fail.New(fail.Interrupted, "", "%s", text)
 }
 
-// explainVerify says what keeps two sides from being compared, with the names
-// that are there.
+// explainVerify explains why the two sides cannot be compared, and lists the
+// existing names.
 func explainVerify(ctx context.Context, e *env.Env, l reconcile.Ledger, err error) error {
 	if missing, ok := errors.AsType[*reconcile.NameError](err); ok {
 		have := missing.Have
@@ -271,7 +271,7 @@ func explainVerify(ctx context.Context, e *env.Env, l reconcile.Ledger, err erro
 	}
 	switch {
 	case errors.Is(err, reconcile.ErrNothing):
-		return fail.New(fail.NotFound, "see what there is: pulsectl outbox stats, pulsectl inbox ls", "%v", err)
+		return fail.New(fail.NotFound, "see what exists: pulsectl outbox stats, pulsectl inbox ls", "%v", err)
 	case errors.Is(err, outbox.ErrSchema), errors.Is(err, inbox.ErrSchema):
 		if text := reconcile.Elsewhere(ctx, l.OutboxDB, l.InboxDB); text != "" {
 			return &fail.Error{Kind: fail.Schema, Message: "cannot verify", Cause: err, Hint: text}
@@ -280,20 +280,20 @@ func explainVerify(ctx context.Context, e *env.Env, l reconcile.Ledger, err erro
 	return fail.Wrap("cannot verify", err)
 }
 
-// suggestion names what is there in place of what was asked for, the most
-// similar first.
+// suggestion lists the existing names for a mistyped one, the most similar
+// first.
 func suggestion(e *reconcile.NameError, have []string) string {
 	name := e.Name
 	if i := strings.LastIndex(name, "."); i >= 0 && strings.Contains(e.Why, "column") {
 		name = name[i+1:]
 	}
 	const shown = 12
-	text := "none is there"
+	text := "there are none"
 	if e.What == "queue" && len(have) == 0 {
 		text = "a consumer declares its queue when it first runs; give another with --queue"
 	}
 	if len(have) > 0 {
-		text = "there are: " + strings.Join(have[:min(shown, len(have))], ", ")
+		text = "existing: " + strings.Join(have[:min(shown, len(have))], ", ")
 		if more := len(have) - shown; more > 0 {
 			text += fmt.Sprintf(" and %s more", reconcile.Thousands(more))
 		}

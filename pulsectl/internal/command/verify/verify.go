@@ -1,5 +1,5 @@
-// Package verify has the command verify: package reconcile compares, this says of
-// what and shows the result.
+// Package verify implements the command verify: it selects what package
+// reconcile compares, and shows the result.
 package verify
 
 import (
@@ -18,17 +18,17 @@ import (
 )
 
 const (
-	// inboxMemory is how long an inbox remembers unless told otherwise.
+	// inboxMemory is the default retention of an inbox.
 	inboxMemory = 30 * 24 * time.Hour
-	// The tables of the example services, which are compared where they are.
+	// The tables of the example services, compared by default where they exist.
 	defaultTopic   = "order.created"
 	defaultOrders  = "orders.event_id"
 	defaultEffects = "notifications.event_id"
-	// shownIDs is how many ids of a finding are shown to a person.
+	// shownIDs is how many ids of a finding are printed for a person.
 	shownIDs = 10
 )
 
-// Options say what is compared.
+// Options select what is compared.
 type Options struct {
 	topics                          []string
 	ordersTable, effectsTable       string
@@ -42,7 +42,7 @@ type Options struct {
 	timeout                         time.Duration
 }
 
-// Defaults are the options of verify without a flag.
+// Defaults returns the options of verify without flags.
 func Defaults() Options {
 	return Options{topics: []string{defaultTopic}, effectsPerEvent: 1, outboxRetention: outbox.DefaultRetention, inboxRetention: inboxMemory}
 }
@@ -50,21 +50,21 @@ func Defaults() Options {
 // Command returns the command verify.
 func Command(e *env.Env) *cli.Command {
 	return &cli.Command{
-		Name: "verify", Usage: "prove that nothing was lost or doubled: reconcile orders, outbox, broker, inbox and effects; exit 1 otherwise",
+		Name: "verify", Usage: "prove that nothing was lost or duplicated: reconcile orders, outbox, broker, inbox and effects; exit 1 otherwise",
 		Flags: []cli.Flag{
 			env.TimeoutFlag(time.Minute),
-			&cli.StringSliceFlag{Name: "topic", Value: cli.NewStringSlice(defaultTopic), Usage: "compare the events of this `TOPIC`; several with commas"},
-			&cli.StringFlag{Name: "orders-table", Usage: "`TABLE.COLUMN` beside the outbox with the ids of events, such as orders.event_id; none: compare no such table (default: orders.event_id, if it is there)"},
-			&cli.StringFlag{Name: "effects-table", Usage: "`TABLE.COLUMN` beside the inbox with the ids of events, such as notifications.event_id; none: compare no such table (default: notifications.event_id, if it is there)"},
+			&cli.StringSliceFlag{Name: "topic", Value: cli.NewStringSlice(defaultTopic), Usage: "compare the events of this `TOPIC`; several separated by commas"},
+			&cli.StringFlag{Name: "orders-table", Usage: "`TABLE.COLUMN` in the outbox's database that holds event ids, such as orders.event_id; none: do not compare (default: orders.event_id, if it is there)"},
+			&cli.StringFlag{Name: "effects-table", Usage: "`TABLE.COLUMN` in the inbox's database that holds event ids, such as notifications.event_id; none: do not compare (default: notifications.event_id, if it is there)"},
 			&cli.IntFlag{Name: "effects-per-event", Value: 1, Usage: "each applied event has `N` rows in the effects' table; 0: one or more"},
-			&cli.StringFlag{Name: "ids", Usage: "`FILE` with ids of events or orders that a client was told of, one a line; -: stdin"},
-			&cli.StringFlag{Name: "only", Usage: "list only findings of these `KINDS`, with commas: " + kindNames()},
-			&cli.DurationFlag{Name: "inbox-retention", Value: inboxMemory, Usage: "what was published more than `DURATION` ago is not judged: the inbox has forgotten it"},
-			&cli.DurationFlag{Name: "outbox-retention", Value: outbox.DefaultRetention, Usage: "published rows are missed in the outbox for `DURATION`: later they are purged"},
-			&cli.BoolFlag{Name: "other-producers", Usage: "other producers write to these topics: what is in no outbox row is not foreign"},
-			&cli.BoolFlag{Name: "ignore-bodies", Usage: "the consumer reads bodies otherwise than they are published: what it applied is not held against the outbox's"},
-			&cli.BoolFlag{Name: "assume-not-held", Usage: "take it that nobody holds messages unacknowledged but consumers that say so"},
-			&cli.BoolFlag{Name: "skip-dead-letters", Usage: "do not look into the dead-letter queue: what may lie there stays unsettled"},
+			&cli.StringFlag{Name: "ids", Usage: "`FILE` with the event or order ids that a client got as answers, one per line; -: stdin"},
+			&cli.StringFlag{Name: "only", Usage: "list only findings of these comma-separated `KINDS`: " + kindNames()},
+			&cli.DurationFlag{Name: "inbox-retention", Value: inboxMemory, Usage: "ignore events published more than `DURATION` ago: the inbox has forgotten them"},
+			&cli.DurationFlag{Name: "outbox-retention", Value: outbox.DefaultRetention, Usage: "expect published rows in the outbox for `DURATION`: later they are purged"},
+			&cli.BoolFlag{Name: "other-producers", Usage: "other producers write to these topics: events that are not in the outbox are not foreign"},
+			&cli.BoolFlag{Name: "ignore-bodies", Usage: "do not compare bodies: the consumer changes them before it applies them"},
+			&cli.BoolFlag{Name: "assume-not-held", Usage: "assume that only consumers that report it hold unacknowledged messages"},
+			&cli.BoolFlag{Name: "skip-dead-letters", Usage: "do not read the dead-letter queue: events that may be there stay unsettled"},
 		},
 		Action: func(ctx *cli.Context) error {
 			o, err := parseVerifyOptions(ctx)
@@ -165,7 +165,7 @@ func (o Options) run(ctx context.Context, e *env.Env) error {
 	return verdictError(r, o.timeout)
 }
 
-// OpenLedger opens everything that is compared.
+// OpenLedger opens the databases and queues that are compared.
 func OpenLedger(ctx context.Context, e *env.Env, o Options) (l reconcile.Ledger, err error) {
 	_, outDB, err := e.Outbox(ctx)
 	if err != nil {
@@ -185,7 +185,7 @@ func OpenLedger(ctx context.Context, e *env.Env, o Options) (l reconcile.Ledger,
 		EffectsPerEvent: o.effectsPerEvent, OutboxRetention: o.outboxRetention, InboxRetention: o.inboxRetention,
 		OtherProducers: o.otherProducers, IgnoreBodies: o.ignoreBodies, AssumeNotHeld: o.assumeNotHeld, Progress: new(reconcile.Progress),
 	}
-	// The tables of the examples belong to their topic.
+	// The default tables are compared only for the default topic.
 	ordersDefault, effectsDefault := defaultOrders, defaultEffects
 	if !slices.Equal(o.topics, []string{defaultTopic}) {
 		ordersDefault, effectsDefault = "", ""
