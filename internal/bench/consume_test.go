@@ -10,9 +10,10 @@ import (
 	"github.com/asimalizada/pulse-events/internal/testenv"
 )
 
-// BenchmarkConsume lets a consumer with an effect of one row a message empty a
-// queue in which every tenth delivery is a copy: with default settings, and
-// with a transaction for each message. One operation is a turn of each.
+// BenchmarkConsume measures how fast a consumer with an effect of one row per
+// message empties a queue in which every tenth delivery is a copy: with default
+// settings, and with a transaction for each message. One operation is a turn of
+// each.
 func BenchmarkConsume(b *testing.B) {
 	const deliveries, copyEvery = 50_000, 10
 	forQueueTypes(b, func(b *testing.B, queueType inboxrabbit.QueueType) {
@@ -50,8 +51,8 @@ func BenchmarkConsume(b *testing.B) {
 	})
 }
 
-// withCopies puts a copy in every n-th place, of what came about a thousand
-// places before or else first of all.
+// withCopies makes every n-th element a copy of the one about a thousand places
+// before, or of the first.
 func withCopies(publishings []rabbit.Publishing, n int) []rabbit.Publishing {
 	const distance = 1000
 	var all []rabbit.Publishing

@@ -9,10 +9,10 @@ import (
 	"github.com/asimalizada/pulse-events/outbox"
 )
 
-// BenchmarkDrain lets a relay with default settings drain a backlog, beside
-// the bare client that publishes the same messages to the same queue from
-// memory. One operation is four turns: client, relay that keeps published
-// rows, client, relay that deletes them.
+// BenchmarkDrain measures how fast a relay with default settings drains a
+// backlog, compared with the bare client that publishes the same messages to
+// the same queue from memory. One operation is four turns: client, relay that
+// keeps published rows, client, relay that deletes them.
 func BenchmarkDrain(b *testing.B) {
 	const backlog, alone = 50_000, 2_000
 	forQueueTypes(b, func(b *testing.B, queueType inboxrabbit.QueueType) {
@@ -21,7 +21,7 @@ func BenchmarkDrain(b *testing.B) {
 		msgs := newMessages(backlog)
 		publishings := r.encode(msgs)
 		p := newPublisher(b, r.url, r.exchange)
-		r.publish(publishings[:window], window) // warm
+		r.publish(publishings[:window], window) // warm up
 		r.take(window)
 
 		var client, naive, kept, deleted rates

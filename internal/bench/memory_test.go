@@ -16,9 +16,9 @@ import (
 )
 
 // BenchmarkMemory sends messages through relay and consumer in one process and
-// looks at its memory four times on the way, with nothing in flight and all
-// garbage collected: what is left is what they remember. The growth is that
-// between the first look, when every buffer has had its use, and the last.
+// measures its memory four times on the way, with nothing in flight and after a
+// garbage collection: the rest is what they retain. The reported growth is from
+// the first measurement, when all buffers have been used, to the last.
 func BenchmarkMemory(b *testing.B) {
 	const total, looks, chunk, size = 500_000, 5, 5_000, 500
 	ob, outboxDB := newOutbox(b)
@@ -38,7 +38,8 @@ func BenchmarkMemory(b *testing.B) {
 				enqueue(b, ob, outboxDB, newMessages(chunk), size)
 				relay.Wake()
 				sent += chunk
-				// The backlog stays bounded, so that all parts work all the time.
+				// The backlog stays small, so that all components work all the
+				// time.
 				testenv.Eventually(b, patience, "the relay to keep up", func() bool { return sent-relay.Health().Published < 4*chunk })
 			}
 			testenv.Eventually(b, patience, "everything to be applied", func() bool { return consumer.Health().Applied == sent })
@@ -56,12 +57,12 @@ func BenchmarkMemory(b *testing.B) {
 	hideTime(b)
 }
 
-// memory returns the bytes that live on the heap, and those the process
-// occupies; the latter are 0 where the system does not tell.
+// memory returns the bytes of live heap objects and the resident size of the
+// process, which is 0 where the system does not report it.
 func memory(b *testing.B) (heap, resident float64) {
 	b.Helper()
 	runtime.GC()
-	debug.FreeOSMemory() // collects once more: what pools let go of is gone now
+	debug.FreeOSMemory() // another collection: pools have released their objects now
 	var stats runtime.MemStats
 	runtime.ReadMemStats(&stats)
 	self, err := process.NewProcess(int32(os.Getpid()))

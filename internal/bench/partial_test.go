@@ -12,8 +12,9 @@ import (
 )
 
 // BenchmarkPartialOutage drains a backlog of which one message in eleven goes
-// to another queue: while that is well, and while it hangs and confirms nothing.
-// The rates are those of the other messages. One operation is a turn of each.
+// to another queue: while that queue works, and while it hangs and confirms
+// nothing. The rates are those of the other messages. One operation is a turn
+// of each.
 func BenchmarkPartialOutage(b *testing.B) {
 	const well, every = 20_000, 10
 	const stuckTopic = "payment.made"

@@ -12,7 +12,7 @@ import (
 	"github.com/asimalizada/pulse-events/outbox/wire"
 )
 
-// window is how many messages are without a confirm at most, on either side.
+// window is the maximum number of unconfirmed messages, on either side.
 const window = 1000
 
 // broker is the bare AMQP library on one channel, with an exchange and a queue
@@ -57,7 +57,7 @@ func (r *broker) must(err error) {
 	}
 }
 
-// encode puts messages in the terms of the AMQP library, as the publisher sends
+// encode converts messages to the AMQP library's type, as the publisher sends
 // them.
 func (r *broker) encode(msgs []outbox.Message) []rabbit.Publishing {
 	publishings := make([]rabbit.Publishing, len(msgs))
@@ -95,7 +95,7 @@ func (r *broker) publish(publishings []rabbit.Publishing, inFlight int) {
 	}
 }
 
-// take empties the queue, which must hold want messages.
+// take empties the queue, which must contain want messages.
 func (r *broker) take(want int) {
 	r.b.Helper()
 	n, err := r.channel.QueuePurge(r.queue, false)

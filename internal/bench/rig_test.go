@@ -19,26 +19,26 @@ import (
 	outboxrabbit "github.com/asimalizada/pulse-events/outbox/rabbitmq"
 )
 
-// What all benchmarks send.
+// The messages of all benchmarks.
 const (
 	topic     = "order.created"
 	bodyBytes = 512
 )
 
-// patience is how long a benchmark waits for what has to happen.
+// patience limits every wait of a benchmark.
 const patience = 5 * time.Minute
 
 var quiet = slog.New(slog.DiscardHandler)
 
-// forQueueTypes runs a benchmark for both kinds of queue.
+// forQueueTypes runs a benchmark for both types of queue.
 func forQueueTypes(b *testing.B, run func(*testing.B, inboxrabbit.QueueType)) {
 	for _, queueType := range []inboxrabbit.QueueType{inboxrabbit.Classic, inboxrabbit.Quorum} {
 		b.Run(queueType.String(), func(b *testing.B) { run(b, queueType) })
 	}
 }
 
-// newMessages returns n messages, each with a key of its own as where an order
-// is created. Bodies do not compress.
+// newMessages returns n messages, each with its own key. Bodies do not
+// compress.
 func newMessages(n int) []outbox.Message {
 	source := rand.NewChaCha8([32]byte{})
 	msgs := make([]outbox.Message, n)
@@ -51,7 +51,7 @@ func newMessages(n int) []outbox.Message {
 	return msgs
 }
 
-// openDB returns a pool on an empty database of the benchmark's own.
+// openDB returns a pool on a new, empty database.
 func openDB(b *testing.B) *sqlx.DB {
 	b.Helper()
 	db, err := postgres.Open(postgres.Config{URL: testenv.Postgres(b), Name: "bench"})
@@ -65,7 +65,7 @@ func openDB(b *testing.B) *sqlx.DB {
 			b.Fatal(err)
 		}
 		if value != "on" {
-			b.Fatalf("%s is %s: figures of a server that may lose what it has committed say nothing", setting, value)
+			b.Fatalf("%s is %s: results of a server that may lose committed data are meaningless", setting, value)
 		}
 	}
 	return db
@@ -78,7 +78,7 @@ func mustExec(b *testing.B, db *sqlx.DB, query string, args ...any) {
 	}
 }
 
-// wantCount keeps a benchmark from measuring work that was not done.
+// wantCount fails the benchmark if the work was not done.
 func wantCount(b *testing.B, db *sqlx.DB, want int, query string) {
 	b.Helper()
 	var n int
@@ -103,7 +103,7 @@ func newOutbox(b *testing.B) (*outbox.Outbox, *sqlx.DB) {
 	return ob, db
 }
 
-// enqueue stores msgs, size of them in each transaction.
+// enqueue stores msgs in transactions of size messages.
 func enqueue(b *testing.B, ob *outbox.Outbox, db *sqlx.DB, msgs []outbox.Message, size int) {
 	b.Helper()
 	for batch := range slices.Chunk(msgs, size) {
@@ -118,7 +118,7 @@ func enqueueOnce(ctx context.Context, ob *outbox.Outbox, db *sqlx.DB, msgs []out
 	if err != nil {
 		return err
 	}
-	defer tx.Rollback() // after a commit it does nothing
+	defer tx.Rollback() // no effect after a commit
 	if err := ob.Enqueue(ctx, tx, msgs...); err != nil {
 		return err
 	}
@@ -147,8 +147,8 @@ func newRelay(b *testing.B, ob *outbox.Outbox, p outbox.Publisher, cfg outbox.Re
 	return relay
 }
 
-// newInbox returns an inbox beside a table for effects, which has no unique key
-// on events: one applied twice shows.
+// newInbox returns an inbox and a table for effects. The table has no unique
+// key on events, so that an event applied twice shows.
 func newInbox(b *testing.B) (*inbox.Inbox, *sqlx.DB) {
 	b.Helper()
 	db := openDB(b)
@@ -169,7 +169,7 @@ func apply(ctx context.Context, tx inbox.Tx, msg inbox.Message) error {
 	return err
 }
 
-// newSource returns a source on a queue that is there.
+// newSource returns a source on an existing queue.
 func newSource(b *testing.B, url, queue string) *inboxrabbit.Source {
 	b.Helper()
 	source, err := inboxrabbit.NewSource(inboxrabbit.SourceConfig{URL: url, Queue: queue, Topology: inboxrabbit.None, Logger: quiet})
@@ -205,18 +205,18 @@ func start(b *testing.B, run func(context.Context) error) (stop func()) {
 	return stop
 }
 
-// rates are messages per second, one for each time something was measured.
+// rates are messages per second, one for each measurement.
 type rates []float64
 
-// measure times do, which deals with n messages.
+// measure times do, which handles n messages.
 func (r *rates) measure(n int, do func()) {
 	began := time.Now()
 	do()
 	*r = append(*r, float64(n)/time.Since(began).Seconds())
 }
 
-// report reports the median and logs every measurement, so that other load on
-// the machine shows.
+// report reports the median and logs every measurement, which shows other load
+// on the machine.
 func (r rates) report(b *testing.B, name string) {
 	b.ReportMetric(median(r), name+"-msgs/s")
 	b.Logf("%s: %.0f messages/s", name, r)
@@ -231,5 +231,6 @@ func median(values []float64) float64 {
 	return (sorted[middle-1] + sorted[middle]) / 2
 }
 
-// hideTime keeps the time of an operation, preparations and all, out of the report.
+// hideTime removes the time of an operation, which includes preparations, from
+// the report.
 func hideTime(b *testing.B) { b.ReportMetric(0, "ns/op") }

@@ -1,5 +1,5 @@
-// Package certtest makes certificates for tests of TLS: an authority of the
-// test's own, and what it issues, for an hour.
+// Package certtest issues certificates for tests of TLS, from an authority of
+// the test, valid for an hour.
 package certtest
 
 import (
@@ -18,7 +18,7 @@ import (
 	"time"
 )
 
-// ServerName is what certificates are made out to, besides 127.0.0.1.
+// ServerName is the name in the certificates, besides 127.0.0.1.
 const ServerName = "server.test"
 
 // Authority signs certificates.
@@ -27,7 +27,7 @@ type Authority struct {
 	key  *ecdsa.PrivateKey
 }
 
-// NewAuthority makes an authority that nobody trusts yet.
+// NewAuthority returns a new authority, which nothing trusts yet.
 func NewAuthority(t testing.TB) Authority {
 	t.Helper()
 	template := certificate("test authority")
@@ -36,7 +36,7 @@ func NewAuthority(t testing.TB) Authority {
 	return Authority{sign(t, template, template, key, key), key}
 }
 
-// Pool holds the authority alone.
+// Pool returns a pool with only the authority.
 func (a Authority) Pool() *x509.CertPool {
 	pool := x509.NewCertPool()
 	pool.AddCert(a.cert)
@@ -49,7 +49,7 @@ func (a Authority) File(t testing.TB) string {
 	return write(t, "ca.pem", certPEM(a.cert.Raw))
 }
 
-// Issue makes a certificate with its key.
+// Issue issues a certificate with its key.
 func (a Authority) Issue(t testing.TB, usage x509.ExtKeyUsage) tls.Certificate {
 	t.Helper()
 	template := certificate(ServerName)
@@ -59,7 +59,7 @@ func (a Authority) Issue(t testing.TB, usage x509.ExtKeyUsage) tls.Certificate {
 	return tls.Certificate{Certificate: [][]byte{sign(t, template, a.cert, key, a.key).Raw}, PrivateKey: key}
 }
 
-// PEM returns certificate and key as text.
+// PEM encodes certificate and key.
 func PEM(t testing.TB, c tls.Certificate) (cert, key []byte) {
 	t.Helper()
 	der, err := x509.MarshalPKCS8PrivateKey(c.PrivateKey)

@@ -1,11 +1,10 @@
-// Package correlation carries the ids that tie one business action together
-// (correlation id, causation id, W3C trace context) through a
-// context.Context, so that they reach rows, messages, handlers and logs
-// without being passed by hand.
+// Package correlation carries the ids of a business action (correlation id,
+// causation id, W3C trace context) in a context.Context, so that they reach
+// rows, messages, handlers and logs without being passed explicitly.
 //
-// The correlation id names the whole action and never changes on its way. The
-// causation id names the direct cause: the id of the message being handled
-// while the next one is written.
+// The correlation id names the whole action and never changes. The causation id
+// names the direct cause: the id of the message being handled while the next
+// one is written.
 package correlation
 
 import (
@@ -16,8 +15,8 @@ import (
 	"go.opentelemetry.io/otel/propagation"
 )
 
-// MaxLength is the longest correlation or causation id in bytes: what an AMQP
-// short string holds.
+// MaxLength is the maximum length of a correlation or causation id in bytes:
+// the size of an AMQP short string.
 const MaxLength = 255
 
 type (
@@ -25,7 +24,7 @@ type (
 	causationKey   struct{}
 )
 
-// WithCorrelationID returns ctx carrying id. An empty id returns ctx unchanged.
+// WithCorrelationID returns ctx with id. An empty id returns ctx unchanged.
 func WithCorrelationID(ctx context.Context, id string) context.Context {
 	if id == "" {
 		return ctx
@@ -33,14 +32,14 @@ func WithCorrelationID(ctx context.Context, id string) context.Context {
 	return context.WithValue(ctx, correlationKey{}, id)
 }
 
-// CorrelationID returns the correlation id ctx carries, or "".
+// CorrelationID returns the correlation id in ctx, or "".
 func CorrelationID(ctx context.Context) string {
 	id, _ := ctx.Value(correlationKey{}).(string)
 	return id
 }
 
-// WithCausationID returns ctx carrying the id of the message that causes what
-// happens next. An empty id returns ctx unchanged.
+// WithCausationID returns ctx with the id of the message that causes what is
+// done with it. An empty id returns ctx unchanged.
 func WithCausationID(ctx context.Context, id string) context.Context {
 	if id == "" {
 		return ctx
@@ -48,17 +47,18 @@ func WithCausationID(ctx context.Context, id string) context.Context {
 	return context.WithValue(ctx, causationKey{}, id)
 }
 
-// CausationID returns the causation id ctx carries, or "".
+// CausationID returns the causation id in ctx, or "".
 func CausationID(ctx context.Context) string {
 	id, _ := ctx.Value(causationKey{}).(string)
 	return id
 }
 
-// NewID makes a correlation id: a UUIDv7 as text, so that ids sort by time.
+// NewID returns a new correlation id: a UUIDv7 as text, so that ids sort by
+// time.
 func NewID() string { return uuid.Must(uuid.NewV7()).String() }
 
-// Valid reports whether id may travel in an HTTP header, an AMQP property and
-// a log line alike: 1 to MaxLength visible ASCII characters.
+// Valid reports whether id can be used in an HTTP header, an AMQP property and
+// a log line: 1 to MaxLength visible ASCII characters.
 func Valid(id string) bool {
 	return len(id) > 0 && len(id) <= MaxLength &&
 		!strings.ContainsFunc(id, func(r rune) bool { return r <= ' ' || r > '~' })
@@ -74,8 +74,8 @@ func InjectTrace(ctx context.Context, headers map[string]string) {
 	traceContext.Inject(ctx, propagation.MapCarrier(headers))
 }
 
-// ExtractTrace returns ctx carrying the remote span that headers name, or ctx
-// itself where they name none.
+// ExtractTrace returns ctx with the remote span in headers, or ctx itself if
+// there is none.
 func ExtractTrace(ctx context.Context, headers map[string]string) context.Context {
 	return traceContext.Extract(ctx, propagation.MapCarrier(headers))
 }

@@ -20,7 +20,7 @@ func TestIDsTravelByContext(t *testing.T) {
 	if CorrelationID(ctx) != "corr" || CausationID(ctx) != "cause" {
 		t.Errorf("%q, %q", CorrelationID(ctx), CausationID(ctx))
 	}
-	// An empty id does not wipe out the one that is there.
+	// An empty id does not replace the current one.
 	if got := CorrelationID(WithCorrelationID(ctx, "")); got != "corr" {
 		t.Errorf("%q", got)
 	}

@@ -5,7 +5,7 @@ import (
 	"log/slog"
 )
 
-// LogHandler wraps h so that every record logged with a context carries its
+// LogHandler wraps h so that every record logged with a context has its
 // correlation and causation ids as correlation_id and causation_id, outside of
 // any group.
 func LogHandler(h slog.Handler) slog.Handler { return &logHandler{Handler: h, root: h} }
@@ -13,7 +13,7 @@ func LogHandler(h slog.Handler) slog.Handler { return &logHandler{Handler: h, ro
 type logHandler struct {
 	slog.Handler
 	// root is the handler outside of all groups, and inside leads from there to
-	// Handler. With no group open they are the same and inside is nil.
+	// Handler. If no group is open they are the same and inside is nil.
 	root   slog.Handler
 	inside func(slog.Handler) slog.Handler
 }
@@ -48,8 +48,8 @@ func (h *logHandler) WithGroup(name string) slog.Handler {
 	return h.with(true, func(h slog.Handler) slog.Handler { return h.WithGroup(name) })
 }
 
-// with returns h after one more step, which is taken again for records with
-// ids where it happens inside a group.
+// with returns h after another step, which is repeated for records with ids if
+// it happens inside a group.
 func (h *logHandler) with(grouped bool, step func(slog.Handler) slog.Handler) slog.Handler {
 	next := step(h.Handler)
 	if !grouped {

@@ -29,7 +29,7 @@ func TestLogHandler(t *testing.T) {
 	if _, ok := got["correlation_id"]; ok {
 		t.Errorf("no id in the context, one in the log: %v", got)
 	}
-	// A group is for the caller's attributes; the ids stay where they are looked for.
+	// A group is for the caller's attributes; the ids stay outside.
 	got = line(ctx, logger.WithGroup("http").With("method", "POST"))
 	if got["correlation_id"] != "corr" {
 		t.Errorf("in a group: %v", got)
@@ -40,7 +40,7 @@ func TestLogHandler(t *testing.T) {
 	}
 }
 
-// withIDs gives every record a context with ids, as slogtest itself does not.
+// withIDs gives every record a context with ids, which slogtest does not.
 type withIDs struct{ slog.Handler }
 
 func (h withIDs) Handle(_ context.Context, r slog.Record) error {
@@ -51,7 +51,7 @@ func (h withIDs) WithAttrs(attrs []slog.Attr) slog.Handler {
 }
 func (h withIDs) WithGroup(name string) slog.Handler { return withIDs{h.Handler.WithGroup(name)} }
 
-// The rules of slog for handlers, with ids and without.
+// LogHandler passes slogtest, with and without ids.
 func TestLogHandlerKeepsTheRules(t *testing.T) {
 	for name, wrap := range map[string]func(slog.Handler) slog.Handler{
 		"with ids":    func(h slog.Handler) slog.Handler { return withIDs{LogHandler(h)} },

@@ -1,5 +1,5 @@
-// Package database opens what a URL names, PostgreSQL or SQLite, for programs
-// that run on either.
+// Package database opens a PostgreSQL or SQLite database by URL, for programs
+// that support both.
 package database
 
 import (
@@ -14,23 +14,23 @@ import (
 	"github.com/asimalizada/pulse-events/internal/sqlite"
 )
 
-// Config says which database to open, and how.
+// Config selects a database and its options.
 type Config struct {
-	// URL: postgres:// or sqlite:. Required.
+	// URL is a postgres:// or sqlite: URL. Required.
 	URL string
-	// GetURL, if set, is asked for the URL of PostgreSQL at each connect.
+	// GetURL, if set, is called for the URL of PostgreSQL at each connect.
 	GetURL func(context.Context) (string, error)
-	// Name is what PostgreSQL shows as the application.
+	// Name is the application name that PostgreSQL shows.
 	Name string
 }
 
-// Open opens a postgres:// or sqlite: URL and tells its dialect. name is what
-// PostgreSQL shows as the application. Neither network nor file is touched.
+// Open opens a postgres:// or sqlite: URL and returns its dialect. name is the
+// application name that PostgreSQL shows. It accesses neither network nor file.
 func Open(url, name string) (*sqlx.DB, sqldb.Dialect, error) {
 	return Config{URL: url, Name: name}.Open()
 }
 
-// Open is the function of that name, for all there is to say.
+// Open opens the database like the function Open, with all options of c.
 func (c Config) Open() (*sqlx.DB, sqldb.Dialect, error) {
 	if sqlite.IsURL(c.URL) {
 		db, err := sqlite.Open(c.URL)
@@ -40,23 +40,23 @@ func (c Config) Open() (*sqlx.DB, sqldb.Dialect, error) {
 	return db, sqldb.PostgreSQL, err
 }
 
-// Unreachable reports whether err says that the database did not answer, or
-// not as it will again by itself: no working connection to PostgreSQL, or one to
-// a standby, or a SQLite file that others have kept locked for as long as a
-// transaction waits. A context whose time was up says the same. Where somebody
-// has to act, as on wrong credentials, it is false.
+// Unreachable reports whether err means that the database did not answer, but
+// will again without intervention: no working connection to PostgreSQL, a
+// connection to a standby, or a SQLite file locked by others for longer than a
+// transaction waits. It is also true for a context whose deadline passed, and
+// false if somebody has to act, as for wrong credentials.
 func Unreachable(err error) bool {
 	switch sqldb.Judge(err) {
 	case sqldb.Transient, sqldb.Timeout, sqldb.Lost:
 		return true
 	case sqldb.Outage, sqldb.ReadOnly:
-		return sqldb.SQLiteError(err) == nil // a file does not mend itself
+		return sqldb.SQLiteError(err) == nil // a file does not recover by itself
 	}
 	return false
 }
 
-// Validate returns every problem of url at once, beginning with URL, or nil.
-// No text holds a password.
+// Validate returns every problem of url at once, beginning with URL, or nil. No
+// text contains a password.
 func Validate(url string) error {
 	switch {
 	case sqlite.IsURL(url):
@@ -64,7 +64,7 @@ func Validate(url string) error {
 	case url == "":
 		return errors.New("URL: is empty; " + hint)
 	case !strings.HasPrefix(url, "postgres"):
-		return errors.New("URL: names no database we know; " + hint)
+		return errors.New("URL: unsupported database; " + hint)
 	}
 	return postgres.Config{URL: url}.Validate()
 }

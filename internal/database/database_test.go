@@ -37,10 +37,10 @@ func TestOpenTellsTheDialect(t *testing.T) {
 func TestWhatIsNoDatabase(t *testing.T) {
 	for url, want := range map[string]string{
 		"":                               "is empty",
-		"mysql://app:hunter2@host/db":    "no database we know",
-		"app:hunter2@host":               "no database we know",
+		"mysql://app:hunter2@host/db":    "unsupported database",
+		"app:hunter2@host":               "unsupported database",
 		"postgres://app:hunter2@h:x/db":  "cannot be parsed",
-		"postgres://app:hun@hunter2/d@b": "behind the host",
+		"postgres://app:hun@hunter2/d@b": "after the host",
 		"sqlite:":                        "names no file",
 		"sqlite:a.db?mode=memory":        "parameters",
 	} {

@@ -78,8 +78,8 @@ func (r rule) forbids(path string) bool {
 	return matchesAny(r.never, path) && !matchesAny(r.but, path)
 }
 
-// checkSole returns a line for each package beside the first that imports
-// path itself.
+// checkSole returns a line for each package except the first that imports path
+// itself.
 func checkSole(g graph, path string) []string {
 	var importers []string
 	for _, name := range slices.Sorted(maps.Keys(g)) {
@@ -105,8 +105,8 @@ func matchesAny(patterns []string, path string) bool {
 
 func own(path string) bool { return path == "." || strings.HasPrefix(path, "./") }
 
-// standard reports whether the path is of the standard library: its first
-// element is no domain.
+// standard reports whether the path is in the standard library: its first
+// element is not a domain.
 func standard(path string) bool {
 	first, _, _ := strings.Cut(path, "/")
 	return !strings.Contains(first, ".")

@@ -1,4 +1,3 @@
-// Package deptest holds tests of the tree as a whole: which package may import
-// which (rules_test.go is the list, to be read), how long a file may be and
-// what it may be called.
+// Package deptest tests the tree as a whole: which package may import which
+// (the list is rules_test.go), and the length and names of files.
 package deptest

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// tidy is a small tree that keeps every rule.
+// tidy returns a small tree that obeys every rule.
 func tidy() graph {
 	return graph{
 		"./outbox/wire":            {product: []string{"strings"}},
@@ -51,11 +51,11 @@ func TestTidyTreeKeepsAllRules(t *testing.T) {
 }
 
 // TestEveryRuleCanBeBroken adds imports to the tidy tree, one at a time, and
-// sees the rule that is meant name the chain.
+// checks that the right rule reports the chain.
 func TestEveryRuleCanBeBroken(t *testing.T) {
 	proven := map[string]bool{}
 	for _, c := range []struct {
-		rule       string // how its name begins
+		rule       string // how the rule's name begins
 		from, adds string
 		inTests    bool
 		chain      string
@@ -127,8 +127,8 @@ func TestSoleImporter(t *testing.T) {
 	}
 }
 
-// TestRuleNamesDiffer guards the table above: a rule's name is what
-// failures are told apart by.
+// TestRuleNamesDiffer checks that failures can be told apart by the name of the
+// rule.
 func TestRuleNamesDiffer(t *testing.T) {
 	names := map[string]bool{}
 	for _, r := range rules {

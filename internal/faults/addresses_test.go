@@ -10,8 +10,8 @@ import (
 	"github.com/asimalizada/pulse-events/internal/testenv"
 )
 
-// F75: of the brokers and of the database servers that the URLs name, one after
-// the other goes away while customers order.
+// F75: of the brokers and database servers in the URLs, one after the other
+// becomes unavailable under load.
 func TestF75OneOfSeveralAddressesIsAway(t *testing.T) {
 	t.Parallel()
 	database, broker := testenv.Postgres(t), testenv.RabbitMQ(t)
@@ -35,7 +35,7 @@ func TestF75OneOfSeveralAddressesIsAway(t *testing.T) {
 	load.await(20)
 	for i := range 2 {
 		brokers[i].Cut()
-		servers[i].Freeze() // takes connections and says nothing: worse than being gone
+		servers[i].Freeze() // accepts connections and does not answer: worse than being down
 		load.await(30)
 		published := orders.health(t).Relay.Published
 		testenv.Eventually(t, patience, "the relay to publish through the other", func() bool { return orders.health(t).Relay.Published > published })

@@ -13,7 +13,7 @@ import (
 	"github.com/asimalizada/pulse-events/outbox/rabbitmq"
 )
 
-// F1: the broker is stopped while customers order, and started again.
+// F1: the broker is stopped under load, and started again.
 func TestF1BrokerStoppedUnderLoad(t *testing.T) {
 	t.Parallel()
 	server := testenv.RabbitMQServer(t)
@@ -30,7 +30,7 @@ func TestF1BrokerStoppedUnderLoad(t *testing.T) {
 		t.Errorf("%d rows are pending, want the 100 or more of the outage", n)
 	}
 	if n := s.count(s.ordersDB, `outbox_messages WHERE attempts <> 0 OR last_error <> ''`); n != 0 {
-		t.Errorf("%d rows are blamed for the outage", n)
+		t.Errorf("%d rows count an attempt for the outage", n)
 	}
 	if h := orders.health(t); h.Status != "ready" || h.Relay.LastError == "" {
 		t.Errorf("health of orders: %+v, want ready, and the relay's error", h)
@@ -54,8 +54,8 @@ func TestF1BrokerStoppedUnderLoad(t *testing.T) {
 	s.requireClean(exceptions{})
 }
 
-// awaitOutage waits until the orders service says that its relay is degraded
-// and without a connection, and checks that it is ready all the same.
+// awaitOutage waits until the orders service reports a degraded relay without a
+// connection, and checks that the service is still ready.
 func (s *system) awaitOutage(orders *service) {
 	s.t.Helper()
 	testenv.Eventually(s.t, patience, "the relay to notice", func() bool {
@@ -67,7 +67,7 @@ func (s *system) awaitOutage(orders *service) {
 	})
 }
 
-// deliverAgain publishes a further copy of each event, as a replay does.
+// deliverAgain publishes another copy of each event, like a replay.
 func (s *system) deliverAgain(of []placed) {
 	s.t.Helper()
 	msgs := make([]outbox.Message, len(of))
@@ -77,7 +77,7 @@ func (s *system) deliverAgain(of []placed) {
 	s.publish(msgs...)
 }
 
-// publish hands messages to the broker past every outbox.
+// publish publishes messages without an outbox.
 func (s *system) publish(msgs ...outbox.Message) {
 	s.t.Helper()
 	publisher, err := rabbitmq.NewPublisher(rabbitmq.PublisherConfig{
@@ -86,15 +86,15 @@ func (s *system) publish(msgs ...outbox.Message) {
 		s.t.Fatal(err)
 	}
 	defer publisher.Close()
-	ctx, cancel := context.WithTimeoutCause(s.t.Context(), patience, errors.New("test is out of patience"))
+	ctx, cancel := context.WithTimeoutCause(s.t.Context(), patience, errors.New("the test's patience is over"))
 	defer cancel()
 	if err := errors.Join(publisher.Publish(ctx, msgs)...); err != nil {
 		s.t.Fatalf("publish again: %v", err)
 	}
 }
 
-// F2: the broker is killed while the relay drains a backlog: of what was on
-// its way nobody knows whether the broker has it.
+// F2: the broker is killed while the relay drains a backlog: it is unknown
+// which of the unconfirmed messages the broker has stored.
 func TestF2BrokerKilledMidBurst(t *testing.T) {
 	t.Parallel()
 	server := testenv.RabbitMQServer(t)
@@ -122,7 +122,7 @@ func TestF2BrokerKilledMidBurst(t *testing.T) {
 	s.requireClean(exceptions{})
 }
 
-// F3: what the broker says no longer arrives, its confirms among it; then the
+// F3: frames from the broker, with its confirms, no longer arrive; then the
 // connection breaks.
 func TestF3ConfirmsLost(t *testing.T) {
 	t.Parallel()
@@ -140,7 +140,7 @@ func TestF3ConfirmsLost(t *testing.T) {
 	if n := s.count(s.ordersDB, `outbox_messages WHERE status = 'pending' AND attempts = 0`); n != len(orders) {
 		t.Errorf("%d rows are pending without an attempt, want %d", n, len(orders))
 	}
-	proxy.Restore() // breaks what was silent
+	proxy.Restore() // breaks the silent connections
 	s.awaitSettled()
 	for _, p := range orders {
 		if n := len(tap.copies(p.EventID)); n < 1 || n > 2 {
@@ -152,7 +152,7 @@ func TestF3ConfirmsLost(t *testing.T) {
 	s.requireClean(exceptions{})
 }
 
-// F4: the broker is short of memory or disk and takes nothing from publishers.
+// F4: the broker is short of memory or disk and blocks publishers.
 func TestF4BrokerAlarm(t *testing.T) {
 	t.Parallel()
 	s := newSystem(t, testenv.RabbitMQ(t))

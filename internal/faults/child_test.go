@@ -22,14 +22,15 @@ import (
 	"github.com/asimalizada/pulse-events/outbox"
 )
 
-// childVariable holds what this program is to do when it is started once more.
+// childVariable holds the assignment when this program is started again as a
+// child.
 const childVariable = "PULSE_TEST_FAULTS_CHILD"
 
-// assignment is what a child process is to do.
+// assignment tells a child process what to do.
 type assignment struct {
 	Role                        role
-	Point                       point  // where it stops and waits to be killed
-	Culprit                     string // event that kills the process
+	Point                       point  // where the child stops and waits to be killed
+	Culprit                     string // the event that kills the process
 	OrdersURL, NotificationsURL string
 	AMQPURL, Exchange, Queue    string
 	LeaseTTL                    time.Duration
@@ -51,12 +52,13 @@ const (
 	nowhere       point = ""
 	beforePublish point = "before publish"
 	afterConfirm  point = "after confirm"
-	staleVerdict  point = "stale verdict" // waits for a line and goes on
+	staleVerdict  point = "stale verdict" // waits for a line and continues
 	inHandler     point = "in the handler"
 	beforeAck     point = "before ack"
 )
 
-// runChild does what a child was started for. It does not return in a child.
+// runChild carries out the assignment of a child. It does not return in a
+// child.
 func runChild() {
 	text := os.Getenv(childVariable)
 	if text == "" {
@@ -94,7 +96,8 @@ func (a assignment) run(ctx context.Context) error {
 	return fmt.Errorf("no such role: %q", a.Role)
 }
 
-// serve runs a service as its program does, on a port it tells the parent.
+// serve runs a service as its program does, on a port that it reports to the
+// parent.
 func serve[C any, S interface {
 	Run(context.Context, net.Listener) error
 }](ctx context.Context, cfg C, build func(C) (S, error)) error {
@@ -118,17 +121,17 @@ func childLogger() *slog.Logger {
 	return slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
 }
 
-// telling keeps lines whole.
+// telling serialises lines.
 var telling sync.Mutex
 
-// tell gives the parent a line: what has happened, and to whom.
+// tell sends the parent a line: what has happened, and with which ids.
 func tell(what string, whom ...string) {
 	telling.Lock()
 	defer telling.Unlock()
 	fmt.Println(strings.Join(append([]string{what}, whom...), "\t"))
 }
 
-// reached tells the parent that the process is at its point, and keeps the
+// reached tells the parent that the process is at its point, and blocks the
 // goroutine there.
 func reached(at point, events []string) {
 	tell(string(at), events...)
@@ -143,7 +146,7 @@ func messageIDs(msgs []outbox.Message) []string {
 	return ids
 }
 
-// child is the process as its parent sees it.
+// child is the process as seen by its parent.
 type child struct {
 	t     *testing.T
 	cmd   *exec.Cmd
@@ -198,14 +201,14 @@ func (s *system) startChild(a assignment) *child {
 	return c
 }
 
-// await returns whom the next line tells of, which has to be this one.
+// await returns the ids in the next line, which must be the given one.
 func (c *child) await(what string) []string {
 	c.t.Helper()
 	select {
 	case line, open := <-c.lines:
 		if !open {
 			<-c.ended
-			c.t.Fatalf("the child has ended (%v) before it said %q", c.err, what)
+			c.t.Fatalf("the child has ended (%v) before the line %q", c.err, what)
 		}
 		if line[0] != what {
 			c.t.Fatalf("the child says %q, want %q", line, what)
@@ -219,7 +222,7 @@ func (c *child) await(what string) []string {
 
 // kill is kill -9. It returns when the process is gone.
 func (c *child) kill() {
-	_ = c.cmd.Process.Kill() // it may have ended
+	_ = c.cmd.Process.Kill() // it may have ended already
 	<-c.ended
 }
 
@@ -231,7 +234,7 @@ func (c *child) signal(sig syscall.Signal) {
 }
 
 // stop sends SIGSTOP and waits until no thread of the process runs: the kernel
-// stops them one by one, and some may go on for a while on a busy machine.
+// stops threads one by one, which may take a while on a busy machine.
 func (c *child) stop() {
 	c.t.Helper()
 	c.signal(syscall.SIGSTOP)
@@ -248,7 +251,7 @@ func (c *child) stop() {
 	}
 }
 
-// requireExit waits for the process to end by itself, in order.
+// requireExit waits for the process to end by itself, with exit code 0.
 func (c *child) requireExit() {
 	c.t.Helper()
 	select {

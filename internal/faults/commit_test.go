@@ -12,8 +12,8 @@ import (
 	"github.com/asimalizada/pulse-events/internal/testenv"
 )
 
-// F12: the database commits, and the connection breaks before it has said so.
-// The client is told of an error and asks again under the same key.
+// F12: the database commits, and the connection breaks before its answer
+// arrives. The client sees an error and repeats the request with the same key.
 func TestF12CommitSucceedsAndTheClientSeesAnError(t *testing.T) {
 	t.Parallel()
 	s := newSystem(t, testenv.RabbitMQ(t))
@@ -63,9 +63,9 @@ func TestF12CommitSucceedsAndTheClientSeesAnError(t *testing.T) {
 	s.requireClean(exceptions{})
 }
 
-// commitCutter stands between a service and PostgreSQL. Told to, it hands on
-// the next COMMIT, waits for the answer, and breaks the connection in place of
-// handing that on.
+// commitCutter is a proxy between a service and PostgreSQL. When armed, it
+// forwards the next COMMIT, waits for the answer, and breaks the connection
+// instead of forwarding that.
 type commitCutter struct {
 	url, target string
 	armed, cut  atomic.Bool
@@ -123,8 +123,8 @@ func (c *commitCutter) accept() {
 	}
 }
 
-// handOn passes what the client says, and notes a COMMIT that is to be cut
-// off before the server can answer it.
+// handOn forwards the client's data, and notes a COMMIT that is to be cut off
+// before the server can answer it.
 func (c *commitCutter) handOn(client, server net.Conn, cutting *atomic.Bool) {
 	defer client.Close()
 	defer server.Close()
@@ -141,7 +141,7 @@ func (c *commitCutter) handOn(client, server net.Conn, cutting *atomic.Bool) {
 	}
 }
 
-// handBack passes what the server says, up to the answer that is cut off.
+// handBack forwards the server's data, up to the answer that is cut off.
 func (c *commitCutter) handBack(server, client net.Conn, cutting *atomic.Bool) {
 	defer client.Close()
 	defer server.Close()

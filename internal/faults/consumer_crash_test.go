@@ -16,8 +16,8 @@ import (
 	"github.com/asimalizada/pulse-events/internal/testenv"
 )
 
-// consume is the role of a process that consumes as the notifications service
-// does.
+// consume is the role of a process that consumes like the notifications
+// service.
 func (a assignment) consume(ctx context.Context) error {
 	db, err := postgres.Open(postgres.Config{URL: a.NotificationsURL, Name: "child"})
 	if err != nil {
@@ -91,8 +91,7 @@ func (u unacknowledging) Settle(ctx context.Context, settlements []inbox.Settlem
 	return u.Source.Settle(ctx, settlements)
 }
 
-// F16: the effects are committed, and the process dies before it says so to
-// the broker.
+// F16: the effects are committed, and the process dies before it acknowledges.
 func TestF16ConsumerKilledBetweenCommitAndAck(t *testing.T) {
 	t.Parallel()
 	s := newSystem(t, testenv.RabbitMQ(t))
@@ -102,7 +101,7 @@ func TestF16ConsumerKilledBetweenCommitAndAck(t *testing.T) {
 	orders := s.place(20)
 	settling := child.await(string(beforeAck))
 	child.kill()
-	// A commit that was on its way is carried out all the same.
+	// A commit that was already sent is still executed.
 	testenv.Eventually(t, patience, "the database to notice", func() bool {
 		return s.count(s.notificationsDB, `pg_stat_activity WHERE datname = current_database() AND application_name = 'child'`) == 0
 	})
@@ -122,8 +121,8 @@ func TestF16ConsumerKilledBetweenCommitAndAck(t *testing.T) {
 	s.requireClean(exceptions{})
 }
 
-// F17: the process dies inside the handler's transaction, its effect written
-// and not committed.
+// F17: the process dies inside the handler's transaction, after the effect was
+// written and before the commit.
 func TestF17ConsumerKilledInsideTheTransaction(t *testing.T) {
 	t.Parallel()
 	s := newSystem(t, testenv.RabbitMQ(t))
@@ -150,13 +149,13 @@ func TestF17ConsumerKilledInsideTheTransaction(t *testing.T) {
 func TestF18MessageThatKillsTheProcess(t *testing.T) {
 	t.Parallel()
 	s := newSystem(t, testenv.RabbitMQ(t))
-	s.startNotifications().stop() // makes the queue
+	s.startNotifications().stop() // declares the queue
 	s.startOrders()
 	orders := s.place(20)
 	culprit := orders[7].EventID
 	s.awaitCount(len(orders), s.ordersDB, `outbox_messages WHERE status = 'published'`)
 
-	var starts []int // noted of the culprit, after each crash
+	var starts []int // recorded for the culprit, after each crash
 	for {
 		child := s.startChild(assignment{Role: roleConsumer, Culprit: culprit})
 		child.await("consuming")
@@ -176,17 +175,17 @@ func TestF18MessageThatKillsTheProcess(t *testing.T) {
 		noted := s.tally(s.notificationsDB, `SELECT event_id, started FROM inbox_attempts`)
 		starts = append(starts, noted[culprit])
 		if len(starts) > 10 {
-			t.Fatalf("it is still killing the process; starts noted: %v", starts)
+			t.Fatalf("it is still killing the process; starts recorded: %v", starts)
 		}
 	}
-	t.Logf("starts noted after each crash: %v", starts)
+	t.Logf("starts recorded after each crash: %v", starts)
 	if len(starts) < 2 || !slices.IsSorted(starts) || len(slices.Compact(slices.Clone(starts))) != len(starts) {
-		t.Errorf("starts noted after each crash: %v; want a number that rises", starts)
+		t.Errorf("starts recorded after each crash: %v; want an increasing number", starts)
 	}
 	if letters := s.deadLetters(); letters[culprit].Headers["pulse-reason"] != "crash-loop" {
 		t.Errorf("dead letters %v; want the culprit as a crash loop", slices.Collect(maps.Keys(letters)))
 	}
-	// A crash may leave two copies of a message that was being published anew.
+	// A crash may leave two copies of a message that was being published again.
 	s.startNotifications()
 	s.requireClean(exceptions{aside: []string{culprit}})
 }

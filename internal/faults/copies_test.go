@@ -11,7 +11,7 @@ import (
 	"github.com/asimalizada/pulse-events/outbox"
 )
 
-// F15: one message comes forty times, to three instances at once.
+// F15: one message is delivered forty times, to three instances at once.
 func TestF15OneMessageManyTimesToSeveralInstances(t *testing.T) {
 	t.Parallel()
 	s := newSystem(t, testenv.RabbitMQ(t))
@@ -28,7 +28,7 @@ func TestF15OneMessageManyTimesToSeveralInstances(t *testing.T) {
 		msgs[i] = s.record(order[0].EventID).Message
 	}
 
-	// While nobody may write notifications, the first handler cannot finish,
+	// While the notifications table is locked, the first handler cannot finish,
 	// and the others wait for its claim on the event id.
 	release := lock(t, s.notificationsDB, `LOCK TABLE notifications IN EXCLUSIVE MODE`)
 	s.publish(msgs...)
@@ -51,7 +51,7 @@ func TestF15OneMessageManyTimesToSeveralInstances(t *testing.T) {
 	if applied, duplicates := total(); applied != 1 || duplicates != copies-1 {
 		t.Errorf("%d applied and %d known as duplicates, want 1 and %d", applied, duplicates, copies-1)
 	}
-	s.startOrders() // publishes yet another copy
+	s.startOrders() // publishes another copy
 	s.requireClean(exceptions{})
 }
 
@@ -72,13 +72,14 @@ func lock(t *testing.T, db *sqlx.DB, statement string) (release func()) {
 	}
 }
 
-// waiting counts who waits in this database for a lock of this kind.
+// waiting counts the sessions of this database that wait for a lock of this
+// kind.
 func (s *system) waiting(db *sqlx.DB, kind string) int {
 	s.t.Helper()
 	return s.count(db, `pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock' AND wait_event = $1`, kind)
 }
 
-// F22: everything is replayed, twice, while customers go on ordering.
+// F22: everything is replayed, twice, during live traffic.
 func TestF22ReplayDuringLiveTraffic(t *testing.T) {
 	t.Parallel()
 	s := newSystem(t, testenv.RabbitMQ(t))
@@ -98,8 +99,8 @@ func TestF22ReplayDuringLiveTraffic(t *testing.T) {
 	s.requireClean(exceptions{})
 }
 
-// F23: an event id comes again with another payload, before and after the
-// true one is applied.
+// F23: an event id arrives again with another payload, before and after the
+// original is applied.
 func TestF23SameIDOtherPayload(t *testing.T) {
 	t.Parallel()
 	s := newSystem(t, testenv.RabbitMQ(t))
@@ -116,7 +117,7 @@ func TestF23SameIDOtherPayload(t *testing.T) {
 	if letter.Headers["pulse-reason"] != "conflict" || !bytes.Equal(letter.Body, forged.Payload) {
 		t.Errorf("dead letter %v %s, want the forged payload as a conflict", letter.Headers, letter.Body)
 	}
-	s.deliverAgain(order) // the true one is a duplicate as ever
+	s.deliverAgain(order) // the original is a duplicate as before
 	wantDuplicates(t, consumer, 1)
 	if n := s.count(s.notificationsDB, `notifications WHERE amount_cents = 7750`); n != 1 {
 		t.Errorf("%d notifications of the true amount, want 1", n)

@@ -12,8 +12,8 @@ import (
 	"github.com/asimalizada/pulse-events/outbox"
 )
 
-// F11: the database server of both services goes down at once, twice, while
-// customers order, the relay drains and the consumer commits.
+// F11: the database server of both services is stopped immediately, twice,
+// under load, while the relay drains and the consumer commits.
 func TestF11DatabaseRestartsUnderLoad(t *testing.T) {
 	t.Parallel()
 	server := testenv.PostgresServer(t)
@@ -43,7 +43,7 @@ func TestF11DatabaseRestartsUnderLoad(t *testing.T) {
 	s.requireNoAttempts()
 	s.requireOrders(answered)
 	if h := consumer.health(t).Consumer; h.Retried != 0 || h.SetAside != 0 {
-		t.Errorf("messages paid for the outage: %+v", h)
+		t.Errorf("messages counted an attempt for the outage: %+v", h)
 	}
 	s.requireClean(exceptions{})
 }
@@ -62,8 +62,8 @@ func run(t *testing.T, database string, statements ...string) {
 	}
 }
 
-// F21: the services' clock and the database's are an hour apart, either way.
-// Leases, delays, retries and retention follow the database's.
+// F21: the services' clock and the database's are an hour apart, in either
+// direction. Leases, delays, retries and retention follow the database's.
 func TestF21ClocksAnHourApart(t *testing.T) {
 	t.Parallel()
 	for name, offset := range map[string]string{"services behind": "1 hour", "services ahead": "-1 hour"} {
@@ -92,7 +92,8 @@ func TestF21ClocksAnHourApart(t *testing.T) {
 			orders := s.place(20)
 			dying.await(string(beforePublish))
 			both := []*service{s.startOrders(relay), s.startOrders(relay)}
-			// For longer than a lease lasts nobody takes those of a relay that lives.
+			// For longer than a lease lasts no relay takes the leases of a live
+			// one.
 			var met time.Time
 			if err := s.ordersDB.GetContext(t.Context(), &met, `SELECT max(expires_at) FROM outbox_relays`); err != nil {
 				t.Fatal(err)
@@ -116,13 +117,13 @@ func TestF21ClocksAnHourApart(t *testing.T) {
 				}
 			}
 			s.requireNoAttempts()
-			s.requireClean(exceptions{}) // rows and inbox are all there
+			s.requireClean(exceptions{}) // rows and inbox rows are complete
 		})
 	}
 }
 
-// skew sets a database's clock off from the services': all that is asked for
-// the time is shadowed. It has to come before the tables.
+// skew makes a database's clock differ from the services': all time functions
+// are shadowed. It has to run before the tables are created.
 func skew(t *testing.T, database, offset string) {
 	t.Helper()
 	var statements []string

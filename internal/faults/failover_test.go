@@ -14,13 +14,13 @@ import (
 	"github.com/asimalizada/pulse-events/outbox/outboxtest"
 )
 
-// demotable is a server whose open sessions can be made those of a standby,
-// while new ones lead to what takes writes: as in a fail-over in which the
-// sockets stay.
+// demotable is a server whose open sessions can be made read-only like those of
+// a standby, while new ones can write: as after a failover in which sockets
+// stay open.
 type demotable struct {
 	t     *testing.T
 	user  *testenv.PostgresUser
-	probe *sqlx.DB // holds a session from the beginning
+	probe *sqlx.DB // has a session from the beginning
 }
 
 func newDemotable(t *testing.T) *demotable {
@@ -34,10 +34,10 @@ func newDemotable(t *testing.T) *demotable {
 	return &demotable{t, user, probe}
 }
 
-// demote makes every session that is open refuse to write, for good.
+// demote makes all open sessions read-only, permanently.
 func (d *demotable) demote() {
 	d.t.Helper()
-	for _, role := range []string{d.user.Name(), "current_user"} { // of their new sessions
+	for _, role := range []string{d.user.Name(), "current_user"} { // the settings of new sessions
 		d.user.Exec(`ALTER ROLE ` + role + ` SET default_transaction_read_only = off`)
 	}
 	d.user.Exec(`ALTER SYSTEM SET default_transaction_read_only = on`)
@@ -48,7 +48,7 @@ func (d *demotable) demote() {
 	})
 }
 
-// F69: libraries over a service's own handle, in a pool that keeps its
+// F69: the libraries use a service's own handle, whose pool keeps its
 // connections for as long as they answer.
 func TestF69FailoverWhileSocketsStay(t *testing.T) {
 	t.Parallel()
@@ -102,7 +102,8 @@ func TestF69FailoverWhileSocketsStay(t *testing.T) {
 	}
 	apply()
 	server.demote()
-	// The service's own transactions over the pool are cured with the relay's.
+	// The service's own transactions on the pool recover together with the
+	// relay.
 	testenv.Eventually(t, patience, "an order to be taken", func() bool { return order() == nil })
 	for range 20 {
 		testenv.Eventually(t, patience, "an order to be taken", func() bool { return order() == nil })

@@ -6,8 +6,8 @@ import (
 	"github.com/asimalizada/pulse-events/internal/testenv"
 )
 
-// F59: a relay stands still inside its write-back, with rows of leases locked.
-// Its session is ended by the server, and others take over.
+// F59: a relay is frozen inside its write-back, with lease rows locked. The
+// server ends its session, and other relays take over.
 func TestF59RelayStandsStillInsideItsWriteBack(t *testing.T) {
 	t.Parallel()
 	s := newSystem(t, testenv.RabbitMQ(t))
@@ -28,18 +28,18 @@ func TestF59RelayStandsStillInsideItsWriteBack(t *testing.T) {
 	if err := holder.Rollback(); err != nil {
 		t.Fatal(err)
 	}
-	// Its transaction stays open, for as long as the server lets it.
+	// Its transaction stays open for as long as the server allows.
 	testenv.Eventually(t, patience, "the write-back to have the rows", func() bool {
 		return s.count(s.ordersDB, `pg_stat_activity WHERE pid = ANY($1) AND state = 'active'`, waiting) == 0
 	})
 
 	s.startOrders()
 	s.awaitSettled()
-	// The one that stands still may not have come to all.
+	// The frozen relay may not have published all of them.
 	tap.requireCopies(orders, func(id string) int { return max(1, min(2, len(tap.copies(id)))) })
 	tap.requireKnown(consumer)
 	if n := s.count(s.ordersDB, `outbox_leases WHERE owner = 'child'`); n != 0 {
-		t.Errorf("%d leases are still those of the relay that stands still", n)
+		t.Errorf("%d leases still belong to the frozen relay", n)
 	}
 	s.requireNoAttempts()
 	frozen.kill()

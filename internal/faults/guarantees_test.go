@@ -17,8 +17,8 @@ const guarantees = "../../docs/guarantees.md"
 
 var link = regexp.MustCompile(`\[([^\]]+)\]\(([^)#\s]+)[^)]*\)`)
 
-// Every test that docs/guarantees.md names is in the file that its link leads
-// to, and what else it links to is there.
+// Every test that docs/guarantees.md names is in the file that its link points
+// to, and the targets of other links exist.
 func TestGuaranteesNameTestsThatExist(t *testing.T) {
 	text, err := os.ReadFile(guarantees)
 	if err != nil {
@@ -67,7 +67,7 @@ func testsIn(path string) (names []string, err error) {
 }
 
 // Every guarantee and every fault has its row, in order, and each guarantee
-// names a test; a fault that is not tested says so in words.
+// names a test; a fault without a test says so.
 func TestGuaranteesAreAllThere(t *testing.T) {
 	text, err := os.ReadFile(guarantees)
 	if err != nil {
@@ -92,7 +92,7 @@ func TestGuaranteesAreAllThere(t *testing.T) {
 				t.Errorf("%s has no row", name)
 			case kind.letter == "G" && !tested:
 				t.Errorf("%s names no test", name)
-			case !tested && !strings.Contains(row, "no test yet"):
+			case !tested && !strings.Contains(row, "not tested yet"):
 				t.Errorf("%s names no test and does not say so", name)
 			}
 		}

@@ -18,15 +18,15 @@ import (
 	"github.com/asimalizada/pulse-events/outbox"
 )
 
-// startConsumer runs a handler of the test's own in the place of the
-// notifications service.
+// startConsumer runs a handler of the test instead of the notifications
+// service.
 func (s *system) startConsumer(h inbox.Handler, cfg inbox.ConsumerConfig) *inbox.Consumer {
 	s.t.Helper()
 	consumer, _ := s.runConsumer(h, cfg)
 	return consumer
 }
 
-// runConsumer also returns what ends the consumer.
+// runConsumer also returns the function that ends the consumer.
 func (s *system) runConsumer(h inbox.Handler, cfg inbox.ConsumerConfig) (consumer *inbox.Consumer, stop func()) {
 	s.t.Helper()
 	in, err := inbox.New(s.notificationsDB, consumerName)
@@ -50,7 +50,7 @@ func (s *system) runConsumer(h inbox.Handler, cfg inbox.ConsumerConfig) (consume
 }
 
 // calls counts how often a handler was called for each message, and how often
-// it was asked how long to wait.
+// the backoff was called.
 type calls struct {
 	mu       sync.Mutex
 	attempts map[string][]int // by event id
@@ -70,7 +70,8 @@ func (c *calls) backoff(failures int) time.Duration {
 	return retryDelays[0]
 }
 
-// F19: handlers that fail in every way there is, amid messages that are fine.
+// F19: handlers that fail in every possible way, among messages without a
+// fault.
 func TestF19HandlerFailures(t *testing.T) {
 	t.Parallel()
 	s := newSystem(t, testenv.RabbitMQ(t))
@@ -88,7 +89,7 @@ func TestF19HandlerFailures(t *testing.T) {
 		if err := notify(ctx, tx, msg); err != nil {
 			return err
 		}
-		// The effect is written: it must not stay.
+		// The effect is written, but must be rolled back.
 		switch way := ways[msg.ID]; {
 		case way == "fails", way == "fails-once" && msg.Attempt == 1:
 			return errors.New("the handler fails")
@@ -139,7 +140,7 @@ func TestF19HandlerFailures(t *testing.T) {
 	s.requireClean(exceptions{aside: []string{culprits["fails"], culprits["panics"], culprits["refuses"]}})
 }
 
-// publishRaw sends what no publisher of ours would.
+// publishRaw publishes a message that the publisher would refuse.
 func (s *system) publishRaw(p amqp.Publishing) (body []byte) {
 	s.t.Helper()
 	if err := s.channel().PublishWithContext(s.t.Context(), s.exchange, notifications.OrderCreatedTopic, true, false, p); err != nil {
@@ -148,9 +149,10 @@ func (s *system) publishRaw(p amqp.Publishing) (body []byte) {
 	return p.Body
 }
 
-// G13: correlation, causation and trace go with the event from the request
-// through row, message, a failed attempt and the retry queue into the row that
-// the handler writes; and with the copies that are set aside or replayed.
+// G13: correlation id, causation id and trace context go with the event from
+// the request through row, message, a failed attempt and the retry queue into
+// the row that the handler writes; and with copies that are dead-lettered or
+// replayed.
 func TestTraceSurvivesTheWholeWay(t *testing.T) {
 	t.Parallel()
 	s := newSystem(t, testenv.RabbitMQ(t))
@@ -206,7 +208,7 @@ func TestTraceSurvivesTheWholeWay(t *testing.T) {
 
 	forged := s.record(order.EventID).Message
 	forged.Payload = []byte(`{}`)
-	s.publish(forged) // goes to the dead letters
+	s.publish(forged) // becomes a dead letter
 	testenv.Eventually(t, patience, "a dead letter", func() bool { return s.depths().DeadLettered == 1 })
 	letter := s.deadLetters()[order.EventID]
 	if parent, _ := letter.Headers["traceparent"].(string); letter.CorrelationId != "the-business-action" ||

@@ -12,34 +12,34 @@ import (
 	"github.com/asimalizada/pulse-events/outbox"
 )
 
-// ledger compares, event by event, what was ordered with what came of it.
+// ledger holds, event by event, what was ordered and what came of it.
 type ledger struct {
-	orders  map[string]string        // the event of an order, by order
-	events  map[string]string        // the order an outbox row tells of, by event
-	status  map[string]outbox.Status // of the row, by event
+	orders  map[string]string        // the event of each order
+	events  map[string]string        // the order of each outbox row, by event
+	status  map[string]outbox.Status // of the outbox row, by event
 	applied map[string]int           // inbox rows, by event
 	effects map[string]int           // notifications, by event
 	aside   map[string]int           // dead letters, by event
 }
 
-// exceptions are the events that are expected to go another way than through
-// one notification.
+// exceptions are events that are not expected to lead to exactly one
+// notification.
 type exceptions struct {
 	dead  []string // rows that cannot be published
-	aside []string // messages that are not applied and among the dead letters
-	// Copies that are among the dead letters although their event is applied.
+	aside []string // messages that are not applied and are dead letters
+	// copies that are dead letters although their event is applied
 	conflicts []string
 }
 
-// requireClean waits until nothing moves any more, ends all services so that
-// nothing is in anybody's hands, and compares the books. Services started
-// outside of the system have ended before.
+// requireClean waits until all messages are processed, stops all services so
+// that no message is held, and reconciles both databases. Services started
+// outside of the system must have ended before.
 func (s *system) requireClean(but exceptions) {
 	s.t.Helper()
 	s.awaitSettled()
 	s.stopAll()
-	// What the consumer gave back, copies of what it has applied among it, gets
-	// its chance to do harm.
+	// Requeued messages, which include copies of applied ones, are consumed as
+	// well.
 	for s.depths().Ready > 0 {
 		s.startNotifications()
 		s.awaitSettled()
@@ -63,7 +63,7 @@ func (s *system) requireClean(but exceptions) {
 }
 
 // awaitSettled waits until every row is published or dead, and every published
-// event applied or set aside.
+// event is applied or dead-lettered.
 func (s *system) awaitSettled() {
 	s.t.Helper()
 	testenv.Eventually(s.t, patience, "every row to be published", func() bool {
@@ -73,7 +73,7 @@ func (s *system) awaitSettled() {
 		d := s.depths()
 		return d.Ready == 0 && d.Retrying == 0
 	})
-	testenv.Eventually(s.t, patience, "every published event to be applied or set aside", func() bool {
+	testenv.Eventually(s.t, patience, "every published event to be applied or dead-lettered", func() bool {
 		l := s.readLedger()
 		for event, status := range l.status {
 			if status == outbox.Published && l.applied[event]+l.aside[event] == 0 {
@@ -84,7 +84,7 @@ func (s *system) awaitSettled() {
 	})
 }
 
-// depths looks into the queues.
+// depths returns the depths of the queues.
 func (s *system) depths() (d rabbitmq.Depths) {
 	s.t.Helper()
 	s.inspect(func(i *rabbitmq.Inspector) (err error) {
@@ -141,7 +141,7 @@ func (s *system) readLedger() ledger {
 	return l
 }
 
-// tally reads ids and their numbers.
+// tally reads ids with their counts.
 func (s *system) tally(db *sqlx.DB, query string) map[string]int {
 	s.t.Helper()
 	rows, err := db.QueryContext(s.t.Context(), query)
@@ -164,11 +164,11 @@ func (s *system) tally(db *sqlx.DB, query string) map[string]int {
 	return found
 }
 
-// problems returns a line for everything that has not gone the way it should.
+// problems returns a line for every event that did not end as expected.
 func (l ledger) problems(but exceptions) (problems []string) {
 	report := func(format string, args ...any) { problems = append(problems, fmt.Sprintf(format, args...)) }
 	if len(l.orders) == 0 {
-		report("the ledger is empty: nothing was proven")
+		report("there are no orders: nothing was proven")
 	}
 	for order, event := range l.orders {
 		if l.events[event] != order {
@@ -204,7 +204,8 @@ func (l ledger) problems(but exceptions) (problems []string) {
 	return problems
 }
 
-// requireOrders fails the test unless every answered order is in the database.
+// requireOrders fails the test unless every order that was answered with 201 is
+// in the database.
 func (s *system) requireOrders(answered []placed) {
 	s.t.Helper()
 	stored := s.tally(s.ordersDB, `SELECT id::text, 1 FROM orders`)

@@ -16,14 +16,15 @@ import (
 	"github.com/asimalizada/pulse-events/internal/testenv"
 )
 
-// F44: a policy makes the broker delete what comes back twice. Deploys that
-// stop over a backlog, a consumer that is killed, and looks at the dead letters
-// delete nothing, and a backlog that was only given back is no dead letter.
+// F44: a policy makes the broker delete messages that are returned twice.
+// Deploys that stop with a backlog, a killed consumer, and reading the dead
+// letters delete nothing, and a backlog that was only requeued does not become
+// dead letters.
 func TestF44DeliveryLimitByPolicy(t *testing.T) {
 	t.Parallel()
 	s := newSystem(t, testenv.RabbitMQ(t))
 	testenv.SetPolicy(t, s.amqpURL, ".*", map[string]any{"delivery-limit": 1})
-	s.startNotifications().stop() // makes the queues
+	s.startNotifications().stop() // declares the queues
 	const unreadable = 5
 	s.publishUnreadable(unreadable)
 	s.place(60)
@@ -33,7 +34,7 @@ func TestF44DeliveryLimitByPolicy(t *testing.T) {
 	})
 	relay.stop()
 
-	// A deploy applies a few, and is stopped with the rest in hand.
+	// A deploy applies a few messages, and is stopped while it holds the rest.
 	deploy := func() {
 		t.Helper()
 		var few atomic.Int32
@@ -51,7 +52,7 @@ func TestF44DeliveryLimitByPolicy(t *testing.T) {
 		testenv.Eventually(t, patience, "the applied ones to be acknowledged", func() bool { return consumer.Health().Applied == 4 })
 		stop()
 		if h := consumer.Health(); h.GivenBack == 0 {
-			t.Errorf("nothing was given back: %+v", h)
+			t.Errorf("nothing was requeued: %+v", h)
 		}
 	}
 	deploy()
@@ -78,7 +79,7 @@ func TestF44DeliveryLimitByPolicy(t *testing.T) {
 	s.requireClean(exceptions{})
 }
 
-// publishUnreadable sends messages without an id to the queue.
+// publishUnreadable publishes messages without an id to the queue.
 func (s *system) publishUnreadable(n int) {
 	s.t.Helper()
 	ch := s.confirming()
@@ -93,13 +94,13 @@ func (s *system) publishUnreadable(n int) {
 	}
 }
 
-// F45: the dead-letter queue is full. What is to go there is held and tried
-// again, in so far as there is room for others, and nothing is called set aside
-// that is not. Once there is room all is as it should be.
+// F45: the dead-letter queue is full. Messages that are to go there are held
+// and retried, while others are still processed, and no message is counted as
+// dead-lettered that is not. Once there is room all of them are moved.
 func TestF45DeadLetterQueueIsFull(t *testing.T) {
 	t.Parallel()
 	s := newSystem(t, testenv.RabbitMQ(t))
-	s.startNotifications().stop() // makes the queues
+	s.startNotifications().stop() // declares the queues
 	makeRoom := s.fillUp(s.queue + ".dlq")
 
 	ways := map[string]string{} // customer by event id
@@ -138,8 +139,8 @@ func TestF45DeadLetterQueueIsFull(t *testing.T) {
 	s.requireClean(exceptions{aside: refused})
 }
 
-// fillUp makes a queue refuse, as one at its maximum length does; the function
-// returned ends that.
+// fillUp makes a queue refuse messages, like one at its maximum length; the
+// returned function ends that.
 func (s *system) fillUp(queue string) (makeRoom func()) {
 	s.t.Helper()
 	remove := testenv.SetPolicy(s.t, s.amqpURL, "^"+regexp.QuoteMeta(queue)+"$", map[string]any{"max-length": 0, "overflow": "reject-publish"})
@@ -154,14 +155,14 @@ func (s *system) fillUp(queue string) (makeRoom func()) {
 	return remove
 }
 
-// confirming returns a channel of a plain client, in confirm mode.
+// confirming returns a channel of a plain client in confirm mode.
 func (s *system) confirming() *amqp.Channel {
 	s.t.Helper()
 	conn, err := amqp.Dial(s.amqpURL)
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	s.t.Cleanup(func() { _ = conn.Close() }) // the server may be gone
+	s.t.Cleanup(func() { _ = conn.Close() }) // the server may be down
 	ch, err := conn.Channel()
 	if err != nil {
 		s.t.Fatal(err)

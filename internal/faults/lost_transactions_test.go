@@ -13,8 +13,8 @@ import (
 )
 
 // F50: an asynchronous standby is promoted that lacks the last transactions.
-// Numbers of messages are given out a second time; what is committed from then on
-// goes out, in the order of its key, without a restart.
+// Sequence numbers of messages are used again; what is committed from then on
+// is published, in the order of its key, without a restart.
 func TestF50FailoverThatLosesTransactions(t *testing.T) {
 	t.Parallel()
 	primary := testenv.PostgresServer(t)
@@ -59,7 +59,7 @@ func TestF50FailoverThatLosesTransactions(t *testing.T) {
 	proxy.Cut()
 	place("after", 30)
 	if first := requireNumber(t, db, `SELECT min(seq) FROM outbox_messages WHERE key = 'after'`); first > top {
-		t.Fatalf("the first number given out is %d, above %d: nothing went back", first, top)
+		t.Fatalf("the first new number is %d, above %d: nothing was set back", first, top)
 	}
 	recorder.WaitFor(t, 250)
 	var after []string

@@ -12,7 +12,7 @@ import (
 )
 
 // F13: a transaction that has inserted stays open while others commit, for
-// longer than the relay's reading waits for such ones.
+// longer than the relay's Grace.
 func TestF13TransactionStaysOpenForLong(t *testing.T) {
 	t.Parallel()
 	s := newSystem(t, testenv.RabbitMQ(t))
@@ -20,7 +20,7 @@ func TestF13TransactionStaysOpenForLong(t *testing.T) {
 	s.startOrders(func(c *stdlib.OrdersConfig) { c.Relay.Grace = 100 * time.Millisecond })
 	s.place(10)
 
-	// The commit of this customer's order waits for a lock that the test has.
+	// The commit of this customer's order waits for a lock that the test holds.
 	s.exec(s.ordersDB, `
 		CREATE FUNCTION linger() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
 			PERFORM pg_advisory_xact_lock(13);
@@ -40,7 +40,7 @@ func TestF13TransactionStaysOpenForLong(t *testing.T) {
 	}()
 	testenv.Eventually(t, patience, "the slow order to wait for its commit", func() bool { return s.waiting(s.ordersDB, "advisory") == 1 })
 
-	// Round after round goes out past it, until the relay's grace is long over.
+	// Several rounds are published meanwhile, until the relay's grace is over.
 	const rounds = 5
 	for round := range rounds {
 		s.place(10)
@@ -59,8 +59,8 @@ func TestF13TransactionStaysOpenForLong(t *testing.T) {
 	s.requireClean(exceptions{})
 }
 
-// Two relays on one outbox share the work, publish nothing twice as long as
-// nothing happens, and keep the order of each key.
+// Two relays on one outbox share the work, publish nothing twice in normal
+// operation, and keep the order of each key.
 func TestTwoRelaysShareTheWork(t *testing.T) {
 	t.Parallel()
 	s := newSystem(t, testenv.RabbitMQ(t))
@@ -74,7 +74,7 @@ func TestTwoRelaysShareTheWork(t *testing.T) {
 	const accounts, changes = 40, 25
 	var producers sync.WaitGroup
 	for account := range accounts {
-		producers.Go(func() { // one for each key: it holds its aggregate
+		producers.Go(func() { // one for each key: it locks its aggregate
 			for change := range changes {
 				msg := outbox.NewMessage("account.changed", fmt.Append(nil, change))
 				msg.Key = fmt.Sprint("account-", account)

@@ -18,11 +18,11 @@ import (
 	"github.com/asimalizada/pulse-events/internal/testenv"
 )
 
-// placed is the answer to an order.
+// placed is the response to an order.
 type placed struct{ OrderID, EventID, CorrelationID string }
 
 // place commits n orders, each with its event, through the API of an orders
-// service whose relay does not run.
+// service without a running relay.
 func (s *system) place(n int) []placed {
 	s.t.Helper()
 	return s.placeFor(n, "customer-123")
@@ -50,7 +50,7 @@ func (s *system) placeFor(n int, customer string) []placed {
 	return answers
 }
 
-// order is one request; headers are names and values in turn.
+// order sends one request; headers are alternating names and values.
 func (s *system) order(customer string, headers ...string) (p placed, err error) {
 	req := httptest.NewRequestWithContext(s.t.Context(), http.MethodPost, "/orders", orderBody(customer))
 	for i := 0; i < len(headers); i += 2 {
@@ -77,7 +77,7 @@ func uuidOf(t *testing.T, text string) uuid.UUID {
 	return id
 }
 
-// load is customers who order one thing after another.
+// load simulates customers who place one order after another.
 type load struct {
 	t       *testing.T
 	stop    chan struct{}
@@ -85,21 +85,22 @@ type load struct {
 
 	mu     sync.Mutex
 	placed []placed
-	// cutOff counts requests whose answer got lost with the service: it may
-	// have committed the order or not.
+	// cutOff counts requests whose answer was lost with the service: the order
+	// may be committed or not.
 	cutOff int
 	// failed counts answers of 5xx, where they are expected.
 	failed int
 	expect bool
 }
 
-// startLoad lets n customers order at url until end is called. Everything but
-// a 201 fails the test.
+// startLoad lets n customers order at url until end is called. Any answer but
+// 201 fails the test.
 func startLoad(t *testing.T, url string, n int) *load {
 	return (&load{t: t, stop: make(chan struct{})}).start(url, n)
 }
 
-// startFailingLoad is startLoad where answers of 5xx are part of the fault.
+// startFailingLoad is startLoad for faults during which answers of 5xx are
+// expected.
 func startFailingLoad(t *testing.T, url string, n int) *load {
 	return (&load{t: t, stop: make(chan struct{}), expect: true}).start(url, n)
 }
@@ -114,7 +115,7 @@ func (l *load) start(url string, n int) *load {
 
 func (l *load) order(url string) {
 	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: patience}
-	pace := time.NewTicker(5 * time.Millisecond) // leaves the machine to those under test
+	pace := time.NewTicker(5 * time.Millisecond) // leaves CPU time for the services under test
 	defer pace.Stop()
 	for {
 		select {
@@ -145,7 +146,7 @@ func (l *load) order(url string) {
 	}
 }
 
-var errServer = errors.New("the service cannot take orders")
+var errServer = errors.New("the service cannot accept orders")
 
 func post(client *http.Client, url string) (p placed, err error) {
 	res, err := client.Post(url+"/orders", "application/json", orderBody("customer-123"))
@@ -172,7 +173,7 @@ func (l *load) count() int {
 	return len(l.placed)
 }
 
-// awaitFailures waits until n orders in all could not be taken.
+// awaitFailures waits until n orders in total have failed.
 func (l *load) awaitFailures(n int) {
 	l.t.Helper()
 	testenv.Eventually(l.t, patience, "orders to be refused", func() bool {
@@ -182,7 +183,7 @@ func (l *load) awaitFailures(n int) {
 	})
 }
 
-// await waits for n more orders than there are now.
+// await waits for n more orders.
 func (l *load) await(n int) {
 	l.t.Helper()
 	n += l.count()

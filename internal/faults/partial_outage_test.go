@@ -18,7 +18,8 @@ import (
 	"github.com/asimalizada/pulse-events/outbox/rabbitmq"
 )
 
-// bindQueue binds a queue of a type, named for its topic, and returns its name.
+// bindQueue binds a queue of a type, named after its topic, and returns its
+// name.
 func (s *system) bindQueue(topic, queueType string, args amqp.Table) (queue string) {
 	s.t.Helper()
 	ch := s.channel()
@@ -39,7 +40,7 @@ func (s *system) bindQueue(topic, queueType string, args amqp.Table) (queue stri
 	return q.Name
 }
 
-// messages returns n messages of a topic, each of another key.
+// messages returns n messages of a topic, each with another key.
 func messages(topic string, n int) (msgs []outbox.Message) {
 	for range n {
 		m := outbox.NewMessage(topic, []byte(`{}`))
@@ -54,8 +55,8 @@ func (s *system) awaitPublished(topic string, n int) {
 	s.awaitCount(n, s.ordersDB, `outbox_messages WHERE topic = $1 AND status = 'published'`, topic)
 }
 
-// F60: of several queues two take messages and confirm none, a quorum queue and
-// a classic one.
+// F60: of several queues two, a quorum queue and a classic one, accept messages
+// and confirm none.
 func TestF60QueuesHang(t *testing.T) {
 	t.Parallel()
 	server := testenv.RabbitMQServer(t)
@@ -76,14 +77,14 @@ func TestF60QueuesHang(t *testing.T) {
 
 	resume := []func(){server.HangQueue(queues[0]), server.HangQueue(queues[1])}
 	enqueue(200)
-	during := s.place(50) // behind what waits
+	during := s.place(50) // enqueued after the ones that wait
 	s.awaitCount(60, s.notificationsDB, `notifications`)
 	testenv.Eventually(t, patience, "health to name a topic", func() bool {
 		h := orders.health(t)
 		return h.Status == "ready" && h.Relay.State == "degraded" && strings.Contains(h.Relay.LastError, "set aside") &&
 			len(h.Relay.Suspended) == 2 && h.Relay.Suspended[0].Waiting+h.Relay.Suspended[1].Waiting == 400
 	})
-	s.place(50) // they flow on
+	s.place(50) // they are still published
 	s.awaitCount(110, s.notificationsDB, `notifications`)
 	if n := s.count(s.ordersDB, `outbox_messages WHERE topic <> 'order.created' AND status = 'published'`); n != 20 {
 		t.Errorf("%d messages of hanging queues are published, want the 20 of before", n)
@@ -108,7 +109,7 @@ func TestF61OneFullQueueOfTwo(t *testing.T) {
 	full := s.bindQueue("order.created", "classic", amqp.Table{"x-max-length": 1, "x-overflow": "reject-publish"})
 	orders := s.startOrders()
 	other := s.bindOther()
-	s.place(5) // one fits
+	s.place(5) // one message fits
 	s.awaitCount(4, s.ordersDB, `outbox_messages WHERE status = 'pending' AND attempts > 1`)
 	s.requireFlow(other)
 	for _, a := range s.attempts() {
@@ -121,8 +122,8 @@ func TestF61OneFullQueueOfTwo(t *testing.T) {
 	if h := orders.health(t); h.Relay.State != "running" {
 		t.Errorf("relay %+v: a queue that is full is no outage", h.Relay)
 	}
-	s.awaitCount(5, s.notificationsDB, `notifications`) // the other queue has them all
-	testenv.Eventually(t, patience, "copies to be known as such", func() bool { return consumer.health(t).Consumer.Duplicates > 0 })
+	s.awaitCount(5, s.notificationsDB, `notifications`) // the other queue has all of them
+	testenv.Eventually(t, patience, "copies to be recognised", func() bool { return consumer.health(t).Consumer.Duplicates > 0 })
 
 	if _, err := s.channel().QueueDelete(full, false, false, false); err != nil {
 		t.Fatal(err)
@@ -131,7 +132,7 @@ func TestF61OneFullQueueOfTwo(t *testing.T) {
 	s.requireClean(exceptions{})
 }
 
-// F62: one queue is slow to confirm, slower than the publisher waits.
+// F62: one queue confirms more slowly than the publisher waits.
 func TestF62SlowConfirms(t *testing.T) {
 	t.Parallel()
 	s := newSystem(t, testenv.RabbitMQ(t))
@@ -146,13 +147,13 @@ func TestF62SlowConfirms(t *testing.T) {
 
 	proxy.Withhold(slow)
 	s.enqueue(messages(slow, 40)...)
-	testenv.Eventually(t, patience, "the topic to be set aside", func() bool {
+	testenv.Eventually(t, patience, "the topic to be suspended", func() bool {
 		h := relay.Health()
 		return len(h.Suspended) == 1 && h.Suspended[0].Topic == slow && h.Suspended[0].Waiting == 40
 	})
 	s.place(20)
 	s.awaitCount(25, s.notificationsDB, `notifications`)
-	proxy.Release(slow) // the confirms come after all
+	proxy.Release(slow) // the late confirms arrive
 	s.awaitPublished(slow, 45)
 	s.requireNoAttempts()
 	q, err := s.channel().QueueDeclarePassive(queue, true, false, false, false, nil)
@@ -165,7 +166,7 @@ func TestF62SlowConfirms(t *testing.T) {
 	s.requireClean(exceptions{})
 }
 
-// startRelay runs a relay that reaches the broker at url.
+// startRelay runs a relay that connects to the broker at url.
 func (s *system) startRelay(url string, publisher func(*rabbitmq.PublisherConfig), change func(*outbox.RelayConfig)) *outbox.Relay {
 	s.t.Helper()
 	cfg := rabbitmq.PublisherConfig{URL: url, Exchange: s.exchange, Producer: "orders", Logger: logger(s.t)}
@@ -194,7 +195,7 @@ func (s *system) startRelay(url string, publisher func(*rabbitmq.PublisherConfig
 	return relay
 }
 
-// F63: of two relays one is cut off from the broker, but not from the database.
+// F63: one of two relays is cut off from the broker, but not from the database.
 func TestF63RelayCutOffFromTheBroker(t *testing.T) {
 	t.Parallel()
 	for name, cut := range map[string]func(*rabbittest.Proxy){
@@ -240,9 +241,9 @@ func TestF63RelayCutOffFromTheBroker(t *testing.T) {
 	}
 }
 
-// F64: a queue stops taking messages while many large ones are on their way to
-// it: RabbitMQ stops reading from the whole connection. It is made again, and
-// other topics go on.
+// F64: a queue stops accepting messages while many large ones are on their way
+// to it: RabbitMQ stops reading from the whole connection. The connection is
+// opened again, and other topics go on.
 func TestF64AQueueThatStopsTheConnection(t *testing.T) {
 	t.Parallel()
 	server := testenv.RabbitMQServer(t)

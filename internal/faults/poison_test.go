@@ -16,9 +16,9 @@ import (
 	"github.com/asimalizada/pulse-events/outbox"
 )
 
-// F28: in a batch of good messages is one with a header that no AMQP frame of
-// this broker can hold; Enqueue would have refused it, so it was written in
-// plain SQL. The publisher finds it before the broker does.
+// F28: a batch of good messages contains one with a header that does not fit
+// into an AMQP frame of this broker; Enqueue would have refused it, so it was
+// written in plain SQL. The publisher finds it before the broker does.
 func TestF28OverlongHeaderInABatch(t *testing.T) {
 	t.Parallel()
 	s := newSystem(t, testenv.RabbitMQ(t))
@@ -26,8 +26,8 @@ func TestF28OverlongHeaderInABatch(t *testing.T) {
 }
 
 // F28, second variant: the publisher does not find it, because the broker
-// takes less than it has agreed to. The broker closes the connection under the
-// whole batch.
+// accepts smaller frames than it has negotiated. The broker closes the
+// connection under the whole batch.
 func TestF28BrokerClosesTheConnectionUnderABatch(t *testing.T) {
 	t.Parallel()
 	s := newSystem(t, testenv.RabbitMQ(t))
@@ -38,8 +38,9 @@ func TestF28BrokerClosesTheConnectionUnderABatch(t *testing.T) {
 	}
 }
 
-// testPoison puts a culprit with a header of that size amid good messages, which all go out; it alone is
-// dead, and goes out as well once it is mended and retried.
+// testPoison puts a culprit with a header of that size among good messages,
+// which are all published; only the culprit is dead, and it is published as
+// well once it is fixed and retried.
 func testPoison(s *system, size int, change ...func(*stdlib.OrdersConfig)) {
 	s.t.Helper()
 	s.startNotifications()
@@ -58,12 +59,12 @@ func testPoison(s *system, size int, change ...func(*stdlib.OrdersConfig)) {
 	}
 	for _, a := range s.attempts() {
 		if a.EventID != culprit {
-			s.t.Errorf("a neighbour was blamed: %+v", a)
+			s.t.Errorf("another message counted an attempt: %+v", a)
 		}
 	}
 	for _, p := range good {
 		if s.record(p.EventID).Status != outbox.Published {
-			s.t.Errorf("the neighbour %s is %s", p.EventID, s.record(p.EventID).Status)
+			s.t.Errorf("the message %s is %s", p.EventID, s.record(p.EventID).Status)
 		}
 	}
 	if len(tap.copies(culprit)) != 0 {
@@ -81,8 +82,8 @@ func testPoison(s *system, size int, change ...func(*stdlib.OrdersConfig)) {
 	s.requireClean(exceptions{})
 }
 
-// narrow stands before a broker and has it believe that clients want frames of
-// eight kilobytes, of which the clients know nothing.
+// narrow is a proxy that makes a broker believe that clients negotiated frames
+// of eight kilobytes, which the clients do not know.
 type narrow struct {
 	url, target string
 	listener    net.Listener
@@ -145,8 +146,8 @@ func (n *narrow) accept() {
 	}
 }
 
-// fromClient passes on what the client says, up to and including the method
-// connection.tune-ok (10, 31) frame by frame: it holds channel-max (16 bits),
+// fromClient forwards the client's data, frame by frame up to and including the
+// method connection.tune-ok (10, 31), which holds channel-max (16 bits),
 // frame-max (32) and heartbeat (16).
 func fromClient(broker io.Writer, in *bufio.Reader) {
 	const protocolHeader, head = 8, 7

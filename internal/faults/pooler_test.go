@@ -21,12 +21,13 @@ import (
 	"github.com/asimalizada/pulse-events/outbox/outboxtest"
 )
 
-// forLibPQ is what lib/pq needs of PgBouncer: it sends this parameter always.
+// forLibPQ is the setting of PgBouncer that lib/pq needs: it always sends this
+// parameter.
 const forLibPQ = "ignore_startup_parameters = extra_float_digits"
 
-// F73: between the libraries and PostgreSQL stands a PgBouncer in transaction
-// mode, so that each transaction finds another session. With the settings that
-// the documentation names, everything works with each driver.
+// F73: between the libraries and PostgreSQL is a PgBouncer in transaction mode,
+// so that each transaction may get another session. With the settings in the
+// documentation everything works with each driver.
 func TestF73LibrariesThroughAPooler(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -106,7 +107,7 @@ func TestF73LibrariesThroughAPooler(t *testing.T) {
 	}
 }
 
-// openPooled is a service's own handle, opened without our help.
+// openPooled opens a service's own handle, without this project's packages.
 func openPooled(t *testing.T, driver, address string, params url.Values) *sqlx.DB {
 	t.Helper()
 	u, err := url.Parse(address)
@@ -125,7 +126,8 @@ func openPooled(t *testing.T, driver, address string, params url.Values) *sqlx.D
 	return db
 }
 
-// migrateAtOnce runs migrations as several processes do that start together.
+// migrateAtOnce runs migrations concurrently, like several processes that start
+// together.
 func migrateAtOnce[M any](t *testing.T, migrations ...func(context.Context) ([]M, error)) {
 	t.Helper()
 	var wg sync.WaitGroup
@@ -141,7 +143,7 @@ func migrateAtOnce[M any](t *testing.T, migrations ...func(context.Context) ([]M
 	wg.Wait()
 }
 
-// inBackground runs what ends with its context until the test ends.
+// inBackground runs functions that end with their context, until the test ends.
 func inBackground(t *testing.T, runs ...func(context.Context) error) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
@@ -214,7 +216,7 @@ func lookAtAll(t *testing.T, ob *outbox.Outbox, in *inbox.Inbox) {
 			return err
 		},
 	} {
-		for range 10 { // a session that does not know the statement yet, and one that does
+		for range 10 { // sessions that do not know the statement yet, and sessions that do
 			if err := ask(); err != nil {
 				t.Errorf("%s: %v", what, err)
 				break
@@ -223,7 +225,7 @@ func lookAtAll(t *testing.T, ob *outbox.Outbox, in *inbox.Inbox) {
 	}
 }
 
-// refused expects the answer that a published message is beyond recall.
+// refused expects the error for changing a published message.
 func refused(_ int, err error) error {
 	if err != nil && strings.Contains(err.Error(), "is published") {
 		return nil
@@ -231,8 +233,8 @@ func refused(_ int, err error) error {
 	return fmt.Errorf("a published message was changed: %w", err)
 }
 
-// F73: with a driver's defaults it cannot work. The error says what stands
-// between and names the setting, and nobody is blamed meanwhile.
+// F73: with a driver's defaults a pooler cannot work. The error says that there
+// is a pooler and names the setting, and no attempt is counted.
 func TestF73APoolerIsNamedWithTheSetting(t *testing.T) {
 	t.Parallel()
 	direct := testenv.Postgres(t)
@@ -291,7 +293,7 @@ func TestF73APoolerIsNamedWithTheSetting(t *testing.T) {
 	}
 }
 
-// F73: the example services need no setting, as they recognise the pooler.
+// F73: the example services need no setting, because they recognise the pooler.
 func TestF73ServicesThroughAPooler(t *testing.T) {
 	t.Parallel()
 	ordersURL, notificationsURL := testenv.Postgres(t), testenv.Postgres(t)
@@ -310,7 +312,7 @@ func TestF73ServicesThroughAPooler(t *testing.T) {
 	s.requireNoAttempts()
 	s.requireOrders(answered)
 	if h := consumer.health(t).Consumer; h.Retried != 0 || h.SetAside != 0 {
-		t.Errorf("messages paid for the pooler: %+v", h)
+		t.Errorf("messages counted an attempt for the pooler: %+v", h)
 	}
 	s.requireClean(exceptions{})
 }

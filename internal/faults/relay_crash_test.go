@@ -18,7 +18,7 @@ import (
 	"github.com/asimalizada/pulse-events/outbox/rabbitmq"
 )
 
-// relay is the role of a process that relays as the orders service does.
+// relay is the role of a process that relays like the orders service.
 func (a assignment) relay(ctx context.Context) error {
 	db, err := postgres.Open(postgres.Config{URL: a.OrdersURL})
 	if err != nil {
@@ -60,7 +60,7 @@ func (f failing) Publish(ctx context.Context, msgs []outbox.Message) []error {
 		_, _ = bufio.NewReader(os.Stdin).ReadString('\n')
 		results := make([]error, len(msgs))
 		for i := range results {
-			results[i] = outbox.Rejected(errors.New("a verdict that comes too late"))
+			results[i] = outbox.Rejected(errors.New("a result that comes too late"))
 		}
 		return results
 	}
@@ -71,7 +71,7 @@ func (f failing) Publish(ctx context.Context, msgs []outbox.Message) []error {
 	return results
 }
 
-// tellSettled says how the first write-back went.
+// tellSettled tells the parent how the first write-back ended.
 func tellSettled(ctx context.Context, relay *outbox.Relay) {
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
@@ -92,7 +92,8 @@ func tellSettled(ctx context.Context, relay *outbox.Relay) {
 	}
 }
 
-// F7: the broker has the messages, and the relay dies before it hears so.
+// F7: the broker has the messages, and the relay dies before the confirms
+// arrive.
 func TestF7RelayKilledBeforeTheConfirm(t *testing.T) {
 	t.Parallel()
 	s := newSystem(t, testenv.RabbitMQ(t))
@@ -115,7 +116,8 @@ func TestF7RelayKilledBeforeTheConfirm(t *testing.T) {
 
 	s.startOrders()
 	s.awaitSettled()
-	// What was on its way to the tap when the process died counts as well.
+	// Messages that were on their way to the tap when the process died count as
+	// well.
 	tap.requireCopies(orders, func(id string) int {
 		if twice[id] || len(tap.copies(id)) > 1 {
 			return 2
@@ -128,7 +130,7 @@ func TestF7RelayKilledBeforeTheConfirm(t *testing.T) {
 	s.requireClean(exceptions{})
 }
 
-// F8: the broker has confirmed, and the relay dies before it notes that.
+// F8: the broker has confirmed, and the relay dies before it writes that back.
 func TestF8RelayKilledBeforeTheWriteBack(t *testing.T) {
 	t.Parallel()
 	s := newSystem(t, testenv.RabbitMQ(t))
@@ -137,7 +139,7 @@ func TestF8RelayKilledBeforeTheWriteBack(t *testing.T) {
 	orders := s.place(20)
 	child := s.startChild(assignment{Role: roleRelay, Point: afterConfirm})
 	confirmed := child.await(string(afterConfirm))
-	// The effects are there although the rows do not say so.
+	// The effects exist although the rows are still pending.
 	s.awaitCount(len(confirmed), s.notificationsDB, `notifications`)
 	child.kill()
 	for _, id := range confirmed {
@@ -158,7 +160,7 @@ func TestF8RelayKilledBeforeTheWriteBack(t *testing.T) {
 	s.requireClean(exceptions{})
 }
 
-// F9: the relay dies with messages in hand that it has not published yet.
+// F9: the relay dies with messages that it has read but not published yet.
 func TestF9RelayKilledBeforePublishing(t *testing.T) {
 	t.Parallel()
 	s := newSystem(t, testenv.RabbitMQ(t))
@@ -182,8 +184,8 @@ func TestF9RelayKilledBeforePublishing(t *testing.T) {
 	s.requireClean(exceptions{})
 }
 
-// F10: a relay is stopped for several leases with verdicts in hand, and wakes
-// up when another has taken over: what it has to say no longer counts.
+// F10: a relay is stopped for several leases before it stores its results, and
+// resumes when another has taken over: its results are refused.
 func TestF10VerdictsOfAStoppedRelayAreRefused(t *testing.T) {
 	t.Parallel()
 	s := newSystem(t, testenv.RabbitMQ(t))
@@ -213,7 +215,7 @@ func TestF10VerdictsOfAStoppedRelayAreRefused(t *testing.T) {
 }
 
 // startHeld runs a relay in this process whose messages wait at the publisher
-// until they are let go.
+// until letGo is called.
 func (s *system) startHeld() (letGo func()) {
 	s.t.Helper()
 	publisher, err := rabbitmq.NewPublisher(rabbitmq.PublisherConfig{URL: s.amqpURL, Exchange: s.exchange, Logger: logger(s.t)})
@@ -233,7 +235,7 @@ func (s *system) startHeld() (letGo func()) {
 	return letGo
 }
 
-// held is a publisher behind a gate.
+// held is a publisher that waits before it publishes.
 type held struct {
 	outbox.Publisher
 	gate <-chan struct{}
@@ -244,11 +246,11 @@ func (h held) Publish(ctx context.Context, msgs []outbox.Message) []error {
 	return h.Publisher.Publish(ctx, msgs)
 }
 
-// wantDuplicates waits until the consumer has met that many copies of what it
-// had applied.
+// wantDuplicates waits until the consumer has recognised that many copies of
+// applied messages.
 func wantDuplicates(t *testing.T, consumer *service, n int) {
 	t.Helper()
-	testenv.Eventually(t, patience, "the copies to be known as such", func() bool { return consumer.health(t).Consumer.Duplicates >= n })
+	testenv.Eventually(t, patience, "the copies to be recognised", func() bool { return consumer.health(t).Consumer.Duplicates >= n })
 	if got := consumer.health(t).Consumer.Duplicates; got != n {
 		t.Errorf("%d duplicates, want %d", got, n)
 	}

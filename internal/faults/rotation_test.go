@@ -17,7 +17,7 @@ import (
 	"github.com/asimalizada/pulse-events/internal/testenv"
 )
 
-// secrets are files that are replaced while programs run.
+// secrets is a directory of files that are replaced while programs run.
 type secrets struct {
 	t   *testing.T
 	dir string
@@ -27,7 +27,7 @@ func newSecrets(t *testing.T) *secrets { return &secrets{t, t.TempDir()} }
 
 func (s *secrets) path(name string) string { return filepath.Join(s.dir, name) }
 
-// put replaces a file at once, as a secrets manager does.
+// put replaces a file atomically, as a secrets manager does.
 func (s *secrets) put(name, content string) {
 	s.t.Helper()
 	draft := s.path(name + ".new")
@@ -39,7 +39,7 @@ func (s *secrets) put(name, content string) {
 	}
 }
 
-// lookup is an environment that names the files of both services.
+// lookup returns an environment that names the files of both services.
 func (s *secrets) lookup(more map[string]string) func(string) (string, bool) {
 	environment := map[string]string{
 		"PULSE_OUTBOX_DB_FILE": s.path("database"), "PULSE_INBOX_DB_FILE": s.path("database"), "PULSE_AMQP_URL_FILE": s.path("broker"),
@@ -50,8 +50,8 @@ func (s *secrets) lookup(more map[string]string) func(string) (string, bool) {
 	return func(name string) (string, bool) { value, ok := environment[name]; return value, ok }
 }
 
-// rotated starts both services with what the environment says of their
-// databases and their broker.
+// rotated starts both services with the databases and the broker from an
+// environment.
 func (s *system) rotated(lookup func(string) (string, bool)) (orders, consumer *service) {
 	s.t.Helper()
 	consumer = s.startNotifications(func(c *stdlib.NotificationsConfig) {
@@ -73,20 +73,20 @@ func (s *system) rotated(lookup func(string) (string, bool)) (orders, consumer *
 	return orders, consumer
 }
 
-// requireUnhurt checks what a rotation must not have cost.
+// requireUnhurt checks that a rotation cost no orders and no attempts.
 func (s *system) requireUnhurt(answered []placed, consumer *service) {
 	s.t.Helper()
 	s.awaitSettled()
 	s.requireNoAttempts()
 	s.requireOrders(answered)
 	if h := consumer.health(s.t).Consumer; h.Retried != 0 || h.SetAside != 0 {
-		s.t.Errorf("messages paid for it: %+v", h)
+		s.t.Errorf("messages counted an attempt for it: %+v", h)
 	}
 	s.requireClean(exceptions{})
 }
 
 // F74: the passwords of database and broker are changed under load, on real
-// servers, and what is connected is cut off before the files know.
+// servers, and open connections are closed before the files are changed.
 func TestF74PasswordsAreRotated(t *testing.T) {
 	t.Parallel()
 	database, broker := testenv.Postgres(t), testenv.RabbitMQ(t)
@@ -120,8 +120,8 @@ func TestF74PasswordsAreRotated(t *testing.T) {
 	s.requireUnhurt(load.end(), consumer)
 }
 
-// F74: the certificates of both servers are replaced by those of another
-// authority, and the client's with them.
+// F74: the certificates of both servers, and the client's, are replaced by
+// those of another authority.
 func TestF74CertificatesAreRotated(t *testing.T) {
 	t.Parallel()
 	server, broker := testenv.PostgresServer(t), testenv.RabbitMQ(t)
@@ -159,7 +159,7 @@ func TestF74CertificatesAreRotated(t *testing.T) {
 	load := startFailingLoad(t, orders.url, 2)
 	load.await(20)
 	certify(rabbittest.NewTLS(t, login.URL()))
-	// All that is connected by the old ones ends.
+	// All connections with the old certificates are closed.
 	s.exec(s.ordersDB, `SELECT pg_terminate_backend(pid) FROM pg_stat_activity a JOIN pg_stat_ssl USING (pid) WHERE ssl AND pid <> pg_backend_pid()`)
 	login.Disconnect()
 	load.await(50)
@@ -175,7 +175,7 @@ func TestF74CertificatesAreRotated(t *testing.T) {
 	s.requireUnhurt(load.end(), consumer)
 }
 
-// serverFile is a statement by which the server writes a file of its own.
+// serverFile returns a statement by which the server writes one of its files.
 func serverFile(name string, content []byte) string {
 	return fmt.Sprintf(`COPY (SELECT '%s') TO PROGRAM 'umask 077 && base64 -d > %s'`, base64.StdEncoding.EncodeToString(content), name)
 }

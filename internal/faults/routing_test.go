@@ -11,7 +11,7 @@ import (
 	"github.com/asimalizada/pulse-events/outbox"
 )
 
-// F5, first variant: nobody has bound a queue yet.
+// F5, first variant: no queue is bound yet.
 func TestF5NoBinding(t *testing.T) {
 	t.Parallel()
 	s := newSystem(t, testenv.RabbitMQ(t))
@@ -21,14 +21,14 @@ func TestF5NoBinding(t *testing.T) {
 	s.requireUnroutable(waiting)
 	s.requireFlow(other)
 
-	s.startNotifications() // binds, and that is all
+	s.startNotifications() // declares and binds the queue
 	s.awaitSettled()
 	s.requireAttemptsSay("NO_ROUTE")
 	s.requireClean(exceptions{})
 }
 
 // F5, second variant: the queue is deleted while the services run; first
-// without a consumer that would declare it again, then under one.
+// without a consumer that would declare it again, then with one.
 func TestF5QueueDeleted(t *testing.T) {
 	t.Parallel()
 	s := newSystem(t, testenv.RabbitMQ(t))
@@ -46,14 +46,15 @@ func TestF5QueueDeleted(t *testing.T) {
 	s.awaitSettled()
 	s.deleteQueue()
 	s.place(20)
-	s.awaitSettled() // the consumer has made the queue again
+	s.awaitSettled() // the consumer has declared the queue again
 	s.requireAttemptsSay("NO_ROUTE")
 	s.requireClean(exceptions{})
 }
 
-// F5, third variant: the exchange is deleted, and all bindings with it. To
-// publish to it closes the channel, which is no fault of the message: it is
-// declared again, and then the message has nowhere to go until it is bound.
+// F5, third variant: the exchange is deleted, and all bindings with it.
+// Publishing to it closes the channel, which is not the fault of the message:
+// the exchange is declared again, and then the message is unroutable until a
+// queue is bound.
 func TestF5ExchangeDeleted(t *testing.T) {
 	t.Parallel()
 	s := newSystem(t, testenv.RabbitMQ(t))
@@ -77,11 +78,11 @@ func TestF5ExchangeDeleted(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.awaitSettled()
-	s.requireAttemptsSay("NO_ROUTE") // of the missing exchange there was none
+	s.requireAttemptsSay("NO_ROUTE") // none because of the missing exchange
 	s.requireClean(exceptions{})
 }
 
-// F6: the queue is full and refuses what comes.
+// F6: the queue is full and refuses messages.
 func TestF6QueueRefuses(t *testing.T) {
 	t.Parallel()
 	s := newSystem(t, testenv.RabbitMQ(t))
@@ -114,7 +115,7 @@ func TestF6QueueRefuses(t *testing.T) {
 }
 
 // requireUnroutable waits until every one of the events has been returned by
-// the broker, and checks that it is kept.
+// the broker, and checks that it is pending.
 func (s *system) requireUnroutable(orders []placed) {
 	s.t.Helper()
 	for _, p := range orders {
@@ -144,7 +145,7 @@ func (s *system) requireAttemptsSay(text string) {
 
 const otherTopic = "stock.changed"
 
-// bindOther binds a queue of its own to another topic.
+// bindOther binds a queue to another topic.
 func (s *system) bindOther() (queue string) {
 	s.t.Helper()
 	ch := s.channel()
@@ -161,7 +162,7 @@ func (s *system) bindOther() (queue string) {
 	return q.Name
 }
 
-// requireFlow checks that messages of the other topic get through.
+// requireFlow checks that messages of the other topic are delivered.
 func (s *system) requireFlow(queue string) {
 	s.t.Helper()
 	var msgs []outbox.Message
@@ -170,7 +171,7 @@ func (s *system) requireFlow(queue string) {
 	}
 	s.enqueue(msgs...)
 	ch := s.channel()
-	testenv.Eventually(s.t, patience, "the other topic to flow", func() bool {
+	testenv.Eventually(s.t, patience, "the other topic to be delivered", func() bool {
 		q, err := ch.QueueDeclarePassive(queue, true, false, false, false, nil)
 		if err != nil {
 			s.t.Fatal(err)
@@ -179,7 +180,7 @@ func (s *system) requireFlow(queue string) {
 	})
 }
 
-// enqueue commits messages that tell of no order.
+// enqueue commits messages that belong to no order.
 func (s *system) enqueue(msgs ...outbox.Message) {
 	s.t.Helper()
 	if err := s.commit(msgs...); err != nil {
@@ -198,7 +199,7 @@ func (s *system) commit(msgs ...outbox.Message) error {
 	return tx.Commit()
 }
 
-// deleteQueue deletes the consumer's queue, with whatever is in it.
+// deleteQueue deletes the consumer's queue with its messages.
 func (s *system) deleteQueue() {
 	s.t.Helper()
 	if _, err := s.channel().QueueDelete(s.queue, false, false, false); err != nil {

@@ -8,20 +8,20 @@ import (
 	"github.com/asimalizada/pulse-events/internal/testenv"
 )
 
-// F25: both services are told to end, with SIGTERM, while a backlog drains and
-// customers order. They finish or give back what they have in hand, so that
-// their successors need not wait for anything, and not one message is
-// published twice. One may be delivered twice: under load a quorum queue puts
-// off acknowledgements, and forgets them when the channel closes.
+// F25: both services get SIGTERM under load, while a backlog drains. They
+// finish or release what they hold, so that their successors need not wait for
+// anything, and no message is published twice. A message may be delivered
+// twice: under load a quorum queue delays acknowledgements, and loses them when
+// the channel closes.
 func TestF25SIGTERMUnderLoad(t *testing.T) {
 	t.Parallel()
 	s := newSystem(t, testenv.RabbitMQ(t))
-	s.startNotifications().stop() // makes the queue
+	s.startNotifications().stop() // declares the queue
 	tap := s.startTap()
 	const backlog = 1000
 	all := s.place(backlog)
 
-	// An hour: only leases that are given back can be taken over.
+	// An hour: only leases that are released can be taken over.
 	orders := s.startChild(assignment{Role: roleOrders, LeaseTTL: time.Hour})
 	notifications := s.startChild(assignment{Role: roleNotifications})
 	url := orders.await("serving")[0]
@@ -40,10 +40,10 @@ func TestF25SIGTERMUnderLoad(t *testing.T) {
 	applied := s.count(s.notificationsDB, `notifications`)
 	committed := s.count(s.ordersDB, `orders`)
 	if applied == committed {
-		t.Fatal("all was done before the services were told to end: nothing was tested")
+		t.Fatal("all work was done before SIGTERM: nothing was tested")
 	}
 	if n := s.count(s.ordersDB, `outbox_leases WHERE owner <> ''`); n != 0 {
-		t.Errorf("%d leases were not given back", n)
+		t.Errorf("%d leases were not released", n)
 	}
 
 	consumer := s.startNotifications()

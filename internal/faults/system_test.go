@@ -30,29 +30,28 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// patience is how long a test waits for what must happen.
+// patience limits every wait of a test.
 const patience = 60 * time.Second
 
-// nobody is a broker's address at which nothing listens.
+// nobody is a broker's address without a listener.
 const nobody = "amqp://guest:guest@127.0.0.1:1/"
 
-// leaseTTL is how long after a relay's death others wait to take over.
+// leaseTTL is how long other relays wait before they take over from a dead one.
 const leaseTTL = time.Second
 
-// system is what the services of one test share: two databases and a place at
-// a broker.
+// system holds what the services of one test share: two databases and a broker.
 type system struct {
 	t                           *testing.T
 	ordersURL, notificationsURL string // of the databases
 	ordersDB, notificationsDB   *sqlx.DB
 	outbox                      *outbox.Outbox
 	amqpURL, exchange, queue    string
-	counter                     http.Handler // takes orders and relays nothing
+	counter                     http.Handler // accepts orders, without a relay
 	running                     []*service
 }
 
-// newSystem makes the databases with their schemas. Nothing runs yet, and the
-// broker is not touched.
+// newSystem creates the databases with their schemas. It starts no service and
+// does not connect to the broker.
 func newSystem(t *testing.T, amqpURL string) *system {
 	t.Helper()
 	return newSystemOn(t, testenv.Postgres(t), testenv.Postgres(t), amqpURL)
@@ -109,8 +108,8 @@ func (s *system) migrate() {
 	if err := errors.Join(err1, err2, err3, err4); err != nil {
 		s.t.Fatal(err)
 	}
-	// Every attempt that is ever counted leaves a trace, so that a test can
-	// say "none in all that time" and not just "none now".
+	// Every attempt that is counted is recorded, so that a test can check "none
+	// during the whole time" instead of "none now".
 	s.exec(s.ordersDB, `
 		CREATE TABLE counted_attempts (n serial, event_id uuid, attempts int, status text, error text);
 		CREATE FUNCTION note_attempt() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
@@ -126,11 +125,11 @@ const consumerName = "notifications"
 func (s *system) settings(databaseURL string) stdlib.Settings {
 	return stdlib.Settings{
 		DatabaseURL: databaseURL, AMQPURL: s.amqpURL, Exchange: s.exchange, Logger: logger(s.t),
-		DatabaseTimeout: patience / 2, // the machine may be busy, and transactions are held open
+		DatabaseTimeout: patience / 2, // the machine may be busy, and transactions are kept open
 	}
 }
 
-// logger writes to the test's log what is wrong.
+// logger writes warnings and errors to the test's log.
 func logger(t *testing.T) *slog.Logger {
 	return slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn}))
 }
@@ -139,8 +138,8 @@ func (s *system) ordersConfig() stdlib.OrdersConfig {
 	return stdlib.OrdersConfig{Settings: s.settings(s.ordersURL), Relay: relayConfig()}
 }
 
-// relayConfig is that of all relays here: retention is off, and what waits
-// for a lease or a retry waits briefly.
+// relayConfig is the configuration of all relays here: without retention, and
+// with short leases and retries.
 func relayConfig() outbox.RelayConfig {
 	return outbox.RelayConfig{
 		LeaseTTL: leaseTTL, Retention: outbox.KeepForever, SweepInterval: 500 * time.Millisecond,
@@ -154,7 +153,7 @@ func (s *system) notificationsConfig() stdlib.NotificationsConfig {
 	}
 }
 
-// retryDelays are the steps of the retry ladder.
+// retryDelays are the delays of the retry queues.
 var retryDelays = []time.Duration{20 * time.Millisecond, 200 * time.Millisecond}
 
 func consumerConfig() inbox.ConsumerConfig {
@@ -227,7 +226,7 @@ func (s *system) background(run func(context.Context) error) *service {
 	return svc
 }
 
-// stopAll ends every service of the system in order.
+// stopAll stops every service of the system.
 func (s *system) stopAll() {
 	for _, svc := range s.running {
 		svc.stop()
@@ -235,7 +234,7 @@ func (s *system) stopAll() {
 	s.running = nil
 }
 
-// health is the body of /health/ready as far as tests look at it.
+// health is the part of /health/ready that tests check.
 type health struct {
 	Status string
 	Relay  struct {
@@ -299,7 +298,7 @@ func (s *system) record(eventID string) outbox.Record {
 	return r
 }
 
-// attempt is one that was counted.
+// attempt is a recorded attempt.
 type attempt struct {
 	EventID  string `db:"event_id"`
 	Attempts int

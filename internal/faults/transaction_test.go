@@ -10,8 +10,8 @@ import (
 	"github.com/asimalizada/pulse-events/internal/testenv"
 )
 
-// F34: handlers send what would end the transaction that holds the claims of
-// their batch, and do not even look whether it was done.
+// F34: handlers send statements that would end the transaction with the claims
+// of their batch, and ignore whether that succeeded.
 func TestF34HandlersEndTheirTransaction(t *testing.T) {
 	t.Parallel()
 	s := newSystem(t, testenv.RabbitMQ(t))
@@ -51,8 +51,8 @@ func TestF34HandlersEndTheirTransaction(t *testing.T) {
 	s.requireClean(exceptions{aside: culprits})
 }
 
-// F35: a handler works for its tenants, with a schema, a role and settings of
-// their own. Its neighbours, which belong to nobody, see nothing of that.
+// F35: handlers set a schema, a role and settings for their tenants. Other
+// messages of the batch are not affected.
 func TestF35HandlersChangeTheirSession(t *testing.T) {
 	t.Parallel()
 	s := newSystem(t, testenv.RabbitMQ(t))
@@ -85,18 +85,19 @@ func TestF35HandlersChangeTheirSession(t *testing.T) {
 		t.Errorf("%d notifications in the tenant's schema, want its own %d", n, tenants)
 	}
 	if n := s.count(s.notificationsDB, `tenant_a.processed_events`); n != 0 {
-		t.Errorf("%d events are noted in the tenant's schema", n)
+		t.Errorf("%d events are recorded in the tenant's schema", n)
 	}
 	if h := consumer.Health(); h.SetAside+h.Retried > 0 {
-		t.Errorf("health %+v: somebody was blamed", h)
+		t.Errorf("health %+v: an attempt was counted", h)
 	}
-	// The ledger counts public notifications.
+	// The reconciliation counts public notifications.
 	s.exec(s.notificationsDB, `INSERT INTO public.notifications SELECT * FROM tenant_a.notifications`)
 	s.requireClean(exceptions{})
 }
 
-// F38: a consumer's machine is gone while it has claims open, and PostgreSQL
-// does not know. Messages it never saw are applied meanwhile, without it.
+// F38: a consumer's machine is gone while it has open claims, and PostgreSQL
+// does not know. Messages that it never got are applied meanwhile by another
+// consumer.
 func TestF38ConsumerIsGoneAndItsClaimsAreLocked(t *testing.T) {
 	t.Parallel()
 	s := newSystem(t, testenv.RabbitMQ(t))
@@ -111,7 +112,7 @@ func TestF38ConsumerIsGoneAndItsClaimsAreLocked(t *testing.T) {
 	old := s.place(8)
 	child.await(string(inHandler))
 	route.Freeze()
-	child.kill() // the broker sees it, the database does not
+	child.kill() // the broker notices, the database does not
 
 	consumer := s.startNotifications()
 	fresh := s.place(40)
@@ -121,23 +122,23 @@ func TestF38ConsumerIsGoneAndItsClaimsAreLocked(t *testing.T) {
 		}
 		return n
 	}
-	testenv.Eventually(t, patience, "what is free to be applied", func() bool { return applied(fresh) == len(fresh) })
+	testenv.Eventually(t, patience, "the other messages to be applied", func() bool { return applied(fresh) == len(fresh) })
 	if n := applied(old); n == len(old) {
 		t.Error("no event was locked: the fault did not happen")
 	}
 	testenv.Eventually(t, patience, "the consumer to say that events are locked", func() bool {
 		return consumer.health(t).Consumer.State == "degraded"
 	})
-	route.Thaw() // the database hears that the connection has ended
+	route.Thaw() // the database learns that the connection has ended
 	s.awaitSettled()
 	if h := consumer.health(t).Consumer; h.SetAside > 0 {
-		t.Errorf("%+v: locked messages have paid for it", h)
+		t.Errorf("%+v: locked messages counted an attempt", h)
 	}
 	s.requireClean(exceptions{})
 }
 
-// F40: an event id comes again as another event, and as itself by all the ways
-// there are.
+// F40: an event id arrives again as another event, and as itself in every
+// possible way.
 func TestF40SameIDOtherTypeOrTopic(t *testing.T) {
 	t.Parallel()
 	s := newSystem(t, testenv.RabbitMQ(t))
@@ -152,8 +153,8 @@ func TestF40SameIDOtherTypeOrTopic(t *testing.T) {
 	}, consumerConfig())
 	s.startOrders()
 	s.awaitSettled()
-	s.deliverAgain(orders) // replays are no conflicts, of what was retried neither
-	testenv.Eventually(t, patience, "the replays to be known", func() bool { return consumer.Health().Duplicates >= int64(len(orders)) })
+	s.deliverAgain(orders) // replays are no conflicts, also after a retry
+	testenv.Eventually(t, patience, "the replays to be recognised", func() bool { return consumer.Health().Duplicates >= int64(len(orders)) })
 	if n := consumer.Health().SetAside; n != 0 {
 		t.Errorf("%d dead letters after a replay", n)
 	}

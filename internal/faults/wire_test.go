@@ -14,12 +14,12 @@ import (
 type tap struct {
 	t  *testing.T
 	mu sync.Mutex
-	// deliveries by event id, in the order they came.
+	// deliveries by event id, in the order of arrival.
 	deliveries map[string][]amqp.Delivery
 	order      []amqp.Delivery
 }
 
-// startTap listens from now on. It does not survive the broker.
+// startTap starts to listen. The tap does not survive the broker.
 func (s *system) startTap() *tap {
 	s.t.Helper()
 	tap := &tap{t: s.t, deliveries: map[string][]amqp.Delivery{}}
@@ -48,21 +48,21 @@ func (s *system) startTap() *tap {
 			tap.mu.Unlock()
 		}
 	}()
-	s.t.Cleanup(func() { // before that of the connection, which ends the deliveries
-		_ = ch.Close() // the broker may be gone
+	s.t.Cleanup(func() { // before the connection, whose end ends the deliveries
+		_ = ch.Close() // the broker may be down
 		<-done
 	})
 	return tap
 }
 
-// channel is one on a connection of the test's own.
+// channel opens a channel on a new connection.
 func (s *system) channel() *amqp.Channel {
 	s.t.Helper()
 	conn, err := amqp.Dial(s.amqpURL)
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	s.t.Cleanup(func() { _ = conn.Close() }) // the broker may be gone
+	s.t.Cleanup(func() { _ = conn.Close() }) // the broker may be down
 	ch, err := conn.Channel()
 	if err != nil {
 		s.t.Fatal(err)
@@ -76,7 +76,7 @@ func (tap *tap) all() []amqp.Delivery {
 	return tap.order[:len(tap.order):len(tap.order)]
 }
 
-// seen returns the ids of the events that came by, each once.
+// seen returns the ids of the events seen so far.
 func (tap *tap) seen() map[string]bool {
 	tap.mu.Lock()
 	defer tap.mu.Unlock()
@@ -87,13 +87,13 @@ func (tap *tap) seen() map[string]bool {
 	return seen
 }
 
-// await waits until n copies have come by, of one event or of several.
+// await waits until n copies were seen, of one event or of several.
 func (tap *tap) await(n int) {
 	tap.t.Helper()
 	testenv.Eventually(tap.t, patience, "messages at the exchange", func() bool { return len(tap.all()) >= n })
 }
 
-// copies returns what has come by of one event.
+// copies returns the copies of one event seen so far.
 func (tap *tap) copies(eventID string) []amqp.Delivery {
 	tap.mu.Lock()
 	defer tap.mu.Unlock()
@@ -122,18 +122,19 @@ func (tap *tap) requireCopies(of []placed, want func(eventID string) int) {
 	}
 }
 
-// requireKnown waits until every further copy of an event that went through
-// the exchange is known to the consumer as a duplicate; there is at least one.
+// requireKnown waits until the consumer has recognised as a duplicate every
+// copy but the first of each event that went through the exchange; there must
+// be at least one.
 func (tap *tap) requireKnown(consumer *service) {
 	tap.t.Helper()
-	testenv.Eventually(tap.t, patience, "the copies to be known as such", func() bool {
+	testenv.Eventually(tap.t, patience, "the copies to be recognised", func() bool {
 		known := consumer.health(tap.t).Consumer.Duplicates
 		return known > 0 && known == len(tap.all())-len(tap.seen())
 	})
 }
 
-// deadLetters returns the messages in the dead-letter queue by event id. They
-// go back to where they were.
+// deadLetters returns the messages in the dead-letter queue by event id, and
+// leaves them in the queue.
 func (s *system) deadLetters() map[string]amqp.Delivery {
 	s.t.Helper()
 	ch := s.channel()

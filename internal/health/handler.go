@@ -1,5 +1,5 @@
-// Package health is how relay and consumer tell how they are: as JSON, and over
-// HTTP, where strangers read along and learn no address and no name.
+// Package health reports the health of relay and consumer as JSON, and over
+// HTTP without addresses and names, because anyone may read that.
 package health
 
 import (
@@ -16,43 +16,44 @@ import (
 	"github.com/asimalizada/pulse-events/internal/sqldb"
 )
 
-// DefaultTimeout bounds a look unless said otherwise: shorter than the two
-// seconds after which those who ask often give up.
+// DefaultTimeout limits a check by default: it is shorter than the two seconds
+// after which many callers give up.
 const DefaultTimeout = 1500 * time.Millisecond
 
-// Handler answers the questions of orchestrators and load balancers, by the
-// last part of the path: live and ready. It is safe for concurrent use. The
-// fields are set before its first use.
+// Handler answers liveness and readiness requests of orchestrators and load
+// balancers, selected by the last part of the path: live and ready. It is safe
+// for concurrent use. The fields are set before its first use.
 type Handler struct {
-	// Service is shown as the name of who answers. Optional.
+	// Service is the name shown in answers. Optional.
 	Service string
 	// Part is the name under which Health is shown, such as relay.
 	Part string
-	// Health returns the struct to show. It does not decide. Optional.
+	// Health returns the struct to show. It does not affect readiness.
+	// Optional.
 	Health func() any
-	// Connected tells whether there is a connection to the broker. Optional.
+	// Connected reports whether there is a connection to the broker. Optional.
 	Connected func() bool
-	// Failed returns why the part has ended and will not go on by itself: then
-	// the process is not live. Optional.
+	// Failed returns why the relay or consumer has ended and will not recover
+	// by itself: then the process is not live. Optional.
 	Failed func() error
-	// Ready holds what has to return nil, in this order, for the service to be
-	// ready. Questions that come at once share one look.
+	// Ready holds the checks that must return nil, in this order, for the
+	// service to be ready. Concurrent requests share one run of them.
 	Ready []func(context.Context) error
-	// Timeout bounds the look. Required.
+	// Timeout limits one run of the checks. Required.
 	Timeout time.Duration
-	// Log hears why the service is not ready, in full. Required.
+	// Log receives the full reason why the service is not ready. Required.
 	Log *slog.Logger
 
 	mu        sync.Mutex
-	look      *look     // that is under way
-	busySince time.Time // the first of the looks in a row that found a file busy
+	look      *look     // the run in progress
+	busySince time.Time // the first of consecutive runs that found a file busy
 }
 
-// busyLimit is how long a SQLite file may be busy whenever it is looked at
-// before that counts as trouble: under load one writer follows the other.
+// busyLimit is how long a SQLite file may be busy at every check before the
+// service is not ready: under load one writer follows the other.
 const busyLimit = 5 * time.Second
 
-// look is one pass over what has to be ready.
+// look is one run of the checks.
 type look struct {
 	done chan struct{}
 	err  error // set before done is closed
@@ -90,7 +91,7 @@ func (h *Handler) ready(w http.ResponseWriter, r *http.Request) {
 		h.Log.WarnContext(r.Context(), "not ready", "error", err)
 		code, status, database = http.StatusServiceUnavailable, "unready", diagnose(err)
 		if draining, ok := errors.AsType[*Draining](err); ok {
-			status, database = draining.Error(), state{Status: "unknown", Message: "not asked: the service is stopping"}
+			status, database = draining.Error(), state{Status: "unknown", Message: "not checked: the service is stopping"}
 		}
 	}
 	members := h.named(status, member{"database", database})
@@ -100,7 +101,7 @@ func (h *Handler) ready(w http.ResponseWriter, r *http.Request) {
 	answer(w, code, members)
 }
 
-// named begins an answer.
+// named returns the first members of an answer.
 func (h *Handler) named(status string, more ...member) []member {
 	members := []member{{"status", status}}
 	if h.Service != "" {
@@ -109,8 +110,8 @@ func (h *Handler) named(status string, more ...member) []member {
 	return append(members, more...)
 }
 
-// part is the health of the side that talks to the broker. It does not decide:
-// the service does its work while the broker is away.
+// part returns the health of the relay or consumer. It does not affect
+// readiness: the service works while the broker is down.
 func (h *Handler) part() (json.RawMessage, error) {
 	if h.Health == nil {
 		return nil, nil
@@ -126,7 +127,7 @@ func (h *Handler) part() (json.RawMessage, error) {
 	return bytes.Join([][]byte{raw[:len(raw)-1], connected[1:]}, []byte{','}), nil
 }
 
-// check looks, or waits for a look that is under way.
+// check runs the checks, or waits for a run in progress.
 func (h *Handler) check(ctx context.Context) error {
 	h.mu.Lock()
 	current := h.look
@@ -134,7 +135,8 @@ func (h *Handler) check(ctx context.Context) error {
 		current = &look{done: make(chan struct{})}
 		h.look = current
 		h.mu.Unlock()
-		// The look is for all that wait, so it does not end with the first of them.
+		// The run serves all waiting requests, so it does not end with the
+		// first of them.
 		current.err = h.ask(context.WithoutCancel(ctx))
 		h.mu.Lock()
 		h.look = nil
@@ -189,10 +191,10 @@ func answer(w http.ResponseWriter, code int, members []member) {
 		header.Set("Retry-After", "1")
 	}
 	w.WriteHeader(code)
-	_, _ = w.Write(append(body, '\n')) // a client that is gone is nobody's error
+	_, _ = w.Write(append(body, '\n')) // a client that has disconnected is not an error
 }
 
-// state is how the database is.
+// state is the state of the database.
 type state struct {
 	Status  string `json:"status"`
 	Message string `json:"message,omitempty"`
@@ -200,25 +202,25 @@ type state struct {
 
 func diagnose(err error) state {
 	if errors.Is(err, sqldb.ErrBusy) {
-		return state{"busy", "others keep the database locked for writing"}
+		return state{"busy", "other processes keep the database locked"}
 	}
 	switch sqldb.Judge(err) {
 	case sqldb.SchemaBehind:
 		return state{"schema", "the schema is missing or behind; run the migrations"}
 	case sqldb.Outage, sqldb.Lost, sqldb.Timeout, sqldb.Transient:
-		return state{"unreachable", "the database does not answer, or serves nobody"}
+		return state{"unreachable", "the database does not answer, or accepts no connections"}
 	case sqldb.ReadOnly:
-		return state{"read-only", "the database takes no writes: it is a standby, or set so"}
+		return state{"read-only", "the database accepts no writes: it is a standby, or was made read-only"}
 	case sqldb.Refused:
-		return state{"refused", "the database refuses the credentials, or rights on it are missing"}
+		return state{"refused", "the database refuses the credentials, or privileges are missing"}
 	case sqldb.Pooled:
-		return state{"pooler", "a connection pooler is in the way; see the logs"}
+		return state{"pooler", "there is a connection pooler in transaction mode; see the logs"}
 	}
 	return state{"failing", "the database refuses to answer; see the logs"}
 }
 
-// Draining says that the service ends soon: load balancers are to send nothing
-// more, while what still comes is answered.
+// Draining says that the service stops soon: load balancers should send no more
+// requests, while it still answers those that arrive.
 type Draining struct{}
 
 func (*Draining) Error() string { return "draining" }

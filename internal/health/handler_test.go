@@ -70,7 +70,7 @@ func TestReadyTellsTheKindOfTrouble(t *testing.T) {
 			t.Errorf("%v: %d %s", c.err, answer.Code, answer.Body)
 		}
 		if strings.Contains(answer.Body.String(), "hunter2") || strings.Contains(answer.Body.String(), "10.1") {
-			t.Errorf("strangers are told %s", answer.Body)
+			t.Errorf("the answer reveals names: %s", answer.Body)
 		}
 		if (answer.Header().Get("Retry-After") != "") != (c.code == 503) || answer.Header().Get("Cache-Control") != "no-store" {
 			t.Errorf("%v: header %v", c.err, answer.Header())
@@ -78,7 +78,7 @@ func TestReadyTellsTheKindOfTrouble(t *testing.T) {
 	}
 }
 
-// How the other side is is shown, and does not decide.
+// The health of the part is shown, and does not affect readiness.
 func TestThePartIsShownWithoutNames(t *testing.T) {
 	h := newHandler()
 	h.Health = func() any {
@@ -97,7 +97,7 @@ func TestThePartIsShownWithoutNames(t *testing.T) {
 		t.Errorf("%d %s", answer.Code, answer.Body)
 	}
 	if text := answer.Body.String(); strings.Contains(text, "10.1.2.3") || !strings.Contains(text, `"topics":[{"topic":"order.created"`) {
-		t.Errorf("strangers are told %s", text)
+		t.Errorf("the answer reveals names: %s", text)
 	}
 }
 
@@ -134,7 +134,7 @@ func TestWhatElseIsAsked(t *testing.T) {
 	}
 }
 
-// Many that ask at once cost the database one look.
+// Concurrent requests cost the database one check.
 func TestQuestionsShareALook(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		looks, leave := 0, make(chan struct{})
@@ -157,7 +157,7 @@ func TestQuestionsShareALook(t *testing.T) {
 	})
 }
 
-// The first that asks hangs up; the others still get their answer. And a look
+// The first client disconnects; the others still get their answer. And a check
 // has its own limit.
 func TestALookIsNobodysAlone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -176,8 +176,8 @@ func TestALookIsNobodysAlone(t *testing.T) {
 	})
 }
 
-// A SQLite file is busy whenever somebody writes. That is no trouble until it
-// does not end.
+// A SQLite file is busy whenever another process writes. That is a problem only
+// if it does not end.
 func TestBusyIsTroubleWhenItDoesNotEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		busy := fmt.Errorf("%w: locked", sqldb.ErrBusy)
@@ -197,7 +197,7 @@ func TestBusyIsTroubleWhenItDoesNotEnd(t *testing.T) {
 		want(200)
 		busy = sqldb.ErrBusy
 		want(200)
-		h.Ready = append(h.Ready, always(sqldb.ErrSchema)) // the rest is looked at all the same
+		h.Ready = append(h.Ready, always(sqldb.ErrSchema)) // the other checks still run
 		want2, b := ask(t, h, http.MethodGet, "/ready")
 		if want2.Code != 503 || b.Database.Status != "schema" {
 			t.Errorf("%d %s", want2.Code, want2.Body)

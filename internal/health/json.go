@@ -9,31 +9,30 @@ import (
 	"unicode"
 )
 
-// Marshal encodes the exported fields of a struct, in their order, as a person
-// would write them: names begin with a small letter; a time.Duration is a
-// number of seconds under the name with Seconds at its end; an error is its
-// text; a time.Time is in RFC 3339 and UTC. Zero times, nil errors, nil pointers
-// and empty lists are left out. Structs within, and lists of them, are encoded
-// alike.
+// Marshal encodes the exported fields of a struct, in their order, as readable
+// JSON: names begin with a small letter; a time.Duration is a number of seconds
+// with Seconds at the end of its name; an error is its text; a time.Time is in
+// RFC 3339 and UTC. Zero times, nil errors, nil pointers and empty lists are
+// omitted. Nested structs, and lists of them, are encoded in the same way.
 func Marshal(v any) ([]byte, error) {
 	return marshal(v, everything{})
 }
 
-// audience decides what is shown of texts.
+// audience decides which texts are shown.
 type audience interface {
 	text(error) string
-	shows(field string) bool // a plain string, which may be the text of an error
+	shows(field string) bool // shows reports whether to show a plain string, which may be the text of an error
 }
 
-// everything is for those who may read the log.
+// everything is the audience that may also read the log.
 type everything struct{}
 
 func (everything) text(err error) string { return err.Error() }
 func (everything) shows(string) bool     { return true }
 
-// strangers read health answers. Of plain strings they see none that is not
-// known to name nobody; a string with a type of its own, such as a state, says
-// what it is.
+// strangers is the audience of health answers over HTTP. Plain strings are
+// shown only if they are known to name nobody; a string with its own type, such
+// as a state, is always shown.
 type strangers struct{}
 
 func (strangers) text(err error) string   { return Text(err) }
@@ -42,7 +41,7 @@ func (strangers) shows(field string) bool { return field == "Topic" }
 func marshal(v any, to audience) ([]byte, error) {
 	value := reflect.Indirect(reflect.ValueOf(v))
 	if value.Kind() != reflect.Struct {
-		return nil, fmt.Errorf("health: %T is no struct", v)
+		return nil, fmt.Errorf("health: %T is not a struct", v)
 	}
 	var members []member
 	for i := range value.NumField() {
@@ -108,7 +107,7 @@ func encode(field string, value reflect.Value, to audience) (m member, shown boo
 	return member{name, value.Interface()}, true, nil
 }
 
-// lowerFirst makes LastError lastError, and ID id.
+// lowerFirst returns lastError for LastError, and id for ID.
 func lowerFirst(s string) string {
 	runes := []rune(s)
 	for i := range runes {

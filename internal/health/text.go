@@ -8,18 +8,18 @@ import (
 	"github.com/asimalizada/pulse-events/internal/sqldb"
 )
 
-// Public is an error whose text may be shown to strangers: it names a kind of
-// trouble and no address, user, table or value.
+// Public is an error whose text may be shown to anyone: it names a kind of
+// problem but no address, user, table or value.
 type Public string
 
 func (p Public) Error() string { return string(p) }
 
-// maxText bounds what is shown of an error, in bytes.
+// maxText limits the shown text of an error, in bytes.
 const maxText = 200
 
-// Text says what kind of error err is, without what only the logs are to tell:
-// addresses, names, statements. It is what is Public of the error's tree, or the
-// kind of trouble with the database.
+// Text returns the kind of an error without what belongs only in logs:
+// addresses, names, statements. It consists of the Public errors in the error's
+// tree, or the kind of trouble with the database.
 func Text(err error) string {
 	var kinds []string
 	collect(err, &kinds)
@@ -30,7 +30,7 @@ func Text(err error) string {
 	switch trouble := sqldb.Judge(err); trouble {
 	case sqldb.Foreign:
 		return "see the logs"
-	case sqldb.Lost, sqldb.Timeout: // of whom is not known
+	case sqldb.Lost, sqldb.Timeout: // the cause is unknown
 		return string(trouble) + "; see the logs"
 	default:
 		return "database: " + string(trouble)
@@ -53,7 +53,7 @@ func collect(err error, to *[]string) {
 		for _, inner := range e.Unwrap() {
 			collect(inner, to)
 		}
-	case interface{ As(any) bool }: // hides its inside, as a text with a secret in it
+	case interface{ As(any) bool }: // hides its wrapped error, like a text with a secret
 		if inner, ok := errors.AsType[Public](err); ok {
 			collect(inner, to)
 		}

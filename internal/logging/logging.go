@@ -1,4 +1,4 @@
-// Package logging makes the logger of a program: JSON for machines, text for
+// Package logging creates the logger of a program: JSON for machines, text for
 // a person at a terminal.
 package logging
 
@@ -13,7 +13,7 @@ import (
 	"github.com/asimalizada/pulse-events/internal/correlation"
 )
 
-// Format is how records are written.
+// Format is the format of log records.
 type Format string
 
 // The formats.
@@ -23,7 +23,7 @@ const (
 	Text Format = "text"
 )
 
-// ParseFormat reads a format. Empty means Auto.
+// ParseFormat parses a format. Empty means Auto.
 func ParseFormat(s string) (Format, error) {
 	switch f := Format(s); f {
 	case "":
@@ -34,7 +34,7 @@ func ParseFormat(s string) (Format, error) {
 	return "", fmt.Errorf("unknown format %q; have %s, %s, %s", s, Auto, JSON, Text)
 }
 
-// ParseLevel reads a level: debug, info, warn or error, in any case. Empty
+// ParseLevel parses a level: debug, info, warn or error, in any case. Empty
 // means info.
 func ParseLevel(s string) (slog.Level, error) {
 	if s == "" {
@@ -47,7 +47,7 @@ func ParseLevel(s string) (slog.Level, error) {
 	return level, nil
 }
 
-// New returns a logger that writes to w. Records carry the correlation and
+// New returns a logger that writes to w. Records have the correlation and
 // causation ids of the context they are logged with.
 func New(w io.Writer, format Format, level slog.Level) *slog.Logger {
 	options := &slog.HandlerOptions{Level: level}

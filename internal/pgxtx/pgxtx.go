@@ -1,5 +1,4 @@
-// Package pgxtx lets a pgx.Tx run the statements that are written for
-// database/sql.
+// Package pgxtx runs statements written for database/sql in a pgx.Tx.
 package pgxtx
 
 import (
@@ -13,14 +12,14 @@ import (
 	"github.com/jackc/pgx/v5/pgtype"
 )
 
-// Tx runs statements in a transaction of pgx. It is safe for concurrent use no
-// more than that is.
+// Tx runs statements in a pgx transaction. Like that, it is not safe for
+// concurrent use.
 type Tx struct{ tx pgx.Tx }
 
-// New returns tx as one of database/sql. It takes no part in the end of tx.
+// New returns tx with the methods of database/sql. It never ends tx.
 func New(tx pgx.Tx) *Tx { return &Tx{tx} }
 
-// ExecContext sends query, and returns what it has changed.
+// ExecContext executes query and returns the number of rows it affected.
 func (t *Tx) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {
 	tag, err := t.tx.Exec(ctx, query, args...)
 	if err != nil {
@@ -29,11 +28,12 @@ func (t *Tx) ExecContext(ctx context.Context, query string, args ...any) (sql.Re
 	return driver.RowsAffected(tag.RowsAffected()), nil
 }
 
-// QueryContext sends query, and returns its rows. Values are text, but for bytea
-// and timestamps; database/sql converts them to what they are scanned into.
-// Nothing else can be sent before the rows are closed.
+// QueryContext executes query and returns its rows. Values are text, except for
+// bytea and timestamps; database/sql converts them to the types they are
+// scanned into. No other statement can be executed before the rows are closed.
 func (t *Tx) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
-	// Only a DB makes a Rows. It ends here; its connection ends with the rows.
+	// Only a DB can create Rows. It is closed here; its connection is closed
+	// with the rows.
 	db := sql.OpenDB(connector{t.tx})
 	defer db.Close()
 	return db.QueryContext(ctx, query, args...)
@@ -41,7 +41,7 @@ func (t *Tx) QueryContext(ctx context.Context, query string, args ...any) (*sql.
 
 var errNotHere = errors.New("a pgx.Tx only runs statements here")
 
-// connector has connections that are the transaction.
+// connector returns connections that use the transaction.
 type connector struct{ tx pgx.Tx }
 
 func (c connector) Connect(context.Context) (driver.Conn, error) { return conn(c), nil }
@@ -58,7 +58,7 @@ func (c conn) Prepare(string) (driver.Stmt, error) { return nil, errNotHere }
 func (c conn) Begin() (driver.Tx, error)           { return nil, errNotHere }
 func (c conn) Close() error                        { return nil }
 
-// CheckNamedValue leaves arguments to pgx, which knows more types.
+// CheckNamedValue leaves arguments to pgx, which supports more types.
 func (c conn) CheckNamedValue(*driver.NamedValue) error { return nil }
 
 func (c conn) QueryContext(ctx context.Context, query string, named []driver.NamedValue) (driver.Rows, error) {
@@ -72,14 +72,15 @@ func (c conn) QueryContext(ctx context.Context, query string, named []driver.Nam
 		return nil, err
 	}
 	r := &rows{rows: found, types: c.tx.Conn().TypeMap()}
-	// An error of the server comes with the first row, and is the query's here.
+	// The server returns an error with the first row; it is returned as the
+	// query's.
 	if r.more = found.Next(); !r.more && found.Err() != nil {
 		return nil, found.Err()
 	}
 	return r, nil
 }
 
-// rows are one row ahead of who reads them.
+// rows reads one row ahead.
 type rows struct {
 	rows  pgx.Rows
 	types *pgtype.Map
@@ -118,7 +119,8 @@ func (r *rows) Next(dest []driver.Value) error {
 	return nil
 }
 
-// value is what database/sql cannot make of text; the rest stays text.
+// value converts what database/sql cannot convert from text; other values stay
+// text.
 func (r *rows) value(oid uint32, raw []byte) (driver.Value, error) {
 	if raw == nil {
 		return nil, nil

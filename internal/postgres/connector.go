@@ -21,18 +21,18 @@ import (
 	"github.com/asimalizada/pulse-events/internal/sqldb"
 )
 
-// keepAlive finds out within half a minute that the other side of a silent
-// connection is gone. What waits for an answer with a deadline finds out sooner.
+// keepAlive detects within half a minute that the other side of a silent
+// connection is gone. An operation with a deadline notices earlier.
 var keepAlive = net.KeepAliveConfig{Enable: true, Idle: 10 * time.Second, Interval: 5 * time.Second, Count: 4}
 
-// connector makes the pool's connections.
+// connector opens the pool's connections.
 type connector struct {
 	cfg Config
-	// failures counts what could not be connected. Of several servers the next
-	// attempt begins with another: one that takes a connection and says nothing
-	// must not use up the time of every caller.
+	// failures counts failed attempts. With several servers the next attempt
+	// begins with another one: a server that accepts connections and does not
+	// answer must not use up the time of every caller.
 	failures atomic.Int64
-	pooler   atomic.Bool // the last connection led to a pooler
+	pooler   atomic.Bool // the last connection was to a pooler
 }
 
 var _ driver.Connector = (*connector)(nil)
@@ -40,8 +40,8 @@ var _ driver.Connector = (*connector)(nil)
 // Driver implements driver.Connector.
 func (c *connector) Driver() driver.Driver { return stdlib.GetDefaultDriver() }
 
-// Connect implements driver.Connector, with the address, the credentials and
-// the certificates of this moment.
+// Connect implements driver.Connector, with the current address, credentials
+// and certificates.
 func (c *connector) Connect(ctx context.Context) (driver.Conn, error) {
 	conn, err := c.connect(ctx)
 	if err != nil {
@@ -73,21 +73,21 @@ func (c *connector) connect(ctx context.Context) (driver.Conn, error) {
 		if !found || expected || modeIsGiven {
 			return conn, nil
 		}
-		// Its prepared statements would be those of whichever session the pooler
-		// has at hand. Once more without.
+		// Prepared statements would belong to whichever session the pooler
+		// uses. Connect again without them.
 		if err := conn.Close(); err != nil {
 			return nil, err
 		}
 	}
 }
 
-// settings returns how to connect now, and whether the URL itself says how
-// queries are executed.
+// settings returns the current connection settings, and whether the URL itself
+// sets how queries are executed.
 func (c *connector) settings(ctx context.Context) (cfg *pgx.ConnConfig, modeIsGiven bool, err error) {
 	raw := c.cfg.URL
 	if c.cfg.GetURL != nil {
 		if raw, err = c.cfg.GetURL(ctx); err != nil {
-			return nil, false, fmt.Errorf("ask for the database's URL: %w", err)
+			return nil, false, fmt.Errorf("get the database's URL: %w", err)
 		}
 	}
 	if cfg, err = parseURL(raw); err != nil {
@@ -100,7 +100,8 @@ func (c *connector) settings(ctx context.Context) (cfg *pgx.ConnConfig, modeIsGi
 		cfg.RuntimeParams["application_name"] = cmp.Or(c.cfg.Name, "pulse-events")
 	}
 	cfg.DialFunc = (&net.Dialer{KeepAliveConfig: keepAlive}).DialContext
-	// A server's answer that makes the session useless ends it, as a fatal one does.
+	// A server error that makes the session useless closes it, like a fatal
+	// one.
 	fatal := cfg.OnPgError
 	cfg.OnPgError = func(conn *pgconn.PgConn, e *pgconn.PgError) bool {
 		return fatal(conn, e) && !sqldb.Judge(e).GiveUp()
@@ -115,8 +116,8 @@ func (c *connector) settings(ctx context.Context) (cfg *pgx.ConnConfig, modeIsGi
 	return cfg, params.Has("default_query_exec_mode"), nil
 }
 
-// urlParams returns the parameters of a URL that has been parsed before. One
-// with several hosts is none to package url.
+// urlParams returns the parameters of a URL that was parsed before. Package url
+// cannot parse one with several hosts.
 func urlParams(raw string) url.Values {
 	_, query, _ := strings.Cut(raw, "?")
 	params, err := url.ParseQuery(query)
@@ -126,8 +127,8 @@ func urlParams(raw string) url.Values {
 	return params
 }
 
-// behindPooler reports whether a pooler stands between: what it said at login
-// is not the session that answers.
+// behindPooler reports whether there is a pooler: the session that answers is
+// not the one that was announced at login.
 func behindPooler(ctx context.Context, conn driver.Conn) (bool, error) {
 	c := conn.(*stdlib.Conn).Conn().PgConn()
 	results, err := c.Exec(ctx, `SELECT pg_backend_pid()`).ReadAll()
@@ -138,8 +139,8 @@ func behindPooler(ctx context.Context, conn driver.Conn) (bool, error) {
 	return uint32(pid) != c.PID(), err
 }
 
-// rotate makes the attempts to connect begin with another server than the
-// first, the others following in their order.
+// rotate makes connection attempts begin with another server; the others follow
+// in order.
 func rotate(cfg *pgx.ConnConfig, by int64) {
 	attempts := slices.Insert(slices.Clone(cfg.Fallbacks), 0, &pgconn.FallbackConfig{Host: cfg.Host, Port: cfg.Port, TLSConfig: cfg.TLSConfig})
 	all := servers(cfg)
@@ -150,8 +151,8 @@ func rotate(cfg *pgx.ConnConfig, by int64) {
 	cfg.Fallbacks = attempts[1:]
 }
 
-// servers returns the servers of cfg, each once, in their order. Each may have
-// several attempts in a row, with TLS and without.
+// servers returns the servers of cfg, each once, in order. Each may have
+// several consecutive attempts, with TLS and without.
 func servers(cfg *pgx.ConnConfig) []string {
 	all := []string{address(cfg.Host, cfg.Port)}
 	for _, f := range cfg.Fallbacks {

@@ -38,7 +38,7 @@ func change(t *testing.T, raw string, by func(*url.URL)) string {
 	return u.String()
 }
 
-// standby makes a server one, or the other way round.
+// standby makes a server a standby, or a primary again.
 func standby(t *testing.T, server *testenv.Server) {
 	t.Helper()
 	open(t, postgres.Config{URL: server.URL()}).MustExec(`COPY (SELECT '') TO PROGRAM 'cat > standby.signal'`)
@@ -46,7 +46,7 @@ func standby(t *testing.T, server *testenv.Server) {
 	server.Start()
 }
 
-// A password that is rotated is taken up by the next connect.
+// A rotated password is used from the next connect on.
 func TestEachConnectAsksForTheURL(t *testing.T) {
 	server := testenv.Postgres(t)
 	admin := open(t, postgres.Config{URL: server})
@@ -67,7 +67,7 @@ func TestEachConnectAsksForTheURL(t *testing.T) {
 		mu.Lock()
 		current, away = url, err
 		mu.Unlock()
-		// What is open is lost, as when the database restarts.
+		// Open connections are lost, as when the database restarts.
 		admin.MustExec(`SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE usename = $1`, role)
 		return sqldb.Transact(t.Context(), db, nil, func(ctx context.Context, tx *sqlx.Tx) error {
 			_, err := tx.ExecContext(ctx, `SELECT 1`)
@@ -85,19 +85,19 @@ func TestEachConnectAsksForTheURL(t *testing.T) {
 		t.Errorf("no URL: %v", err)
 	}
 	if err := answer("postgres://app:hunter2@host:x/", nil); sqldb.Judge(err) != sqldb.Outage || strings.Contains(err.Error(), "hunter2") {
-		t.Errorf("a URL that is none: %v", err)
+		t.Errorf("an invalid URL: %v", err)
 	}
 	if err := answer(as("second"), nil); err != nil {
 		t.Errorf("the new password: %v", err)
 	}
 }
 
-// An answer that makes a session useless ends it, whoever asked.
+// A server error that makes a session useless closes it, whoever uses it.
 func TestConnectionsToTheWrongServerAreGivenUp(t *testing.T) {
 	db := open(t, postgres.Config{URL: testenv.Postgres(t)})
 	db.MustExec(`CREATE TABLE t (n int)`)
 	db.SetMaxOpenConns(1)
-	db.MustExec(`SET default_transaction_read_only = on`) // as a server that was demoted
+	db.MustExec(`SET default_transaction_read_only = on`) // as on a server that was demoted
 	if _, err := db.Exec(`INSERT INTO t VALUES (1)`); sqldb.Judge(err) != sqldb.ReadOnly {
 		t.Fatalf("%v", err)
 	}
@@ -116,7 +116,7 @@ func TestConnectionsToTheWrongServerAreGivenUp(t *testing.T) {
 	}
 }
 
-// Of several servers that one is connected to which takes writes.
+// Of several servers, the one that accepts writes is used.
 func TestSeveralServers(t *testing.T) {
 	first, second := testenv.PostgresServer(t), testenv.PostgresServer(t)
 	host := func(s *testenv.Server) (h string) {
@@ -131,7 +131,7 @@ func TestSeveralServers(t *testing.T) {
 	standby(t, first)
 	for about, hosts := range map[string][]string{
 		"a standby first": {host(first), host(second)},
-		"one is away":     {"127.0.0.1:1", host(second)},
+		"one is down":     {"127.0.0.1:1", host(second)},
 		"one is silent":   {silent.Addr().String(), host(second)},
 		"all at once":     {silent.Addr().String(), "127.0.0.1:1", host(first), host(second)},
 	} {
@@ -157,8 +157,8 @@ func TestSeveralServers(t *testing.T) {
 	}
 }
 
-// A pooler hands each transaction another session. Prepared statements do not
-// work through it, and are not made.
+// A pooler may give each transaction another session. Prepared statements do
+// not work through it, and are not used.
 func TestAPoolerIsRecognised(t *testing.T) {
 	direct := testenv.Postgres(t)
 	for about, c := range map[string]struct {

@@ -1,7 +1,6 @@
-// Package postgres opens PostgreSQL through pgx for programs of ours. What it
-// is told where to connect to is looked at anew at each connect; a connection
-// that works and is of no use any more is given up; a connection pooler is
-// recognised.
+// Package postgres opens PostgreSQL with pgx for the programs of this project.
+// It reads address and credentials again at each connect, closes connections
+// that have become useless, and recognises connection poolers.
 package postgres
 
 import (
@@ -18,37 +17,38 @@ import (
 	"github.com/jmoiron/sqlx"
 )
 
-// Config says how to reach a database.
+// Config configures a database connection.
 type Config struct {
 	// URL such as postgres://user:password@host:5432/database. Several servers
-	// are separated by commas, as in one:5432,two:5432: then only one that takes
-	// writes is connected to, unless the URL says otherwise with
-	// target_session_attrs. Required.
+	// are separated by commas, as in one:5432,two:5432: then only one that
+	// accepts writes is used, unless the URL sets target_session_attrs.
+	// Required.
 	URL string
-	// GetURL, if set, is asked for the URL at each connect, in place of URL,
-	// which then is what it was at the start.
+	// GetURL, if set, is called for the URL at each connect; URL is then its
+	// value at the start.
 	GetURL func(context.Context) (string, error)
-	// Name of the application as pg_stat_activity shows it. Defaults to the
-	// URL's application_name, else to "pulse-events".
+	// Name is the application name in pg_stat_activity. Defaults to the URL's
+	// application_name, or "pulse-events".
 	Name string
 	// MaxConns is the size of the pool. Defaults to 16.
 	MaxConns int
-	// ConnectTimeout bounds one attempt to connect. Defaults to the URL's
-	// connect_timeout, else to 5 s.
+	// ConnectTimeout limits one attempt to connect. Defaults to the URL's
+	// connect_timeout, or 5 s.
 	ConnectTimeout time.Duration
 }
 
 const (
 	defaultMaxConns       = 16
 	defaultConnectTimeout = 5 * time.Second
-	// Connections are renewed, so that a pool spreads again after a fail-over.
+	// Connections are renewed, so that a pool spreads again after a failover.
 	connLifetime = 30 * time.Minute
 	connIdleTime = 5 * time.Minute
 )
 
 const urlHint = "expected postgres://user:password@host:5432/database, with reserved characters in user and password percent-encoded"
 
-// Validate returns every problem at once, or nil. No text holds the password.
+// Validate returns every problem at once, or nil. No text contains the
+// password.
 func (c Config) Validate() error {
 	_, err := c.parse()
 	return err
@@ -70,7 +70,7 @@ func (c Config) parse() (*pgx.ConnConfig, error) {
 }
 
 // parseURL never quotes what it could not parse: a password with a reserved
-// character ends up in any part of such a URL.
+// character may be in any part of such a URL.
 func parseURL(raw string) (*pgx.ConnConfig, error) {
 	if raw == "" {
 		return nil, fmt.Errorf("URL: is empty; %s", urlHint)
@@ -82,7 +82,7 @@ func parseURL(raw string) (*pgx.ConnConfig, error) {
 	case u.Scheme != "postgres" && u.Scheme != "postgresql":
 		return nil, fmt.Errorf("URL: does not begin with postgres:// or postgresql://; %s", urlHint)
 	case strings.Contains(u.Path+u.RawQuery+u.Fragment, "@"):
-		return nil, fmt.Errorf("URL: has an @ behind the host, as from an unencoded password; %s", urlHint)
+		return nil, fmt.Errorf("URL: has an @ after the host, as from an unencoded password; %s", urlHint)
 	}
 	parsed, err := pgx.ParseConfig(raw)
 	if err != nil {
@@ -91,8 +91,8 @@ func parseURL(raw string) (*pgx.ConnConfig, error) {
 	return parsed, nil
 }
 
-// Open returns a pool of connections. It does not touch the network: a
-// database that is away shows at the first query. Close ends the pool.
+// Open returns a pool of connections. It does not use the network: a database
+// that is down shows at the first query. Close ends the pool.
 func Open(c Config) (*sqlx.DB, error) {
 	if err := c.Validate(); err != nil {
 		return nil, fmt.Errorf("postgres: %w", err)

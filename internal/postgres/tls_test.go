@@ -65,7 +65,7 @@ func TestTLS(t *testing.T) {
 	}
 }
 
-// secure makes the server speak TLS. As it reads its files under its own
+// secure makes the server use TLS. Because it reads its files under its own
 // account, it writes them itself.
 func secure(t *testing.T, serverURL string, ca certtest.Authority) {
 	t.Helper()
@@ -92,8 +92,8 @@ func secure(t *testing.T, serverURL string, ca certtest.Authority) {
 	})
 }
 
-// writeFile is a statement that writes a file below the server's data, for the
-// server's eyes alone.
+// writeFile returns a statement that writes a file below the server's data
+// directory, readable only by the server.
 func writeFile(name string, text []byte) string {
 	return fmt.Sprintf(`COPY (SELECT '%s') TO PROGRAM 'umask 077 && base64 -d > %s'`, base64.StdEncoding.EncodeToString(text), name)
 }

@@ -1,3 +1,3 @@
-// Package readme holds README.md to what compiles: each of its Go blocks
-// stands word for word in a test file here.
+// Package readme tests README.md: each of its Go blocks must be, word for word,
+// in a test file of this package that compiles.
 package readme

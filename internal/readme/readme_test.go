@@ -16,18 +16,18 @@ func TestGoBlocksCompile(t *testing.T) {
 	code := read(t, "snippets_test.go")
 	blocks := goBlock.FindAllStringSubmatch(readme, -1)
 	if len(blocks) < 2 {
-		t.Fatalf("README.md shows %d blocks of Go; outbox and inbox are to be shown", len(blocks))
+		t.Fatalf("README.md shows %d blocks of Go; it must show outbox and inbox", len(blocks))
 	}
 	for _, b := range blocks {
 		if !strings.Contains(code, strings.TrimSpace(b[1])) {
-			t.Errorf("this block of README.md is not in snippets_test.go, which proves that it compiles:\n%s", b[1])
+			t.Errorf("this block of README.md is not in snippets_test.go, which checks that it compiles:\n%s", b[1])
 		}
 	}
 }
 
 var link = regexp.MustCompile(`\]\(([^)#:]+)(#[^)]*)?\)`)
 
-// A link to a file leads to one.
+// The targets of links to files exist.
 func TestLinksLeadSomewhere(t *testing.T) {
 	files := []string{"../../README.md", "../../CHANGELOG.md"}
 	for _, pattern := range []string{"../../docs/*.md", "../../docs/adr/*.md", "../../.github/*.md"} {
@@ -46,7 +46,7 @@ func TestLinksLeadSomewhere(t *testing.T) {
 	}
 }
 
-// Decisions are numbered, each by a number of its own that its title repeats.
+// Decisions are numbered without gaps, and their titles repeat the number.
 func TestDecisionsAreNumbered(t *testing.T) {
 	files, err := filepath.Glob("../../docs/adr/*.md")
 	if err != nil || len(files) == 0 {

@@ -1,5 +1,5 @@
-// Package settings reads what a program is told by its environment, and
-// gathers every problem so that all of them can be named at once.
+// Package settings reads a program's settings from its environment, and
+// collects all problems so that they are reported at once.
 package settings
 
 import (
@@ -12,20 +12,20 @@ import (
 	"time"
 )
 
-// Reader reads variables and remembers what was wrong with them.
+// Reader reads variables and collects their problems.
 type Reader struct {
 	lookup   func(string) (string, bool)
 	problems []error
 	named    map[string]bool // variables that have a problem
 }
 
-// NewReader reads through lookup, such as os.LookupEnv. Empty variables count
-// as not set.
+// NewReader returns a Reader that uses lookup, such as os.LookupEnv. Empty
+// variables count as not set.
 func NewReader(lookup func(string) (string, bool)) *Reader {
 	return &Reader{lookup: lookup, named: make(map[string]bool)}
 }
 
-// String returns the variable, or fallback where it is not set.
+// String returns the variable, or fallback if it is not set.
 func (r *Reader) String(name, fallback string) string {
 	if value, _ := r.lookup(name); value != "" {
 		return value
@@ -33,9 +33,9 @@ func (r *Reader) String(name, fallback string) string {
 	return fallback
 }
 
-// Secret returns the variable, or the content of the file that name_FILE
-// names, without the line's end. Where it is a file, again reads it as it is by
-// then, else again is nil. Setting both is a problem. Problems never hold the
+// Secret returns the variable, or the content of the file named by name_FILE,
+// without the trailing newline. For a file, again reads its current content;
+// otherwise again is nil. Setting both is a problem. Problems never contain the
 // value.
 func (r *Reader) Secret(name string) (value string, again func(context.Context) (string, error)) {
 	fileName := name + "_FILE"
@@ -55,8 +55,8 @@ func (r *Reader) Secret(name string) (value string, again func(context.Context) 
 	return value, again
 }
 
-// ReadSecret returns the content of a file without the line's end. An empty
-// file, as there is one while it is being written, is an error.
+// ReadSecret returns the content of a file without the trailing newline. An
+// empty file is an error, because it may be in the middle of being written.
 func ReadSecret(path string) (string, error) {
 	content, err := os.ReadFile(path)
 	if err != nil {
@@ -69,7 +69,7 @@ func ReadSecret(path string) (string, error) {
 	return value, nil
 }
 
-// Bool returns the variable as true or false, or fallback where it is not set.
+// Bool returns the variable as true or false, or fallback if it is not set.
 func (r *Reader) Bool(name string, fallback bool) bool {
 	text := r.String(name, "")
 	if text == "" {
@@ -83,8 +83,8 @@ func (r *Reader) Bool(name string, fallback bool) bool {
 	return value
 }
 
-// Duration returns the variable as a time span such as 5s, or fallback where it
-// is not set.
+// Duration returns the variable as a duration such as 5s, or fallback if it is
+// not set.
 func (r *Reader) Duration(name string, fallback time.Duration) time.Duration {
 	text := r.String(name, "")
 	if text == "" {
@@ -92,14 +92,14 @@ func (r *Reader) Duration(name string, fallback time.Duration) time.Duration {
 	}
 	value, err := time.ParseDuration(text)
 	if err != nil {
-		r.Problem(name, fmt.Errorf("%q is no time span, such as 5s or 1m30s", text))
+		r.Problem(name, fmt.Errorf("%q is not a duration such as 5s or 1m30s", text))
 		return fallback
 	}
 	return value
 }
 
-// Problem adds a problem with the named variable. Only the first one with a
-// variable or its file is kept: it explains those that follow.
+// Problem adds a problem with the named variable. Only the first problem with a
+// variable or its file is kept: later ones follow from it.
 func (r *Reader) Problem(name string, err error) {
 	variable := strings.TrimSuffix(name, "_FILE")
 	if r.named[variable] {

@@ -73,6 +73,6 @@ func TestReaderNamesEveryProblemAndNoSecret(t *testing.T) {
 		}
 	}
 	if strings.Contains(err.Error(), "hunter2") {
-		t.Errorf("the error tells a secret: %v", err)
+		t.Errorf("the error reveals a secret: %v", err)
 	}
 }

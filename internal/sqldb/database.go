@@ -12,28 +12,29 @@ import (
 	"github.com/jmoiron/sqlx/reflectx"
 )
 
-// Contents say what a package keeps in a database.
+// Contents describes what a package keeps in a database.
 type Contents struct {
 	Files        embed.FS // with root/dialect/*.sql and root/dialect/migrations
 	Root         string
-	VersionTable string // that keeps the history of the schema
-	Landmark     string // a table by which the others are found
+	VersionTable string // with the history of the schema
+	Landmark     string // a table by which the schema is found
 }
 
-// Database is a database that a service has lent, with what a package keeps
-// there. It is safe for concurrent use.
+// Database is a database that a service has provided, with the tables of a
+// package. It is safe for concurrent use.
 type Database struct {
 	own      *sqlx.DB
 	dialect  Dialect
-	settings string // the statement that makes them, empty on SQLite
+	settings string // the statement that applies them, empty on SQLite
 	tables   []string
 	finder   *finder
 	migrator *Migrator
 }
 
-// Open returns lent as c needs it; it does not touch the database. Without a
-// dialect it is guessed. With a schema the tables are there, else where the
-// connections' search_path leads when they are needed first.
+// Open returns a Database for a service's handle; it does not access the
+// database. An empty dialect is derived from the driver. With a schema, the
+// tables are there; otherwise they are found by the connections' search_path at
+// first use.
 func (c Contents) Open(lent *sqlx.DB, d Dialect, schema string) (*Database, error) {
 	if d == "" {
 		guessed, err := Detect(lent.DriverName())
@@ -68,8 +69,8 @@ func (c Contents) migrator(d Dialect) *Migrator {
 	return NewMigrator(c.Files, c.Root, d, c.VersionTable)
 }
 
-// Own returns the pool of db under a handle of our own, so that what a service
-// has set on its handle, such as a Mapper, does not matter to our statements.
+// Own returns a separate handle on the pool of db, so that settings of the
+// service's handle, such as a Mapper, do not affect the statements.
 func Own(db *sqlx.DB) *sqlx.DB {
 	own := sqlx.NewDb(db.DB, db.DriverName())
 	own.Mapper = reflectx.NewMapperFunc("db", strings.ToLower)
@@ -83,13 +84,13 @@ func (db *Database) With(s Settings) *Database {
 	return &other
 }
 
-// Handle returns the handle of our own.
+// Handle returns the separate handle.
 func (db *Database) Handle() *sqlx.DB { return db.own }
 
-// Dialect returns the SQL that the database speaks.
+// Dialect returns the SQL dialect of the database.
 func (db *Database) Dialect() Dialect { return db.dialect }
 
-// Migrate brings the schema to its newest version; see Migrator.Up.
+// Migrate migrates the schema to its newest version; see Migrator.Up.
 func (db *Database) Migrate(ctx context.Context) ([]Migration, error) {
 	defer db.finder.forget()
 	return db.migrator.Up(ctx, db.own)
@@ -100,18 +101,18 @@ func (db *Database) Migrations(ctx context.Context) ([]Migration, error) {
 	return db.migrator.Status(ctx, db.own)
 }
 
-// CheckSchema returns an ErrSchema when the schema is missing or behind.
+// CheckSchema returns an ErrSchema if the schema is missing or behind.
 func (db *Database) CheckSchema(ctx context.Context) error {
 	return db.migrator.Check(ctx, db.own)
 }
 
-// Read runs do in a transaction that writes nothing. Each statement sees what
+// Read runs do in a transaction that does not write. Each statement sees what
 // is committed when it begins.
 func (db *Database) Read(ctx context.Context, do func(context.Context, *Tx) error) error {
 	return db.transact(ctx, db.dialect.ReadOnly(), do)
 }
 
-// Write runs do in a transaction that commits when do returns nil. It sees
+// Write runs do in a transaction that is committed if do returns nil. It sees
 // what others have committed while it waited for them.
 func (db *Database) Write(ctx context.Context, do func(context.Context, *Tx) error) error {
 	return db.transact(ctx, db.dialect.ReadCommitted(), do)
@@ -139,9 +140,9 @@ func (db *Database) transact(ctx context.Context, opts *sql.TxOptions, do func(c
 	})
 }
 
-// Query returns a query for a statement in the caller's transaction tx, ready
-// to be sent there. tx may have another search_path and role by now. Call
-// Failed with what comes of it.
+// Query returns the text of a query for execution in the caller's transaction
+// tx, which may have another search_path and role. Call Failed with the error
+// of the query.
 func (db *Database) Query(ctx context.Context, tx any, name string) (string, error) {
 	at, err := db.finder.inTheirs(ctx, tx)
 	if err != nil {
@@ -150,8 +151,8 @@ func (db *Database) Query(ctx context.Context, tx any, name string) (string, err
 	return at.Get(name), nil
 }
 
-// Failed says what the error of a query means (see Explain) and, where the
-// tables were not there, looks for them anew the next time.
+// Failed adds the meaning of a query's error (see Explain) and, if the tables
+// did not exist, looks for them again the next time.
 func (db *Database) Failed(err error) error {
 	err = Explain(err)
 	if errors.Is(err, ErrSchema) {
@@ -160,15 +161,15 @@ func (db *Database) Failed(err error) error {
 	return err
 }
 
-// Tx is a transaction of ours. Its methods run queries by the names of their
-// files.
+// Tx is a transaction of this package. Its methods run queries by the names of
+// their files.
 type Tx struct {
 	tx      *sqlx.Tx
 	at      *location
 	dialect Dialect
 }
 
-// Exec runs a query for its effect.
+// Exec executes a query.
 func (t *Tx) Exec(ctx context.Context, name string, args ...any) (sql.Result, error) {
 	return t.tx.ExecContext(ctx, t.at.Get(name), args...)
 }
@@ -188,11 +189,11 @@ func (t *Tx) Query(ctx context.Context, name string, args ...any) (*sqlx.Rows, e
 	return t.tx.QueryxContext(ctx, t.at.Get(name), args...)
 }
 
-// Adapt completes the text of a query before it is sent. other returns the
+// Adapt completes the text of a query before it is executed. other returns the
 // texts of other files.
 type Adapt func(other func(name string) string, text string) string
 
-// GetAdapted is Get for a query whose text is completed by adapt.
+// GetAdapted is Get for a query completed by adapt.
 func (t *Tx) GetAdapted(ctx context.Context, dest any, name string, adapt Adapt, args ...any) error {
 	return t.tx.GetContext(ctx, dest, t.adapted(name, adapt), args...)
 }
@@ -201,7 +202,7 @@ func (t *Tx) adapted(name string, adapt Adapt) string {
 	return t.dialect.Rebind(adapt(t.at.plain.Get, t.at.plain.Get(name)))
 }
 
-// SelectAdapted is Select for a query whose text is completed by adapt.
+// SelectAdapted is Select for a query completed by adapt.
 func (t *Tx) SelectAdapted(ctx context.Context, dest any, name string, adapt Adapt, args ...any) error {
 	return t.tx.SelectContext(ctx, dest, t.adapted(name, adapt), args...)
 }

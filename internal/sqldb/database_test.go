@@ -17,7 +17,7 @@ type note struct {
 	Text string `db:"text" json:"words"`
 }
 
-// How a service maps columns on its handle is its own affair.
+// A mapper on the service's handle does not matter.
 func TestSettingsOfALentHandleDoNotMatter(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, _ Dialect, db *sqlx.DB) {
 		for name, lend := range map[string]func(*sqlx.DB){
@@ -46,7 +46,7 @@ func TestSettingsOfALentHandleDoNotMatter(t *testing.T) {
 	})
 }
 
-// A transaction of ours has its settings, and leaves none behind.
+// Settings of a transaction end with it.
 func TestSettingsEndWithTheTransaction(t *testing.T) {
 	eachDriver(t, func(t *testing.T, open func(string) *sqlx.DB) {
 		db := open(testenv.Postgres(t))
@@ -75,15 +75,15 @@ func TestSettingsEndWithTheTransaction(t *testing.T) {
 		if after := settings(t, lent.With(Settings{}), "SELECT 1"); after != before {
 			t.Errorf("left behind: %s, was %s", after, before)
 		}
-		// As those that people's queries have.
+		// the default of other queries
 		if got := settings(t, lent, lent.settings); !strings.Contains(got, "enable_seqscan=on") || !strings.Contains(got, "plan_cache_mode=force_custom_plan") {
 			t.Error(got)
 		}
 	})
 }
 
-// settings returns what a transaction sees of its session's settings once it
-// has run a statement.
+// settings returns the settings that a transaction sees after it has run a
+// statement.
 func settings(t *testing.T, d *Database, statement string) string {
 	t.Helper()
 	var list []string
@@ -99,8 +99,8 @@ func settings(t *testing.T, d *Database, statement string) string {
 	return strings.Join(list, "; ")
 }
 
-// A session of ours that holds locks and says nothing, because its process was
-// stopped, is ended by the server.
+// The server ends a session that holds locks and is idle because its process
+// was stopped.
 func TestIdleTransactionsEnd(t *testing.T) {
 	db := open(t, "pgx", testenv.Postgres(t))
 	d := openNotes(t, db, "")

@@ -9,8 +9,8 @@ import (
 // ErrSchema is matched by errors about a schema that is missing or behind.
 var ErrSchema = errors.New("schema missing or behind; migrate first")
 
-// SQLState returns the five-character SQLSTATE of a PostgreSQL error,
-// whichever driver raised it, or "".
+// SQLState returns the five-character SQLSTATE of a PostgreSQL error of any
+// driver, or "".
 func SQLState(err error) string {
 	if e := stateError(err); e != nil {
 		return e.SQLState()
@@ -19,8 +19,8 @@ func SQLState(err error) string {
 }
 
 // UniqueViolation reports whether err says that a row with the same unique key
-// is there already. PostgreSQL names the constraint, SQLite the columns
-// (table.column): whatever the server's language, the name is in the text.
+// exists. PostgreSQL names the constraint, SQLite the columns (table.column);
+// the name is in the text in every language of the server.
 func UniqueViolation(err error, constraint, columns string) bool {
 	switch SQLState(err) {
 	case "23505":
@@ -31,11 +31,11 @@ func UniqueViolation(err error, constraint, columns string) bool {
 	return false
 }
 
-// Explain adds to err what it means and what to do where the database does not
-// say: ErrSchema where a table, a column or the schema itself is missing,
-// ErrPooler where a session is not the driver's own. Any other error it returns
-// as it is. It is for errors of our own statements: the caller's SQL may lack
-// tables of its own.
+// Explain adds the meaning of err if the database does not make it clear:
+// ErrSchema if a table, a column or the schema itself is missing, ErrPooler if
+// the driver did not get its own session. Any other error is returned
+// unchanged. It is for errors of this project's statements: the caller's SQL
+// may lack its own tables.
 func Explain(err error) error {
 	if Judge(err) == SchemaBehind && !errors.Is(err, ErrSchema) {
 		return fmt.Errorf("%w: %w", ErrSchema, err)
@@ -43,7 +43,7 @@ func Explain(err error) error {
 	return explainPooler(err)
 }
 
-// Schema is Explain by its old name.
+// Schema is the former name of Explain.
 func Schema(err error) error { return Explain(err) }
 
 func explainPooler(err error) error {

@@ -12,7 +12,7 @@ import (
 	"github.com/asimalizada/pulse-events/internal/testenv"
 )
 
-// states returns an error of this SQLSTATE as each driver makes it.
+// states returns an error with this SQLSTATE from each driver.
 func states(code, message string) []error {
 	return []error{
 		&pgconn.PgError{Code: code, Message: message},
@@ -75,7 +75,7 @@ func check(t *testing.T, name string, err error, retryable, schema, unique bool)
 	}
 }
 
-// What the server says, rather than what we think it says.
+// Errors of a real server.
 func TestErrorsOfTheServer(t *testing.T) {
 	db := openPostgres(t, testenv.Postgres(t))
 	db.MustExec(`CREATE TABLE t (id integer CONSTRAINT t_id_key UNIQUE)`)

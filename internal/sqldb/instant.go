@@ -5,21 +5,21 @@ import (
 	"time"
 )
 
-// Times on SQLite. It has no type for them, so all that outbox and inbox store
-// follow one convention:
+// Times on SQLite. It has no type for them, so outbox and inbox follow one
+// convention:
 //
 //   - A column is declared timestamp and holds text in UTC with six digits of a
-//     second, 2006-01-02 15:04:05.000000. Such texts are equal if the times are,
-//     and sort as they do. The declaration makes drivers scan the column into a
-//     time.Time; a CHECK keeps out what is no such text.
+//     second, 2006-01-02 15:04:05.000000. Such texts are equal if the times
+//     are, and sort as they do. The declaration makes drivers scan the column
+//     into a time.Time; a CHECK refuses other texts.
 //   - The database's clock is strftime('%Y-%m-%d %H:%M:%f000', 'now'): it ticks
-//     in milliseconds and stands still within a statement.
-//     strftime('%Y-%m-%d %H:%M:%f000', 'now', '-1.5 seconds') is a while ago.
-//   - Go values become arguments by Dialect.Time, never as they are: drivers
-//     write a time.Time in forms of their own.
-//   - Results are scanned into an Instant, because columns that are computed
-//     come back as text. What is computed and scanned into a string, such as a
-//     cursor, needs CAST(... AS text), or drivers change its form.
+//     in milliseconds and stands still within a statement. strftime('%Y-%m-%d
+//     %H:%M:%f000', 'now', '-1.5 seconds') is a while ago.
+//   - Go values become arguments by Dialect.Time, never directly: drivers write
+//     a time.Time in different forms.
+//   - Results are scanned into an Instant, because computed columns come back
+//     as text. What is computed and scanned into a string, such as a cursor,
+//     needs CAST(... AS text), or drivers change its form.
 const sqliteTime = "2006-01-02 15:04:05.000000"
 
 // Time returns t as an argument that compares with the dialect's times, to the
@@ -34,8 +34,8 @@ func (d Dialect) Time(t time.Time) any {
 	return t.UTC()
 }
 
-// TimeText is Time as a text for a JSON document, which means the same whatever
-// the session's settings; nil for the zero time.
+// TimeText returns the text of Time for a JSON document, which means the same
+// with all session settings; nil for the zero time.
 func (d Dialect) TimeText(t time.Time) *string {
 	if t.IsZero() {
 		return nil
@@ -58,11 +58,11 @@ func (i *Instant) Scan(value any) (err error) {
 	case time.Time:
 		i.Time = v.UTC()
 	case string:
-		i.Time, err = time.Parse(time.DateTime, v) // takes a fraction as well
+		i.Time, err = time.Parse(time.DateTime, v) // accepts a fraction as well
 	case []byte:
 		i.Time, err = time.Parse(time.DateTime, string(v))
 	default:
-		err = fmt.Errorf("%T is no time", value)
+		err = fmt.Errorf("%T is not a time", value)
 	}
 	return err
 }

@@ -16,18 +16,18 @@ import (
 	"github.com/jmoiron/sqlx"
 )
 
-// Our SQL files name tables with the schema pulse, as in pulse.outbox_messages.
-// That stands for the schema the tables are in: search_path is the session's
-// business, and tenants and handlers change it.
+// SQL files name tables with the schema pulse, as in pulse.outbox_messages. It
+// stands for the actual schema: search_path belongs to the session, and tenants
+// and handlers change it.
 const schemaMark = "pulse."
 
-// In returns queries that name the tables in the given schema; with none, by
+// In returns queries with the tables in the given schema; if it is empty, with
 // their bare names.
 func (q Queries) In(d Dialect, schema string) Queries {
 	prefix := ""
 	switch {
 	case d == SQLite:
-		prefix = "main." // not a temporary table, nor one of an attached file
+		prefix = "main." // not a temporary table or one of an attached file
 	case schema != "":
 		prefix = QuoteName(schema) + "."
 	}
@@ -38,14 +38,14 @@ func (q Queries) In(d Dialect, schema string) Queries {
 	return located
 }
 
-// QuoteName is the name of a table or a schema as a part of a statement, or of
-// a literal within one.
+// QuoteName returns the name of a table or schema quoted for a statement, or
+// for a literal in one.
 func QuoteName(name string) string {
 	return `"` + strings.ReplaceAll(name, `"`, `""`) + `"`
 }
 
-// QuoteLiteral is text as a literal that means the same whatever
-// standard_conforming_strings says.
+// QuoteLiteral returns text as a literal that means the same with every value
+// of standard_conforming_strings.
 func QuoteLiteral(text string) string {
 	text = strings.ReplaceAll(text, `'`, `''`)
 	if strings.Contains(text, `\`) {
@@ -54,20 +54,20 @@ func QuoteLiteral(text string) string {
 	return `'` + text + `'`
 }
 
-// schemaProblem says what makes name unfit as that of a schema, or "".
+// schemaProblem returns why name cannot be used as a schema, or "".
 func schemaProblem(name string) string {
 	switch {
 	case len(name) > maxName:
-		return fmt.Sprintf("has %d bytes, PostgreSQL takes %d", len(name), maxName)
+		return fmt.Sprintf("has %d bytes; PostgreSQL allows %d", len(name), maxName)
 	case strings.ContainsFunc(name, func(r rune) bool { return r < ' ' || r == '\'' || r == '\\' || r == '\uFFFD' }):
-		return "holds a character that no schema should have"
+		return "contains a character that is not allowed"
 	}
 	return ""
 }
 
-// location is where the tables are, and the queries for there.
+// location is the schema of the tables, and the queries for it.
 type location struct {
-	schema string // empty: wherever search_path leads
+	schema string // empty: found by search_path
 	plain  Queries
 	bound  Queries // with the dialect's parameter marks
 }
@@ -76,12 +76,12 @@ type location struct {
 // build: it panics.
 func (l *location) Get(name string) string { return l.bound.Get(name) }
 
-// finder finds the schema that holds a table, and remembers it.
+// finder finds the schema that contains a table, and caches it.
 type finder struct {
 	dialect  Dialect
 	own      *sqlx.DB
-	fixed    string // the schema that was asked for; empty: it is looked for
-	landmark string // the table that tells
+	fixed    string // the schema set by the user; empty: find it
+	landmark string // the table to find
 	queries  Queries
 	found    atomic.Pointer[location]
 }
@@ -95,7 +95,7 @@ func (f *finder) at(schema string) *location {
 	return &location{schema: schema, plain: plain, bound: bound}
 }
 
-// remember keeps a location and returns it.
+// remember caches a location and returns it.
 func (f *finder) remember(schema string) *location {
 	l := f.at(schema)
 	f.found.Store(l)
@@ -109,7 +109,7 @@ func (f *finder) forget() {
 	}
 }
 
-// known returns the location where nothing has to be asked for it, else nil.
+// known returns the location if it is known without a query, or nil.
 func (f *finder) known() *location {
 	if l := f.found.Load(); l != nil {
 		return l
@@ -120,21 +120,21 @@ func (f *finder) known() *location {
 	return nil
 }
 
-// querier runs a query; transactions of all kinds do.
+// querier runs a query; transactions of all kinds implement it.
 type querier interface {
 	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
 }
 
-// sighting is what a session says about where the table is.
+// sighting is what a session reports about the location of the table.
 type sighting struct {
-	Visible string   `json:"visible"` // the schema that search_path, as it is now, leads to
-	Path    string   `json:"path"`    // the search_path that the session began with
-	User    string   `json:"user"`    // whose schema is meant by $user there
-	Holders []string `json:"holders"` // all schemas that have the table
+	Visible string   `json:"visible"` // the schema found by the current search_path
+	Path    string   `json:"path"`    // the search_path at the beginning of the session
+	User    string   `json:"user"`    // whose schema $user means there
+	Holders []string `json:"holders"` // all schemas with the table
 }
 
-// sight asks a session. The answer is text and the statement has no
-// arguments, so that neither settings nor poolers matter.
+// sight queries a session. The statement has no arguments and returns text, so
+// that neither settings nor poolers matter.
 func (f *finder) sight(ctx context.Context, q querier) (s sighting, err error) {
 	named := strings.NewReplacer("landmark_name", QuoteLiteral(QuoteName(f.landmark)), "landmark", QuoteLiteral(f.landmark))
 	rows, err := q.QueryContext(ctx, named.Replace(sightSQL))
@@ -164,8 +164,7 @@ SELECT pg_catalog.json_build_object(
               WHERE c.relname = landmark AND c.relkind IN ('r', 'p') AND c.relpersistence <> 't'
                 AND pg_catalog.has_schema_privilege(n.oid, 'USAGE')))::text`
 
-// initial returns the schema to which the session's first search_path leads,
-// or "".
+// initial returns the schema found by the session's initial search_path, or "".
 func (s sighting) initial() string {
 	for _, schema := range splitPath(s.Path) {
 		if schema == "$user" {
@@ -178,7 +177,7 @@ func (s sighting) initial() string {
 	return ""
 }
 
-// splitPath reads a search_path as the server writes it.
+// splitPath parses a search_path as printed by the server.
 func splitPath(path string) (schemas []string) {
 	var name []byte
 	quoted := false
@@ -201,9 +200,9 @@ func splitPath(path string) (schemas []string) {
 	return append(schemas, string(name))
 }
 
-// inOwn finds the schema in a transaction of ours: on a connection as the
-// service set it up, so that its search_path is meant. Where the table is
-// nowhere, statements use its bare name, and fail by it.
+// inOwn finds the schema in a transaction of this package, on a connection with
+// the service's search_path. If the table does not exist, statements use its
+// bare name, and fail.
 func (f *finder) inOwn(ctx context.Context, q querier) (*location, error) {
 	if l := f.known(); l != nil {
 		return l, nil
@@ -218,13 +217,14 @@ func (f *finder) inOwn(ctx context.Context, q querier) (*location, error) {
 	return f.at(""), nil
 }
 
-// ownLookTimeout bounds the wait for a connection of ours while the caller
-// holds one: others that do the same may hold all there are.
+// ownLookTimeout limits the wait for another connection while the caller holds
+// one: concurrent callers may hold all of them.
 const ownLookTimeout = 2 * time.Second
 
 // inTheirs finds the schema for a statement in the caller's transaction, whose
-// search_path may be a tenant's by now. Only where it agrees with the one that
-// the session began with does that tell; else a connection of ours is asked.
+// search_path may have been changed, for example for a tenant. Its answer is
+// used only if it agrees with the session's initial search_path; otherwise
+// another connection is asked.
 func (f *finder) inTheirs(ctx context.Context, tx any) (*location, error) {
 	if l := f.known(); l != nil {
 		return l, nil
@@ -243,8 +243,8 @@ func (f *finder) inTheirs(ctx context.Context, tx any) (*location, error) {
 	return f.elsewhere(ctx, s)
 }
 
-// elsewhere asks a connection of ours; where there is none to be had, the only
-// candidate is taken, this once.
+// elsewhere asks another connection; if there is none, the only candidate is
+// used, but not cached.
 func (f *finder) elsewhere(ctx context.Context, s sighting) (*location, error) {
 	bounded, cancel := context.WithTimeout(ctx, ownLookTimeout)
 	defer cancel()
@@ -255,15 +255,15 @@ func (f *finder) elsewhere(ctx context.Context, s sighting) (*location, error) {
 	case ctx.Err() != nil:
 		return nil, err
 	case initial != "" && s.Visible != "" && initial != s.Visible:
-		return nil, errors.Join(fmt.Errorf("table %s is in schema %s by this transaction's search_path and in %s by the one its session began with: say which with WithSchema",
+		return nil, errors.Join(fmt.Errorf("table %s is in schema %s by this transaction's search_path and in %s by the initial one of its session: set it with WithSchema",
 			f.landmark, s.Visible, initial), err)
 	default:
 		return f.at(cmp.Or(initial, s.Visible)), nil
 	}
 }
 
-// migrated returns the schema to migrate: where the tables are already, or
-// else "", for where new ones are made.
+// migrated returns the schema to migrate: the one with the tables, or "" for
+// where new ones are created.
 func (f *finder) migrated(ctx context.Context, tx *sqlx.Tx) (string, error) {
 	if f.fixed != "" {
 		var there bool
@@ -273,8 +273,8 @@ func (f *finder) migrated(ctx context.Context, tx *sqlx.Tx) (string, error) {
 		}
 		return f.fixed, err
 	}
-	// What is known stays so for as long as it is true: this session may have
-	// been left with another search_path.
+	// A known location is valid while the table exists: this session may have
+	// another search_path.
 	if l := f.known(); l != nil {
 		var there bool
 		err := tx.GetContext(ctx, &there, `SELECT count(*) > 0 FROM pg_catalog.pg_class AS c

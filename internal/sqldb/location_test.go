@@ -24,7 +24,7 @@ func openNotes(t *testing.T, db *sqlx.DB, schema string) *Database {
 	return d
 }
 
-// add writes a note in the caller's transaction.
+// add inserts a note in the caller's transaction.
 func add(t *testing.T, d *Database, tx *sqlx.Tx, id int) error {
 	t.Helper()
 	query, err := d.Query(t.Context(), tx, "add")
@@ -35,7 +35,7 @@ func add(t *testing.T, d *Database, tx *sqlx.Tx, id int) error {
 	return d.Failed(err)
 }
 
-// tenants makes a database with notes in public and in each schema given, and
+// tenants creates a database with notes in public and in each given schema, and
 // returns its URL.
 func tenants(t *testing.T, schemas ...string) string {
 	t.Helper()
@@ -50,8 +50,8 @@ func tenants(t *testing.T, schemas ...string) string {
 	return url
 }
 
-// Whatever the transaction's search_path, role or temporary tables: what is
-// written goes where the tables were found, also by one that only writes.
+// Statements use the tables that were found, whatever the transaction's
+// search_path, role or temporary tables, also if it only writes.
 func TestStatementsFindTheTables(t *testing.T) {
 	url := tenants(t, "tenant")
 	admin := open(t, "pgx", url)
@@ -95,8 +95,8 @@ func TestStatementsFindTheTables(t *testing.T) {
 	}
 }
 
-// A search_path that every connection is given is the service's own choice,
-// in whichever way it is given.
+// A search_path that every connection gets is the service's choice, however it
+// is set.
 func TestTheServicesOwnSearchPathCounts(t *testing.T) {
 	url := tenants(t, "Own, Schema")
 	for name, give := range map[string]func(admin *sqlx.DB) *sqlx.DB{
@@ -140,12 +140,12 @@ func TestTheServicesOwnSearchPathCounts(t *testing.T) {
 	}
 }
 
-// The caller holds the only connection there is.
+// The caller holds the only connection.
 func TestNoConnectionToAskOver(t *testing.T) {
 	url := tenants(t, "tenant")
 	db := open(t, "pgx", url)
 	db.SetMaxOpenConns(1)
-	for path, want := range map[string]string{"tenant": "say which with WithSchema", "''": ""} {
+	for path, want := range map[string]string{"tenant": "set it with WithSchema", "''": ""} {
 		d := openNotes(t, db, "")
 		tx := db.MustBegin()
 		defer tx.Rollback()
@@ -160,7 +160,7 @@ func TestNoConnectionToAskOver(t *testing.T) {
 	}
 }
 
-// What was found is forgotten when it is not there any more.
+// A cached schema is forgotten when the table has moved.
 func TestTablesThatMove(t *testing.T) {
 	db := open(t, "pgx", tenants(t))
 	d := openNotes(t, db, "")

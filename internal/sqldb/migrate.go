@@ -20,28 +20,28 @@ import (
 type Migration struct {
 	Version   int       // from 1, without gaps
 	Name      string    // the file's name without number and ending
-	SQL       string    // what it runs, and the entry in the history
+	SQL       string    // the SQL of the step, including its entry in the history
 	AppliedAt time.Time // zero: not applied
 }
 
-// Migrator brings one schema to its newest version and keeps its history in a
-// version table of its own, so that several schemas share a database.
+// Migrator migrates one schema to its newest version. It keeps its history in
+// its own version table, so that several schemas can share a database.
 type Migrator struct {
 	table   string
 	dialect Dialect
 	steps   []Migration
-	leaves  []string // by step: the column, as table.column, that shows that it was applied; empty: none does
-	// locate returns the schema to work in; nil, or an empty answer: wherever search_path leads.
+	leaves  []string // by step: the column, as table.column, whose existence shows that the step was applied; empty: none
+	// locate returns the schema to work in; nil or "": found by search_path.
 	locate func(ctx context.Context, tx *sqlx.Tx) (schema string, err error)
 }
 
-// leavesMark begins the first line of a step that says what it leaves, such as
-// "-- Leaves: outbox_messages.seq". Where the history is lost, as it is in a
-// schema that was copied without its rows, that tells how far the schema is.
+// leavesMark begins the first line of a step that names a column that it
+// creates, such as "-- Leaves: outbox_messages.seq". If the history is lost, as
+// in a schema that was copied without its rows, this shows the version.
 const leavesMark = "-- Leaves: "
 
 // NewMigrator reads the steps root/dialect/migrations/NNNN_name.sql. The files
-// are embedded, so a gap or a bad name is a defect of the build: it panics.
+// are embedded, so a gap or a bad name is a bug in the build: it panics.
 func NewMigrator(files embed.FS, root string, d Dialect, versionTable string) *Migrator {
 	dir := path.Join(root, string(d), "migrations")
 	entries, err := files.ReadDir(dir)
@@ -76,8 +76,7 @@ func NewMigrator(files embed.FS, root string, d Dialect, versionTable string) *M
 }
 
 // Steps returns every migration in order, for printing. Their SQL also writes
-// the history, so that whoever runs it in another tool is up to date to Check
-// and Up.
+// the history, so that Check and Up accept a schema migrated with another tool.
 func (m *Migrator) Steps() []Migration {
 	steps := slices.Clone(m.steps)
 	for i, s := range steps {
@@ -87,10 +86,10 @@ func (m *Migrator) Steps() []Migration {
 	return steps
 }
 
-// Up applies what is missing, in one transaction, and returns what it applied:
-// nothing on a schema that is up to date, which it only reads. Processes that
-// migrate at once wait for one another. A schema newer than this program is
-// left alone. A history that is lost is written anew.
+// Up applies the missing steps in one transaction and returns them. On a schema
+// that is up to date it only reads. Concurrent migrations wait for one another.
+// A schema newer than this program is not changed. A lost history is written
+// again.
 func (m *Migrator) Up(ctx context.Context, db *sqlx.DB) (applied []Migration, err error) {
 	defer func() {
 		if err != nil {
@@ -116,7 +115,7 @@ func (m *Migrator) Up(ctx context.Context, db *sqlx.DB) (applied []Migration, er
 	return applied, nil
 }
 
-// apply does what is left to do once others that migrate have ended.
+// apply applies the missing steps after other migrations have ended.
 func (m *Migrator) apply(ctx context.Context, tx *sqlx.Tx) (applied []Migration, err error) {
 	if err := m.lock(ctx, tx); err != nil {
 		return nil, err
@@ -143,22 +142,22 @@ func (m *Migrator) apply(ctx context.Context, tx *sqlx.Tx) (applied []Migration,
 	return applied, nil
 }
 
-// explainTaken says what to do where a name is taken: the service has a table of
-// its own that is called so.
+// explainTaken adds what to do if a name is in use: the service has its own
+// table of this name.
 func (m *Migrator) explainTaken(err error) error {
 	const duplicateTable = "42P07"
 	switch {
 	case m.dialect == PostgreSQL && SQLState(err) == duplicateTable:
-		return fmt.Errorf("%w; that one was made by something else and is left as it is: "+
+		return fmt.Errorf("%w; that one was created by another program and is not changed: "+
 			"create a schema for these tables and name it, by WithSchema or as search_path in the URL", err)
 	case m.dialect == SQLite && strings.Contains(err.Error(), "already exists"):
-		return fmt.Errorf("%w; that one was made by something else and is left as it is: use another file for these tables", err)
+		return fmt.Errorf("%w; that one was created by another program and is not changed: use another file for these tables", err)
 	}
 	return err
 }
 
-// transact runs do in a transaction whose search_path is where the tables are,
-// or will be.
+// transact runs do in a transaction whose search_path is the schema of the
+// tables.
 func (m *Migrator) transact(ctx context.Context, db *sqlx.DB, opts *sql.TxOptions, do func(tx *sqlx.Tx) error) error {
 	return Transact(ctx, db, opts, func(ctx context.Context, tx *sqlx.Tx) error {
 		if err := apply(ctx, tx, Settings{}.statement(m.dialect)); err != nil {
@@ -204,11 +203,11 @@ func (m *Migrator) lock(ctx context.Context, tx *sqlx.Tx) error {
 	return err
 }
 
-// standing is how far a schema is.
+// standing is the version of a schema.
 type standing struct {
 	noted  int  // by its history
-	closed bool // the history may not be read, as by a role that only enqueues
-	shown  int  // by what is there, looked at where nothing is noted
+	closed bool // the history cannot be read, for example by a role that only enqueues
+	shown  int  // by existing columns, checked if the history is empty
 }
 
 func (s standing) version() int { return max(s.noted, s.shown) }
@@ -241,7 +240,8 @@ func (m *Migrator) standing(ctx context.Context, tx *sqlx.Tx) (s standing, err e
 	return s, nil
 }
 
-// hasColumn looks without an error that would end the transaction.
+// hasColumn checks for a column without an error that would abort the
+// transaction.
 func (m *Migrator) hasColumn(ctx context.Context, tx *sqlx.Tx, table, column string) (there bool, err error) {
 	query := `SELECT count(*) > 0 FROM pg_catalog.pg_attribute
 WHERE attrelid = pg_catalog.to_regclass($1) AND attname = $2 AND NOT attisdropped`
@@ -277,8 +277,8 @@ func (m *Migrator) Status(ctx context.Context, db *sqlx.DB) ([]Migration, error)
 	return steps, nil
 }
 
-// Check returns an ErrSchema when the schema is missing or older than this
-// program, nil when it is up to date or newer.
+// Check returns an ErrSchema if the schema is missing or older than this
+// program, nil if it is up to date or newer.
 func (m *Migrator) Check(ctx context.Context, db *sqlx.DB) error {
 	var s standing
 	err := m.transact(ctx, db, m.dialect.ReadOnly(), func(tx *sqlx.Tx) (err error) {
