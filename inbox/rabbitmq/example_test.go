@@ -12,6 +12,8 @@ import (
 
 	"github.com/asimalizada/pulse-events/inbox"
 	"github.com/asimalizada/pulse-events/inbox/rabbitmq"
+	"github.com/asimalizada/pulse-events/outbox/wire/cloudevents"
+	"github.com/asimalizada/pulse-events/outbox/wire/nestjs"
 )
 
 // A service that notifies customers of their orders, each once.
@@ -48,6 +50,25 @@ func Example() {
 	if err := consumer.Run(ctx); err != nil {
 		slog.Error("consumer", "error", err)
 	}
+}
+
+// A source of events in the format of CloudEvents, and of NestJS services, which
+// send an id in the payload.
+func ExampleDecode() {
+	source, err := rabbitmq.NewSource(rabbitmq.SourceConfig{
+		URL:   "amqp://guest:guest@localhost:5672/",
+		Queue: "stock.changed",
+		Interpret: []rabbitmq.Interpreter{
+			rabbitmq.Decode(cloudevents.Codec{}),
+			rabbitmq.Decode(nestjs.Codec{}),
+			rabbitmq.IDFromJSON("id"),
+		},
+	})
+	if err != nil {
+		slog.Error("source", "error", err)
+		return
+	}
+	defer source.Close()
 }
 
 // How many messages wait, how many were given up, and which.

@@ -46,9 +46,28 @@ type Raw struct {
 // included, and has to give all copies of an event the same id.
 type Interpreter func(raw Raw, msg *inbox.Message) error
 
+// Decode reads messages of another format, such as those of nestjs.Codec or
+// cloudevents.Codec. Put it behind Gunzip and before what looks into the payload.
+func Decode(codec wire.Decoder) Interpreter {
+	return func(_ Raw, msg *inbox.Message) error {
+		m := wire.Message{
+			ID: msg.ID, Topic: msg.Topic, Type: msg.Type, Key: msg.Key, Seq: msg.Seq,
+			Payload: msg.Payload, ContentType: msg.ContentType, ContentEncoding: msg.ContentEncoding, Headers: msg.Headers,
+			CorrelationID: msg.CorrelationID, CausationID: msg.CausationID, Producer: msg.Producer, OccurredAt: msg.OccurredAt,
+		}
+		if err := codec.Decode(&m); err != nil {
+			return err
+		}
+		attempt := msg.Attempt
+		*msg = inbox.FromWire(m)
+		msg.Attempt = attempt
+		return nil
+	}
+}
+
 // IDFromHeader takes the id of messages without the property message_id from a
 // header, or from several, joined by slashes: IDFromHeader("id") for Celery,
-// IDFromHeader("cloudEvents:source", "cloudEvents:id") for CloudEvents. It
+// IDFromHeader("x-source", "x-number") for two that are unique together. It
 // leaves messages alone that have an id, or lack one of the headers.
 func IDFromHeader(names ...string) Interpreter {
 	return func(raw Raw, msg *inbox.Message) error {

@@ -15,6 +15,9 @@ import (
 
 	"github.com/asimalizada/pulse-events/inbox"
 	"github.com/asimalizada/pulse-events/inbox/rabbitmq"
+	"github.com/asimalizada/pulse-events/outbox/wire"
+	"github.com/asimalizada/pulse-events/outbox/wire/cloudevents"
+	"github.com/asimalizada/pulse-events/outbox/wire/nestjs"
 )
 
 // Producers of other makes put the id elsewhere, or nowhere.
@@ -23,7 +26,7 @@ func TestInterpretsForeignMessages(t *testing.T) {
 	r := newRig(t, func(c *rabbitmq.SourceConfig) {
 		c.Topics = []string{"order.created"}
 		c.Interpret = []rabbitmq.Interpreter{
-			rabbitmq.IDFromHeader("cloudEvents:source", "cloudEvents:id"),
+			rabbitmq.IDFromHeader("cloudEvents:source", "cloudEvents:id"), // without reading the rest of the format
 			rabbitmq.IDFromHeader("id"),
 			rabbitmq.IDFromJSON("source", "id"),
 			rabbitmq.IDFromJSON("n"),
@@ -81,6 +84,51 @@ func TestMessagesWithoutAnIDNameTheHook(t *testing.T) {
 		}
 		r.ack(d)
 	}
+}
+
+// Formats of others are read before an id is looked for, retries included; what
+// breaks a format is a dead letter as it came.
+func TestDecodesFormats(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, func(c *rabbitmq.SourceConfig) {
+		c.Interpret = []rabbitmq.Interpreter{
+			rabbitmq.Gunzip(1000), rabbitmq.Decode(cloudevents.Codec{}), rabbitmq.Decode(nestjs.Codec{}), rabbitmq.IDFromJSON("n"),
+		}
+	})
+	deliveries := r.consume(10)
+	const document = `{"specversion":"1.0","id":"1","source":"/s","type":"Paid","data":{"n":1}}`
+	for about, c := range map[string]struct {
+		p                        amqp.Publishing
+		id, kind, topic, payload string
+	}{
+		"CloudEvents, structured and compressed": {amqp.Publishing{ContentType: "application/cloudevents+json", ContentEncoding: "gzip", Body: gzipped(t, document, time.Now())},
+			"/s/1", "Paid", r.names.Queue, `{"n":1}`},
+		"CloudEvents, binary": {amqp.Publishing{Headers: amqp.Table{"cloudEvents:specversion": "1.0", "cloudEvents:id": "2", "cloudEvents:source": "/s", "cloudEvents:type": "Paid"}, Body: []byte("{}")},
+			"/s/2", "Paid", r.names.Queue, "{}"},
+		"NestJS": {amqp.Publishing{Body: []byte(`{"pattern":"stock.changed","data":{"n":3}}`)}, "3", "stock.changed", "stock.changed", `{"n":3}`},
+	} {
+		r.publishTo("", r.names.Queue, "", func(p *amqp.Publishing) { *p = c.p })
+		d := r.receive(deliveries)
+		for failures := range 2 { // as it comes, and from a retry queue
+			m := d.Message
+			if d.Err != nil || m.ID != c.id || m.Type != c.kind || m.Topic != c.topic || string(m.Payload) != c.payload || m.Attempt != failures+1 {
+				t.Errorf("%s: %+v, %v", about, m, d.Err)
+			}
+			if failures == 0 {
+				r.settle(park(d, 0, nil))
+				d = r.receive(deliveries)
+			}
+		}
+		r.ack(d)
+	}
+	r.publishTo("", r.names.Queue, "e1", func(p *amqp.Publishing) {
+		p.ContentType, p.Body = "application/cloudevents+json", []byte(`{"specversion":"1.0","id":"1","type":"Paid"}`)
+	})
+	d := r.receive(deliveries)
+	if !errors.Is(d.Err, wire.ErrUndecodable) || !strings.Contains(d.Err.Error(), "source") {
+		t.Errorf("without a source: %v", d.Err)
+	}
+	r.ack(d)
 }
 
 func gzipped(t *testing.T, text string, at time.Time) []byte {

@@ -63,6 +63,11 @@ type PublisherConfig struct {
 	// Producer is the application's name, sent as app_id and shown by the
 	// broker as the connection's name. Defaults to none.
 	Producer string
+	// Codec changes messages to the format of another ecosystem before they are
+	// published, such as nestjs.Codec or cloudevents.Codec. A message that it
+	// cannot encode is dead at once (outbox.ErrPermanent). Defaults to none: the
+	// payload is the body, as package wire says.
+	Codec wire.Encoder
 	// Window is the most messages on their way on one channel. Defaults to 1000.
 	Window int
 	// Channels is how many calls of Publish run at once; further ones wait.
@@ -101,6 +106,11 @@ func (c PublisherConfig) validate() error {
 	for _, name := range []struct{ field, value string }{{"Exchange", c.Exchange}, {"Producer", c.Producer}} {
 		if len(name.value) > 255 {
 			problems = append(problems, fmt.Errorf("%s: %d bytes, at most 255 are possible", name.field, len(name.value)))
+		}
+	}
+	if codec, ok := c.Codec.(interface{ Validate() error }); ok {
+		if err := codec.Validate(); err != nil {
+			problems = append(problems, fmt.Errorf("Codec: %w", err))
 		}
 	}
 	for _, n := range []struct {

@@ -93,19 +93,35 @@ func (p *Publisher) Publish(ctx context.Context, msgs []outbox.Message) []error 
 	if err != nil {
 		return fill(results, outbox.Unavailable(err))
 	}
-	publishings := make([]rabbit.Publishing, len(msgs))
+	publishings := make([]rabbit.Publishing, 0, len(msgs))
+	places := make([]int, 0, len(msgs))
 	for i := range msgs {
-		publishings[i] = p.encode(&msgs[i])
+		publishing, err := p.encode(&msgs[i])
+		if err != nil {
+			results[i] = err
+			continue
+		}
+		publishings, places = append(publishings, publishing), append(places, i)
 	}
+	for n, verdict := range p.publish(ctx, s, publishings) {
+		results[places[n]] = verdict
+	}
+	return results
+}
+
+// publish publishes msgs over s, but for those whose confirms may still come
+// from an earlier call, and returns what became of each.
+func (p *Publisher) publish(ctx context.Context, s *session, msgs []rabbit.Publishing) []error {
+	results := make([]error, len(msgs))
 	began := time.Now()
-	recalled := s.late.recall(publishings, began)
+	recalled := s.late.recall(msgs, began)
 	if len(recalled) == 0 {
-		p.send(ctx, s, publishings, results)
+		p.send(ctx, s, msgs, results)
 		return results
 	}
 	var fresh []rabbit.Publishing
 	var places []int
-	for i, publishing := range publishings {
+	for i, publishing := range msgs {
 		if recalled[i] == nil {
 			fresh, places = append(fresh, publishing), append(places, i)
 		}
@@ -118,7 +134,7 @@ func (p *Publisher) Publish(ctx context.Context, msgs []outbox.Message) []error 
 	ctx, cancel := context.WithDeadline(ctx, began.Add(p.cfg.StallTimeout))
 	defer cancel()
 	for i, unknown := range recalled {
-		results[i] = p.classify(publishings[i].Key, s.late.await(ctx, publishings[i].MessageId, unknown))
+		results[i] = p.classify(msgs[i].Key, s.late.await(ctx, msgs[i].MessageId, unknown))
 	}
 	return results
 }
@@ -230,10 +246,6 @@ func (p *Publisher) enter(ctx context.Context) (_ context.Context, leave func(),
 		cancel(nil)
 		p.joined.Done()
 	}, nil
-}
-
-func (p *Publisher) encode(m *outbox.Message) rabbit.Publishing {
-	return rabbit.NewPublishing(m.Wire(p.cfg.Producer), p.cfg.Exchange, m.Topic)
 }
 
 // serve is one session of the supervised connection.
