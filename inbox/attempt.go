@@ -54,13 +54,13 @@ func (l *lane) attempt(ctx context.Context, r *run) (*attempted, error) {
 		c.solo.RLock()
 		defer c.solo.RUnlock()
 	}
-	if c.in == nil {
-		return l.attemptFunc(ctx, r.deliveries[0].Message)
-	}
 	if r.watched && !r.started {
 		if err := c.start(ctx, r); err != nil {
 			return nil, err
 		}
+	}
+	if c.fn != nil {
+		return l.attemptFunc(ctx, r)
 	}
 	msgs := r.messages()
 	t, err := c.in.transact(ctx, msgs, terms{
@@ -80,20 +80,25 @@ func (l *lane) attempt(ctx context.Context, r *run) (*attempted, error) {
 }
 
 // attemptFunc calls a handler that claims for itself.
-func (l *lane) attemptFunc(ctx context.Context, msg Message) (*attempted, error) {
+func (l *lane) attemptFunc(ctx context.Context, r *run) (*attempted, error) {
 	limited, cancel := context.WithTimeout(ctx, l.c.cfg.HandlerTimeout)
 	defer cancel()
-	claims, u := &tracker{idle: l.c.cfg.HandlerTimeout + idleMargin}, l.turn(ctx)
-	err := u.all(func() error {
-		return u.each(limited, msg, func() error { return l.c.handler(claims.context(msg.context(limited)), nil, msg) })
+	msg := r.deliveries[0].Message
+	claims, u := l.c.tracker(msg, r.watched), l.turn(ctx)
+	answer := u.all(func() error {
+		return u.each(limited, msg, func() error { return l.c.fn(claims.context(msg.context(limited)), msg) })
 	})
-	if err = claims.confirm(ctx, msg, err); errors.Is(err, ErrConflict) {
-		return &attempted{verdicts: []claim{conflicting}, conflicts: []error{err}}, nil
-	}
-	if err != nil {
+	made, err := claims.confirm(ctx, msg, answer)
+	switch {
+	case errors.Is(err, ErrConflict):
+		made.outcome = conflicting
+	case err != nil:
 		return nil, err
 	}
-	return &attempted{verdicts: []claim{unseen}, conflicts: []error{nil}}, nil
+	if !made.finished {
+		l.finish(ctx, r)
+	}
+	return &attempted{verdicts: []claim{made.outcome}, conflicts: []error{err}}, nil
 }
 
 // start notes the start of a watched message. errUnfinished asks for a second

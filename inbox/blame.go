@@ -48,6 +48,35 @@ func is[T error](err error) bool {
 	return ok
 }
 
+// judge says what is to be done about an error of attempt, after the given
+// number of reruns.
+func (c *Consumer) judge(ctx context.Context, r *run, reruns int, err error) fault {
+	found := c.blame(ctx, err)
+	if found == blameless {
+		found = again(r, reruns, err)
+	}
+	if found == failed && !c.takesClaims(ctx, err) {
+		return away
+	}
+	return found
+}
+
+// takesClaims reports whether the database would have taken the claim that a
+// handler which claims for itself has not made. NewConsumer's claim comes first,
+// so that there an outage is met before the handler fails.
+func (c *Consumer) takesClaims(ctx context.Context, err error) bool {
+	if tx, ok := errors.AsType[*txError](err); c.in == nil || !ok || tx.phase != unclaimed {
+		return true
+	}
+	bounded, cancel := context.WithTimeout(ctx, probeTimeout)
+	defer cancel()
+	notReady := c.in.CheckReady(bounded)
+	if errors.Is(notReady, sqldb.ErrBusy) || sqldb.Judge(notReady) == sqldb.Transient {
+		return sqldb.Judge(err) != sqldb.Transient // others write, which need not be why it failed
+	}
+	return notReady == nil
+}
+
 // blame says what an error of attempt means.
 func (c *Consumer) blame(ctx context.Context, err error) fault {
 	at, lost, stray := handling, false, false
@@ -68,15 +97,17 @@ func (c *Consumer) blame(ctx context.Context, err error) fault {
 		return failed
 	case IsUnavailable(err):
 		return away
-	case at == handling && slow && c.reachable(ctx):
+	case (at == handling || at == unclaimed) && slow && c.reachable(ctx):
 		return failed
-	case at == handling && slow: // a hanging database looks like a slow handler until it is asked
+	case (at == handling || at == unclaimed) && slow: // a hanging database looks like a slow handler until it is asked
 		return away
 	case endedByDatabase(err):
 		return blameless
-	case at == beginning:
+	case at == beginning, at == confirming:
 		return away
 	case trouble.Away() && trouble.GiveUp() && at != verifying: // whoever raised it may have given the connection up already
+		return away
+	case lost && c.fn != nil && !c.reachable(ctx):
 		return away
 	case lost: // gone for good, or back by now: running it again tells
 		return blameless
@@ -102,7 +133,7 @@ const (
 // again decides on the rerun of a blameless transaction.
 func again(r *run, reruns int, err error) fault {
 	tx, _ := errors.AsType[*txError](err)
-	lost := tx != nil && tx.lost && tx.phase != claiming
+	lost := tx != nil && tx.lost && tx.phase != claiming && tx.phase != unclaimed
 	switch {
 	case len(r.deliveries) > 1 && (lost || reruns >= batchReruns):
 		return apart

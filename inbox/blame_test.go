@@ -64,7 +64,7 @@ func mishandlings(db *sqlx.DB) map[string]inbox.Handler {
 // not hold up a worker for ever, and must not cost the neighbours anything.
 func TestHandlersToBlame(t *testing.T) {
 	t.Parallel()
-	eachDatabase(t, func(t *testing.T, url string) {
+	eachKind(t, func(t *testing.T, url string, kind newConsumer) {
 		in, db := newInbox(t, url)
 		mustExec(t, db, `CREATE TABLE effect_details (n bigint REFERENCES effects (n) DEFERRABLE INITIALLY DEFERRED)`)
 		for name, mishandle := range mishandlings(db) {
@@ -80,7 +80,7 @@ func TestHandlersToBlame(t *testing.T) {
 					}
 					return record(ctx, tx, msg)
 				}
-				consume(t, in, q, handler, inbox.ConsumerConfig{Workers: 1, MaxAttempts: 1, HandlerTimeout: 2 * time.Second})
+				kind.consume(t, in, db, q, handler, inbox.ConsumerConfig{Workers: 1, MaxAttempts: 1, HandlerTimeout: 2 * time.Second})
 				q.WaitUntilEmpty(t)
 				wantOnce(t, db, append(msgs[:3:3], msgs[4:]...))
 				dead := q.DeadLetters()
@@ -95,23 +95,27 @@ func TestHandlersToBlame(t *testing.T) {
 // TestFullDisk: what the handler asks for needs more room than there is. Its
 // messages are held until there is room again, and cost no attempt.
 func TestFullDisk(t *testing.T) {
-	in, db := newInbox(t, sqliteFile(t))
-	db.SetMaxOpenConns(1) // a PRAGMA is the connection's
-	mustExec(t, db, `PRAGMA max_page_count = 1`)
-	handler := func(ctx context.Context, tx inbox.Tx, msg inbox.Message) error {
-		msg.Key = strings.Repeat("x", 1<<20)
-		return record(ctx, tx, msg)
+	for name, kind := range kinds {
+		t.Run(name, func(t *testing.T) {
+			in, db := newInbox(t, sqliteFile(t))
+			db.SetMaxOpenConns(1) // a PRAGMA is the connection's
+			mustExec(t, db, `PRAGMA max_page_count = 1`)
+			handler := func(ctx context.Context, tx inbox.Tx, msg inbox.Message) error {
+				msg.Key = strings.Repeat("x", 1<<20)
+				return record(ctx, tx, msg)
+			}
+			q := inboxtest.NewQueue()
+			q.Publish(events(3, 1)...)
+			c := kind.consume(t, in, db, q, handler, inbox.ConsumerConfig{Workers: 1, MaxAttempts: 1, Retention: inbox.KeepForever})
+			eventually(t, "the worker to hold", func() bool { return c.Health().Held == 1 })
+			if err := c.Health().LastError; err == nil || !strings.Contains(err.Error(), "full") {
+				t.Errorf("health says %v", err)
+			}
+			mustExec(t, db, `PRAGMA max_page_count = 1000000`)
+			q.WaitUntilEmpty(t)
+			wantOnce(t, db, events(3, 1))
+		})
 	}
-	q := inboxtest.NewQueue()
-	q.Publish(events(3, 1)...)
-	c := consume(t, in, q, handler, inbox.ConsumerConfig{Workers: 1, MaxAttempts: 1, Retention: inbox.KeepForever})
-	eventually(t, "the worker to hold", func() bool { return c.Health().Held == 1 })
-	if err := c.Health().LastError; err == nil || !strings.Contains(err.Error(), "full") {
-		t.Errorf("health says %v", err)
-	}
-	mustExec(t, db, `PRAGMA max_page_count = 1000000`)
-	q.WaitUntilEmpty(t)
-	wantOnce(t, db, events(3, 1))
 }
 
 // The schema on SQLite keeps out what the types of PostgreSQL do.

@@ -60,29 +60,56 @@ func (e *ConflictError) Is(target error) bool { return target == ErrConflict }
 // After an error roll tx back. For a handle that begins transactions of
 // REPEATABLE READ or above, be ready to run the whole again (SQLSTATE 40001).
 func (in *Inbox) Claim(ctx context.Context, tx ClaimTx, msg Message) (fresh bool, err error) {
-	if err := sqldb.RequireTransaction(tx); err != nil {
-		return false, fmt.Errorf("inbox: claim: %w", err)
+	if t := trackerOf(ctx); t != nil {
+		made := in.claimTracked(ctx, tx, msg, t)
+		t.add(made)
+		return made.fresh, made.err
 	}
-	if err := msg.validate(); err != nil {
-		return false, fmt.Errorf("inbox: claim: %w", err)
-	}
-	tracker := trackerOf(ctx)
-	b := bounds{lock: in.longLockWait()}
-	if tracker != nil {
-		b = bounds{lock: in.lockWait(false), idle: tracker.idle}
-	}
-	made, err := in.claim(guard.Trusted(ctx), tx, []Message{msg}, b)
+	fresh, _, err = in.claimOne(ctx, tx, msg, bounds{lock: in.longLockWait()})
 	if err != nil {
 		return false, in.explain(ctx, "claim ", msg, err)
 	}
-	if made.conflicts[0] != "" {
-		return false, in.conflict(msg, made.conflicts[0])
-	}
-	fresh = made.verdicts[0] == unseen
-	if tracker != nil && fresh {
-		tracker.add(in, msg.ID, made.idles)
-	}
 	return fresh, nil
+}
+
+// claimTracked is Claim for a handler of NewConsumerFunc.
+func (in *Inbox) claimTracked(ctx context.Context, tx ClaimTx, msg Message, t *tracker) trackedClaim {
+	made := trackedClaim{in: in, id: msg.ID}
+	var receipt receipt
+	made.fresh, receipt, made.err = in.claimOne(ctx, tx, msg, t.bounds(in))
+	made.at, made.idles = time.Now(), receipt.idles
+	if made.fresh && t.finishes(in, msg) {
+		made.err = in.finish(guard.Trusted(ctx), tx, []Message{msg})
+		made.finished = made.err == nil
+	}
+	if made.err == nil {
+		return made
+	}
+	made.fresh = false
+	if in == t.in { // the consumer finds out who holds a locked event, and not each time
+		made.err = in.nameEvent("claim ", msg, locked(ctx, made.err))
+	} else {
+		made.err = in.explain(ctx, "claim ", msg, made.err)
+	}
+	return made
+}
+
+// claimOne claims a message in the caller's transaction.
+func (in *Inbox) claimOne(ctx context.Context, tx ClaimTx, msg Message, b bounds) (fresh bool, r receipt, err error) {
+	if err := sqldb.RequireTransaction(tx); err != nil {
+		return false, r, err
+	}
+	if err := msg.validate(); err != nil {
+		return false, r, err
+	}
+	made, err := in.claim(guard.Trusted(ctx), tx, []Message{msg}, b)
+	if err != nil {
+		return false, r, err
+	}
+	if field := made.conflicts[0]; field != "" {
+		return false, r, in.conflict(msg, field)
+	}
+	return made.verdicts[0] == unseen, made.receipt, nil
 }
 
 func (in *Inbox) conflict(msg Message, field string) error {

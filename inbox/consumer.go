@@ -1,6 +1,7 @@
 package inbox
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -18,9 +19,10 @@ import (
 // their own; one repeats settlements that failed; one purges; one looks whether
 // the database would take a message; one reports what is in hand.
 type Consumer struct {
-	in        *Inbox // nil: the handler claims for itself
+	in        *Inbox // nil: fn claims elsewhere, or not at all
 	source    *hands
-	handler   Handler
+	handler   Handler                                      // nil: fn
+	fn        func(ctx context.Context, msg Message) error // claims for itself
 	cfg       ConsumerConfig
 	settler   *settler
 	pulse     pulse
@@ -46,21 +48,34 @@ func NewConsumer(in *Inbox, s Source, h Handler, cfg ConsumerConfig) (*Consumer,
 	if h == nil {
 		problems = append(problems, errors.New("Handler: is nil"))
 	}
-	return newConsumer(in, s, h, cfg, problems)
+	if cfg.Inbox != nil && cfg.Inbox != in {
+		problems = append(problems, errors.New("Inbox: is not the one given to NewConsumer; leave it out"))
+	}
+	cfg.Inbox = in
+	return newConsumer(&Consumer{handler: h}, s, cfg, problems)
 }
 
 // NewConsumerFunc returns a consumer for handlers that call Inbox.Claim in a
-// transaction of their own, or need no inbox. nil acknowledges, so return it
-// only after the commit: if a claim made with the handler's context is not
-// committed then, the message has failed, with a MisuseError. An error after
-// the commit sets the message aside at once. ErrConflict goes
-// to the dead letters as a conflict, ErrLocked makes the message come again
-// uncounted; other errors are verdicts as for a Handler. Wrap what says that
-// the database is away in Unavailable, so that no attempt is counted.
+// transaction of their own (GORM, bun, ent, pgx). Name their inbox as
+// ConsumerConfig.Inbox; then database outages, crash loops, duplicates, locked
+// events and old rows are treated as by NewConsumer. Without one, for handlers
+// that need no inbox, crash loops are not recognised, nothing is purged, and
+// only errors that are clearly a database's outage hold a message.
 //
-// Messages are handled one by one in each worker. Crash loops are not
-// recognised and nothing is purged: both need the inbox's database. Give it as
-// ConsumerConfig.ReportTo, so that the consumer can say what it has in hand.
+// Begin the transaction, claim with the handler's context before anything else,
+// and return errors as they are, or wrapped. nil acknowledges, so return it only
+// after the commit: if a claim made with the handler's context has failed or is
+// not committed then, the message has failed, with a MisuseError. An error
+// after the commit dead-letters the message at once, as another attempt would
+// take it for a duplicate. Other errors are interpreted as those of a Handler,
+// with these differences, as the consumer does not see the transaction:
+//
+//   - An error before the claim, such as that of beginning a transaction, counts
+//     as a failure only if the database is ready (Inbox.CheckReady).
+//   - An error that says a connection was lost has the message handled again at
+//     once, twice at most, if the database answers, whoever's connection it was.
+//
+// Messages are handled one by one in each worker.
 func NewConsumerFunc(s Source, fn func(ctx context.Context, msg Message) error, cfg ConsumerConfig) (*Consumer, error) {
 	var problems []error
 	if fn == nil {
@@ -72,10 +87,10 @@ func NewConsumerFunc(s Source, fn func(ctx context.Context, msg Message) error, 
 	if cfg.BatchSize > 1 {
 		problems = append(problems, fmt.Errorf("BatchSize: %d; a handler that claims for itself takes 1", cfg.BatchSize))
 	}
-	return newConsumer(nil, s, func(ctx context.Context, _ Tx, msg Message) error { return fn(ctx, msg) }, cfg, problems)
+	return newConsumer(&Consumer{fn: fn}, s, cfg, problems)
 }
 
-func newConsumer(in *Inbox, s Source, h Handler, cfg ConsumerConfig, problems []error) (*Consumer, error) {
+func newConsumer(c *Consumer, s Source, cfg ConsumerConfig, problems []error) (*Consumer, error) {
 	if s == nil {
 		problems = append(problems, errors.New("Source: is nil"))
 	}
@@ -84,9 +99,9 @@ func newConsumer(in *Inbox, s Source, h Handler, cfg ConsumerConfig, problems []
 		return nil, fmt.Errorf("inbox: consumer settings:\n%w", err)
 	}
 	if cfg.ReportTo == nil {
-		cfg.ReportTo = in
+		cfg.ReportTo = cfg.Inbox
 	}
-	c := &Consumer{in: in, source: newHands(s), handler: h, cfg: cfg}
+	c.in, c.source, c.cfg = cfg.Inbox, newHands(s), cfg
 	c.settler = newSettler(c.source, &c.pulse, c.log)
 	c.pulse.h = Health{State: Starting, Since: time.Now()}
 	return c, nil
@@ -224,8 +239,8 @@ func (c *Consumer) report(ctx context.Context, finished <-chan struct{}) {
 
 // name is the consumer's in logs.
 func (c *Consumer) name() string {
-	if c.in == nil {
-		return ""
+	if named := cmp.Or(c.in, c.cfg.ReportTo); named != nil {
+		return named.consumer
 	}
-	return c.in.consumer
+	return ""
 }

@@ -262,16 +262,16 @@ func TestHandlersThatClaimForThemselves(t *testing.T) {
 }
 
 func TestConsumerPurges(t *testing.T) {
-	eachDatabase(t, func(t *testing.T, url string) {
+	eachKind(t, func(t *testing.T, url string, kind newConsumer) {
 		in, db := newInbox(t, url)
 		const day = 24 * time.Hour
 		hash := make([]byte, sha256.Size)
 		mustExec(t, db, `INSERT INTO processed_events (consumer, event_id, payload_hash, processed_at)
 			VALUES ('notifications', 'old', $1, $2), ('notifications', 'new', $1, $3)`, hash, ago(db, 31*day), ago(db, 0))
-		keep := consume(t, in, inboxtest.NewQueue(), record, inbox.ConsumerConfig{Retention: inbox.KeepForever, PurgeInterval: time.Millisecond})
+		keep := kind.consume(t, in, db, inboxtest.NewQueue(), record, inbox.ConsumerConfig{Retention: inbox.KeepForever, PurgeInterval: time.Millisecond})
 		keep.stop()
 		inboxtest.RequireCount(t, db, 2, `SELECT count(*) FROM processed_events`)
-		consume(t, in, inboxtest.NewQueue(), record, inbox.ConsumerConfig{PurgeInterval: time.Millisecond})
+		kind.consume(t, in, db, inboxtest.NewQueue(), record, inbox.ConsumerConfig{PurgeInterval: time.Millisecond})
 		for range 2 { // the second time it is the ticker's doing
 			eventually(t, "the old event to be forgotten", func() bool {
 				var n int

@@ -41,6 +41,7 @@ const (
 // childOrders is what a child gets on its standard input.
 type childOrders struct {
 	Database   string
+	Kind       string // of consumer
 	Place      string
 	Culprit    string
 	Deliveries []inbox.Delivery
@@ -90,7 +91,7 @@ func runCrashingChild() {
 		}
 		return err
 	}
-	c, err := inbox.NewConsumer(in, source, handler, inbox.ConsumerConfig{
+	c, err := kinds[orders.Kind](in, db, source, handler, inbox.ConsumerConfig{
 		Workers: 4, BatchSize: 5, CrashLimit: 3, Logger: slog.New(slog.NewTextHandler(os.Stderr, nil))})
 	if err != nil {
 		panic(err)
@@ -112,6 +113,7 @@ func runCrashingChild() {
 type broker struct {
 	t        *testing.T
 	database string
+	kind     string
 	queue    []inbox.Delivery
 	settled  map[string][]childReport
 }
@@ -126,7 +128,7 @@ func (b *broker) child(place, culprit string) (died bool) {
 // start starts a child; the function returned waits for its end.
 func (b *broker) start(place, culprit string) (wait func() (died bool)) {
 	b.t.Helper()
-	orders, err := json.Marshal(childOrders{b.database, place, culprit, b.queue})
+	orders, err := json.Marshal(childOrders{b.database, b.kind, place, culprit, b.queue})
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -169,7 +171,7 @@ func (b *broker) read(stdout io.Reader) {
 
 func newBroker(t *testing.T, url string, msgs []inbox.Message) (*broker, *sqlx.DB) {
 	_, db := newInbox(t, url)
-	b := &broker{t: t, database: url, settled: map[string][]childReport{}}
+	b := &broker{t: t, database: url, kind: "NewConsumer", settled: map[string][]childReport{}}
 	for _, m := range msgs {
 		b.queue = append(b.queue, inbox.Delivery{Message: m})
 	}
@@ -180,10 +182,11 @@ func newBroker(t *testing.T, url string, msgs []inbox.Message) (*broker, *sqlx.D
 // After a few restarts it is among the dead letters, and its neighbours are
 // applied.
 func TestMessageThatKillsTheProcess(t *testing.T) {
-	eachDatabase(t, func(t *testing.T, url string) {
+	eachKindNamed(t, func(t *testing.T, url, kind string) {
 		msgs := events(40, 40)
 		culprit := msgs[17].ID
 		b, db := newBroker(t, url, msgs)
+		b.kind = kind
 		crashes := 0
 		for b.child(inHandler, culprit) {
 			if crashes++; crashes > 10 {
@@ -210,11 +213,12 @@ func TestMessageThatKillsTheProcess(t *testing.T) {
 // TestProcessKilled: the process dies once, at the worst of moments, and the
 // next one makes up for it.
 func TestProcessKilled(t *testing.T) {
-	eachDatabase(t, func(t *testing.T, url string) {
+	eachKindNamed(t, func(t *testing.T, url, kind string) {
 		for _, place := range []string{inHandler, beforeAck} {
 			t.Run(place, func(t *testing.T) {
 				msgs := events(20, 4)
 				b, db := newBroker(t, url, msgs)
+				b.kind = kind
 				if !b.child(place, msgs[7].ID) {
 					t.Fatal("the child did not die")
 				}
@@ -266,7 +270,7 @@ func TestProcessesShareADatabase(t *testing.T) {
 // TestSuspectsRunWithNothingBesideThem: a message with an unfinished start may
 // be what kills the process, and what ran beside it would be blamed as well.
 func TestSuspectsRunWithNothingBesideThem(t *testing.T) {
-	eachDatabase(t, func(t *testing.T, url string) {
+	eachKind(t, func(t *testing.T, url string, kind newConsumer) {
 		in, db := newInbox(t, url)
 		msgs := events(60, 60)
 		suspect := map[string]bool{}
@@ -295,7 +299,7 @@ func TestSuspectsRunWithNothingBesideThem(t *testing.T) {
 			mu.Unlock()
 			return err
 		}
-		consume(t, in, q, handler, inbox.ConsumerConfig{Workers: 6, BatchSize: 3})
+		kind.consume(t, in, db, q, handler, inbox.ConsumerConfig{Workers: 6, BatchSize: 3})
 		q.WaitUntilEmpty(t)
 		wantOnce(t, db, msgs)
 		inboxtest.RequireCount(t, db, 0, `SELECT count(*) FROM inbox_attempts`)

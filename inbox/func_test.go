@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql/driver"
 	"errors"
+	"log/slog"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -15,6 +16,22 @@ import (
 	"github.com/asimalizada/pulse-events/inbox/inboxtest"
 	"github.com/asimalizada/pulse-events/internal/testenv"
 )
+
+// eachOwner runs test with the inbox named to the consumer and without, on an
+// empty database each time.
+func eachOwner(t *testing.T, test func(t *testing.T, in *inbox.Inbox, db *sqlx.DB, cfg inbox.ConsumerConfig)) {
+	for name, named := range map[string]bool{"inbox named": true, "inbox not named": false} {
+		t.Run(name, func(t *testing.T) {
+			eachDriver(t, func(t *testing.T, in *inbox.Inbox, db *sqlx.DB) {
+				cfg := inbox.ConsumerConfig{Workers: 1}
+				if named {
+					cfg.Inbox = in
+				}
+				test(t, in, db, cfg)
+			})
+		})
+	}
+}
 
 // consumeFunc is consume for a handler that claims for itself.
 func consumeFunc(t *testing.T, s inbox.Source, fn func(context.Context, inbox.Message) error, cfg inbox.ConsumerConfig) *running {
@@ -49,7 +66,7 @@ func claiming(in *inbox.Inbox, db *sqlx.DB, end func(*sqlx.Tx) error) func(conte
 // TestNilAcknowledgesOnlyCommittedClaims: a handler that claims for itself and
 // forgets its commit is not believed.
 func TestNilAcknowledgesOnlyCommittedClaims(t *testing.T) {
-	eachDriver(t, func(t *testing.T, in *inbox.Inbox, db *sqlx.DB) {
+	eachOwner(t, func(t *testing.T, in *inbox.Inbox, db *sqlx.DB, cfg inbox.ConsumerConfig) {
 		msgs := events(7, 1)
 		handler := func(ctx context.Context, msg inbox.Message) error {
 			if msg.ID != msgs[3].ID {
@@ -59,7 +76,8 @@ func TestNilAcknowledgesOnlyCommittedClaims(t *testing.T) {
 		}
 		q := inboxtest.NewQueue()
 		q.Publish(msgs...)
-		consumeFunc(t, q, handler, inbox.ConsumerConfig{Workers: 1, MaxAttempts: 2})
+		cfg.MaxAttempts = 2
+		consumeFunc(t, q, handler, cfg)
 		q.WaitUntilEmpty(t)
 		wantOnce(t, db, append(msgs[:3:3], msgs[4:]...))
 		dead := q.DeadLetters()
@@ -71,7 +89,7 @@ func TestNilAcknowledgesOnlyCommittedClaims(t *testing.T) {
 
 // TestHandlersThatClaimAndDoNotReturn: the same goes for them as for others.
 func TestHandlersThatClaimAndDoNotReturn(t *testing.T) {
-	eachDriver(t, func(t *testing.T, in *inbox.Inbox, db *sqlx.DB) {
+	eachOwner(t, func(t *testing.T, in *inbox.Inbox, db *sqlx.DB, cfg inbox.ConsumerConfig) {
 		for text, leave := range ways() {
 			t.Run(text, func(t *testing.T) {
 				mustExec(t, db, `DELETE FROM effects`)
@@ -87,7 +105,8 @@ func TestHandlersThatClaimAndDoNotReturn(t *testing.T) {
 				}
 				q := inboxtest.NewQueue()
 				q.Publish(msgs...)
-				consumeFunc(t, q, handler, inbox.ConsumerConfig{Workers: 1, MaxAttempts: 1})
+				cfg.MaxAttempts = 1
+				consumeFunc(t, q, handler, cfg)
 				q.WaitUntilEmpty(t)
 				wantOnce(t, db, append(msgs[:3:3], msgs[4:]...))
 				if dead := q.DeadLetters(); len(dead) != 1 || !strings.Contains(dead[0].Err.Error(), text) {
@@ -120,7 +139,7 @@ func TestTransactionsOfHandlersThatClaimCannotIdleForLong(t *testing.T) {
 // TestErrorWithACommittedClaim: whether the effect was committed as well nobody
 // knows, and the next attempt would take the message for a duplicate.
 func TestErrorWithACommittedClaim(t *testing.T) {
-	eachDriver(t, func(t *testing.T, in *inbox.Inbox, db *sqlx.DB) {
+	eachOwner(t, func(t *testing.T, in *inbox.Inbox, db *sqlx.DB, cfg inbox.ConsumerConfig) {
 		mailServerFull := errors.New("the mail server is full")
 		for name, end := range map[string]func(*sqlx.Tx) error{
 			"after the commit": func(tx *sqlx.Tx) error { return errors.Join(tx.Commit(), mailServerFull) },
@@ -153,7 +172,8 @@ func TestErrorWithACommittedClaim(t *testing.T) {
 				}
 				q := inboxtest.NewQueue()
 				q.Publish(msgs...)
-				consumeFunc(t, q, handler, inbox.ConsumerConfig{Workers: 1, MaxAttempts: 3})
+				cfg.MaxAttempts = 3
+				consumeFunc(t, q, handler, cfg)
 				q.WaitUntilEmpty(t)
 				wantOnce(t, db, msgs)
 				dead := q.DeadLetters()
@@ -170,7 +190,7 @@ func TestErrorWithACommittedClaim(t *testing.T) {
 
 // TestLostAnswerOfACommit: whether it was done the next attempt finds out.
 func TestLostAnswerOfACommit(t *testing.T) {
-	eachDriver(t, func(t *testing.T, in *inbox.Inbox, db *sqlx.DB) {
+	eachOwner(t, func(t *testing.T, in *inbox.Inbox, db *sqlx.DB, cfg inbox.ConsumerConfig) {
 		var failed atomic.Bool
 		handler := claiming(in, db, func(tx *sqlx.Tx) error {
 			if err := tx.Commit(); err != nil || !failed.CompareAndSwap(false, true) {
@@ -180,11 +200,149 @@ func TestLostAnswerOfACommit(t *testing.T) {
 		})
 		q := inboxtest.NewQueue()
 		q.Publish(events(3, 1)...)
-		consumeFunc(t, q, handler, inbox.ConsumerConfig{Workers: 1, MaxAttempts: 2})
+		cfg.MaxAttempts = 2
+		consumeFunc(t, q, handler, cfg)
 		q.WaitUntilEmpty(t)
 		wantOnce(t, db, events(3, 1))
 		if dead := q.DeadLetters(); len(dead) > 0 {
 			t.Errorf("dead letters %+v", dead)
 		}
 	})
+}
+
+// TestNewConsumerFuncCountsDuplicates: the consumer sees what Claim answered.
+func TestNewConsumerFuncCountsDuplicates(t *testing.T) {
+	eachOwner(t, func(t *testing.T, in *inbox.Inbox, db *sqlx.DB, cfg inbox.ConsumerConfig) {
+		msgs := events(7, 3)
+		q := inboxtest.NewQueue()
+		q.Publish(msgs...)
+		q.Publish(msgs...)
+		c := consumeFunc(t, q, claiming(in, db, (*sqlx.Tx).Commit), cfg)
+		q.WaitUntilEmpty(t)
+		wantOnce(t, db, msgs)
+		eventually(t, "all to be counted", func() bool { h := c.Health(); return h.Applied == 7 && h.Duplicates == 7 })
+	})
+}
+
+// TestNilAfterAFailedClaim: there is nothing to acknowledge.
+func TestNilAfterAFailedClaim(t *testing.T) {
+	eachOwner(t, func(t *testing.T, in *inbox.Inbox, db *sqlx.DB, cfg inbox.ConsumerConfig) {
+		handler := func(ctx context.Context, msg inbox.Message) error {
+			_, _ = in.Claim(ctx, db.DB, msg) // no transaction
+			return nil
+		}
+		q := inboxtest.NewQueue()
+		q.Publish(event(1))
+		cfg.MaxAttempts = 2
+		consumeFunc(t, q, handler, cfg)
+		q.WaitUntilEmpty(t)
+		if dead := q.DeadLetters(); len(dead) != 1 || !errors.Is(dead[0].Err, inbox.ErrNoTransaction) || !strings.Contains(dead[0].Err.Error(), "its claim had failed") {
+			t.Errorf("dead letters %+v, want one that says why", dead)
+		}
+	})
+}
+
+// TestFailuresBeforeTheClaim: they count where the database would have taken
+// the claim, and else the message is held, whatever the error looks like.
+func TestFailuresBeforeTheClaim(t *testing.T) {
+	eachDriver(t, func(t *testing.T, in *inbox.Inbox, db *sqlx.DB) {
+		var calls atomic.Int32
+		cfg := inbox.ConsumerConfig{Workers: 1, MaxAttempts: 1, Inbox: in, Retention: inbox.KeepForever}
+		handler := func(ctx context.Context, msg inbox.Message) error {
+			calls.Add(1)
+			err := claiming(in, db, (*sqlx.Tx).Commit)(ctx, msg)
+			if err == nil {
+				return nil
+			}
+			return errors.New("claim: " + err.Error()) // the database's error is lost on the way
+		}
+		q := inboxtest.NewQueue()
+		q.Publish(event(1))
+		mustExec(t, db, `ALTER TABLE effects RENAME TO gone`)
+		c := consumeFunc(t, q, func(context.Context, inbox.Message) error { return errSMTP }, cfg)
+		q.WaitUntilEmpty(t)
+		if dead := q.DeadLetters(); len(dead) != 1 || !errors.Is(dead[0].Err, errSMTP) {
+			t.Errorf("the database is ready: dead letters %+v, want one", dead)
+		}
+		c.stop()
+
+		q = inboxtest.NewQueue()
+		q.Publish(event(2))
+		c = consumeFunc(t, q, handler, cfg)
+		eventually(t, "the consumer to run", func() bool { return c.Health().State == inbox.Running })
+		q.WaitUntilEmpty(t) // the table of effects is missing, which is the handler's own
+		if dead := q.DeadLetters(); len(dead) != 1 {
+			t.Errorf("its own table is missing: dead letters %+v, want one", dead)
+		}
+
+		mustExec(t, db, `ALTER TABLE gone RENAME TO effects`)
+		mustExec(t, db, `ALTER TABLE processed_events RENAME TO elsewhere`)
+		calls.Store(0)
+		q.Publish(event(3))
+		eventually(t, "the worker to hold and to try again", func() bool { return c.Health().Held == 1 && calls.Load() > 1 })
+		if n := len(q.DeadLetters()); n != 1 {
+			t.Errorf("the inbox's table is missing: %d dead letters, want none more", n)
+		}
+		mustExec(t, db, `ALTER TABLE elsewhere RENAME TO processed_events`)
+		q.WaitUntilEmpty(t)
+		inboxtest.RequireCount(t, db, 1, `SELECT count(*) FROM effects WHERE event_id = $1`, event(3).ID)
+	})
+}
+
+// TestNewConsumerFuncClearsTheStartWithTheClaim: a crash after the commit must
+// not leave a start that nobody will finish.
+func TestNewConsumerFuncClearsTheStartWithTheClaim(t *testing.T) {
+	eachDriver(t, func(t *testing.T, in *inbox.Inbox, db *sqlx.DB) {
+		var started, left int
+		handler := func(ctx context.Context, msg inbox.Message) error {
+			const count = `SELECT count(*) FROM inbox_attempts`
+			return errors.Join(db.Get(&started, count), claiming(in, db, (*sqlx.Tx).Commit)(ctx, msg), db.Get(&left, count))
+		}
+		q := inboxtest.NewQueue()
+		q.Deliver(inbox.Delivery{Message: event(1), Redelivered: true})
+		consumeFunc(t, q, handler, inbox.ConsumerConfig{Workers: 1, MaxAttempts: 1, Inbox: in})
+		q.WaitUntilEmpty(t)
+		if started != 1 || left != 0 {
+			t.Errorf("%d starts recorded in the handler and %d after its commit, want 1 and 0", started, left)
+		}
+		wantOnce(t, db, []inbox.Message{event(1)})
+	})
+}
+
+// TestNewConsumerFuncWithoutAClaim: a redelivered message whose handler needs no
+// claim leaves no start either.
+func TestNewConsumerFuncWithoutAClaim(t *testing.T) {
+	eachDriver(t, func(t *testing.T, in *inbox.Inbox, db *sqlx.DB) {
+		q := inboxtest.NewQueue()
+		q.Deliver(inbox.Delivery{Message: event(1), Redelivered: true})
+		consumeFunc(t, q, func(context.Context, inbox.Message) error { return nil }, inbox.ConsumerConfig{Inbox: in})
+		q.WaitUntilEmpty(t)
+		inboxtest.RequireCount(t, db, 0, `SELECT count(*) FROM inbox_attempts`)
+	})
+}
+
+// TestNewConsumerFuncNamesItsConsumer in the log, and refuses to run without
+// the inbox's tables.
+func TestNewConsumerFuncNamesItsConsumer(t *testing.T) {
+	in, db := newInbox(t, sqliteFile(t))
+	log := &journal{}
+	newFunc := func(in *inbox.Inbox) *inbox.Consumer {
+		c, err := inbox.NewConsumerFunc(inboxtest.NewQueue(), claiming(in, db, (*sqlx.Tx).Commit), inbox.ConsumerConfig{
+			Inbox: in, PurgeInterval: time.Millisecond, Logger: slog.New(slog.NewTextHandler(log, nil))})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	c := start(t, newFunc(in))
+	eventually(t, "the consumer to run", func() bool { return c.Health().State == inbox.Running })
+	mustExec(t, db, `ALTER TABLE processed_events RENAME TO gone`)
+	eventually(t, "the purge to fail", func() bool { return c.Health().State == inbox.Degraded })
+	eventually(t, "the log to name it", func() bool { return strings.Contains(log.String(), "consumer=notifications") })
+	c.stop()
+	if in, err := inbox.New(openDB(t, sqliteFile(t)), "notifications"); err != nil {
+		t.Fatal(err)
+	} else if err := newFunc(in).Run(t.Context()); !errors.Is(err, inbox.ErrSchema) {
+		t.Errorf("Run without tables: %v, want ErrSchema", err)
+	}
 }

@@ -17,10 +17,17 @@ import (
 // any more, as after a lost route.
 func TestHangingDatabaseIsNoSlowHandler(t *testing.T) {
 	t.Parallel()
+	for name, kind := range kinds {
+		t.Run(name, func(t *testing.T) { t.Parallel(); testHangingDatabase(t, kind) })
+	}
+}
+
+func testHangingDatabase(t *testing.T, kind newConsumer) {
 	url := testenv.Postgres(t)
 	db := openDB(t, url)
 	route := newRoute(t, url)
-	in, err := inbox.New(openDB(t, route.url), "notifications", inbox.WithStatementTimeout(2*time.Second))
+	hanging := openDB(t, route.url)
+	in, err := inbox.New(hanging, "notifications", inbox.WithStatementTimeout(2*time.Second))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -35,7 +42,7 @@ func TestHangingDatabaseIsNoSlowHandler(t *testing.T) {
 	}
 	q := inboxtest.NewQueue()
 	q.Publish(events(5, 1)...)
-	c := consume(t, in, q, handler, inbox.ConsumerConfig{Workers: 1, BatchSize: 1, MaxAttempts: 1, HandlerTimeout: 2 * time.Second})
+	c := kind.consume(t, in, hanging, q, handler, inbox.ConsumerConfig{Workers: 1, BatchSize: 1, MaxAttempts: 1, HandlerTimeout: 2 * time.Second})
 	eventually(t, "the worker to hold", func() bool { return c.Health().Held == 1 })
 	route.unblock()
 	q.WaitUntilEmpty(t)

@@ -32,23 +32,26 @@ func TestIdleConsumersNoticeThatTheyCanDoNothing(t *testing.T) {
 		"no schema":           {`ALTER TABLE processed_events RENAME TO gone`, `ALTER TABLE gone RENAME TO processed_events`, "migrate"},
 		"another key":         {`ALTER TABLE processed_events DROP CONSTRAINT processed_events_pkey`, `ALTER TABLE processed_events ADD PRIMARY KEY (consumer, event_id)`, "ON CONFLICT"},
 	}
-	workers := map[string]*worker{}
-	for name := range troubles {
-		workers[name] = startWorker(t)
+	type trouble struct{ kind, name string }
+	workers := map[trouble]*worker{}
+	for kind, newConsumer := range kinds {
+		for name := range troubles {
+			workers[trouble{kind, name}] = startWorker(t, newConsumer)
+		}
 	}
-	for name, w := range workers {
-		eventually(t, name+": the consumer to run", func() bool { return w.Health().State == inbox.Running })
-		w.asAdmin(t, troubles[name].trouble)
+	for in, w := range workers {
+		eventually(t, in.name+": the consumer to run", func() bool { return w.Health().State == inbox.Running })
+		w.asAdmin(t, troubles[in.name].trouble)
 	}
-	for name, w := range workers {
-		eventually(t, name+": the consumer to notice", func() bool {
+	for in, w := range workers {
+		eventually(t, in.name+": the consumer to notice", func() bool {
 			h := w.Health()
-			return h.State == inbox.Degraded && h.LastError != nil && strings.Contains(h.LastError.Error(), troubles[name].text)
+			return h.State == inbox.Degraded && h.LastError != nil && strings.Contains(h.LastError.Error(), troubles[in.name].text)
 		})
-		w.asAdmin(t, troubles[name].mend)
+		w.asAdmin(t, troubles[in.name].mend)
 	}
-	for name, w := range workers {
-		eventually(t, name+": the consumer to recover", func() bool { return w.Health().State == inbox.Running })
+	for in, w := range workers {
+		eventually(t, in.name+": the consumer to recover", func() bool { return w.Health().State == inbox.Running })
 		w.queue.Publish(event(1))
 		w.queue.WaitUntilEmpty(t)
 		wantOnce(t, w.admin, []inbox.Message{event(1)})
@@ -64,7 +67,7 @@ type worker struct {
 	role  string
 }
 
-func startWorker(t *testing.T) *worker {
+func startWorker(t *testing.T, kind newConsumer) *worker {
 	t.Helper()
 	url := testenv.Postgres(t)
 	_, admin := newInbox(t, url)
@@ -78,7 +81,7 @@ func startWorker(t *testing.T) *worker {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.running = consume(t, in, w.queue, record, inbox.ConsumerConfig{Workers: 1, MaxAttempts: 1, Retention: inbox.KeepForever})
+	w.running = kind.consume(t, in, db, w.queue, record, inbox.ConsumerConfig{Workers: 1, MaxAttempts: 1, Retention: inbox.KeepForever})
 	return w
 }
 
@@ -92,7 +95,7 @@ func (w *worker) asAdmin(t *testing.T, query string) {
 
 // TestPurgeWithoutProgress: nothing fails, and the table grows.
 func TestPurgeWithoutProgress(t *testing.T) {
-	eachDatabase(t, func(t *testing.T, url string) {
+	eachKind(t, func(t *testing.T, url string, kind newConsumer) {
 		in, db := newInbox(t, url)
 		mustExec(t, db, `INSERT INTO processed_events (consumer, event_id, payload_hash, processed_at) VALUES ('notifications', 'old', $1, $2)`,
 			make([]byte, sha256.Size), ago(db, 40*24*time.Hour))
@@ -103,7 +106,7 @@ func TestPurgeWithoutProgress(t *testing.T) {
 			release = `DROP TRIGGER keep ON processed_events`
 		}
 		mustExec(t, db, keep)
-		c := consume(t, in, inboxtest.NewQueue(), record, inbox.ConsumerConfig{PurgeInterval: 10 * time.Millisecond})
+		c := kind.consume(t, in, db, inboxtest.NewQueue(), record, inbox.ConsumerConfig{PurgeInterval: 10 * time.Millisecond})
 		eventually(t, "the consumer to notice", func() bool {
 			h := c.Health()
 			return h.State == inbox.Degraded && strings.Contains(h.LastError.Error(), "purge: deletes nothing")

@@ -92,7 +92,7 @@ func idleTooLong(ctx context.Context, t *testing.T, db *sqlx.DB, tx interface {
 // connection is gone.
 func TestIdleTransactionOfHandlersThatClaim(t *testing.T) {
 	t.Parallel()
-	eachDriver(t, func(t *testing.T, in *inbox.Inbox, db *sqlx.DB) {
+	eachOwner(t, func(t *testing.T, in *inbox.Inbox, db *sqlx.DB, cfg inbox.ConsumerConfig) {
 		if dialect(db) == inbox.SQLite {
 			t.Skip("SQLite has no such limit")
 		}
@@ -112,7 +112,8 @@ func TestIdleTransactionOfHandlersThatClaim(t *testing.T) {
 		}
 		q := inboxtest.NewQueue()
 		q.Publish(event(1))
-		consumeFunc(t, q, handler, inbox.ConsumerConfig{Workers: 1, MaxAttempts: 3})
+		cfg.MaxAttempts = 3
+		consumeFunc(t, q, handler, cfg)
 		q.WaitUntilEmpty(t)
 		if dead := q.DeadLetters(); len(dead) != 1 || !strings.Contains(dead[0].Err.Error(), "idle") || runs.Load() != 3 {
 			t.Errorf("%d runs, dead letters %+v; want 3 and one that says why", runs.Load(), dead)

@@ -37,10 +37,15 @@ func (j *journal) String() string {
 // consumeLogged is consume with a log that the test can read.
 func consumeLogged(t *testing.T, in *inbox.Inbox, s inbox.Source, h inbox.Handler, cfg inbox.ConsumerConfig) (*running, *journal) {
 	t.Helper()
+	return kinds["NewConsumer"].consumeLogged(t, in, nil, s, h, cfg)
+}
+
+func (kind newConsumer) consumeLogged(t *testing.T, in *inbox.Inbox, db *sqlx.DB, s inbox.Source, h inbox.Handler, cfg inbox.ConsumerConfig) (*running, *journal) {
+	t.Helper()
 	log := &journal{}
 	quiet(t, &cfg)
 	cfg.Logger = slog.New(slog.NewTextHandler(log, nil))
-	c, err := inbox.NewConsumer(in, s, h, cfg)
+	c, err := kind(in, db, s, h, cfg)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -90,15 +90,26 @@ func locked(ctx context.Context, err error) error {
 // explain says which event an error is about and, where that is locked and it
 // can be seen, who holds it.
 func (in *Inbox) explain(ctx context.Context, doing string, msg Message, err error) error {
-	e, ok := errors.AsType[*LockedError](locked(ctx, err))
-	if !ok {
-		return fmt.Errorf("inbox: %sevent %s: %w", doing, msg.ID, err)
-	}
-	e.EventID = msg.ID
-	if in.dialect == sqldb.PostgreSQL && e.Holder == nil {
+	err = locked(ctx, err)
+	if e, ok := errors.AsType[*LockedError](err); ok && in.dialect == sqldb.PostgreSQL && e.Holder == nil {
 		e.Holder = in.holder(ctx, msg)
 	}
-	return fmt.Errorf("inbox: %w", e)
+	return in.nameEvent(doing, msg, err)
+}
+
+// nameEvent says which event an error is about.
+func (in *Inbox) nameEvent(doing string, msg Message, err error) error {
+	e, ok := errors.AsType[*LockedError](err)
+	switch {
+	case ok && e.EventID == "":
+		e.EventID = msg.ID
+		return fmt.Errorf("inbox: %w", e)
+	case ok || is[*ConflictError](err):
+		return err
+	case is[*InvalidMessageError](err): // which has the id, however odd
+		return fmt.Errorf("inbox: %s%w", doing, err)
+	}
+	return fmt.Errorf("inbox: %sevent %s: %w", doing, msg.ID, err)
 }
 
 // holderWait bounds the search for a holder, who usually is found at once.

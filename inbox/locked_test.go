@@ -39,8 +39,12 @@ func lock(t *testing.T, in *inbox.Inbox, url string, msgs ...inbox.Message) *loc
 // applied, none of the locked ones pays for it, and the log says who it is.
 func TestLockedEventsHoldUpNobody(t *testing.T) {
 	t.Parallel()
-	for _, redelivered := range []bool{false, true} {
-		t.Run(fmt.Sprintf("redelivered %t", redelivered), func(t *testing.T) {
+	for _, c := range []struct {
+		kind        string
+		redelivered bool
+	}{{"NewConsumer", false}, {"NewConsumer", true}, {"NewConsumerFunc", false}, {"NewConsumerFunc", true}} {
+		redelivered := c.redelivered
+		t.Run(fmt.Sprintf("%s, redelivered %t", c.kind, redelivered), func(t *testing.T) {
 			url := testenv.Postgres(t)
 			in, db := newInbox(t, url)
 			eachBatch(t, db, func(t *testing.T, size int) {
@@ -56,7 +60,7 @@ func TestLockedEventsHoldUpNobody(t *testing.T) {
 					q.Deliver(inbox.Delivery{Message: m, Redelivered: redelivered && i%6 == 2})
 				}
 				holder := lock(t, in, url, locked...)
-				c, log := consumeLogged(t, in, q, record, inbox.ConsumerConfig{Workers: 2, BatchSize: size, MaxAttempts: 1, Prefetch: 12})
+				c, log := kinds[c.kind].consumeLogged(t, in, db, q, record, inbox.ConsumerConfig{Workers: 2, BatchSize: size, MaxAttempts: 1, Prefetch: 12})
 				q.WaitFor(t, "the free ones to be applied", func() bool { return len(q.Acked()) == len(free) })
 				wantOnce(t, db, free)
 				q.WaitFor(t, "all locked ones to be put off", func() bool { return len(parkedIDs(q)) == len(locked) })

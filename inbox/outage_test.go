@@ -13,80 +13,92 @@ import (
 
 // TestDatabaseOutage: the database is killed under load and comes back.
 func TestDatabaseOutage(t *testing.T) {
-	server := testenv.PostgresServer(t)
-	in, db := newInbox(t, server.URL())
-	msgs := events(600, 20)
-	q := inboxtest.NewQueue()
-	q.Publish(msgs[:300]...)
-	c := consume(t, in, q, record, inbox.ConsumerConfig{Workers: 3, BatchSize: 5, Prefetch: 600, MaxAttempts: 1})
-	q.WaitFor(t, "some messages to be applied", func() bool { return len(q.Acked()) > 50 })
-	server.StopImmediate()
-	q.Publish(msgs[300:]...)
-	eventually(t, "every worker to hold", func() bool { return c.Health().Held == 3 })
-	if h := c.Health(); h.State != inbox.Degraded || h.LastError == nil {
-		t.Errorf("health %+v, want degraded with the error", h)
+	for name, kind := range kinds {
+		t.Run(name, func(t *testing.T) {
+			server := testenv.PostgresServer(t)
+			in, db := newInbox(t, server.URL())
+			msgs := events(600, 20)
+			q := inboxtest.NewQueue()
+			q.Publish(msgs[:300]...)
+			c := kind.consume(t, in, db, q, record, inbox.ConsumerConfig{Workers: 3, BatchSize: 5, Prefetch: 600, MaxAttempts: 1})
+			q.WaitFor(t, "some messages to be applied", func() bool { return len(q.Acked()) > 50 })
+			server.StopImmediate()
+			q.Publish(msgs[300:]...)
+			eventually(t, "every worker to hold", func() bool { return c.Health().Held == 3 })
+			if h := c.Health(); h.State != inbox.Degraded || h.LastError == nil {
+				t.Errorf("health %+v, want degraded with the error", h)
+			}
+			server.Start()
+			q.WaitUntilEmpty(t)
+			wantOnce(t, db, msgs)
+			if n := len(q.Settled(inbox.Park, inbox.SetAside, inbox.GiveBack)); n != 0 {
+				t.Errorf("%d messages paid for the outage", n)
+			}
+			eventually(t, "the consumer to be well", func() bool { return c.Health().State == inbox.Running })
+		})
 	}
-	server.Start()
-	q.WaitUntilEmpty(t)
-	wantOnce(t, db, msgs)
-	if n := len(q.Settled(inbox.Park, inbox.SetAside, inbox.GiveBack)); n != 0 {
-		t.Errorf("%d messages paid for the outage", n)
-	}
-	eventually(t, "the consumer to be well", func() bool { return c.Health().State == inbox.Running })
 }
 
 // TestStartsWhileTheDatabaseIsAway: and a consumer that is stopped meanwhile
 // gives everything back.
 func TestStartsWhileTheDatabaseIsAway(t *testing.T) {
-	server := testenv.PostgresServer(t)
-	in, db := newInbox(t, server.URL())
-	server.StopImmediate()
-	msgs := events(10, 10)
-	q := inboxtest.NewQueue()
-	q.Publish(msgs...)
-	q.Deliver(inbox.Delivery{Message: event(10), Redelivered: true})
-	first := consume(t, in, q, record, inbox.ConsumerConfig{})
-	eventually(t, "a worker to hold", func() bool { return first.Health().Held > 0 })
-	first.stop()
-	if q.Ready() != 11 || q.Unsettled() != 0 {
-		t.Errorf("ready %d, held %d; want all 11 given back", q.Ready(), q.Unsettled())
+	for name, kind := range kinds {
+		t.Run(name, func(t *testing.T) {
+			server := testenv.PostgresServer(t)
+			in, db := newInbox(t, server.URL())
+			server.StopImmediate()
+			msgs := events(10, 10)
+			q := inboxtest.NewQueue()
+			q.Publish(msgs...)
+			q.Deliver(inbox.Delivery{Message: event(10), Redelivered: true})
+			first := kind.consume(t, in, db, q, record, inbox.ConsumerConfig{})
+			eventually(t, "a worker to hold", func() bool { return first.Health().Held > 0 })
+			first.stop()
+			if q.Ready() != 11 || q.Unsettled() != 0 {
+				t.Errorf("ready %d, held %d; want all 11 given back", q.Ready(), q.Unsettled())
+			}
+			if h := first.Health(); h.State != inbox.Stopped || h.GivenBack != 11 || h.Held != 0 {
+				t.Errorf("health %+v", h)
+			}
+			second := kind.consume(t, in, db, q, record, inbox.ConsumerConfig{MaxAttempts: 1})
+			eventually(t, "a worker to hold", func() bool { return second.Health().Held > 0 })
+			server.Start()
+			q.WaitUntilEmpty(t)
+			wantOnce(t, db, append(msgs, event(10)))
+			inboxtest.RequireCount(t, db, 0, `SELECT count(*) FROM inbox_attempts`)
+		})
 	}
-	if h := first.Health(); h.State != inbox.Stopped || h.GivenBack != 11 || h.Held != 0 {
-		t.Errorf("health %+v", h)
-	}
-	second := consume(t, in, q, record, inbox.ConsumerConfig{MaxAttempts: 1})
-	eventually(t, "a worker to hold", func() bool { return second.Health().Held > 0 })
-	server.Start()
-	q.WaitUntilEmpty(t)
-	wantOnce(t, db, append(msgs, event(10)))
-	inboxtest.RequireCount(t, db, 0, `SELECT count(*) FROM inbox_attempts`)
 }
 
 // TestLostConnectionIsNoFailure: the handler's connection is cut, the database
 // is there: the message is run again, and no attempt is counted.
 func TestLostConnectionIsNoFailure(t *testing.T) {
-	in, db := newInbox(t, testenv.Postgres(t))
-	q := inboxtest.NewQueue()
-	msgs := events(10, 1)
-	q.Publish(msgs...)
-	var cut atomic.Int32
-	handler := func(ctx context.Context, tx inbox.Tx, msg inbox.Message) error {
-		if msg.ID == msgs[3].ID && cut.Add(1) <= 2 {
-			_, err := tx.ExecContext(ctx, `SELECT pg_terminate_backend(pg_backend_pid())`)
-			return err
-		}
-		return record(ctx, tx, msg)
-	}
-	consume(t, in, q, handler, inbox.ConsumerConfig{Workers: 1, MaxAttempts: 1})
-	q.WaitUntilEmpty(t)
-	wantOnce(t, db, msgs)
-	if n := len(q.DeadLetters()); n != 0 {
-		t.Errorf("%d dead letters", n)
+	for name, kind := range kinds {
+		t.Run(name, func(t *testing.T) {
+			in, db := newInbox(t, testenv.Postgres(t))
+			q := inboxtest.NewQueue()
+			msgs := events(10, 1)
+			q.Publish(msgs...)
+			var cut atomic.Int32
+			handler := func(ctx context.Context, tx inbox.Tx, msg inbox.Message) error {
+				if msg.ID == msgs[3].ID && cut.Add(1) <= 2 {
+					_, err := tx.ExecContext(ctx, `SELECT pg_terminate_backend(pg_backend_pid())`)
+					return err
+				}
+				return record(ctx, tx, msg)
+			}
+			kind.consume(t, in, db, q, handler, inbox.ConsumerConfig{Workers: 1, MaxAttempts: 1})
+			q.WaitUntilEmpty(t)
+			wantOnce(t, db, msgs)
+			if n := len(q.DeadLetters()); n != 0 {
+				t.Errorf("%d dead letters", n)
+			}
+		})
 	}
 }
 
 func TestUnavailableHoldsAndCountsNothing(t *testing.T) {
-	eachDatabase(t, func(t *testing.T, url string) {
+	eachKind(t, func(t *testing.T, url string, kind newConsumer) {
 		in, db := newInbox(t, url)
 		var away atomic.Bool
 		away.Store(true)
@@ -98,7 +110,7 @@ func TestUnavailableHoldsAndCountsNothing(t *testing.T) {
 		}
 		q := inboxtest.NewQueue()
 		q.Publish(events(5, 1)...)
-		c := consume(t, in, q, handler, inbox.ConsumerConfig{Workers: 1, MaxAttempts: 1})
+		c := kind.consume(t, in, db, q, handler, inbox.ConsumerConfig{Workers: 1, MaxAttempts: 1})
 		eventually(t, "the worker to hold", func() bool { return c.Health().Held == 1 })
 		if h := c.Health(); h.State != inbox.Degraded || !errors.Is(h.LastError, errSMTP) {
 			t.Errorf("health %+v, want degraded because of %v", h, errSMTP)
@@ -112,14 +124,14 @@ func TestUnavailableHoldsAndCountsNothing(t *testing.T) {
 // TestRefusedSettlements: what the source does not take is repeated, and the
 // messages behind it go on.
 func TestRefusedSettlements(t *testing.T) {
-	eachDatabase(t, func(t *testing.T, url string) {
+	eachKind(t, func(t *testing.T, url string, kind newConsumer) {
 		in, db := newInbox(t, url)
 		unroutable := errors.New("no queue for the retry")
 		q := inboxtest.NewQueue()
 		q.RefuseSettlements(unroutable, unroutable, unroutable)
 		msgs := events(20, 1)
 		q.Publish(msgs...)
-		c := consume(t, in, q, record, inbox.ConsumerConfig{Workers: 1, BatchSize: 1})
+		c := kind.consume(t, in, db, q, record, inbox.ConsumerConfig{Workers: 1, BatchSize: 1})
 		q.WaitFor(t, "the others to be settled", func() bool { return len(q.Acked()) >= 17 })
 		q.WaitUntilEmpty(t)
 		wantOnce(t, db, msgs)
@@ -136,7 +148,7 @@ func TestRefusedSettlements(t *testing.T) {
 // TestLostBeforeTheAck: the effect is committed and the connection is lost
 // before the ack: the copy that comes is known.
 func TestLostBeforeTheAck(t *testing.T) {
-	eachDatabase(t, func(t *testing.T, url string) {
+	eachKind(t, func(t *testing.T, url string, kind newConsumer) {
 		in, db := newInbox(t, url)
 		q := inboxtest.NewQueue()
 		msgs := events(50, 5)
@@ -147,7 +159,7 @@ func TestLostBeforeTheAck(t *testing.T) {
 				q.Disconnect()
 			}
 		}}
-		c := consume(t, in, flaky, record, inbox.ConsumerConfig{Workers: 2, BatchSize: 10})
+		c := kind.consume(t, in, db, flaky, record, inbox.ConsumerConfig{Workers: 2, BatchSize: 10})
 		q.WaitUntilEmpty(t)
 		wantOnce(t, db, msgs)
 		eventually(t, "stale settlements, and the duplicates that followed, to be counted", func() bool {

@@ -33,11 +33,7 @@ func (l *lane) apply(ctx context.Context, r *run) {
 			l.setAside(ctx, r.deliveries[0], ReasonCrashLoop, crash)
 			return
 		}
-		verdict := l.c.blame(ctx, err)
-		if verdict == blameless {
-			verdict = again(r, reruns, err)
-		}
-		switch verdict {
+		switch verdict := l.c.judge(ctx, r, reruns, err); verdict {
 		case blameless:
 			reruns++
 			l.c.log(ctx, slog.LevelWarn, "inbox: the database has ended a transaction; running it again", r.deliveries[0], err,

@@ -151,6 +151,11 @@ func TestConsumerSettingsNameEveryProblem(t *testing.T) {
 		!strings.Contains(err.Error(), "fn: ") || !strings.Contains(err.Error(), "BatchSize: 2") {
 		t.Errorf("NewConsumerFunc: %v", err)
 	}
+	in, _ := newInbox(t, sqliteFile(t))
+	other, _ := newInbox(t, sqliteFile(t))
+	if _, err := inbox.NewConsumer(in, inboxtest.NewQueue(), record, inbox.ConsumerConfig{Inbox: other}); err == nil || !strings.Contains(err.Error(), "Inbox: ") {
+		t.Errorf("NewConsumer with another inbox in its settings: %v", err)
+	}
 }
 
 func TestExponentialBackoff(t *testing.T) {

@@ -24,6 +24,10 @@ const (
 	handling   phase = "handle"
 	verifying  phase = "verify"
 	committing phase = "commit"
+
+	// Of a handler that claims for itself.
+	unclaimed  phase = "before the claim" // or the claim itself has failed
+	confirming phase = "confirm"          // it is looked whether the claim is committed
 )
 
 // txError says why a transaction came to nothing.
@@ -37,7 +41,7 @@ type txError struct {
 }
 
 func (e *txError) Error() string {
-	if e.phase == handling {
+	if e.phase == handling || e.phase == unclaimed {
 		return e.err.Error()
 	}
 	return string(e.phase) + ": " + e.err.Error()
@@ -368,7 +372,7 @@ func withCause(ctx context.Context, err error) error {
 }
 
 // finish removes the noted starts of msgs.
-func (in *Inbox) finish(ctx context.Context, tx sqlx.ExtContext, msgs []Message) error {
+func (in *Inbox) finish(ctx context.Context, tx sqlx.ExecerContext, msgs []Message) error {
 	query, err := in.store.Query(ctx, tx, "finish")
 	if err != nil {
 		return err

@@ -51,7 +51,7 @@ func TestVerdicts(t *testing.T) {
 			[]time.Duration{1 * time.Microsecond, 2 * time.Microsecond}, inbox.ReasonHandler, "handler panicked: nil pointer"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			eachDatabase(t, func(t *testing.T, url string) {
+			eachKind(t, func(t *testing.T, url string, kind newConsumer) {
 				in, db := newInbox(t, url)
 				msgs := events(9, 1)
 				culprit := msgs[4].ID
@@ -71,7 +71,7 @@ func TestVerdicts(t *testing.T) {
 				}
 				q := inboxtest.NewQueue()
 				q.Publish(msgs...)
-				consumer := consume(t, in, q, handler, inbox.ConsumerConfig{Workers: 1, BatchSize: 9, Linger: 50 * time.Millisecond, MaxAttempts: 3,
+				consumer := kind.consume(t, in, db, q, handler, inbox.ConsumerConfig{Workers: 1, BatchSize: 9, Linger: 50 * time.Millisecond, MaxAttempts: 3,
 					Backoff: func(failures int) time.Duration { return time.Duration(failures) * time.Microsecond }})
 				q.WaitUntilEmpty(t)
 
@@ -113,7 +113,7 @@ func TestVerdicts(t *testing.T) {
 }
 
 func TestWhatIsNoMessageIsSetAside(t *testing.T) {
-	eachDatabase(t, func(t *testing.T, url string) {
+	eachKind(t, func(t *testing.T, url string, kind newConsumer) {
 		in, db := newInbox(t, url)
 		good := events(3, 3)
 		q := inboxtest.NewQueue()
@@ -121,7 +121,7 @@ func TestWhatIsNoMessageIsSetAside(t *testing.T) {
 		q.Deliver(inbox.Delivery{Message: inbox.Message{Payload: []byte{0xff}}, Err: errors.New("property message_id is empty")})
 		q.Publish(good[1])
 		q.Publish(inbox.Message{ID: strings.Repeat("x", 256)}, inbox.Message{ID: "a\x00b"}, good[2])
-		consume(t, in, q, record, inbox.ConsumerConfig{Workers: 1})
+		kind.consume(t, in, db, q, record, inbox.ConsumerConfig{Workers: 1})
 		q.WaitUntilEmpty(t)
 		wantOnce(t, db, good)
 		dead := q.DeadLetters()
@@ -137,7 +137,7 @@ func TestWhatIsNoMessageIsSetAside(t *testing.T) {
 }
 
 func TestUnlimitedAttempts(t *testing.T) {
-	eachDatabase(t, func(t *testing.T, url string) {
+	eachKind(t, func(t *testing.T, url string, kind newConsumer) {
 		in, db := newInbox(t, url)
 		q := inboxtest.NewQueue()
 		q.Publish(event(0))
@@ -147,7 +147,7 @@ func TestUnlimitedAttempts(t *testing.T) {
 			}
 			return record(ctx, tx, msg)
 		}
-		consume(t, in, q, handler, inbox.ConsumerConfig{MaxAttempts: inbox.Unlimited})
+		kind.consume(t, in, db, q, handler, inbox.ConsumerConfig{MaxAttempts: inbox.Unlimited})
 		q.WaitUntilEmpty(t)
 		wantOnce(t, db, events(1, 1))
 		if parked := len(q.Settled(inbox.Park)); parked != 25 {

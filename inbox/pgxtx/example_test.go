@@ -36,7 +36,7 @@ func ExampleApply() {
 		_, err := tx.Exec(ctx, `INSERT INTO bookings (event_id) VALUES ($1)`, msg.ID)
 		return err
 	}
-	consumer, err := inbox.NewConsumerFunc(source, pgxtx.Apply(in, pool, book), inbox.ConsumerConfig{ReportTo: in})
+	consumer, err := inbox.NewConsumerFunc(source, pgxtx.Apply(in, pool, book), inbox.ConsumerConfig{Inbox: in})
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -41,8 +41,8 @@ type Beginner interface {
 // It must not end tx. nil commits both.
 type Handler func(ctx context.Context, tx pgx.Tx, msg inbox.Message) error
 
-// Apply returns the function that inbox.NewConsumerFunc takes: it begins a
-// transaction, claims the message in it, calls h if that is fresh, and commits.
+// Apply returns the function that inbox.NewConsumerFunc takes, with in as
+// ConsumerConfig.Inbox: it begins a transaction, claims the message in it, calls h if that is fresh, and commits.
 // Everything else rolls back, a panic of h included.
 func Apply(in *inbox.Inbox, db Beginner, h Handler) func(ctx context.Context, msg inbox.Message) error {
 	return func(ctx context.Context, msg inbox.Message) (err error) {

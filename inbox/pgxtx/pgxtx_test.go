@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"sync"
 	"testing"
 	"time"
@@ -22,7 +23,12 @@ import (
 // open returns a pool with a table for effects, and the inbox of its database.
 func open(t *testing.T, mode pgx.QueryExecMode) (*pgxpool.Pool, *inbox.Inbox) {
 	t.Helper()
-	cfg, err := pgxpool.ParseConfig(testenv.Postgres(t))
+	return openAt(t, testenv.Postgres(t), mode)
+}
+
+func openAt(t *testing.T, url string, mode pgx.QueryExecMode) (*pgxpool.Pool, *inbox.Inbox) {
+	t.Helper()
+	cfg, err := pgxpool.ParseConfig(url)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -124,21 +130,7 @@ func TestApply(t *testing.T) {
 		return nil
 	}
 	q := inboxtest.NewQueue()
-	consumer, err := inbox.NewConsumerFunc(q, pgxtx.Apply(in, pool, handle), inbox.ConsumerConfig{
-		ReportTo: in, Backoff: func(int) time.Duration { return time.Millisecond }, MaxAttempts: 3,
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, stop := context.WithCancel(t.Context())
-	done := make(chan error, 1)
-	go func() { done <- consumer.Run(ctx) }()
-	t.Cleanup(func() {
-		stop()
-		if err := <-done; err != nil {
-			t.Error(err)
-		}
-	})
+	consumer := consume(t, in, q, pgxtx.Apply(in, pool, handle), 3)
 	ids := []string{"plain", "fails", "panics"}
 	for range 2 {
 		for _, id := range ids {
@@ -151,6 +143,7 @@ func TestApply(t *testing.T) {
 			t.Errorf("%s: %d bookings, want 1", id, n)
 		}
 	}
+	testenv.Eventually(t, time.Minute, "the copies to be counted", func() bool { return consumer.Health().Duplicates == 3 })
 	if want := fmt.Sprint(map[string]int{"plain": 1, "fails": 2, "panics": 2}); fmt.Sprint(runs) != want {
 		t.Errorf("runs %v, want %s", runs, want)
 	}
@@ -161,5 +154,59 @@ func TestApply(t *testing.T) {
 	q.WaitUntilEmpty(t)
 	if n := bookings(t, pool, "commits"); n != 1 {
 		t.Errorf("commits: %d bookings, want 1", n)
+	}
+}
+
+// consume runs a consumer of in until the test ends.
+func consume(t *testing.T, in *inbox.Inbox, q *inboxtest.Queue, fn func(context.Context, inbox.Message) error, maxAttempts int) *inbox.Consumer {
+	t.Helper()
+	consumer, err := inbox.NewConsumerFunc(q, fn, inbox.ConsumerConfig{
+		Inbox: in, Backoff: func(int) time.Duration { return time.Millisecond }, MaxAttempts: maxAttempts,
+		Logger: slog.New(slog.NewTextHandler(t.Output(), nil)),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(context.WithoutCancel(t.Context()))
+	done := make(chan error, 1)
+	go func() { done <- consumer.Run(ctx) }()
+	t.Cleanup(func() {
+		stop()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+	return consumer
+}
+
+// TestApplyDuringAnOutage: the pool's connections die under the handlers, and
+// the database is away for a while. No message pays for it.
+func TestApplyDuringAnOutage(t *testing.T) {
+	t.Parallel()
+	server := testenv.PostgresServer(t)
+	pool, in := openAt(t, server.URL(), pgx.QueryExecModeCacheStatement)
+	q := inboxtest.NewQueue()
+	const n = 600
+	for i := range n / 2 {
+		q.Publish(event(fmt.Sprint("event-", i)))
+	}
+	consumer := consume(t, in, q, pgxtx.Apply(in, pool, book), 1)
+	q.WaitFor(t, "some messages to be applied", func() bool { return len(q.Acked()) > 50 })
+	server.StopImmediate()
+	for i := n / 2; i < n; i++ {
+		q.Publish(event(fmt.Sprint("event-", i)))
+	}
+	testenv.Eventually(t, time.Minute, "workers to hold", func() bool { return consumer.Health().Held > 0 })
+	server.Start()
+	q.WaitUntilEmpty(t)
+	var total, distinct int
+	if err := pool.QueryRow(t.Context(), `SELECT count(*), count(DISTINCT event_id) FROM bookings`).Scan(&total, &distinct); err != nil {
+		t.Fatal(err)
+	}
+	if total != n || distinct != n {
+		t.Errorf("%d bookings of %d events, want %d of each", total, distinct, n)
+	}
+	if paid := q.Settled(inbox.Park, inbox.SetAside, inbox.GiveBack); len(paid) > 0 {
+		t.Errorf("%d messages paid for the outage, such as %+v", len(paid), paid[0])
 	}
 }

@@ -119,6 +119,21 @@ func Judge(err error) Trouble {
 // an outage, where nothing in it says otherwise.
 var ErrNotConnected = errors.New("no connection to the database")
 
+// Disconnected reports whether err says that the connection it came on is gone,
+// by the server or the network, rather than that there was none to be had. See
+// Lost: in a handler's error it may be about another service.
+func Disconnected(err error) bool {
+	if find(err, isConnectError) != nil || errors.Is(err, ErrNotConnected) {
+		return false
+	}
+	switch state := SQLState(err); state {
+	case "57P01", "57P02", "57P05": // shutdown by an administrator, after a crash, of an idle session
+		return true
+	default:
+		return strings.HasPrefix(state, "08") || Judge(err) == Lost
+	}
+}
+
 // Retryable reports whether the database itself ended the transaction so that
 // it may be run again from its start.
 func Retryable(err error) bool { return Judge(err) == Transient }
