@@ -74,7 +74,7 @@ func (b *balancer) next() string {
 
 // add probes a backend until the context ends.
 func (b *balancer) add(ctx context.Context, backend string) {
-	client := http.Client{Timeout: time.Second}
+	client := http.Client{Timeout: Patience}
 	b.probing.Go(func() {
 		defer client.CloseIdleConnections()
 		tick := time.NewTicker(probeInterval)
@@ -111,7 +111,7 @@ func (b *balancer) isReady(backend string) bool {
 // the other can be replaced while customers order, and none of them notices.
 func (k Stack) RollingRestartHasNoError(t *testing.T) {
 	settings, _ := Settings(t, Servers)
-	settings.DrainPeriod = 50 * probeInterval
+	settings.DrainPeriod = 3 * time.Second // for a probe to come, on the slowest machine
 	b := newBalancer(t)
 	type instance struct {
 		url  string
