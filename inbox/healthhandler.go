@@ -16,6 +16,11 @@ import (
 // and users; see HealthHandler for what strangers may read.
 func (h Health) MarshalJSON() ([]byte, error) { return health.Marshal(h) }
 
+// ErrDraining is what HealthConfig.Ready returns once the service is about to
+// stop: load balancers are to send nothing more, while requests that still come
+// are answered.
+var ErrDraining = health.ErrDraining
+
 // HealthConfig says what a health handler looks at. All fields are optional.
 type HealthConfig struct {
 	// Service is the name shown in answers.
@@ -30,6 +35,7 @@ type HealthConfig struct {
 	Source func() (connected bool, err error)
 	// Ready is asked as well, and before the Inbox: for what else the service
 	// needs, such as tables of its own. It may be called from several goroutines.
+	// ErrDraining makes the status draining.
 	Ready func(context.Context) error
 	// Timeout bounds the look that readiness takes. Defaults to 1.5 s.
 	Timeout time.Duration

@@ -90,8 +90,8 @@ func (h *Handler) ready(w http.ResponseWriter, r *http.Request) {
 	if err := h.check(r.Context()); err != nil {
 		h.Log.WarnContext(r.Context(), "not ready", "error", err)
 		code, status, database = http.StatusServiceUnavailable, "unready", diagnose(err)
-		if draining, ok := errors.AsType[*Draining](err); ok {
-			status, database = draining.Error(), state{Status: "unknown", Message: "not checked: the service is stopping"}
+		if errors.Is(err, ErrDraining) {
+			status, database = "draining", state{Status: "unknown", Message: "not checked: the service is stopping"}
 		}
 	}
 	members := h.named(status, member{"database", database})
@@ -219,8 +219,6 @@ func diagnose(err error) state {
 	return state{"failing", "the database refuses to answer; see the logs"}
 }
 
-// Draining says that the service stops soon: load balancers should send no more
-// requests, while it still answers those that arrive.
-type Draining struct{}
-
-func (*Draining) Error() string { return "draining" }
+// ErrDraining says that the service stops soon: load balancers should send no
+// more requests, while it still answers those that arrive.
+var ErrDraining = errors.New("draining")

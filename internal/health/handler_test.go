@@ -63,7 +63,7 @@ func TestReadyTellsTheKindOfTrouble(t *testing.T) {
 		{&pq.Error{Code: "28P01", Message: secret}, 503, "unready", "refused"},
 		{&pq.Error{Code: "42P05", Message: secret}, 503, "unready", "pooler"},
 		{errors.New(secret), 503, "unready", "failing"},
-		{new(Draining), 503, "draining", "unknown"},
+		{ErrDraining, 503, "draining", "unknown"},
 	} {
 		answer, b := ask(t, newHandler(always(nil), always(c.err)), http.MethodGet, "/health/ready")
 		if answer.Code != c.code || b.Status != c.status || b.Database == nil || b.Database.Status != c.database || b.Service != "orders" {
