@@ -11,7 +11,7 @@ import (
 
 	"go.uber.org/goleak"
 
-	"github.com/asimalizada/pulse-events/internal/settings"
+	"github.com/asimalizada/pulse-events/examples/internal/settings"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }

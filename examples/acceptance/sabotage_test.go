@@ -18,8 +18,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/asimalizada/pulse-events/examples/internal/sqlstore"
 	"github.com/asimalizada/pulse-events/examples/stdlib"
-	"github.com/asimalizada/pulse-events/internal/sqlite"
 	"github.com/asimalizada/pulse-events/pulsectl/devbroker"
 )
 
@@ -219,7 +219,7 @@ func startServices(t *testing.T) Target {
 	base := stdlib.Settings{AMQPURL: b.URL(), AutoMigrate: true, Logger: slog.New(slog.DiscardHandler)}
 	settings := func(name string) stdlib.Settings {
 		s := base
-		s.DatabaseURL = sqlite.URL(filepath.Join(t.TempDir(), name+".db"))
+		s.DatabaseURL = sqlstore.SQLiteURL(filepath.Join(t.TempDir(), name+".db"))
 		return s
 	}
 	orders, err := stdlib.NewOrders(stdlib.OrdersConfig{Settings: settings("orders")})

@@ -13,7 +13,6 @@ import (
 
 	"github.com/asimalizada/pulse-events/examples/internal/service"
 	"github.com/asimalizada/pulse-events/examples/orders"
-	"github.com/asimalizada/pulse-events/internal/correlation"
 	"github.com/asimalizada/pulse-events/outbox"
 	"github.com/asimalizada/pulse-events/outbox/rabbitmq"
 )
@@ -61,7 +60,7 @@ func NewOrders(cfg OrdersConfig) (_ *Orders, err error) {
 	if s.db, err = openStore(cfg.Settings, ordersService, s.log); err != nil {
 		return nil, err
 	}
-	if s.outbox, err = outbox.New(s.db.DB, outbox.WithDialect(outbox.Dialect(s.db.Dialect))); err != nil {
+	if s.outbox, err = outbox.New(s.db.DB, outbox.WithDialect(s.db.Dialect)); err != nil {
 		return nil, err
 	}
 	s.db.Own(orders.Schema(s.db.Dialect), "orders", "idempotency_keys")
@@ -120,7 +119,7 @@ func (s *Orders) Close() (err error) {
 func (s *Orders) place(ctx context.Context, draft orders.Draft, key string) (receipt orders.Receipt, replayed bool, err error) {
 	ctx, cancel := s.db.Limit(ctx)
 	defer cancel()
-	order := orders.Place(draft, correlation.CorrelationID(ctx))
+	order := orders.Place(draft, outbox.CorrelationID(ctx))
 	event, err := order.Created()
 	if err != nil {
 		return orders.Receipt{}, false, err

@@ -7,10 +7,11 @@ import (
 	"gorm.io/gorm"
 	"gorm.io/gorm/clause"
 
+	"github.com/asimalizada/pulse-events/examples/internal/sqlstore"
 	"github.com/asimalizada/pulse-events/examples/money"
 	"github.com/asimalizada/pulse-events/examples/notifications"
 	"github.com/asimalizada/pulse-events/examples/orders"
-	"github.com/asimalizada/pulse-events/internal/sqldb"
+	"github.com/asimalizada/pulse-events/outbox"
 )
 
 // The tables as GORM sees them. Their schema comes from the migrations of
@@ -30,7 +31,7 @@ type orderRow struct {
 func (orderRow) TableName() string { return "orders" }
 
 func newOrderRow(o orders.Order) *orderRow {
-	return &orderRow{o.ID, o.EventID, o.CustomerID, o.Amount, o.CorrelationID, instant{sqldb.Instant{Time: o.CreatedAt}}}
+	return &orderRow{o.ID, o.EventID, o.CustomerID, o.Amount, o.CorrelationID, instant{sqlstore.Instant{Time: o.CreatedAt}}}
 }
 
 func (r orderRow) order() orders.Order {
@@ -93,7 +94,7 @@ func (r notificationRow) notification() notifications.Notification {
 // instant is a time in a column. GORM would hand drivers a time.Time, which on
 // SQLite they write in forms of their own: they neither sort nor compare with
 // what the database's clock writes.
-type instant struct{ sqldb.Instant }
+type instant struct{ sqlstore.Instant }
 
 // GormDataType makes the field a column; a struct would be a relation.
 func (instant) GormDataType() string { return "timestamp" }
@@ -101,5 +102,5 @@ func (instant) GormDataType() string { return "timestamp" }
 // GormValue writes the time as the dialect has it. The dialects of GORM are
 // called as ours are.
 func (i instant) GormValue(_ context.Context, db *gorm.DB) clause.Expr {
-	return clause.Expr{SQL: "?", Vars: []any{sqldb.Dialect(db.Name()).Time(i.Time)}}
+	return clause.Expr{SQL: "?", Vars: []any{sqlstore.TimeArg(outbox.Dialect(db.Name()), i.Time)}}
 }

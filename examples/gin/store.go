@@ -12,7 +12,7 @@ import (
 	"gorm.io/gorm/logger"
 
 	"github.com/asimalizada/pulse-events/examples/internal/service"
-	"github.com/asimalizada/pulse-events/internal/sqldb"
+	"github.com/asimalizada/pulse-events/outbox"
 )
 
 // store is a service's own database: one pool, on which GORM works as well.
@@ -28,7 +28,7 @@ func openStore(s service.Settings, name string, log *slog.Logger) (*store, error
 	}
 	pool := db.DB.DB
 	dialector := postgres.New(postgres.Config{Conn: pool})
-	if db.Dialect == sqldb.SQLite {
+	if db.Dialect == outbox.SQLite {
 		dialector = sqliteDialector(pool)
 	}
 	orm, err := gorm.Open(dialector, &gorm.Config{

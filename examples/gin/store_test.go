@@ -11,15 +11,15 @@ import (
 
 	"gorm.io/gorm"
 
+	"github.com/asimalizada/pulse-events/examples/internal/sqlstore"
 	"github.com/asimalizada/pulse-events/examples/orders"
-	"github.com/asimalizada/pulse-events/internal/sqlite"
 )
 
 // The log tells of a slow statement, and of nobody's values.
 func TestSlowStatementsAreLoggedWithoutValues(t *testing.T) {
 	var logs strings.Builder
 	log := slog.New(slog.NewJSONHandler(&logs, nil))
-	db, err := openStore(Settings{DatabaseURL: sqlite.URL(filepath.Join(t.TempDir(), "orders.db"))}, "test", log)
+	db, err := openStore(Settings{DatabaseURL: sqlstore.SQLiteURL(filepath.Join(t.TempDir(), "orders.db"))}, "test", log)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,7 +11,7 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"github.com/asimalizada/pulse-events/examples/internal/api"
-	"github.com/asimalizada/pulse-events/internal/correlation"
+	"github.com/asimalizada/pulse-events/outbox"
 	"github.com/asimalizada/pulse-events/outbox/wire"
 )
 
@@ -90,7 +90,7 @@ func observe(log *slog.Logger) gin.HandlerFunc {
 		ctx, cancel := context.WithTimeout(ctx, api.RequestTimeout)
 		defer cancel()
 		c.Request = c.Request.WithContext(ctx)
-		c.Header(wire.HeaderCorrelationID, correlation.CorrelationID(ctx))
+		c.Header(wire.HeaderCorrelationID, outbox.CorrelationID(ctx))
 		defer func() {
 			size := max(0, c.Writer.Size()) // -1: nothing was written
 			api.Access{Started: started, Status: c.Writer.Status(), Bytes: int64(size), About: about(c)}.Log(ctx, log, c.Request)

@@ -11,7 +11,7 @@ import (
 
 	"github.com/asimalizada/pulse-events/examples/money"
 	"github.com/asimalizada/pulse-events/inbox"
-	"github.com/asimalizada/pulse-events/internal/correlation"
+	"github.com/asimalizada/pulse-events/outbox"
 )
 
 // The event this service listens to.
@@ -57,8 +57,8 @@ func (e OrderCreated) problems(messageID string) (problems []string) {
 	if e.OccurredAt.IsZero() {
 		add("occurredAt is missing")
 	}
-	if !correlation.Valid(e.CorrelationID) {
-		add("correlationId must be 1 to %d visible ASCII characters", correlation.MaxLength)
+	if !outbox.ValidCorrelationID(e.CorrelationID) {
+		add("correlationId must be 1 to 255 visible ASCII characters")
 	}
 	if e.OrderID == uuid.Nil {
 		add("orderId is missing")

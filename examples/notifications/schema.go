@@ -3,7 +3,8 @@ package notifications
 import (
 	"embed"
 
-	"github.com/asimalizada/pulse-events/internal/sqldb"
+	"github.com/asimalizada/pulse-events/examples/internal/sqlstore"
+	"github.com/asimalizada/pulse-events/outbox"
 )
 
 //go:embed sql
@@ -11,6 +12,6 @@ var sqlFiles embed.FS
 
 // Schema returns the migrations of the table notifications, which keep their
 // history in notifications_schema.
-func Schema(d sqldb.Dialect) *sqldb.Migrator {
-	return sqldb.NewMigrator(sqlFiles, "sql", d, "notifications_schema")
+func Schema(d outbox.Dialect) *sqlstore.Migrations {
+	return sqlstore.NewMigrations(sqlFiles, d, "notifications_schema")
 }

@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/asimalizada/pulse-events/examples/internal/api"
-	"github.com/asimalizada/pulse-events/internal/correlation"
+	"github.com/asimalizada/pulse-events/outbox"
 	"github.com/asimalizada/pulse-events/outbox/wire"
 )
 
@@ -19,7 +19,7 @@ func observe(log *slog.Logger, next http.Handler) http.Handler {
 		ctx, refusal := api.Context(r)
 		ctx, cancel := context.WithTimeout(ctx, api.RequestTimeout)
 		defer cancel()
-		w.Header().Set(wire.HeaderCorrelationID, correlation.CorrelationID(ctx))
+		w.Header().Set(wire.HeaderCorrelationID, outbox.CorrelationID(ctx))
 
 		rec := &recorder{ResponseWriter: w}
 		ctx = context.WithValue(ctx, recorderKey{}, rec)

@@ -11,8 +11,8 @@ import (
 	"github.com/jmoiron/sqlx"
 
 	"github.com/asimalizada/pulse-events/examples/internal/service"
+	"github.com/asimalizada/pulse-events/examples/internal/sqlstore"
 	"github.com/asimalizada/pulse-events/examples/orders"
-	"github.com/asimalizada/pulse-events/internal/correlation"
 	"github.com/asimalizada/pulse-events/outbox"
 	"github.com/asimalizada/pulse-events/outbox/rabbitmq"
 )
@@ -60,7 +60,7 @@ func NewOrders(cfg OrdersConfig) (_ *Orders, err error) {
 	if s.db, err = openStore(cfg.Settings, ordersService); err != nil {
 		return nil, err
 	}
-	if s.outbox, err = outbox.New(s.db.DB, outbox.WithDialect(outbox.Dialect(s.db.Dialect))); err != nil {
+	if s.outbox, err = outbox.New(s.db.DB, outbox.WithDialect(s.db.Dialect)); err != nil {
 		return nil, err
 	}
 	s.db.Own(orders.Schema(s.db.Dialect), "orders", "idempotency_keys")
@@ -119,7 +119,7 @@ func (s *Orders) Close() (err error) {
 func (s *Orders) place(ctx context.Context, draft orders.Draft, key string) (_ orders.Receipt, replayed bool, err error) {
 	ctx, cancel := s.db.Limit(ctx)
 	defer cancel()
-	order := orders.Place(draft, correlation.CorrelationID(ctx))
+	order := orders.Place(draft, outbox.CorrelationID(ctx))
 	event, err := order.Created()
 	if err != nil {
 		return orders.Receipt{}, false, err
@@ -140,7 +140,7 @@ func (s *Orders) place(ctx context.Context, draft orders.Draft, key string) (_ o
 		}
 	}
 	_, err = tx.ExecContext(ctx, s.db.queries.Get("insert_order"),
-		order.ID, order.EventID, order.CustomerID, order.Amount, order.CorrelationID, s.db.Dialect.Time(order.CreatedAt))
+		order.ID, order.EventID, order.CustomerID, order.Amount, order.CorrelationID, sqlstore.TimeArg(s.db.Dialect, order.CreatedAt))
 	if err != nil {
 		return orders.Receipt{}, false, fmt.Errorf("insert the order: %w", err)
 	}

@@ -4,7 +4,7 @@ import (
 	"embed"
 
 	"github.com/asimalizada/pulse-events/examples/internal/service"
-	"github.com/asimalizada/pulse-events/internal/sqldb"
+	"github.com/asimalizada/pulse-events/examples/internal/sqlstore"
 )
 
 //go:embed sql
@@ -13,7 +13,7 @@ var sqlFiles embed.FS
 // store is a service's own database, with the service's queries in its dialect.
 type store struct {
 	*service.Database
-	queries sqldb.Queries
+	queries sqlstore.Queries
 }
 
 func openStore(s service.Settings, name string) (*store, error) {
@@ -21,5 +21,5 @@ func openStore(s service.Settings, name string) (*store, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &store{Database: db, queries: sqldb.LoadQueries(sqlFiles, "sql", db.Dialect)}, nil
+	return &store{Database: db, queries: sqlstore.LoadQueries(sqlFiles, db.Dialect)}, nil
 }

@@ -30,8 +30,12 @@ func Open(url, name string) (*sqlx.DB, sqldb.Dialect, error) {
 	return Config{URL: url, Name: name}.Open()
 }
 
-// Open opens the database like the function Open, with all options of c.
+// Open opens the database like the function Open, with all options of c. The
+// error begins with URL if that is at fault, and contains no password.
 func (c Config) Open() (*sqlx.DB, sqldb.Dialect, error) {
+	if err := validate(c.URL); err != nil {
+		return nil, "", err
+	}
 	if sqlite.IsURL(c.URL) {
 		db, err := sqlite.Open(c.URL)
 		return db, sqldb.SQLite, err
@@ -55,9 +59,9 @@ func Unreachable(err error) bool {
 	return false
 }
 
-// Validate returns every problem of url at once, beginning with URL, or nil. No
+// validate returns every problem of url at once, beginning with URL, or nil. No
 // text contains a password.
-func Validate(url string) error {
+func validate(url string) error {
 	switch {
 	case sqlite.IsURL(url):
 		return sqlite.Validate(url)

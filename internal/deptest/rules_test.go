@@ -86,14 +86,14 @@ var rules = []rule{
 		of:    []string{"./inbox/..."},
 		scope: everywhere,
 		never: []string{"./outbox/..."},
-		but:   []string{"./outbox/wire/...", "./outbox/sqlite"}, // the latter opens files for both, see the next rule
+		but:   []string{"./outbox/wire/...", "./outbox/sqlite", "./outbox/postgres"}, // the latter two open databases for both, see the next rule
 	},
 	{
-		name:  "the package that opens SQLite knows neither library",
-		of:    []string{"./outbox/sqlite"},
+		name:  "the packages that open databases know neither library",
+		of:    []string{"./outbox/sqlite", "./outbox/postgres"},
 		scope: product,
 		never: []string{"./..."},
-		but:   []string{"./internal/sqlite"},
+		but:   []string{"./internal/sqlite", "./internal/postgres", "./internal/sqldb"},
 	},
 	{
 		name:  "the libraries know neither the examples nor the CLI; their tests may use the development broker",
@@ -115,6 +115,23 @@ var rules = []rule{
 		scope:  product,
 		direct: true, // the libraries below import net/http for the headers' sake
 		never:  []string{"net/http/...", "./examples/stdlib/...", "./examples/gin/..."},
+	},
+	{
+		name:   "the examples use the public API alone, as a reader's service would",
+		of:     []string{"./examples/..."},
+		except: []string{"./examples/internal/exampletest", "./examples/databases/internal/databasetest"},
+		scope:  product,
+		direct: true, // the libraries below are built on internal packages
+		never:  []string{"./internal/..."},
+	},
+	{
+		// No public package starts a PostgreSQL or a RabbitMQ for a test.
+		name:   "the examples' tests add to the public API real servers only",
+		of:     []string{"./examples/..."},
+		scope:  everywhere,
+		direct: true,
+		never:  []string{"./internal/..."},
+		but:    []string{"./internal/testenv"},
 	},
 	{
 		name:  "the examples know nothing of the CLI; their tests may use the development broker",

@@ -20,7 +20,6 @@ import (
 	"github.com/asimalizada/pulse-events/examples/stdlib"
 	"github.com/asimalizada/pulse-events/inbox"
 	"github.com/asimalizada/pulse-events/internal/postgres"
-	"github.com/asimalizada/pulse-events/internal/sqldb"
 	"github.com/asimalizada/pulse-events/internal/testenv"
 	"github.com/asimalizada/pulse-events/outbox"
 )
@@ -101,9 +100,9 @@ func (s *system) migrate() {
 		s.t.Fatal(err)
 	}
 	ctx := s.t.Context()
-	_, err1 := orders.Schema(sqldb.PostgreSQL).Up(ctx, s.ordersDB)
+	_, err1 := orders.Schema(outbox.PostgreSQL).Up(ctx, s.ordersDB)
 	_, err2 := s.outbox.Migrate(ctx)
-	_, err3 := notifications.Schema(sqldb.PostgreSQL).Up(ctx, s.notificationsDB)
+	_, err3 := notifications.Schema(outbox.PostgreSQL).Up(ctx, s.notificationsDB)
 	_, err4 := in.Migrate(ctx)
 	if err := errors.Join(err1, err2, err3, err4); err != nil {
 		s.t.Fatal(err)

@@ -174,27 +174,11 @@ func Writable(ctx context.Context, q sqlx.QueryerContext) (writable bool, err er
 }
 
 // ErrBusy says that others have held the one lock for writing of a SQLite file for as
-// long as CheckWrites waits.
+// long as CheckReady waits.
 var ErrBusy = errors.New("the database is being written")
 
-// busyWait is how long CheckWrites waits for other writers of a SQLite file.
+// busyWait is how long CheckReady waits for other writers of a SQLite file.
 const busyWait = 250 * time.Millisecond
-
-// CheckWrites returns nil when this database takes these statements, which are
-// to change no row: the server accepts writes, and the user may make them. They
-// are rolled back.
-func CheckWrites(ctx context.Context, db *sqlx.DB, d Dialect, statements ...string) error {
-	return tryWrites(ctx, d, func(ctx context.Context, rollback error) error {
-		return Transact(ctx, db, d.ReadCommitted(), func(ctx context.Context, tx *sqlx.Tx) error {
-			for _, statement := range statements {
-				if _, err := tx.ExecContext(ctx, statement); err != nil {
-					return err
-				}
-			}
-			return rollback
-		})
-	})
-}
 
 // CheckReady returns nil when the schema is there and this database takes these
 // queries, which are to change no row. They are rolled back. The error matches

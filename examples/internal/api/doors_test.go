@@ -13,7 +13,7 @@ import (
 
 	"github.com/lib/pq"
 
-	"github.com/asimalizada/pulse-events/internal/sqldb"
+	"github.com/asimalizada/pulse-events/outbox"
 )
 
 func TestHosts(t *testing.T) {
@@ -157,7 +157,7 @@ func TestExplain(t *testing.T) {
 		{"deadlock", t.Context(), &pq.Error{Code: "40P01"}, 503, slog.LevelError},
 		{"idle transaction ended", t.Context(), &pq.Error{Code: "25P03"}, 503, slog.LevelError},
 		{"pooler", t.Context(), &pq.Error{Code: "42P05"}, 503, slog.LevelError},
-		{"schema", t.Context(), sqldb.ErrSchema, 503, slog.LevelError},
+		{"schema", t.Context(), outbox.ErrSchema, 503, slog.LevelError},
 		{"connection lost", t.Context(), io.ErrUnexpectedEOF, 503, slog.LevelError},
 		{"time is up", late, errors.New("interrupted"), 503, slog.LevelError},
 		{"a defect", t.Context(), &pq.Error{Code: "42601"}, 500, slog.LevelError},

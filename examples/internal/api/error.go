@@ -8,7 +8,7 @@ import (
 	"net/http"
 	"runtime/debug"
 
-	"github.com/asimalizada/pulse-events/internal/sqldb"
+	"github.com/asimalizada/pulse-events/examples/internal/sqlstore"
 )
 
 // Error is an answer other than success: {"error": {...}}. Handlers return it
@@ -56,7 +56,6 @@ func Explain(ctx context.Context, log *slog.Logger, err error) *Error {
 	if e, ok := errors.AsType[*Error](err); ok {
 		return e
 	}
-	trouble := sqldb.Judge(err)
 	switch {
 	case errors.Is(context.Cause(ctx), ErrCutOff):
 		log.WarnContext(ctx, "request cut off", "error", err)
@@ -64,8 +63,8 @@ func Explain(ctx context.Context, log *slog.Logger, err error) *Error {
 	case errors.Is(ctx.Err(), context.Canceled): // what the database says of it differs
 		log.InfoContext(ctx, "client gone", "error", err)
 		return &Error{Status: statusClientGone, Code: "client_gone", Message: "the client did not wait for the answer"}
-	case ctx.Err() != nil, trouble.Away(), trouble == sqldb.Lost, trouble == sqldb.Timeout, trouble == sqldb.Transient, trouble == sqldb.Idled, trouble == sqldb.SchemaBehind:
-		log.ErrorContext(ctx, "the database cannot serve a request", "trouble", string(trouble), "error", err)
+	case ctx.Err() != nil, sqlstore.Unavailable(err):
+		log.ErrorContext(ctx, "the database cannot serve a request", "error", err)
 		return unavailable("the database cannot serve this now; try again later")
 	}
 	log.ErrorContext(ctx, "request failed", "error", err)

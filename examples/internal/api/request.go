@@ -7,8 +7,9 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"go.opentelemetry.io/otel/propagation"
 
-	"github.com/asimalizada/pulse-events/internal/correlation"
+	"github.com/asimalizada/pulse-events/outbox"
 	"github.com/asimalizada/pulse-events/outbox/wire"
 )
 
@@ -33,26 +34,25 @@ func Context(r *http.Request) (context.Context, *Error) {
 	if stranger := refuseStrangers(r); stranger != nil {
 		refusal = stranger
 	}
-	ctx := correlation.ExtractTrace(r.Context(), map[string]string{
-		wire.HeaderTraceParent: r.Header.Get(wire.HeaderTraceParent),
-		wire.HeaderTraceState:  r.Header.Get(wire.HeaderTraceState),
-	})
-	return correlation.WithCorrelationID(ctx, id), refusal
+	ctx := propagation.TraceContext{}.Extract(r.Context(), propagation.HeaderCarrier(r.Header))
+	return outbox.WithCorrelationID(ctx, id), refusal
 }
 
 func correlationID(h http.Header) (string, *Error) {
 	given := h.Values(wire.HeaderCorrelationID)
 	switch {
 	case len(given) == 0:
-		return correlation.NewID(), nil
+		return newCorrelationID(), nil
 	case len(given) > 1:
-		return correlation.NewID(), BadField(wire.HeaderCorrelationID, "is given %d times", len(given))
-	case !correlation.Valid(given[0]):
-		return correlation.NewID(), BadField(wire.HeaderCorrelationID,
-			"must be 1 to %d visible ASCII characters", correlation.MaxLength)
+		return newCorrelationID(), BadField(wire.HeaderCorrelationID, "is given %d times", len(given))
+	case !outbox.ValidCorrelationID(given[0]):
+		return newCorrelationID(), BadField(wire.HeaderCorrelationID,
+			"must be 1 to 255 visible ASCII characters")
 	}
 	return given[0], nil
 }
+
+func newCorrelationID() string { return uuid.Must(uuid.NewV7()).String() }
 
 // ParseUUID takes the usual form with hyphens only.
 func ParseUUID(field, text string) (uuid.UUID, error) {

@@ -5,14 +5,14 @@ import (
 
 	"github.com/jmoiron/sqlx"
 
-	"github.com/asimalizada/pulse-events/internal/database"
-	"github.com/asimalizada/pulse-events/internal/sqldb"
+	"github.com/asimalizada/pulse-events/examples/internal/sqlstore"
+	"github.com/asimalizada/pulse-events/outbox"
 )
 
 // Open opens a service's database to look into it.
 func Open(t *testing.T, url string) *sqlx.DB {
 	t.Helper()
-	db, _, err := database.Open(url, "test")
+	db, _, err := sqlstore.Open(url, nil, "test")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -38,19 +38,23 @@ func Execute(t *testing.T, db *sqlx.DB, statement string) {
 }
 
 // Dialect tells which one a database speaks.
-func Dialect(t *testing.T, db *sqlx.DB) sqldb.Dialect {
+func Dialect(t *testing.T, db *sqlx.DB) outbox.Dialect {
 	t.Helper()
-	d, err := sqldb.Detect(db.DriverName())
-	if err != nil {
-		t.Fatal(err)
+	switch name := db.DriverName(); name {
+	case "pgx":
+		return outbox.PostgreSQL
+	case "sqlite3":
+		return outbox.SQLite
+	default:
+		t.Fatalf("driver %s", name)
+		return ""
 	}
-	return d
 }
 
 // SameTransaction is a condition on two rows: that one transaction wrote them.
 // Only PostgreSQL can tell.
 func SameTransaction(t *testing.T, db *sqlx.DB, one, other string) string {
-	if Dialect(t, db) == sqldb.PostgreSQL {
+	if Dialect(t, db) == outbox.PostgreSQL {
 		return one + ".xmin = " + other + ".xmin"
 	}
 	return "true"

@@ -7,7 +7,6 @@ import (
 
 	"github.com/google/uuid"
 
-	"github.com/asimalizada/pulse-events/internal/sqldb"
 	"github.com/asimalizada/pulse-events/internal/testenv"
 	"github.com/asimalizada/pulse-events/outbox"
 )
@@ -18,20 +17,20 @@ func (k Stack) OrderAndEventStandOrFallTogether(t *testing.T) {
 	const body = `{"customerId":"customer-123","amount":77.5}`
 	for _, c := range []struct {
 		about    string
-		sabotage map[sqldb.Dialect]string
+		sabotage map[outbox.Dialect]string
 	}{
-		{"the event cannot be stored", map[sqldb.Dialect]string{
-			sqldb.PostgreSQL: `ALTER TABLE outbox_messages ADD CONSTRAINT none CHECK (false) NOT VALID`,
-			sqldb.SQLite:     `CREATE TRIGGER refuse BEFORE INSERT ON outbox_messages BEGIN SELECT RAISE (ABORT, 'refused'); END`,
+		{"the event cannot be stored", map[outbox.Dialect]string{
+			outbox.PostgreSQL: `ALTER TABLE outbox_messages ADD CONSTRAINT none CHECK (false) NOT VALID`,
+			outbox.SQLite:     `CREATE TRIGGER refuse BEFORE INSERT ON outbox_messages BEGIN SELECT RAISE (ABORT, 'refused'); END`,
 		}},
-		{"the order cannot be stored", map[sqldb.Dialect]string{
-			sqldb.PostgreSQL: `ALTER TABLE orders ADD CONSTRAINT none CHECK (false) NOT VALID`,
-			sqldb.SQLite:     `CREATE TRIGGER refuse BEFORE INSERT ON orders BEGIN SELECT RAISE (ABORT, 'refused'); END`,
+		{"the order cannot be stored", map[outbox.Dialect]string{
+			outbox.PostgreSQL: `ALTER TABLE orders ADD CONSTRAINT none CHECK (false) NOT VALID`,
+			outbox.SQLite:     `CREATE TRIGGER refuse BEFORE INSERT ON orders BEGIN SELECT RAISE (ABORT, 'refused'); END`,
 		}},
-		{"the commit fails", map[sqldb.Dialect]string{
-			sqldb.PostgreSQL: `CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'refused'; END $$;
+		{"the commit fails", map[outbox.Dialect]string{
+			outbox.PostgreSQL: `CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'refused'; END $$;
 				CREATE CONSTRAINT TRIGGER refuse AFTER INSERT ON orders DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION refuse()`,
-			sqldb.SQLite: `CREATE TABLE refusals (order_id text REFERENCES orders (id) DEFERRABLE INITIALLY DEFERRED);
+			outbox.SQLite: `CREATE TABLE refusals (order_id text REFERENCES orders (id) DEFERRABLE INITIALLY DEFERRED);
 				CREATE TRIGGER refuse AFTER INSERT ON orders BEGIN INSERT INTO refusals VALUES ('no order'); END`,
 		}},
 	} {

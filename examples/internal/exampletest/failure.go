@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/asimalizada/pulse-events/examples/internal/sqlstore"
 	"github.com/asimalizada/pulse-events/internal/testenv"
 )
 
@@ -76,7 +77,7 @@ func (k Stack) OldEventsAreForgotten(t *testing.T) {
 		s.stopNotifications()
 		ages := map[string]time.Duration{old.EventID: 31 * 24 * time.Hour, young.EventID: 29 * 24 * time.Hour}
 		for id, age := range ages {
-			at := Dialect(t, s.notificationsDB).Time(time.Now().Add(-age))
+			at := sqlstore.TimeArg(Dialect(t, s.notificationsDB), time.Now().Add(-age))
 			if _, err := s.notificationsDB.ExecContext(t.Context(), `UPDATE processed_events SET processed_at = $1 WHERE event_id = $2`, at, id); err != nil {
 				t.Fatal(err)
 			}

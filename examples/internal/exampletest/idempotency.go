@@ -5,7 +5,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/asimalizada/pulse-events/internal/sqldb"
+	"github.com/asimalizada/pulse-events/outbox"
 )
 
 // someOrder is an order like any other.
@@ -23,9 +23,9 @@ func (k Stack) IdempotencyKeyStandsOrFallsWithItsOrder(t *testing.T) {
 		if res, body := post(`{"customerId":"customer-123"}`); res.StatusCode != http.StatusBadRequest {
 			t.Fatalf("an order without an amount: %d %s", res.StatusCode, body)
 		}
-		sabotage := map[sqldb.Dialect][2]string{
-			sqldb.PostgreSQL: {`ALTER TABLE outbox_messages ADD CONSTRAINT none CHECK (false) NOT VALID`, `ALTER TABLE outbox_messages DROP CONSTRAINT none`},
-			sqldb.SQLite:     {`CREATE TRIGGER refuse BEFORE INSERT ON outbox_messages BEGIN SELECT RAISE (ABORT, 'refused'); END`, `DROP TRIGGER refuse`},
+		sabotage := map[outbox.Dialect][2]string{
+			outbox.PostgreSQL: {`ALTER TABLE outbox_messages ADD CONSTRAINT none CHECK (false) NOT VALID`, `ALTER TABLE outbox_messages DROP CONSTRAINT none`},
+			outbox.SQLite:     {`CREATE TRIGGER refuse BEFORE INSERT ON outbox_messages BEGIN SELECT RAISE (ABORT, 'refused'); END`, `DROP TRIGGER refuse`},
 		}[Dialect(t, db)]
 		Execute(t, db, sabotage[0])
 		if res, body := post(someOrder); res.StatusCode != http.StatusInternalServerError {

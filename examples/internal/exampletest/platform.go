@@ -4,7 +4,7 @@ import (
 	"path/filepath"
 	"testing"
 
-	"github.com/asimalizada/pulse-events/internal/sqlite"
+	"github.com/asimalizada/pulse-events/examples/internal/sqlstore"
 	"github.com/asimalizada/pulse-events/internal/testenv"
 	"github.com/asimalizada/pulse-events/pulsectl/devbroker"
 )
@@ -22,7 +22,7 @@ var (
 	Servers = Platform{"PostgreSQL and RabbitMQ", testenv.Postgres, testenv.RabbitMQ}
 	// Bare needs nothing but this process.
 	Bare = Platform{"SQLite and the dev broker",
-		func(t testing.TB) string { return sqlite.URL(filepath.Join(t.TempDir(), "service.db")) },
+		func(t testing.TB) string { return sqlstore.SQLiteURL(filepath.Join(t.TempDir(), "service.db")) },
 		func(t testing.TB) string { return devbroker.NewTest(t).URL() },
 	}
 )

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/asimalizada/pulse-events/examples/internal/service"
-	"github.com/asimalizada/pulse-events/internal/logging"
 	"github.com/asimalizada/pulse-events/internal/testenv"
 )
 
@@ -46,7 +45,7 @@ func Settings(t *testing.T, on Platform) (service.Settings, *Journal) {
 		AMQPURL:      Nobody,
 		AutoMigrate:  true,
 		StartTimeout: Patience, DatabaseTimeout: Patience, // the machine may be busy
-		Logger: logging.New(logs, logging.JSON, slog.LevelDebug),
+		Logger: service.NewLogger(logs, false, slog.LevelDebug),
 	}, logs
 }
 

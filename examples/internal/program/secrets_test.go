@@ -17,8 +17,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/asimalizada/pulse-events/internal/postgres"
-	"github.com/asimalizada/pulse-events/internal/sqlite"
+	"github.com/jmoiron/sqlx"
+
+	"github.com/asimalizada/pulse-events/examples/internal/sqlstore"
 	"github.com/asimalizada/pulse-events/internal/testenv"
 	"github.com/asimalizada/pulse-events/pulsectl/devbroker"
 )
@@ -81,7 +82,7 @@ func TestNoFailureTellsASecret(t *testing.T) {
 // failures are made anew for each program: some share what they break.
 func failures() []failure {
 	const away = "127.0.0.1:1" // nothing listens there
-	sqliteFile := func(t *testing.T) string { return sqlite.URL(filepath.Join(t.TempDir(), "service.db")) }
+	sqliteFile := func(t *testing.T) string { return sqlstore.SQLiteURL(filepath.Join(t.TempDir(), "service.db")) }
 	var b *devbroker.Broker
 	newBroker := func(t *testing.T) string {
 		b = devbroker.NewTest(t, func(c *devbroker.Config) { c.User, c.Password = "app", secret })
@@ -149,7 +150,7 @@ func ownRole(t *testing.T) (databaseURL string, lockOut func()) {
 	role := strings.ReplaceAll(testenv.UniqueName(t, "pulse_app"), ".", "_")
 	execute := func(statement string) {
 		t.Helper()
-		db, err := postgres.Open(postgres.Config{URL: admin})
+		db, err := sqlx.Open("pgx", admin)
 		if err != nil {
 			t.Fatal(err)
 		}

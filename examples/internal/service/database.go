@@ -8,20 +8,19 @@ import (
 
 	"github.com/jmoiron/sqlx"
 
+	"github.com/asimalizada/pulse-events/examples/internal/sqlstore"
 	"github.com/asimalizada/pulse-events/inbox"
-	"github.com/asimalizada/pulse-events/internal/database"
-	"github.com/asimalizada/pulse-events/internal/sqldb"
 	"github.com/asimalizada/pulse-events/outbox"
 )
 
 // Database is a service's own: one pool, and the schemas that have to be there.
 type Database struct {
 	*sqlx.DB
-	Dialect sqldb.Dialect
+	Dialect outbox.Dialect
 	timeout time.Duration // of what one request does
 	schemas []schema
-	owned   []*sqldb.Migrator
-	writes  []string // statements of the service's own that change nothing
+	owned   []*sqlstore.Migrations
+	tables  []string // the service's own
 }
 
 // Step is a migration that was applied.
@@ -32,7 +31,7 @@ type Step struct {
 }
 
 // Steps makes Migrate of an outbox or an inbox fit for Require.
-func Steps[M outbox.Migration | inbox.Migration | sqldb.Migration](migrate func(context.Context) ([]M, error)) func(context.Context) ([]Step, error) {
+func Steps[M outbox.Migration | inbox.Migration](migrate func(context.Context) ([]M, error)) func(context.Context) ([]Step, error) {
 	return func(ctx context.Context) (steps []Step, err error) {
 		applied, err := migrate(ctx)
 		for _, m := range applied {
@@ -51,7 +50,7 @@ type schema struct {
 // OpenDatabase opens the database of s; name is that of the service. It touches
 // neither network nor file.
 func OpenDatabase(s Settings, name string) (*Database, error) {
-	db, dialect, err := database.Config{URL: s.DatabaseURL, GetURL: s.GetDatabaseURL, Name: name}.Open()
+	db, dialect, err := sqlstore.Open(s.DatabaseURL, s.GetDatabaseURL, name)
 	if err != nil {
 		return nil, err
 	}
@@ -70,15 +69,13 @@ func (d *Database) Require(migrate func(context.Context) ([]Step, error), check 
 }
 
 // Own is Require for a schema of the service itself, whose tables it writes.
-func (d *Database) Own(m *sqldb.Migrator, tables ...string) {
+func (d *Database) Own(m *sqlstore.Migrations, tables ...string) {
 	d.Require(
-		Steps(func(ctx context.Context) ([]sqldb.Migration, error) { return m.Up(ctx, d.DB) }),
+		Steps(func(ctx context.Context) ([]outbox.Migration, error) { return m.Up(ctx, d.DB) }),
 		func(ctx context.Context) error { return m.Check(ctx, d.DB) },
 	)
 	d.owned = append(d.owned, m)
-	for _, table := range tables {
-		d.writes = append(d.writes, fmt.Sprintf(`INSERT INTO %[1]s SELECT * FROM %[1]s WHERE false`, table))
-	}
+	d.tables = append(d.tables, tables...)
 }
 
 // CheckReady returns nil while the service's own tables are there and can be
@@ -89,7 +86,20 @@ func (d *Database) CheckReady(ctx context.Context) error {
 			return err
 		}
 	}
-	return sqldb.CheckWrites(ctx, d.DB, d.Dialect, d.writes...)
+	if d.Dialect == outbox.SQLite {
+		return nil // rights are those on the file, which the outbox or the inbox tries
+	}
+	tx, err := d.BeginTxx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = tx.Rollback() }()
+	for _, table := range d.tables {
+		if _, err := tx.ExecContext(ctx, fmt.Sprintf(`INSERT INTO %[1]s SELECT * FROM %[1]s WHERE false`, table)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Time between two attempts to reach a database that does not answer, and the
@@ -106,7 +116,7 @@ func (d *Database) prepare(ctx context.Context, migrate bool, patience time.Dura
 	deadline := time.Now().Add(patience)
 	for {
 		err := d.prepareOnce(ctx, migrate, log)
-		if err == nil || ctx.Err() != nil || !database.Unreachable(err) {
+		if err == nil || ctx.Err() != nil || !sqlstore.Unanswered(err) {
 			return err
 		}
 		if !time.Now().Before(deadline) {
@@ -158,14 +168,9 @@ const pingLimit = 1500 * time.Millisecond
 // succeed later. Where time was up the database is asked: a statement that takes
 // too long looks like one that is cut off.
 func (d *Database) Away(ctx context.Context, err error) bool {
-	switch trouble := sqldb.Judge(err); trouble {
-	case sqldb.Lost, sqldb.SchemaBehind:
-		return true
-	case sqldb.Timeout:
+	return sqlstore.Away(err, func() error {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), pingLimit)
 		defer cancel()
-		return d.PingContext(ctx) != nil
-	default:
-		return trouble.Away()
-	}
+		return d.PingContext(ctx)
+	})
 }

@@ -8,13 +8,13 @@ import (
 
 	"github.com/lib/pq"
 
-	"github.com/asimalizada/pulse-events/internal/sqldb"
-	"github.com/asimalizada/pulse-events/internal/sqlite"
+	"github.com/asimalizada/pulse-events/examples/internal/sqlstore"
+	"github.com/asimalizada/pulse-events/outbox"
 )
 
 // What costs a message no attempt: trouble that others would have as well.
 func TestAway(t *testing.T) {
-	there, err := OpenDatabase(Settings{DatabaseURL: sqlite.URL(filepath.Join(t.TempDir(), "there.db"))}, "test")
+	there, err := OpenDatabase(Settings{DatabaseURL: sqlstore.SQLiteURL(filepath.Join(t.TempDir(), "there.db"))}, "test")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -32,7 +32,7 @@ func TestAway(t *testing.T) {
 		{"time was up", context.DeadlineExceeded, false, true},
 		{"a standby", &pq.Error{Code: "25006"}, true, true},
 		{"no rights", &pq.Error{Code: "42501"}, true, true},
-		{"no schema", sqldb.ErrSchema, true, true},
+		{"no schema", outbox.ErrSchema, true, true},
 		{"a deadlock", &pq.Error{Code: "40P01"}, false, false},
 		{"bad data", &pq.Error{Code: "23505"}, false, false},
 		{"a defect", errors.New("nil map"), false, false},

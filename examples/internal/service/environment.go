@@ -7,9 +7,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/asimalizada/pulse-events/internal/logging"
-	"github.com/asimalizada/pulse-events/internal/rabbit"
-	"github.com/asimalizada/pulse-events/internal/settings"
+	"github.com/asimalizada/pulse-events/examples/internal/settings"
 )
 
 // Environment variables. Those with a secret in them may instead be given as
@@ -64,22 +62,22 @@ func fromEnv(lookup func(string) (string, bool), logs io.Writer, envDB, envAddr,
 	}
 	s.DatabaseURL, s.GetDatabaseURL = env.Secret(envDB)
 	s.AMQPURL, s.GetAMQPURL = env.Secret(envAMQP)
-	files := rabbit.TLSFiles{CA: env.String(envAMQPCA, ""), Cert: env.String(envAMQPCert, ""), Key: env.String(envAMQPKey, "")}
-	if _, err := files.Load(); err != nil {
+	files := tlsFiles{CA: env.String(envAMQPCA, ""), Cert: env.String(envAMQPCert, ""), Key: env.String(envAMQPKey, "")}
+	if _, err := files.load(); err != nil {
 		env.Problem(envAMQPCA, err)
 	}
-	s.GetAMQPTLS = files.Get()
-	level, err := logging.ParseLevel(env.String(envLogLevel, ""))
+	s.GetAMQPTLS = files.get()
+	level, err := parseLevel(env.String(envLogLevel, ""))
 	if err != nil {
 		env.Problem(envLogLevel, err)
 	}
-	format, err := logging.ParseFormat(env.String(envLogFormat, ""))
+	asText, err := parseFormat(env.String(envLogFormat, ""), logs)
 	if err != nil {
 		env.Problem(envLogFormat, err)
 	}
-	s.Logger = logging.New(logs, format, level)
+	s.Logger = NewLogger(logs, asText, level)
 
-	variables := map[string]string{"DatabaseURL": envDB, "AMQPURL": envAMQP, "AMQPTLS": envAMQPCA, "Addr": envAddr, "DrainPeriod": envDrainPeriod}
+	variables := map[string]string{"DatabaseURL": envDB, "AMQPURL": envAMQP, "Addr": envAddr, "DrainPeriod": envDrainPeriod}
 	for _, p := range s.withDefaults(addr).problems() {
 		env.Problem(cmp.Or(variables[p.field], p.field), errors.New(p.text))
 	}

@@ -14,7 +14,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/asimalizada/pulse-events/examples/internal/api"
-	"github.com/asimalizada/pulse-events/internal/health"
+	"github.com/asimalizada/pulse-events/outbox"
 )
 
 // Limits of a connection. writeTimeout leaves room for api.RequestTimeout.
@@ -47,7 +47,7 @@ func NewServer(s Settings, log *slog.Logger, db *Database) *Server {
 // Ready returns why the service should get no requests, or nil.
 func (s *Server) Ready(ctx context.Context) error {
 	if s.draining.Load() {
-		return new(health.Draining)
+		return outbox.ErrDraining
 	}
 	return s.db.CheckReady(ctx)
 }

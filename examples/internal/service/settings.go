@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -11,11 +12,10 @@ import (
 	"strings"
 	"time"
 
+	amqp "github.com/rabbitmq/amqp091-go"
+
 	"github.com/asimalizada/pulse-events/examples/internal/api"
-	"github.com/asimalizada/pulse-events/internal/database"
-	"github.com/asimalizada/pulse-events/internal/rabbit"
-	"github.com/asimalizada/pulse-events/internal/sqlite"
-	"github.com/asimalizada/pulse-events/outbox/wire"
+	"github.com/asimalizada/pulse-events/examples/internal/sqlstore"
 )
 
 // Settings are what both services need to know.
@@ -94,12 +94,11 @@ func Complete(s Settings, name, addr string) (Settings, error) {
 func (s Settings) ListenAddr() string { return s.Addr }
 
 func (s Settings) withDefaults(addr string) Settings {
-	s.Exchange = cmp.Or(s.Exchange, wire.Exchange)
 	s.Addr = cmp.Or(s.Addr, addr)
 	s.StartTimeout = cmp.Or(s.StartTimeout, 30*time.Second)
 	if s.DatabaseTimeout == 0 {
 		s.DatabaseTimeout = defaultDatabaseTimeout
-		if sqlite.IsURL(s.DatabaseURL) {
+		if sqlstore.IsSQLite(s.DatabaseURL) {
 			s.DatabaseTimeout = api.RequestTimeout
 		}
 	}
@@ -119,10 +118,12 @@ func (s Settings) problems() (problems []problem) {
 	add := func(field, format string, args ...any) {
 		problems = append(problems, problem{field, fmt.Sprintf(format, args...)})
 	}
-	problems = append(problems, problemsOf(database.Validate(s.DatabaseURL),
-		map[string]string{"URL": "DatabaseURL"})...)
-	problems = append(problems, problemsOf(rabbit.Config{URL: s.AMQPURL, TLS: s.AMQPTLS, GetTLS: s.GetAMQPTLS}.Validate(),
-		map[string]string{"URL": "AMQPURL", "TLS": "AMQPTLS"})...)
+	if err := sqlstore.Check(s.DatabaseURL); err != nil {
+		add("DatabaseURL", "%v", err)
+	}
+	if err := checkAMQP(s.AMQPURL); err != nil {
+		add("AMQPURL", "%v", err)
+	}
 	if len(s.Exchange) > 255 {
 		add("Exchange", "%d bytes, at most 255 are allowed", len(s.Exchange))
 	}
@@ -144,15 +145,26 @@ func (s Settings) problems() (problems []problem) {
 	return problems
 }
 
-// problemsOf takes apart what another configuration reports, one problem a
-// line, and gives its fields their names in ours.
-func problemsOf(err error, names map[string]string) (problems []problem) {
-	if err == nil {
-		return nil
+// checkAMQP returns what is wrong with the URL of one or several brokers, without
+// quoting it: it holds a password.
+func checkAMQP(raw string) error {
+	const hint = "expected amqp://user:password@host:5672/, with reserved characters in user and password percent-encoded"
+	scheme, rest, _ := strings.Cut(raw, "://")
+	switch {
+	case raw == "":
+		return errors.New("is empty; " + hint)
+	case scheme != "amqp" && scheme != "amqps":
+		return errors.New("does not begin with amqp:// or amqps://; " + hint)
 	}
-	for line := range strings.SplitSeq(err.Error(), "\n") {
-		field, text, _ := strings.Cut(line, ": ")
-		problems = append(problems, problem{cmp.Or(names[field], field), text})
+	login, hosts := "", rest
+	if i := strings.LastIndex(rest, "@"); i >= 0 {
+		login, hosts = rest[:i+1], rest[i+1:]
 	}
-	return problems
+	hosts, path, _ := strings.Cut(hosts, "/")
+	for host := range strings.SplitSeq(hosts, ",") {
+		if _, err := amqp.ParseURI(scheme + "://" + login + host + "/" + path); err != nil {
+			return errors.New("cannot be parsed; " + hint)
+		}
+	}
+	return nil
 }

@@ -6,8 +6,11 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
+	"os"
+	"strings"
 	"time"
 
 	"github.com/jmoiron/sqlx"
@@ -15,7 +18,6 @@ import (
 	"github.com/asimalizada/pulse-events/inbox"
 	"github.com/asimalizada/pulse-events/internal/database"
 	"github.com/asimalizada/pulse-events/internal/rabbit"
-	pulsesettings "github.com/asimalizada/pulse-events/internal/settings"
 	"github.com/asimalizada/pulse-events/outbox"
 	outboxrabbit "github.com/asimalizada/pulse-events/outbox/rabbitmq"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/console"
@@ -141,7 +143,21 @@ func (e *Env) Rotated(flag, envName string) func(context.Context) (string, error
 	if flag != "" || e.Getenv(envName) != "" || file == "" {
 		return nil
 	}
-	return func(context.Context) (string, error) { return pulsesettings.ReadSecret(file) }
+	return func(context.Context) (string, error) { return readSecret(file) }
+}
+
+// readSecret returns the content of a file without the line's end. An empty
+// file, as there is one while it is being written, is an error.
+func readSecret(path string) (string, error) {
+	content, err := os.ReadFile(path)
+	if err != nil {
+		return "", err
+	}
+	value := strings.TrimRight(string(content), "\r\n")
+	if value == "" {
+		return "", fmt.Errorf("the file %s is empty", path)
+	}
+	return value, nil
 }
 
 func (e *Env) required(value string, err error, what, flag, envName string) (string, error) {

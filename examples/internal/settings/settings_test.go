@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/asimalizada/pulse-events/internal/settings"
+	"github.com/asimalizada/pulse-events/examples/internal/settings"
 )
 
 func reader(environment map[string]string) *settings.Reader {

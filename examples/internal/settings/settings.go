@@ -47,17 +47,17 @@ func (r *Reader) Secret(name string) (value string, again func(context.Context) 
 		r.Problem(name, fmt.Errorf("%s is set as well; set one of them", fileName))
 		return value, nil
 	}
-	again = func(context.Context) (string, error) { return ReadSecret(path) }
-	value, err := ReadSecret(path)
+	again = func(context.Context) (string, error) { return readSecret(path) }
+	value, err := readSecret(path)
 	if err != nil {
 		r.Problem(fileName, err)
 	}
 	return value, again
 }
 
-// ReadSecret returns the content of a file without the trailing newline. An
+// readSecret returns the content of a file without the trailing newline. An
 // empty file is an error, because it may be in the middle of being written.
-func ReadSecret(path string) (string, error) {
+func readSecret(path string) (string, error) {
 	content, err := os.ReadFile(path)
 	if err != nil {
 		return "", err
