@@ -11,16 +11,17 @@ import (
 
 var goBlock = regexp.MustCompile("(?s)```go\n(.*?)```")
 
+// The blocks of Go are in outbox_test.go and inbox_test.go, imports included.
 func TestGoBlocksCompile(t *testing.T) {
 	readme := read(t, "../../README.md")
-	code := read(t, "snippets_test.go")
+	code := read(t, "outbox_test.go") + read(t, "inbox_test.go")
 	blocks := goBlock.FindAllStringSubmatch(readme, -1)
 	if len(blocks) < 2 {
 		t.Fatalf("README.md shows %d blocks of Go; it must show outbox and inbox", len(blocks))
 	}
 	for _, b := range blocks {
 		if !strings.Contains(code, strings.TrimSpace(b[1])) {
-			t.Errorf("this block of README.md is not in snippets_test.go, which checks that it compiles:\n%s", b[1])
+			t.Errorf("this block of README.md is neither in outbox_test.go nor in inbox_test.go, which check that it compiles:\n%s", b[1])
 		}
 	}
 }

@@ -5,13 +5,9 @@ import (
 
 	"github.com/jmoiron/sqlx"
 
-	"github.com/asimalizada/pulse-events/inbox"
-	inboxrabbit "github.com/asimalizada/pulse-events/inbox/rabbitmq"
 	"github.com/asimalizada/pulse-events/outbox"
 	outboxrabbit "github.com/asimalizada/pulse-events/outbox/rabbitmq"
 )
-
-type order struct{ ID, CustomerID string }
 
 func placeOrder(ctx context.Context, db *sqlx.DB, ob *outbox.Outbox, o order, payload []byte) error {
 	tx, err := db.BeginTxx(ctx, nil)
@@ -43,27 +39,6 @@ func runRelay(ctx context.Context, ob *outbox.Outbox, amqpURL string) error {
 	return relay.Run(ctx) // until ctx ends; the broker may be down, now or later
 }
 
-func runConsumer(ctx context.Context, db *sqlx.DB, amqpURL string) error {
-	in, err := inbox.New(db, "notifications")
-	if err != nil {
-		return err
-	}
-	source, err := inboxrabbit.NewSource(inboxrabbit.SourceConfig{URL: amqpURL, Queue: "order.created"})
-	if err != nil {
-		return err
-	}
-	defer source.Close()
-	consumer, err := inbox.NewConsumer(in, source, notify, inbox.ConsumerConfig{})
-	if err != nil {
-		return err
-	}
-	return consumer.Run(ctx)
-}
+type order struct{ ID, CustomerID string }
 
-// notify runs in the transaction that marks the event as applied: both or neither.
-func notify(ctx context.Context, tx inbox.Tx, msg inbox.Message) error {
-	_, err := tx.ExecContext(ctx, `INSERT INTO notifications (event_id, body) VALUES ($1, $2)`, msg.ID, msg.Payload)
-	return err
-}
-
-var _ = []any{placeOrder, runRelay, runConsumer}
+var _ = []any{placeOrder, runRelay}
