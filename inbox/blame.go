@@ -95,7 +95,7 @@ func (c *Consumer) blame(ctx context.Context, err error) fault {
 		return heldUp
 	case is[*IdleTransactionError](err), is[*MisuseError](err) && !trouble.Away():
 		return failed
-	case IsUnavailable(err):
+	case is[*UnavailableError](err):
 		return away
 	case (at == handling || at == unclaimed) && slow && c.reachable(ctx):
 		return failed

@@ -35,8 +35,10 @@ type ConsumerConfig struct {
 	BatchSize int
 	// Linger is how long a worker waits for its batch to fill. Defaults to 2 ms.
 	Linger time.Duration
-	// MaxAttempts is the number of failures after which a message goes to the
-	// dead-letter queue. Defaults to 10.
+	// MaxAttempts is the number of failures after which a message is
+	// dead-lettered. Defaults to 10; Unlimited retries without end. A relay's
+	// zero is unlimited instead: what a broker refuses is mended at the broker and
+	// can then be published, while a handler that fails ten times fails for good.
 	MaxAttempts int
 	// Backoff is the wait after the given number of failures (from 1), rounded
 	// up to the next rung of the source's ladder. Defaults to one second

@@ -122,7 +122,9 @@ var errShutdownLimit = errors.New("inbox: work in flight took longer than Shutdo
 //
 // The database or the broker being away is no reason to return. These are:
 // ErrSchema, when the tables are missing at the start; what the source says
-// cannot be cured by trying again. A consumer runs once.
+// cannot be cured by trying again. A consumer runs once, so that its Health
+// and counters are those of one run (a relay, which holds no handlers that could
+// have been left behind, may run again).
 func (c *Consumer) Run(ctx context.Context) (err error) {
 	if !c.began.CompareAndSwap(false, true) {
 		return errors.New("inbox: the consumer has been run already; make a new one")

@@ -24,7 +24,7 @@ func notify(ctx context.Context, tx inbox.Tx, msg inbox.Message) error {
 		CustomerID string `json:"customerId"`
 	}
 	if err := json.Unmarshal(msg.Payload, &order); err != nil {
-		return inbox.DeadLetterFor(inbox.ReasonUndecodable, err)
+		return inbox.DeadLetterFor(err, inbox.ReasonUndecodable)
 	}
 	_, err := tx.ExecContext(ctx, `INSERT INTO notifications (event_id, order_id, customer_id) VALUES ($1, $2, $3)`,
 		msg.ID, order.OrderID, order.CustomerID)
@@ -148,10 +148,10 @@ func ExampleDeadLetterFor() {
 	handler := func(ctx context.Context, tx inbox.Tx, msg inbox.Message) error {
 		var order struct{ Amount float64 }
 		if err := json.Unmarshal(msg.Payload, &order); err != nil {
-			return inbox.DeadLetterFor(inbox.ReasonUndecodable, err)
+			return inbox.DeadLetterFor(err, inbox.ReasonUndecodable)
 		}
 		if order.Amount < 0 {
-			return inbox.DeadLetterFor(inbox.ReasonContract, errNegativeAmount)
+			return inbox.DeadLetterFor(errNegativeAmount, inbox.ReasonContract)
 		}
 		return sendMail(ctx, msg)
 	}

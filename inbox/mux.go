@@ -133,7 +133,7 @@ func (m *Mux) Handle(ctx context.Context, tx Tx, msg Message) error {
 		m.ignored[msg.Type]++
 		return nil
 	}
-	return DeadLetterFor(ReasonUnknownType, fmt.Errorf("no handler for type %q, topic %q", msg.Type, msg.Topic))
+	return DeadLetterFor(fmt.Errorf("no handler for type %q, topic %q", msg.Type, msg.Topic), ReasonUnknownType)
 }
 
 // Ignored returns how many messages were ignored for want of a route, by type,

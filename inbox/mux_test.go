@@ -48,7 +48,7 @@ func TestMuxRoutes(t *testing.T) {
 		called = nil
 		err := mux.Handle(t.Context(), nil, inbox.Message{Type: c.eventType, Topic: c.topic})
 		if c.want == "" {
-			if reason, ok := inbox.DeadLetterReason(err); !ok || reason != inbox.ReasonUnknownType || called != nil {
+			if dead, ok := errors.AsType[*inbox.DeadLetterError](err); !ok || dead.Reason != inbox.ReasonUnknownType || called != nil {
 				t.Errorf("type %q, topic %q: %v by %v; want a dead letter for an unknown type", c.eventType, c.topic, err, called)
 			}
 			continue

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"time"
 )
 
 // apply takes a group through one transaction and settles it. When a handler
@@ -109,7 +110,7 @@ func (l *lane) fail(ctx context.Context, r *run, verdict fault, err error) {
 	d := r.deliveries[0]
 	failures := d.Failures + 1
 	maxAttempts, backoff := l.c.cfg.retries(err)
-	reason, dead := DeadLetterReason(err)
+	dead, asked := errors.AsType[*DeadLetterError](err)
 	failed, _ := errors.AsType[*txError](err)
 	switch {
 	case verdict == heldUp:
@@ -119,13 +120,15 @@ func (l *lane) fail(ctx context.Context, r *run, verdict fault, err error) {
 		// Another attempt would take it for a duplicate.
 		l.setAside(ctx, d, ReasonHandler, fmt.Errorf("%w; its claim was committed all the same, maybe with an effect, so look before it is applied again: "+
 			"while processed_events has the event, it counts as applied", err))
-	case dead:
-		l.setAside(ctx, d, reason, err)
+	case asked:
+		l.setAside(ctx, d, dead.Reason, err)
 	case maxAttempts != Unlimited && failures >= maxAttempts:
 		l.setAside(ctx, d, ReasonHandler, err)
 	default:
-		delay, asked := RetryAfter(err)
-		if !asked {
+		var delay time.Duration
+		if retry, asked := errors.AsType[*RetryError](err); asked {
+			delay = retry.After
+		} else {
 			delay = l.c.delay(ctx, d, backoff, failures)
 		}
 		l.c.settler.settle(ctx, []Settlement{{Delivery: d, Action: Park, Delay: delay, Reason: ReasonHandler, Err: err}})

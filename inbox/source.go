@@ -22,7 +22,8 @@ type Source interface {
 	// *DivertedError when the broker has it, in another place than asked for;
 	// ErrStale when the delivery is no longer ours and will come again; any
 	// other error when nothing has changed and Settle may be called again.
-	// It works on after the context of Consume has ended, and is called by
+	// A settlement without a valid Action is refused, see Action.Check. Settle
+	// works on after the context of Consume has ended, and is called by
 	// several workers at once.
 	Settle(ctx context.Context, settlements []Settlement) []error
 }
@@ -46,17 +47,27 @@ type Delivery struct {
 // Action is what is to become of a delivery.
 type Action int
 
-// The actions. There is none for dropping a message.
+// The actions. There is none for dropping a message, and zero is none of them,
+// so that a forgotten Settlement.Action cannot acknowledge.
 const (
 	// Ack: applied, or known as a duplicate.
-	Ack Action = iota
-	// Park: comes again after Settlement.Delay, with one more failure on it.
+	Ack Action = iota + 1
+	// Park: delivered again after Settlement.Delay, with one more failure counted.
 	Park
-	// SetAside: goes to the dead-letter queue with its history.
+	// SetAside: moved to the dead-letter queue with its history.
 	SetAside
-	// GiveBack: returned to the queue untouched, for the next consumer.
+	// GiveBack: requeued unchanged, for the next consumer.
 	GiveBack
 )
+
+// Check returns an error if a is none of the actions, as the zero value is.
+// Sources answer it for the settlement and change nothing.
+func (a Action) Check() error {
+	if a < Ack || a > GiveBack {
+		return fmt.Errorf("%v: not an action of package inbox; zero means that Settlement.Action was not set", a)
+	}
+	return nil
+}
 
 // String returns the action as logs name it.
 func (a Action) String() string {

@@ -12,7 +12,8 @@ import (
 const countBound = 100_000
 
 // Count is a number of rows. Counting a big table is slow, so beyond a bound
-// it is the bound, with Exact false.
+// it is the bound, with Exact false. (An outbox estimates instead, by the
+// planner's statistics, as its count is a backlog that operators compare.)
 type Count struct {
 	N     int64
 	Exact bool

@@ -19,7 +19,7 @@ func Decode[T any](decode Decoder, h func(ctx context.Context, tx Tx, msg Messag
 	return func(ctx context.Context, tx Tx, msg Message) error {
 		var event T
 		if err := decode(msg, &event); err != nil {
-			return DeadLetterFor(ReasonUndecodable, fmt.Errorf("payload of %s as %T: %w", msg.Type, event, err))
+			return DeadLetterFor(fmt.Errorf("payload of %s as %T: %w", msg.Type, event, err), ReasonUndecodable)
 		}
 		return h(ctx, tx, msg, event)
 	}

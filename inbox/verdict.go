@@ -1,85 +1,57 @@
 package inbox
 
-import (
-	"errors"
-	"time"
-)
+import "time"
 
-// What a handler's error says is to become of its message. Errors of no
-// verdict mean: retry by ConsumerConfig.Backoff until MaxAttempts.
+// How handler errors are interpreted. An error of none of these types means:
+// retry by ConsumerConfig.Backoff until MaxAttempts.
 
-// Retry makes a handler's message come again after at least the given delay,
-// rounded up to the next rung of the retry ladder and capped at its last. The
-// failure counts towards ConsumerConfig.MaxAttempts. A nil err is allowed.
-func Retry(err error, after time.Duration) error { return &retryError{err, after} }
+// Retry returns a *RetryError: the message is delivered again after at least
+// the given delay, rounded up to the next of the source's retry delays and
+// capped at the last. The failure counts towards ConsumerConfig.MaxAttempts.
+// err may be nil.
+func Retry(err error, after time.Duration) error { return &RetryError{err, after} }
 
-// DeadLetter makes a handler's message go to the dead-letter queue at once,
-// with ReasonHandler. A nil err is allowed.
-func DeadLetter(err error) error { return DeadLetterFor(ReasonHandler, err) }
+// DeadLetter is DeadLetterFor with ReasonHandler.
+func DeadLetter(err error) error { return DeadLetterFor(err, ReasonHandler) }
 
-// DeadLetterFor is DeadLetter with a reason that tells whoever looks after the
-// dead letters more: ReasonUndecodable for a payload that cannot be read,
-// ReasonContract for one that breaks its contract, ReasonExpired.
-func DeadLetterFor(reason Reason, err error) error { return &deadLetterError{reason, err} }
+// DeadLetterFor returns a *DeadLetterError: the message is dead-lettered at
+// once, with a reason for whoever inspects it, such as ReasonUndecodable for a
+// payload that cannot be read, ReasonContract for one that breaks its contract,
+// or ReasonExpired. err may be nil.
+func DeadLetterFor(err error, reason Reason) error { return &DeadLetterError{err, reason} }
 
-// Unavailable says that something the handler needs, such as another service,
-// is away, and that the message is not at fault: no attempt is counted. The
-// message is held and handled again with backoff, together with all that wait
-// behind it in its worker, so keep it for what would stop them as well. A nil
-// err is allowed.
-func Unavailable(err error) error { return &unavailableError{err} }
+// Unavailable returns an *UnavailableError: something that the handler needs,
+// such as another service, is not available, and the message is not at fault.
+// No attempt is counted. The message is held and handled again with backoff,
+// as are all that wait behind it in its worker, so use it for what would stop
+// them as well. err may be nil.
+func Unavailable(err error) error { return &UnavailableError{err} }
 
-// RetryAfter returns the delay that Retry asked for.
-func RetryAfter(err error) (after time.Duration, ok bool) {
-	if e, found := errors.AsType[*retryError](err); found {
-		return e.after, true
-	}
-	return 0, false
+// RetryError asks for a retry after a delay; see Retry.
+type RetryError struct {
+	Err   error // may be nil
+	After time.Duration
 }
 
-// DeadLetterReason returns the reason under which err asks for the dead-letter
-// queue; ok is false where it does not.
-func DeadLetterReason(err error) (reason Reason, ok bool) {
-	if e, found := errors.AsType[*deadLetterError](err); found {
-		return e.reason, true
-	}
-	return "", false
+func (e *RetryError) Error() string { return textOf(e.Err, "handler asked to be retried") }
+func (e *RetryError) Unwrap() error { return e.Err }
+
+// DeadLetterError asks for the dead-letter queue; see DeadLetterFor.
+type DeadLetterError struct {
+	Err    error // may be nil
+	Reason Reason
 }
 
-// IsDeadLetter reports whether err asks for the dead-letter queue.
-func IsDeadLetter(err error) bool {
-	_, ok := DeadLetterReason(err)
-	return ok
+func (e *DeadLetterError) Error() string {
+	return textOf(e.Err, "handler asked for the dead-letter queue")
 }
+func (e *DeadLetterError) Unwrap() error { return e.Err }
 
-// IsUnavailable reports whether err is an Unavailable.
-func IsUnavailable(err error) bool {
-	_, ok := errors.AsType[*unavailableError](err)
-	return ok
-}
+// UnavailableError asks for the message to be held; see Unavailable.
+type UnavailableError struct{ Err error } // Err may be nil
 
-type retryError struct {
-	err   error
-	after time.Duration
-}
-
-func (e *retryError) Error() string { return textOf(e.err, "handler asked to be retried") }
-func (e *retryError) Unwrap() error { return e.err }
-
-type deadLetterError struct {
-	reason Reason
-	err    error
-}
-
-func (e *deadLetterError) Error() string {
-	return textOf(e.err, "handler asked for the dead-letter queue")
-}
-func (e *deadLetterError) Unwrap() error { return e.err }
-
-type unavailableError struct{ err error }
-
-func (e *unavailableError) Error() string { return textOf(e.err, "handler lacks what it needs") }
-func (e *unavailableError) Unwrap() error { return e.err }
+func (e *UnavailableError) Error() string { return textOf(e.Err, "handler lacks what it needs") }
+func (e *UnavailableError) Unwrap() error { return e.Err }
 
 func textOf(err error, otherwise string) string {
 	if err == nil {

@@ -45,7 +45,7 @@ func TestVerdicts(t *testing.T) {
 			nil, inbox.ReasonHandler, "notify: mail server is full"},
 		{"dead letter without error", func(int) error { return inbox.DeadLetter(nil) },
 			nil, inbox.ReasonHandler, "asked for the dead-letter queue"},
-		{"contract", func(int) error { return inbox.DeadLetterFor(inbox.ReasonContract, errors.New("amount is negative")) },
+		{"contract", func(int) error { return inbox.DeadLetterFor(errors.New("amount is negative"), inbox.ReasonContract) },
 			nil, inbox.ReasonContract, "amount is negative"},
 		{"panic", func(int) error { panic("nil pointer") },
 			[]time.Duration{1 * time.Microsecond, 2 * time.Microsecond}, inbox.ReasonHandler, "handler panicked: nil pointer"},
@@ -158,16 +158,13 @@ func TestUnlimitedAttempts(t *testing.T) {
 
 func TestVerdictsCanBeRead(t *testing.T) {
 	wrapped := fmt.Errorf("notify: %w", inbox.Retry(errSMTP, time.Second))
-	if after, ok := inbox.RetryAfter(wrapped); !ok || after != time.Second || !errors.Is(wrapped, errSMTP) {
-		t.Errorf("RetryAfter: %v, %t", after, ok)
+	if retry, ok := errors.AsType[*inbox.RetryError](wrapped); !ok || retry.After != time.Second || !errors.Is(wrapped, errSMTP) {
+		t.Errorf("Retry: %+v, %t", retry, ok)
 	}
-	if _, ok := inbox.RetryAfter(errSMTP); ok || inbox.IsDeadLetter(errSMTP) || inbox.IsUnavailable(errSMTP) {
-		t.Error("a plain error is a verdict")
+	if dead, ok := errors.AsType[*inbox.DeadLetterError](inbox.DeadLetter(errSMTP)); !ok || dead.Reason != inbox.ReasonHandler || !errors.Is(dead, errSMTP) {
+		t.Errorf("DeadLetter: %+v, %t", dead, ok)
 	}
-	if reason, ok := inbox.DeadLetterReason(inbox.DeadLetter(errSMTP)); !ok || reason != inbox.ReasonHandler {
-		t.Errorf("DeadLetterReason: %s, %t", reason, ok)
-	}
-	if !inbox.IsUnavailable(fmt.Errorf("notify: %w", inbox.Unavailable(errSMTP))) {
-		t.Error("IsUnavailable misses a wrapped one")
+	if e, ok := errors.AsType[*inbox.UnavailableError](fmt.Errorf("notify: %w", inbox.Unavailable(errSMTP))); !ok || !errors.Is(e, errSMTP) {
+		t.Errorf("Unavailable: %+v, %t", e, ok)
 	}
 }

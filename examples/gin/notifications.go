@@ -185,10 +185,11 @@ func (s *Notifications) apply(ctx context.Context, msg inbox.Message) error {
 		s.log.InfoContext(ctx, "notifying the customer", "event_id", n.EventID, "order_id", n.OrderID, "attempt", msg.Attempt)
 		return nil
 	})
+	_, dead := errors.AsType[*inbox.DeadLetterError](err)
 	switch {
 	case err == nil && !fresh:
 		s.duplicates.Add(1)
-	case err != nil && !inbox.IsDeadLetter(err) && s.db.Away(ctx, err):
+	case err != nil && !dead && s.db.Away(ctx, err):
 		return inbox.Unavailable(err) // every message would fail alike: hold them, count no attempt
 	}
 	// A deadlock and a serialization failure go back as they are: the consumer

@@ -38,10 +38,10 @@ type OrderCreated struct {
 func DecodeOrderCreated(msg inbox.Message) (OrderCreated, error) {
 	var e OrderCreated
 	if err := json.Unmarshal(msg.Payload, &e); err != nil {
-		return OrderCreated{}, inbox.DeadLetterFor(inbox.ReasonUndecodable, fmt.Errorf("decode %s: %w", OrderCreatedType, err))
+		return OrderCreated{}, inbox.DeadLetterFor(fmt.Errorf("decode %s: %w", OrderCreatedType, err), inbox.ReasonUndecodable)
 	}
 	if problems := e.problems(msg.ID); len(problems) > 0 {
-		return OrderCreated{}, inbox.DeadLetterFor(inbox.ReasonContract, fmt.Errorf("decode %s: %w", OrderCreatedType, errors.New(strings.Join(problems, "; "))))
+		return OrderCreated{}, inbox.DeadLetterFor(fmt.Errorf("decode %s: %w", OrderCreatedType, errors.New(strings.Join(problems, "; "))), inbox.ReasonContract)
 	}
 	return e, nil
 }

@@ -2,6 +2,7 @@ package notifications_test
 
 import (
 	"encoding/json"
+	"errors"
 	"os"
 	"strings"
 	"testing"
@@ -59,26 +60,26 @@ func TestDecodeOrderCreatedRefusesWhatBreaksTheContract(t *testing.T) {
 					t.Fatal(err)
 				}
 				_, err = notifications.DecodeOrderCreated(inbox.Message{ID: vectorID, Payload: body})
-				if !inbox.IsDeadLetter(err) {
+				if !isDeadLetter(err) {
 					t.Errorf("%s: %v, want a dead letter", body, err)
 				}
 			})
 		}
 	}
 	for _, body := range []string{"", "not JSON", "null", "[]", "{}", `{"eventId":`, string(vector(t)) + "{}"} {
-		if _, err := notifications.DecodeOrderCreated(inbox.Message{ID: vectorID, Payload: []byte(body)}); !inbox.IsDeadLetter(err) {
+		if _, err := notifications.DecodeOrderCreated(inbox.Message{ID: vectorID, Payload: []byte(body)}); !isDeadLetter(err) {
 			t.Errorf("%q: %v, want a dead letter", body, err)
 		}
 	}
 	other := inbox.Message{ID: "0198c0de-0000-7c3e-9d02-5b1f0a6e4d21", Payload: vector(t)}
-	if _, err := notifications.DecodeOrderCreated(other); !inbox.IsDeadLetter(err) || !strings.Contains(err.Error(), "eventId") {
+	if _, err := notifications.DecodeOrderCreated(other); !isDeadLetter(err) || !strings.Contains(err.Error(), "eventId") {
 		t.Errorf("body of another message: %v", err)
-	} else if reason, _ := inbox.DeadLetterReason(err); reason != inbox.ReasonContract {
-		t.Errorf("body of another message: reason %q, want %q", reason, inbox.ReasonContract)
+	} else if dead, ok := errors.AsType[*inbox.DeadLetterError](err); !ok || dead.Reason != inbox.ReasonContract {
+		t.Errorf("body of another message: %+v, want %q", dead, inbox.ReasonContract)
 	}
 	_, err := notifications.DecodeOrderCreated(inbox.Message{ID: vectorID, Payload: []byte("not JSON")})
-	if reason, _ := inbox.DeadLetterReason(err); reason != inbox.ReasonUndecodable {
-		t.Errorf("no JSON: reason %q, want %q", reason, inbox.ReasonUndecodable)
+	if dead, ok := errors.AsType[*inbox.DeadLetterError](err); !ok || dead.Reason != inbox.ReasonUndecodable {
+		t.Errorf("no JSON: %+v, want %q", dead, inbox.ReasonUndecodable)
 	}
 }
 
@@ -87,4 +88,9 @@ func TestDecodeOrderCreatedLetsNewFieldsPass(t *testing.T) {
 	if _, err := notifications.DecodeOrderCreated(inbox.Message{ID: vectorID, Payload: []byte(body)}); err != nil {
 		t.Errorf("a field the contract may gain: %v", err)
 	}
+}
+
+func isDeadLetter(err error) bool {
+	_, ok := errors.AsType[*inbox.DeadLetterError](err)
+	return ok
 }

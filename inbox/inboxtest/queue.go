@@ -168,6 +168,9 @@ func (q *Queue) settle(s inbox.Settlement) error {
 	if !ours {
 		return errNoDelivery
 	}
+	if err := s.Action.Check(); err != nil {
+		return err
+	}
 	if len(q.refuse) > 0 && !t.done {
 		err := q.refuse[0]
 		q.refuse = q.refuse[1:]

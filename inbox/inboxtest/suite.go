@@ -66,6 +66,7 @@ func RunSourceSuite(t *testing.T, newHarness func(t *testing.T) SourceHarness) {
 		{"park without counting comes again as it was", (*suite).parkUncounted},
 		{"set aside keeps body, reason and error", (*suite).setAsideKeeps},
 		{"what cannot be decoded is handed out and can be set aside", (*suite).undecodable},
+		{"a settlement without an action is refused", (*suite).noAction},
 		{"outcomes stand at the place of their settlement", (*suite).mixedSettlements},
 		{"a dead letter that is moved back starts afresh", (*suite).movedBack},
 		{"settles for many workers at once", (*suite).settlesConcurrently},

@@ -201,6 +201,21 @@ func (s *suite) undecodable() {
 	}
 }
 
+// noAction: what was forgotten must not count as an acknowledgement.
+func (s *suite) noAction() {
+	s.publish(1)
+	source, deliveries, _ := s.consume(10)
+	d := s.receive(deliveries)
+	for _, action := range []inbox.Action{0, inbox.GiveBack + 1} {
+		err := source.Settle(s.t.Context(), []inbox.Settlement{{Delivery: d, Action: action}})[0]
+		if err == nil || errors.Is(err, inbox.ErrStale) {
+			s.t.Errorf("%v was settled with %v; want it refused", action, err)
+		}
+	}
+	s.ack(source, d) // still held
+	s.wantDepth(0)
+}
+
 func (s *suite) mixedSettlements() {
 	s.publish(4)
 	source, deliveries, _ := s.consume(10)

@@ -123,7 +123,7 @@ func TestOutlivesTheBroker(t *testing.T) {
 		held, parked := r.receiveID(from, "e1"), r.receiveID(from, "e2")
 		r.settle(park(parked, 0, nil))
 		interrupt()
-		for _, s := range []inbox.Settlement{{Delivery: held}, park(held, 0, nil)} {
+		for _, s := range []inbox.Settlement{{Delivery: held, Action: inbox.Ack}, park(held, 0, nil)} {
 			testenv.Eventually(t, patience, "the delivery to be stale", func() bool {
 				return errors.Is(source.Settle(t.Context(), []inbox.Settlement{s})[0], inbox.ErrStale)
 			})
@@ -197,7 +197,7 @@ func TestAcksWhileTheBrokerBlocksPublishing(t *testing.T) {
 	}
 	first, second := r.receiveID(deliveries, "0"), r.receiveID(deliveries, "1")
 	proxy.Block("low on memory")
-	outcomes := r.source.Settle(t.Context(), []inbox.Settlement{park(first, time.Hour, nil), {Delivery: second}})
+	outcomes := r.source.Settle(t.Context(), []inbox.Settlement{park(first, time.Hour, nil), {Delivery: second, Action: inbox.Ack}})
 	if outcomes[0] == nil || errors.Is(outcomes[0], inbox.ErrStale) || outcomes[1] != nil {
 		t.Errorf("while blocked: %v", outcomes)
 	}

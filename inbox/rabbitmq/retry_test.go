@@ -197,7 +197,7 @@ func TestWhatCannotBeParkedStaysUnacknowledged(t *testing.T) {
 			t.Errorf("outcome %d: %v, want mention of %s", i, err, want)
 		}
 	}
-	r.settle(inbox.Settlement{Delivery: first}, inbox.Settlement{Delivery: second}) // still ours
+	r.settle(inbox.Settlement{Delivery: first, Action: inbox.Ack}, inbox.Settlement{Delivery: second, Action: inbox.Ack}) // still ours
 }
 
 func TestHistoryGivesWayToOverlongHeaders(t *testing.T) {

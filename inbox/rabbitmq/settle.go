@@ -31,8 +31,8 @@ func (s *Source) Settle(ctx context.Context, settlements []inbox.Settlement) []e
 		case !ok || h.link.source != s:
 			outcomes[i] = errForeign
 			continue
-		case st.Action < inbox.Ack || st.Action > inbox.GiveBack:
-			outcomes[i] = fmt.Errorf("action %d is none that inbox defines", st.Action)
+		case st.Action.Check() != nil:
+			outcomes[i] = st.Action.Check()
 			continue
 		case !h.link.ledger.claim(h.raw.DeliveryTag):
 			outcomes[i] = inbox.ErrStale

@@ -71,7 +71,7 @@ func TestPrefetchBoundsWhatIsUnsettled(t *testing.T) {
 	r.ack(second)
 	third := r.receiveID(deliveries, "2")
 	r.awaitDepth(r.names.Queue, 1)
-	r.settle(inbox.Settlement{Delivery: first}, inbox.Settlement{Delivery: third})
+	r.settle(inbox.Settlement{Delivery: first, Action: inbox.Ack}, inbox.Settlement{Delivery: third, Action: inbox.Ack})
 	r.ack(r.receiveID(deliveries, "3"))
 }
 
@@ -92,7 +92,7 @@ func TestAcksOnlyWhatWasSettled(t *testing.T) {
 			batch := func(indexes ...int) {
 				var settlements []inbox.Settlement
 				for _, i := range indexes {
-					settlements = append(settlements, inbox.Settlement{Delivery: all[i]})
+					settlements = append(settlements, inbox.Settlement{Delivery: all[i], Action: inbox.Ack})
 				}
 				r.settle(settlements...)
 			}
@@ -164,16 +164,16 @@ func TestSettlesEachDeliveryOnce(t *testing.T) {
 	r.publish("e2")
 	first, second := r.receiveID(deliveries, "e1"), r.receiveID(deliveries, "e2")
 	outcomes := r.source.Settle(t.Context(), []inbox.Settlement{
-		{Delivery: first},
+		{Delivery: first, Action: inbox.Ack},
 		{Delivery: first, Action: inbox.GiveBack},
 		{Delivery: second, Action: 17},
-		{Delivery: inbox.Delivery{}},
+		{Delivery: inbox.Delivery{}, Action: inbox.Ack},
 	})
 	if outcomes[0] != nil || !errors.Is(outcomes[1], inbox.ErrStale) || outcomes[2] == nil || outcomes[3] == nil {
 		t.Errorf("outcomes %v", outcomes)
 	}
 	r.ack(second)
-	if err := r.source.Settle(t.Context(), []inbox.Settlement{{Delivery: second}})[0]; !errors.Is(err, inbox.ErrStale) {
+	if err := r.source.Settle(t.Context(), []inbox.Settlement{{Delivery: second, Action: inbox.Ack}})[0]; !errors.Is(err, inbox.ErrStale) {
 		t.Errorf("settled again: %v", err)
 	}
 	r.publish("e3") // the channel has survived

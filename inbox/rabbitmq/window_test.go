@@ -100,7 +100,7 @@ func TestConnectionEndsWhileNothingIsRead(t *testing.T) {
 	for len(came) < 2 || !came["1"] || !came["2"] {
 		d := r.receive(deliveries)
 		came[d.Message.ID] = true
-		_ = r.source.Settle(t.Context(), []inbox.Settlement{{Delivery: d}}) // stale, if it came before
+		_ = r.source.Settle(t.Context(), []inbox.Settlement{{Delivery: d, Action: inbox.Ack}}) // stale, if it came before
 	}
 	if err := r.source.Close(); err != nil {
 		t.Fatal(err)

@@ -96,7 +96,7 @@ func TestF19HandlerFailures(t *testing.T) {
 		case way == "panics":
 			panic("the handler panics")
 		case way == "refuses":
-			return inbox.DeadLetterFor(inbox.ReasonContract, errors.New("breaks the contract"))
+			return inbox.DeadLetterFor(errors.New("breaks the contract"), inbox.ReasonContract)
 		}
 		return nil
 	}

@@ -42,7 +42,7 @@ func NotifyInTx(db *bun.DB, in *inbox.Inbox) func(context.Context, inbox.Message
 			}
 			var event databases.OrderCreated
 			if err := inbox.DecodeJSON(msg, &event); err != nil {
-				return inbox.DeadLetterFor(inbox.ReasonUndecodable, err)
+				return inbox.DeadLetterFor(err, inbox.ReasonUndecodable)
 			}
 			_, err = tx.NewInsert().Model(newNotification(msg, event)).Exec(ctx)
 			return err

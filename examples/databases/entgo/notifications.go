@@ -21,7 +21,7 @@ func NotifyInTx(client *ent.Client, in *inbox.Inbox) func(context.Context, inbox
 			}
 			var event databases.OrderCreated
 			if err := inbox.DecodeJSON(msg, &event); err != nil {
-				return inbox.DeadLetterFor(inbox.ReasonUndecodable, err)
+				return inbox.DeadLetterFor(err, inbox.ReasonUndecodable)
 			}
 			return create(tx.Notification, msg, event).Exec(ctx)
 		})

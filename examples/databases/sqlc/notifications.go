@@ -38,7 +38,7 @@ func NotifyInTx(db *sql.DB, in *inbox.Inbox) func(context.Context, inbox.Message
 		}
 		var event databases.OrderCreated
 		if err := inbox.DecodeJSON(msg, &event); err != nil {
-			return inbox.DeadLetterFor(inbox.ReasonUndecodable, err)
+			return inbox.DeadLetterFor(err, inbox.ReasonUndecodable)
 		}
 		err = store.New(db).WithTx(tx).InsertNotification(ctx, store.InsertNotificationParams{
 			ID: uuid.NewString(), EventID: msg.ID, OrderID: event.OrderID, CustomerID: event.CustomerID,
@@ -56,7 +56,7 @@ func NotifyPgx(pool *pgxpool.Pool, in *inbox.Inbox) func(context.Context, inbox.
 	return pgxtx.Apply(in, pool, func(ctx context.Context, tx pgx.Tx, msg inbox.Message) error {
 		var event databases.OrderCreated
 		if err := inbox.DecodeJSON(msg, &event); err != nil {
-			return inbox.DeadLetterFor(inbox.ReasonUndecodable, err)
+			return inbox.DeadLetterFor(err, inbox.ReasonUndecodable)
 		}
 		return pgxstore.New(pool).WithTx(tx).InsertNotification(ctx, pgxstore.InsertNotificationParams{
 			ID: uuid.NewString(), EventID: msg.ID, OrderID: event.OrderID, CustomerID: event.CustomerID,
