@@ -12,6 +12,8 @@ import (
 	"strings"
 	"time"
 
+	amqp "github.com/rabbitmq/amqp091-go"
+
 	"github.com/asimalizada/pulse-events/internal/rabbit"
 	"github.com/asimalizada/pulse-events/outbox/wire"
 )
@@ -41,13 +43,30 @@ type SourceConfig struct {
 	GetTLS func(context.Context) (*tls.Config, error)
 	// Queue that is consumed. Required.
 	Queue string
-	// Exchange the queue is bound to, a durable topic exchange. Defaults to
-	// "pulse.events".
+	// Exchange the queue is bound to, a durable one. Defaults to "pulse.events".
 	Exchange string
-	// Topics are the binding keys, wildcards * and # allowed. Defaults to the
-	// name of the queue. A binding that is no longer listed stays until it is
-	// removed by hand.
+	// ExchangeType is "topic", "direct", "fanout", "headers", or the type of a
+	// plugin, such as "x-consistent-hash". Defaults to "topic". An exchange with
+	// arguments is used with the Topology Verify or None.
+	ExchangeType string
+	// Topics are the binding keys, wildcards * and # allowed on a topic exchange;
+	// on a headers exchange they are compared with the header pulse-topic. A fanout
+	// exchange has none. Defaults to the name of the queue. A binding that is no
+	// longer listed stays until it is removed by hand.
 	Topics []string
+	// MatchHeaders are the bindings to a headers exchange, in place of Topics: a
+	// message comes through one of them if it has all of its headers with these
+	// values, or any of them if the entry "x-match" is "any". Values are strings,
+	// bools and numbers; nil stands for any value.
+	MatchHeaders []map[string]any
+	// QueueArguments are further arguments of the queue that is consumed, such as
+	// x-max-length or x-queue-leader-locator. Values are strings, bools and
+	// integers. What the source sets itself is refused unless it is the same; so is
+	// what would lose messages: x-expires, and on Classic queues a maximum length
+	// and x-message-ttl. (A full Quorum queue refuses messages, which stay with
+	// their publisher; a retry that falls due then is tried again every few
+	// minutes. Expired messages become dead letters.)
+	QueueArguments map[string]any
 	// QueueType of all queues declared here. Defaults to Quorum.
 	QueueType QueueType
 	// RetryDelays are the steps of the retry ladder, ascending, each a queue of
@@ -144,6 +163,7 @@ func (c SourceConfig) problems() error {
 	for i, topic := range c.Topics {
 		name(fmt.Sprintf("Topics[%d]", i), topic)
 	}
+	all = append(all, c.routingProblems()...)
 	if c.QueueType != Quorum && c.QueueType != Classic {
 		report("QueueType: %v; use Quorum or Classic", c.QueueType)
 	}
@@ -175,6 +195,7 @@ func (c SourceConfig) problems() error {
 	if c.PrefetchBytes < 0 {
 		report("PrefetchBytes: %d; must be positive, or 0 for %d", c.PrefetchBytes, defaultPrefetchBytes)
 	}
+	all = append(all, c.argumentProblems()...)
 	for i, each := range c.Interpret {
 		if each == nil {
 			report("Interpret[%d]: is nil", i)
@@ -188,8 +209,17 @@ func (c SourceConfig) withDefaults() SourceConfig {
 	c.Consumer = cmp.Or(c.Consumer, c.Queue)
 	c.ConfirmTimeout = cmp.Or(c.ConfirmTimeout, 10*time.Second)
 	c.PrefetchBytes = cmp.Or(c.PrefetchBytes, defaultPrefetchBytes)
-	if len(c.Topics) == 0 {
+	c.ExchangeType = cmp.Or(c.ExchangeType, amqp.ExchangeTopic)
+	if len(c.Topics) == 0 && len(c.MatchHeaders) == 0 && c.ExchangeType != amqp.ExchangeFanout {
 		c.Topics = []string{c.Queue}
+	}
+	c.QueueArguments = normalArguments(c.QueueArguments)
+	if c.QueueArguments[argSingleActive] == true {
+		c.SingleActiveConsumer = true
+	}
+	c.MatchHeaders = slices.Clone(c.MatchHeaders)
+	for i, headers := range c.MatchHeaders {
+		c.MatchHeaders[i] = normalArguments(headers)
 	}
 	if len(c.RetryDelays) == 0 {
 		c.RetryDelays = DefaultRetryDelays()

@@ -71,6 +71,24 @@ func ExampleDecode() {
 	defer source.Close()
 }
 
+// A source on an exchange that exists already: of type headers, routed by a
+// region, and with a queue that refuses messages beyond a number.
+func ExampleSourceConfig_routing() {
+	source, err := rabbitmq.NewSource(rabbitmq.SourceConfig{
+		URL:            "amqp://guest:guest@localhost:5672/",
+		Queue:          "order.created",
+		Exchange:       "company.events",
+		ExchangeType:   "headers",
+		MatchHeaders:   []map[string]any{{"region": "eu", "version": 2}},
+		QueueArguments: map[string]any{"x-max-length": 1_000_000},
+	})
+	if err != nil {
+		slog.Error("source", "error", err)
+		return
+	}
+	defer source.Close()
+}
+
 // How many messages wait, how many were given up, and which.
 func ExampleInspector() {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)

@@ -3,10 +3,9 @@ package rabbitmq
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"strconv"
 	"strings"
-
-	amqp "github.com/rabbitmq/amqp091-go"
 )
 
 // Layout is everything a Source stands on, as the mode Declare makes it: for
@@ -34,9 +33,10 @@ type Queue struct {
 
 // Binding leads messages from an exchange to a queue.
 type Binding struct {
-	Exchange   string `json:"exchange"`
-	RoutingKey string `json:"routingKey"`
-	Queue      string `json:"queue"`
+	Exchange   string         `json:"exchange"`
+	RoutingKey string         `json:"routingKey"`
+	Queue      string         `json:"queue"`
+	Arguments  map[string]any `json:"arguments,omitempty"` // of a headers exchange
 }
 
 // role is what a queue is for.
@@ -69,6 +69,10 @@ const (
 	argOverflow      = "x-overflow"
 	argDeliveryLimit = "x-delivery-limit"
 	argSingleActive  = "x-single-active-consumer"
+	argMaxLength     = "x-max-length"
+	argMaxBytes      = "x-max-length-bytes"
+
+	argMatch = "x-match" // of a binding
 )
 
 // newLayout makes the layout. limited: the broker drops messages at their 20th
@@ -76,7 +80,7 @@ const (
 // first return, so it is never told.
 func newLayout(cfg SourceConfig, limited bool) Layout {
 	names := QueueNames(cfg.Queue, cfg.RetryDelays)
-	l := Layout{Exchange: Exchange{Name: cfg.Exchange, Type: amqp.ExchangeTopic}}
+	l := Layout{Exchange: Exchange{Name: cfg.Exchange, Type: cfg.ExchangeType}, Bindings: cfg.bindings()}
 	add := func(role role, name, purpose string, args map[string]any) {
 		args[argType] = cfg.QueueType.String()
 		if cfg.QueueType == Quorum && limited {
@@ -94,6 +98,7 @@ func newLayout(cfg SourceConfig, limited bool) Layout {
 	if cfg.SingleActiveConsumer {
 		args[argSingleActive] = true
 	}
+	maps.Copy(args, cfg.QueueArguments)
 	add(consumed, names.Queue, "messages to be handled", args)
 	// Full, it refuses dead letters, which stay where they are; the default
 	// would drop the oldest.
@@ -109,9 +114,6 @@ func newLayout(cfg SourceConfig, limited bool) Layout {
 		}
 		args[argTTL] = rung.Delay.Milliseconds()
 		add(retry, rung.Queue, fmt.Sprintf("messages that wait %v for their next attempt", rung.Delay), args)
-	}
-	for _, topic := range cfg.Topics {
-		l.Bindings = append(l.Bindings, Binding{Exchange: cfg.Exchange, RoutingKey: topic, Queue: names.Queue})
 	}
 	return l
 }
@@ -132,8 +134,12 @@ func (l Layout) Definitions(vhost string) ([]byte, error) {
 	}
 	bindings := make([]table, len(l.Bindings))
 	for i, b := range l.Bindings {
+		args := b.Arguments
+		if args == nil {
+			args = table{}
+		}
 		bindings[i] = table{"source": b.Exchange, "vhost": vhost, "destination": b.Queue, "destination_type": "queue",
-			"routing_key": b.RoutingKey, "arguments": table{}}
+			"routing_key": b.RoutingKey, "arguments": args}
 	}
 	return json.MarshalIndent(table{
 		"exchanges": []table{{"name": l.Exchange.Name, "vhost": vhost, "type": l.Exchange.Type,

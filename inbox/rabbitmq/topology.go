@@ -61,7 +61,7 @@ func (s *Source) ensureAll(ctx context.Context, conn *rabbit.Conn) (found standi
 		}
 	}
 	for _, b := range l.Bindings {
-		if !problems.note(conn.EnsureBinding(ctx, rabbit.TopologyMode(s.cfg.Topology), b.Queue, b.RoutingKey, b.Exchange)) {
+		if !problems.note(conn.EnsureBinding(ctx, rabbit.TopologyMode(s.cfg.Topology), rabbit.Binding{Exchange: b.Exchange, Key: b.RoutingKey, Queue: b.Queue, Args: b.Arguments})) {
 			break
 		}
 	}
@@ -125,7 +125,7 @@ func (s *Source) ensureQueue(ctx context.Context, conn *rabbit.Conn, q Queue) ([
 	var fatal []string
 	var others []rabbit.Difference
 	for _, d := range differences {
-		if harm := harm(s.cfg.Topology, q.role, d); harm != "" {
+		if harm := harm(s.cfg.Topology, q, d); harm != "" {
 			fatal = append(fatal, d.String()+" ("+harm+")")
 		} else {
 			others = append(others, d)
@@ -150,11 +150,16 @@ func (s *Source) ensureQueue(ctx context.Context, conn *rabbit.Conn, q Queue) ([
 var unknown = []rabbit.Difference{{Argument: argDLX}}
 
 // harm says why a difference makes a queue unfit; "" where it does not.
-func harm(mode Topology, role role, d rabbit.Difference) string {
+func harm(mode Topology, q Queue, d rabbit.Difference) string {
+	role := q.role
 	if mode == Declare {
 		// Arguments that only keep messages safe may be missing from a queue
 		// that another version declared, of the library or of the broker, and a
 		// dead-letter queue may be consumed like any other.
+		_, bounded := q.Arguments[argMaxLength]
+		if _, inBytes := q.Arguments[argMaxBytes]; (bounded || inBytes) && d.Argument == argOverflow {
+			return "once full, it would drop its oldest messages"
+		}
 		if d.Have == nil && (d.Argument == argDeliveryLimit || role != retry && safety[d.Argument]) ||
 			role != retry && d.Argument == argOverflow {
 			return ""

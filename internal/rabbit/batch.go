@@ -140,9 +140,9 @@ func (b *batch) line(to route) *line {
 }
 
 func (b *batch) write(i int, l *line) error {
-	const mandatory, immediate = true, false
+	const immediate = false
 	p := &b.msgs[i]
-	confirm, err := b.ch.PublishWithDeferredConfirm(p.Exchange, p.Key, mandatory, immediate, p.Publishing)
+	confirm, err := b.ch.PublishWithDeferredConfirm(p.Exchange, p.Key, !p.Optional, immediate, p.Publishing)
 	if l.inFlight == 0 {
 		l.since = time.Now()
 	}

@@ -14,13 +14,14 @@ import (
 // Publishing is a message with its destination.
 type Publishing struct {
 	Exchange, Key string
+	Optional      bool // a confirm counts though no queue was bound: the message is not mandatory
 	amqp.Publishing
 }
 
 // Confirmer publishes on one channel in confirm mode, many messages at a time,
 // and knows the fate of each. It is for one goroutine at a time.
 //
-// Publishing is mandatory, and an unroutable message is sent back and then
+// Publishing is mandatory unless optional, and an unroutable message is sent back and then
 // acked; so the returns are looked through before an ack is believed. The
 // library hands over both from its reading goroutine, a return before the ack
 // that follows it.

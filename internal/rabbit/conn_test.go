@@ -99,7 +99,7 @@ func TestEnsureExplainsItself(t *testing.T) {
 		if err := conn.EnsureExchange(ctx, Declare, Exchange{Name: exchange, Kind: amqp.ExchangeTopic}); err != nil {
 			t.Fatal(err)
 		}
-		if err := conn.EnsureBinding(ctx, Declare, queue, "a.*", exchange); err != nil {
+		if err := conn.EnsureBinding(ctx, Declare, Binding{Exchange: exchange, Key: "a.*", Queue: queue}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -119,7 +119,7 @@ func TestEnsureExplainsItself(t *testing.T) {
 		queue, "x-max-length", "delete it", "another name", "verify")
 	wantTopology("missing queue", conn.EnsureQueue(ctx, Verify, Queue{Name: queue + ".no"}), queue+".no", "declare")
 	wantTopology("missing exchange", conn.EnsureExchange(ctx, Verify, Exchange{Name: exchange + ".no", Kind: amqp.ExchangeTopic}), "declare")
-	wantTopology("binding to nothing", conn.EnsureBinding(ctx, Declare, queue, "a", exchange+".no"), exchange+".no")
+	wantTopology("binding to nothing", conn.EnsureBinding(ctx, Declare, Binding{Exchange: exchange + ".no", Key: "a", Queue: queue}), exchange+".no")
 	wantTopology("reserved name", conn.EnsureExchange(ctx, Declare, Exchange{Name: "amq.mine", Kind: amqp.ExchangeTopic}), "permission")
 	if err := conn.EnsureQueue(ctx, None, Queue{Name: queue + ".no"}); err != nil {
 		t.Errorf("none: %v", err)

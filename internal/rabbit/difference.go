@@ -35,11 +35,16 @@ func shown(value any) string {
 
 // String describes q for whoever has to create it.
 func (q Queue) String() string {
-	args, err := json.Marshal(map[string]any(q.Args)) // sorts by name
+	return fmt.Sprintf("queue %q (durable, arguments %s)", q.Name, argumentsText(q.Args))
+}
+
+// argumentsText is JSON, sorted by name.
+func argumentsText(args amqp.Table) string {
+	text, err := json.Marshal(map[string]any(args))
 	if err != nil {
-		args = fmt.Append(nil, q.Args)
+		return fmt.Sprint(args)
 	}
-	return fmt.Sprintf("queue %q (durable, arguments %s)", q.Name, args)
+	return string(text)
 }
 
 // CompareQueue returns what of the existing queue q.Name differs from q. AMQP

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	amqp "github.com/rabbitmq/amqp091-go"
 
@@ -61,6 +62,19 @@ type Queue struct {
 	Args amqp.Table
 }
 
+// ExchangeTypeProblem says why a broker knows no exchanges of type kind; "" where
+// it may. To declare one of an unknown type ends the connection.
+func ExchangeTypeProblem(kind string) string {
+	switch kind {
+	case amqp.ExchangeTopic, amqp.ExchangeDirect, amqp.ExchangeFanout, amqp.ExchangeHeaders:
+		return ""
+	}
+	if strings.HasPrefix(kind, "x-") {
+		return ""
+	}
+	return fmt.Sprintf("%q; use topic, direct, fanout, headers, or the type of a plugin, which begins with x-", kind)
+}
+
 // EnsureExchange declares or verifies e, durable, on a channel of its own.
 func (c *Conn) EnsureExchange(ctx context.Context, mode TopologyMode, e Exchange) error {
 	return c.ensure(ctx, mode, e.String(),
@@ -91,11 +105,26 @@ func (c *Conn) EnsureQueue(ctx context.Context, mode TopologyMode, q Queue) erro
 		})
 }
 
-// EnsureBinding binds queue to exchange under key. AMQP cannot ask whether a
-// binding exists, so that Verify does nothing.
-func (c *Conn) EnsureBinding(ctx context.Context, mode TopologyMode, queue, key, exchange string) error {
-	return c.ensure(ctx, mode, fmt.Sprintf("binding %q of queue %q to exchange %q", key, queue, exchange),
-		func(ch *amqp.Channel) error { return ch.QueueBind(queue, key, exchange, false, nil) },
+// Binding leads messages from an exchange to a queue.
+type Binding struct {
+	Exchange, Key, Queue string
+	Args                 amqp.Table
+}
+
+// String describes b for whoever has to create it.
+func (b Binding) String() string {
+	text := fmt.Sprintf("binding %q of queue %q to exchange %q", b.Key, b.Queue, b.Exchange)
+	if len(b.Args) > 0 {
+		text += " (arguments " + argumentsText(b.Args) + ")"
+	}
+	return text
+}
+
+// EnsureBinding makes a binding. AMQP cannot ask whether one exists, so that
+// Verify does nothing.
+func (c *Conn) EnsureBinding(ctx context.Context, mode TopologyMode, b Binding) error {
+	return c.ensure(ctx, mode, b.String(),
+		func(ch *amqp.Channel) error { return ch.QueueBind(b.Queue, b.Key, b.Exchange, false, b.Args) },
 		func(*amqp.Channel) error { return nil })
 }
 

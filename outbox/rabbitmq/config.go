@@ -9,7 +9,10 @@ import (
 	"log/slog"
 	"time"
 
+	amqp "github.com/rabbitmq/amqp091-go"
+
 	"github.com/asimalizada/pulse-events/internal/rabbit"
+	"github.com/asimalizada/pulse-events/outbox"
 	"github.com/asimalizada/pulse-events/outbox/wire"
 )
 
@@ -56,10 +59,29 @@ type PublisherConfig struct {
 	// TLS: for certificates and authorities that are rotated. nil, nil stands
 	// for the defaults. It is called from several goroutines.
 	GetTLS func(context.Context) (*tls.Config, error)
-	// Exchange to publish to: a durable topic exchange. Defaults to
-	// "pulse.events". The broker's nameless default exchange cannot be used:
-	// it would take topics for names of queues.
+	// Exchange to publish to, a durable one. Defaults to "pulse.events". The
+	// broker's nameless default exchange cannot be used: it would take topics for
+	// names of queues.
 	Exchange string
+	// ExchangeType is "topic", "direct", "fanout", "headers", or the type of a
+	// plugin, such as "x-consistent-hash". Defaults to "topic". An exchange with
+	// arguments is used with the Topology Verify or None.
+	ExchangeType string
+	// RoutingKey returns the routing key of a message. Defaults to its topic.
+	// Order holds whatever it returns. It is called by several goroutines.
+	RoutingKey func(m outbox.Message) string
+	// RoutingHeaders returns headers that a message gets besides its own, for a
+	// headers exchange to route by; it may return nil. Values are strings, bools
+	// and numbers. A header of the message with the same name is replaced; a name
+	// that is reserved, as for Message.Headers, makes the message dead. (A headers
+	// exchange also sees the message's own headers, and pulse-topic.) It is called
+	// by several goroutines.
+	RoutingHeaders func(m outbox.Message) map[string]any
+	// AllowUnroutable reports whether messages of a topic may have no queue that
+	// takes them: such a message counts as published when the broker confirms it,
+	// and is then gone. It is called by several goroutines. Defaults to none:
+	// they are outbox.ErrUnroutable, and tried again.
+	AllowUnroutable func(topic string) bool
 	// Producer is the application's name, sent as app_id and shown by the
 	// broker as the connection's name. Defaults to none.
 	Producer string
@@ -93,6 +115,7 @@ type PublisherConfig struct {
 
 func (c PublisherConfig) withDefaults() PublisherConfig {
 	c.Exchange = cmp.Or(c.Exchange, wire.Exchange)
+	c.ExchangeType = cmp.Or(c.ExchangeType, amqp.ExchangeTopic)
 	c.Window = cmp.Or(c.Window, 1000)
 	c.Channels = cmp.Or(c.Channels, 8)
 	c.ConfirmTimeout = cmp.Or(c.ConfirmTimeout, 30*time.Second)
@@ -107,6 +130,9 @@ func (c PublisherConfig) validate() error {
 		if len(name.value) > 255 {
 			problems = append(problems, fmt.Errorf("%s: %d bytes, at most 255 are possible", name.field, len(name.value)))
 		}
+	}
+	if problem := rabbit.ExchangeTypeProblem(c.withDefaults().ExchangeType); problem != "" {
+		problems = append(problems, fmt.Errorf("ExchangeType: %s", problem))
 	}
 	if codec, ok := c.Codec.(interface{ Validate() error }); ok {
 		if err := codec.Validate(); err != nil {

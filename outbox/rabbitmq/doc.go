@@ -6,9 +6,13 @@
 //
 // A message counts as published when a queue has taken charge of it: messages
 // are persistent and mandatory, every one is confirmed, and one that the
-// broker sent back for want of a queue is not believed to be published though
-// the broker confirms that too. Confirms are pipelined: up to Window messages
-// are on their way on each channel.
+// broker returned for want of a queue is not published, though the broker
+// confirms that too. AllowUnroutable lists topics that need no queue. Confirms
+// are pipelined: up to Window messages are on their way on each channel.
+//
+// To fit into what exists, a publisher takes exchanges of any type, routing keys
+// other than the topic, headers to route by, and a Codec for the format of
+// another ecosystem, such as NestJS or CloudEvents.
 //
 // The publisher keeps one connection, which it makes again for as long as it
 // lives, and declares its exchange on each.

@@ -26,7 +26,22 @@ func (p *Publisher) encode(m *outbox.Message) (_ rabbit.Publishing, err error) {
 			return rabbit.Publishing{}, outbox.Permanent(err)
 		}
 	}
-	return rabbit.NewPublishing(w, p.cfg.Exchange, m.Topic), nil
+	key := m.Topic
+	if p.cfg.RoutingKey != nil {
+		key = p.cfg.RoutingKey(*m)
+	}
+	publishing := rabbit.NewPublishing(w, p.cfg.Exchange, key)
+	publishing.Optional = p.cfg.AllowUnroutable != nil && p.cfg.AllowUnroutable(m.Topic)
+	if p.cfg.RoutingHeaders == nil {
+		return publishing, nil
+	}
+	for name, value := range p.cfg.RoutingHeaders(*m) {
+		if wire.ReservedHeader(name) {
+			return rabbit.Publishing{}, outbox.Permanent(fmt.Errorf("RoutingHeaders: %q is reserved", name))
+		}
+		publishing.Headers[name] = value
+	}
+	return publishing, nil
 }
 
 var errOtherID = errors.New("Codec: has changed the message's id, by which consumers recognise copies")

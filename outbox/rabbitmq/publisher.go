@@ -7,8 +7,6 @@ import (
 	"sync"
 	"time"
 
-	amqp "github.com/rabbitmq/amqp091-go"
-
 	"github.com/asimalizada/pulse-events/internal/rabbit"
 	"github.com/asimalizada/pulse-events/outbox"
 )
@@ -25,7 +23,7 @@ var ErrClosed = errors.New("publisher is closed")
 func (p *Publisher) Producer() string { return p.cfg.Producer }
 
 // Publisher is an outbox.Publisher on RabbitMQ. It is safe for concurrent use.
-// Order is kept for each topic within one call of Publish; calls at the same
+// Order is kept for each routing key within one call of Publish; calls at the same
 // time go over channels of their own.
 type Publisher struct {
 	cfg    PublisherConfig
@@ -65,16 +63,18 @@ func NewPublisher(cfg PublisherConfig) (*Publisher, error) {
 
 // Publish implements outbox.Publisher. Verdicts are of the class
 //
-//   - nil: confirmed by the broker and routed to at least one queue;
+//   - nil: confirmed by the broker and routed to at least one queue, or to none
+//     where AllowUnroutable allows it;
 //   - outbox.ErrRejected: refused (nacked), as by a full queue; or not allowed
-//     under this topic; or the broker failed over this message alone;
-//   - outbox.ErrUnroutable: no queue is bound for the topic;
-//   - outbox.ErrPermanent: does not fit AMQP, or is more than this broker takes;
+//     under this routing key; or the broker failed over this message alone;
+//   - outbox.ErrUnroutable: no queue is bound for it;
+//   - outbox.ErrPermanent: does not fit AMQP, is more than this broker takes, or
+//     the Codec cannot encode it;
 //   - outbox.ErrUnavailable: anything else, as no connection within a second, a
 //     broker that blocks, a missing exchange, a connection lost before the
 //     verdict, no confirm in time, or ctx ended.
 //
-// A topic whose messages get no confirm for StallTimeout, as that of a queue
+// A routing key whose messages get no confirm for StallTimeout, as that of a queue
 // without a majority, makes its own messages unavailable and no others. They are
 // not sent again while their confirms may still come.
 //
@@ -200,7 +200,7 @@ func (p *Publisher) Ping(ctx context.Context) error {
 }
 
 func (p *Publisher) exchange() rabbit.Exchange {
-	return rabbit.Exchange{Name: p.cfg.Exchange, Kind: amqp.ExchangeTopic}
+	return rabbit.Exchange{Name: p.cfg.Exchange, Kind: p.cfg.ExchangeType}
 }
 
 // Health returns whether messages can be published at present, as far as is

@@ -9,8 +9,8 @@ import (
 	"github.com/asimalizada/pulse-events/outbox"
 )
 
-// classify puts a verdict on a message of topic under a class of package outbox.
-func (p *Publisher) classify(topic string, verdict error) error {
+// classify puts a verdict on a message under a class of package outbox.
+func (p *Publisher) classify(routingKey string, verdict error) error {
 	_, returned := errors.AsType[*rabbit.ReturnedError](verdict)
 	_, uncodable := errors.AsType[*rabbit.UncodableError](verdict)
 	switch {
@@ -22,10 +22,10 @@ func (p *Publisher) classify(topic string, verdict error) error {
 		return outbox.Permanent(verdict)
 	case errors.Is(verdict, rabbit.ErrNacked):
 		// AMQP tells neither which queue nor why.
-		return outbox.Rejected(fmt.Errorf("%w: a queue bound for topic %q did not take it: it is full (x-overflow reject-publish) or failed; "+
-			"other queues bound for the topic have a copy", verdict, topic))
+		return outbox.Rejected(fmt.Errorf("%w: a queue bound for routing key %q did not take it: it is full (x-overflow reject-publish) or failed; "+
+			"other queues bound for it have a copy", verdict, routingKey))
 	case errors.Is(verdict, rabbit.ErrNoConfirm):
-		return outbox.Unavailable(fmt.Errorf("%w: a queue bound for topic %q may have lost its majority, or hang", verdict, topic))
+		return outbox.Unavailable(fmt.Errorf("%w: a queue bound for routing key %q may have lost its majority, or hang", verdict, routingKey))
 	case rabbit.ExchangeMissing(verdict):
 		return outbox.Unavailable(fmt.Errorf("exchange %q does not exist (topology: %v): %w", p.cfg.Exchange, p.cfg.Topology, verdict))
 	}
@@ -46,7 +46,7 @@ func (p *Publisher) isolate(ctx context.Context, msgs []rabbit.Publishing, verdi
 		conn, channel = nil, nil
 	}
 	defer func() { hangUp() }()
-	silent := make(map[string]bool) // topics without confirms
+	silent := make(map[string]bool) // routing keys without confirms
 	for i := range msgs {
 		if !errors.Is(verdicts[i], rabbit.ErrUnknown) || errors.Is(verdicts[i], rabbit.ErrNoConfirm) || silent[msgs[i].Key] {
 			continue
@@ -72,7 +72,7 @@ func (p *Publisher) isolate(ctx context.Context, msgs []rabbit.Publishing, verdi
 		case rabbit.BlameMessage:
 			results[i] = outbox.Permanent(fmt.Errorf("the broker closes the connection over it: %w", verdict))
 		case rabbit.BlameAccess:
-			results[i] = outbox.Rejected(fmt.Errorf("topic %q is not allowed: %w", msgs[i].Key, verdict))
+			results[i] = outbox.Rejected(fmt.Errorf("routing key %q is not allowed: %w", msgs[i].Key, verdict))
 		case rabbit.BlameBroker:
 			// It might be the broker's own trouble, of which nothing may die.
 			results[i] = outbox.Rejected(fmt.Errorf("the broker fails over it: %w", verdict))

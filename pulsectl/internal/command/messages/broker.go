@@ -33,8 +33,11 @@ var brokerColumns = []console.Column[brokerPart]{
 }
 
 func (p brokerPart) settings() any {
-	if p.kind == "queue" {
+	switch {
+	case p.kind == "queue":
 		return "durable, arguments " + spacedJSON(p.arguments)
+	case len(p.arguments) > 0:
+		return p.purpose + ", arguments " + spacedJSON(p.arguments)
 	}
 	return p.purpose
 }
@@ -59,7 +62,10 @@ func brokerCommand(e *env.Env) *cli.Command {
 		Subcommands: []*cli.Command{{
 			Name: "topology", Usage: "print exchange, queues and bindings with all arguments, to create them by other means; changes nothing",
 			Flags: []cli.Flag{
-				&cli.StringFlag{Name: "exchange", Usage: "`NAME` of the topic exchange (default: pulse.events)"},
+				&cli.StringFlag{Name: "exchange", Usage: "`NAME` of the exchange (default: pulse.events)"},
+				&cli.StringFlag{Name: "exchange-type", Usage: "`TYPE` of the exchange: topic, direct, fanout, headers, or a plugin's (default: topic)"},
+				&cli.StringSliceFlag{Name: "match-headers", Usage: "binding to a headers exchange as a `JSON` object, such as {\"region\":\"eu\"}, repeatable", KeepSpace: true},
+				&cli.StringSliceFlag{Name: "queue-argument", Usage: "further `NAME=VALUE` argument of the queue, repeatable; the value is JSON, or text"},
 				&cli.StringSliceFlag{Name: "topic", Usage: "binding `KEY`, repeatable (default: the name of the queue)"},
 				&cli.StringFlag{Name: "queue-type", Value: inboxrabbit.Quorum.String(), Usage: "`TYPE` of the queues: quorum, classic"},
 				&cli.StringSliceFlag{Name: "retry-delay", Usage: "`DURATION` that a retry queue delays by, repeatable, ascending (default: 1s, 5s, 30s, 2m, 10m)"},
@@ -69,7 +75,7 @@ func brokerCommand(e *env.Env) *cli.Command {
 			},
 			Action: func(ctx *cli.Context) error {
 				cfg := inboxrabbit.SourceConfig{
-					Queue: e.Flags.Queue, Exchange: ctx.String("exchange"), Topics: ctx.StringSlice("topic"),
+					Queue: e.Flags.Queue, Exchange: ctx.String("exchange"), ExchangeType: ctx.String("exchange-type"), Topics: ctx.StringSlice("topic"),
 					SingleActiveConsumer: ctx.Bool("single-active-consumer"),
 				}
 				if err := readTopologyFlags(ctx, &cfg); err != nil {
@@ -96,7 +102,53 @@ func readTopologyFlags(ctx *cli.Context, cfg *inboxrabbit.SourceConfig) error {
 		}
 		cfg.RetryDelays = append(cfg.RetryDelays, delay)
 	}
+	for _, text := range ctx.StringSlice("match-headers") {
+		headers, ok := jsonValue(text).(map[string]any)
+		if !ok {
+			return fail.Usagef(`for example: --match-headers '{"region":"eu"}'`, "--match-headers: %q is not a JSON object", text)
+		}
+		for name, value := range headers {
+			headers[name] = argument(value)
+		}
+		cfg.MatchHeaders = append(cfg.MatchHeaders, headers)
+	}
+	for _, text := range ctx.StringSlice("queue-argument") {
+		name, value, found := strings.Cut(text, "=")
+		if !found || name == "" {
+			return fail.Usagef("for example: --queue-argument x-max-length=100000", "--queue-argument: %q is not NAME=VALUE", text)
+		}
+		if cfg.QueueArguments == nil {
+			cfg.QueueArguments = make(map[string]any)
+		}
+		cfg.QueueArguments[name] = value
+		if v := jsonValue(value); v != nil {
+			cfg.QueueArguments[name] = argument(v)
+		}
+	}
 	return nil
+}
+
+// jsonValue reads JSON; nil: it is none.
+func jsonValue(text string) (value any) {
+	decoder := json.NewDecoder(strings.NewReader(text))
+	decoder.UseNumber()
+	if decoder.Decode(&value) != nil || decoder.More() {
+		return nil
+	}
+	return value
+}
+
+// argument returns a value of JSON as brokers take it.
+func argument(value any) any {
+	number, ok := value.(json.Number)
+	if !ok {
+		return value
+	}
+	if n, err := number.Int64(); err == nil {
+		return n
+	}
+	f, _ := number.Float64() // a number by its form
+	return f
 }
 
 type topologyOptions struct {
@@ -140,7 +192,11 @@ func (o topologyOptions) run(ctx context.Context, e *env.Env) error {
 		parts = append(parts, brokerPart{"queue", q.Name, q.Purpose, q.Arguments})
 	}
 	for _, b := range layout.Bindings {
-		parts = append(parts, brokerPart{"binding", b.RoutingKey, "of queue " + b.Queue + " to exchange " + b.Exchange, map[string]any{}})
+		args := b.Arguments
+		if args == nil {
+			args = map[string]any{}
+		}
+		parts = append(parts, brokerPart{"binding", b.RoutingKey, "of queue " + b.Queue + " to exchange " + b.Exchange, args})
 	}
 	return console.RenderList(e.IO, console.List[brokerPart]{Columns: brokerColumns, Items: parts})
 }
