@@ -8,10 +8,8 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"sync/atomic"
 	"time"
 
-	"golang.org/x/sync/errgroup"
 	"gorm.io/gorm"
 
 	"github.com/asimalizada/pulse-events/examples/internal/service"
@@ -25,12 +23,6 @@ const (
 	defaultNotificationsAddr = "127.0.0.1:6202"
 )
 
-// What the consumer would do for itself if the inbox were its own.
-const (
-	defaultRetention     = 30 * 24 * time.Hour
-	defaultPurgeInterval = 10 * time.Minute
-)
-
 // NotificationsConfig are the settings of the notifications service.
 type NotificationsConfig struct {
 	Settings
@@ -41,7 +33,7 @@ type NotificationsConfig struct {
 	// those of inbox/rabbitmq.
 	RetryDelays []time.Duration
 	// Consumer settings. Its logger defaults to that of Settings. Messages are
-	// handled one by one, so BatchSize is 1, and CrashLimit has no effect.
+	// handled one by one, so BatchSize is 1.
 	Consumer inbox.ConsumerConfig
 }
 
@@ -49,16 +41,15 @@ type NotificationsConfig struct {
 // once, as a notification, and shows notifications by HTTP. It serves while
 // the broker is away.
 type Notifications struct {
-	cfg        NotificationsConfig
-	log        *slog.Logger
-	db         *store
-	inbox      *inbox.Inbox
-	source     *rabbitmq.Source
-	consumer   *inbox.Consumer
-	duplicates atomic.Int64 // messages that were applied before
-	server     *service.Server
-	health     http.Handler
-	handler    http.Handler
+	cfg      NotificationsConfig
+	log      *slog.Logger
+	db       *store
+	inbox    *inbox.Inbox
+	source   *rabbitmq.Source
+	consumer *inbox.Consumer
+	server   *service.Server
+	health   http.Handler
+	handler  http.Handler
 }
 
 // NewNotifications checks cfg, naming all problems at once, and builds the
@@ -69,8 +60,6 @@ func NewNotifications(cfg NotificationsConfig) (_ *Notifications, err error) {
 		return nil, err
 	}
 	cfg.Queue = cmp.Or(cfg.Queue, notifications.OrderCreatedTopic)
-	cfg.Consumer.Retention = cmp.Or(cfg.Consumer.Retention, defaultRetention)
-	cfg.Consumer.PurgeInterval = cmp.Or(cfg.Consumer.PurgeInterval, defaultPurgeInterval)
 	s := &Notifications{cfg: cfg, log: cfg.Logger.With("service", notificationsService)}
 	defer func() {
 		if err != nil {
@@ -96,13 +85,13 @@ func NewNotifications(cfg NotificationsConfig) (_ *Notifications, err error) {
 	if cfg.Consumer.Logger == nil {
 		cfg.Consumer.Logger = s.log
 	}
-	cfg.Consumer.ReportTo = s.inbox
+	cfg.Consumer.Inbox = s.inbox
 	if s.consumer, err = inbox.NewConsumerFunc(s.source, s.apply, cfg.Consumer); err != nil {
 		return nil, err
 	}
 	s.server = service.NewServer(cfg.Settings, s.log, s.db.Database)
 	s.health = inbox.HealthHandler(inbox.HealthConfig{
-		Service: notificationsService, Inbox: s.inbox, Consumer: s.consumerHealth, Source: s.source.Health,
+		Service: notificationsService, Inbox: s.inbox, Consumer: s.consumer.Health, Source: s.source.Health,
 		Ready: s.server.Ready, Logger: s.log,
 	})
 	s.handler = newEngine(s.log, s.routes())
@@ -119,7 +108,7 @@ func (s *Notifications) Handler() http.Handler { return s.handler }
 // the service in every case; nothing of it runs on.
 func (s *Notifications) Run(ctx context.Context, ln net.Listener) (err error) {
 	defer func() { err = errors.Join(err, s.Close()) }()
-	if err := s.server.Run(ctx, ln, s.handler, s.consume); err != nil {
+	if err := s.server.Run(ctx, ln, s.handler, s.consumer.Run); err != nil {
 		return fmt.Errorf("%s: %w", notificationsService, err)
 	}
 	return nil
@@ -137,41 +126,14 @@ func (s *Notifications) Close() (err error) {
 	return err
 }
 
-// consume runs the consumer, and forgets beside it what was applied long ago.
-func (s *Notifications) consume(ctx context.Context) error {
-	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error { return s.consumer.Run(ctx) })
-	group.Go(func() error { s.purge(ctx); return nil })
-	return group.Wait()
-}
-
-// purge does what a consumer does whose inbox is its own.
-func (s *Notifications) purge(ctx context.Context) {
-	if s.cfg.Consumer.Retention == inbox.KeepForever {
-		return
-	}
-	tick := time.NewTicker(s.cfg.Consumer.PurgeInterval)
-	defer tick.Stop()
-	for {
-		if _, err := s.inbox.Purge(ctx, s.cfg.Consumer.Retention); err != nil && ctx.Err() == nil {
-			s.log.WarnContext(ctx, "purge failed; the next one makes up for it", "error", err)
-		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return
-		}
-	}
-}
-
 // apply stores the notification an event calls for. The claim lets each event
 // in once, and commits together with the notification or not at all. nil
 // acknowledges the message, so it is the answer only after the commit.
 func (s *Notifications) apply(ctx context.Context, msg inbox.Message) error {
-	fresh := false
-	err := s.db.orm.WithContext(ctx).Transaction(func(tx *gorm.DB) (err error) {
+	return s.db.orm.WithContext(ctx).Transaction(func(tx *gorm.DB) error {
 		// The *sql.Tx of this GORM transaction.
-		if fresh, err = s.inbox.Claim(ctx, tx.Statement.ConnPool, msg); err != nil || !fresh {
+		fresh, err := s.inbox.Claim(ctx, tx.Statement.ConnPool, msg)
+		if err != nil || !fresh {
 			return err
 		}
 		event, err := notifications.DecodeOrderCreated(msg)
@@ -185,23 +147,4 @@ func (s *Notifications) apply(ctx context.Context, msg inbox.Message) error {
 		s.log.InfoContext(ctx, "notifying the customer", "event_id", n.EventID, "order_id", n.OrderID, "attempt", msg.Attempt)
 		return nil
 	})
-	_, dead := errors.AsType[*inbox.DeadLetterError](err)
-	switch {
-	case err == nil && !fresh:
-		s.duplicates.Add(1)
-	case err != nil && !dead && s.db.Away(ctx, err):
-		return inbox.Unavailable(err) // every message would fail alike: hold them, count no attempt
-	}
-	// A deadlock and a serialization failure go back as they are: the consumer
-	// runs such a message again at once.
-	return err
-}
-
-// consumerHealth tells duplicates apart, which the consumer cannot when its handler
-// claims for itself: to it they are messages handled like any other.
-func (s *Notifications) consumerHealth() inbox.Health {
-	h := s.consumer.Health()
-	h.Duplicates = s.duplicates.Load()
-	h.Applied = max(0, h.Applied-h.Duplicates) // the one being settled may be missing
-	return h
 }

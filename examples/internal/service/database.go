@@ -159,18 +159,3 @@ func (d *Database) check(ctx context.Context) error {
 	}
 	return nil
 }
-
-// pingLimit bounds the question whether the database is there.
-const pingLimit = 1500 * time.Millisecond
-
-// Away reports whether err is about the database as a whole, so that whatever
-// else wants it now would fare alike: no message is at fault, and the same may
-// succeed later. Where time was up the database is asked: a statement that takes
-// too long looks like one that is cut off.
-func (d *Database) Away(ctx context.Context, err error) bool {
-	return sqlstore.Away(err, func() error {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), pingLimit)
-		defer cancel()
-		return d.PingContext(ctx)
-	})
-}

@@ -36,18 +36,6 @@ func Unanswered(err error) bool {
 	return slices.Contains([]trouble{retry, timeout, away}, judge(err))
 }
 
-// Away reports whether err says that the database serves nobody. Where a deadline
-// has passed, ping decides.
-func Away(err error, ping func() error) bool {
-	switch judge(err) {
-	case away, refuses, schema:
-		return true
-	case timeout:
-		return ping() != nil
-	}
-	return false
-}
-
 // judge tells what err means. Other errors than a database's are none.
 func judge(err error) trouble {
 	if err == nil {

@@ -94,7 +94,7 @@ func run(t *testing.T, db Database, build func(t *testing.T, db Database) Librar
 	if lib.NotifyInTx != nil {
 		t.Run("NotifyInTx", func(t *testing.T) {
 			testNotify(t, db, lib, func(s inbox.Source) (*inbox.Consumer, error) {
-				return inbox.NewConsumerFunc(s, lib.NotifyInTx, inbox.ConsumerConfig{ReportTo: db.Inbox})
+				return inbox.NewConsumerFunc(s, lib.NotifyInTx, inbox.ConsumerConfig{Inbox: db.Inbox})
 			})
 		})
 	}
