@@ -89,11 +89,11 @@ func TestInspectorCountsHolders(t *testing.T) {
 		"classic":                {func(c *rabbitmq.SourceConfig) { c.QueueType = rabbitmq.Classic }, false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			for broker, url := range map[string]func() string{
-				"RabbitMQ":  func() string { return testenv.RabbitMQ(t) },
-				"devbroker": func() string { return devbroker.NewTest(t).URL() },
+			for broker, url := range map[string]func(*testing.T) string{
+				"RabbitMQ":  func(t *testing.T) string { return testenv.RabbitMQ(t) },
+				"devbroker": func(t *testing.T) string { return devbroker.NewTest(t).URL() },
 			} {
-				t.Run(broker, func(t *testing.T) { requireHolders(t, newRigAt(t, url(), tc.change), tc.counts) })
+				t.Run(broker, func(t *testing.T) { requireHolders(t, newRigAt(t, url(t), tc.change), tc.counts) })
 			}
 		})
 	}
