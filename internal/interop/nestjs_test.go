@@ -16,7 +16,7 @@ func TestNestJS(t *testing.T) {
 	eachBroker(t, func(t *testing.T, url string) {
 		exchange, queue := testenv.UniqueName(t, "pulse"), testenv.UniqueName(t, "nestjs")
 		bind(t, url, exchange, "order.created", queue)
-		c := consume(t, url, inboxrabbit.Decode(nestjs.Codec{}), inboxrabbit.IDFromJSON("id"))
+		c := consume(t, url, inboxrabbit.Decode(nestjs.Codec{}), inboxrabbit.IDFromHeader("x-event-id"), inboxrabbit.IDFromJSON("id"))
 		service := start(t, "nestjs.js", url, queue, c.queue)
 		if l := service.next(); !l.Ready {
 			t.Fatalf("received %s before anything was sent", l.Received)
@@ -41,11 +41,12 @@ func TestNestJS(t *testing.T) {
 			t.Errorf("the service received\n%v, want\n%v", got, want)
 		}
 
-		messages := c.wantApplied(3, 2)
+		messages := c.wantApplied(4, 3)
 		for id, want := range map[string][2]string{
 			"n1": {"stock.changed", `{"left":3}`},
 			"n2": {"stock.counted", `{"id":"n2","text":"größe <b>"}`},
 			"n3": {`{"cmd":"recount"}`, `{"id":"n3"}`},
+			"n4": {"stock.changed", `{"left":4}`},
 		} {
 			if m := messages[id]; m.Type != want[0] || m.Topic != want[0] || string(m.Payload) != want[1] {
 				t.Errorf("%s: type %q, topic %q, payload %s; want %v", id, m.Type, m.Topic, m.Payload, want)

@@ -35,10 +35,12 @@ async function main() {
   await client.connect()
   const record = new RmqRecordBuilder({ left: 3 })
     .setOptions({ messageId: 'n1', headers: { 'x-correlation-id': 'c7', tenant: 'acme' } }).build()
+  const byHeader = new RmqRecordBuilder({ left: 4 }).setOptions({ headers: { 'x-event-id': 'n4' } }).build()
   for (const [pattern, data] of [
     ['stock.changed', record], ['stock.changed', record], // twice, with the id that it was given
     ['stock.counted', { id: 'n2', text: 'größe <b>' }], ['stock.counted', { id: 'n2', text: 'größe <b>' }], // with one of its own
     [{ cmd: 'recount' }, { id: 'n3' }],
+    ['stock.changed', byHeader], ['stock.changed', byHeader],
   ]) await lastValueFrom(client.emit(pattern, data))
   print({ ready: true })
   process.stdin.resume()
