@@ -189,8 +189,8 @@ func (m *monitor) cause(part string) error {
 	return m.troubles[part]
 }
 
-// settled counts what a write-back stored, and what it was refused.
-func (m *monitor) settled(ctx context.Context, s settlement) {
+// stored counts what a write-back stored, and what it was refused.
+func (m *monitor) stored(ctx context.Context, s storeCounts) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.health.Published += int64(s.published)

@@ -96,7 +96,7 @@ func databaseAt(url string) database {
 // queryOf returns the text of a query as it is sent to db.
 func queryOf(db *sqlx.DB, name string) string {
 	d := dialectOf(db)
-	return d.Rebind(sqldb.LoadQueries(sqlFiles, "sql", d).In(d, "").Get(name))
+	return sqldb.LoadQueries(sqlFiles, "sql", d).In(d, "").Get(name)
 }
 
 // listQuery returns what List sends for q, or Get for an id.

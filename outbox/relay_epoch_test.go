@@ -346,7 +346,7 @@ func TestAFullSweepKnowsNoFloors(t *testing.T) {
 		floors := make(map[lease]int64)
 		for _, l := range relay.lanes {
 			for _, b := range l.reaches() {
-				floors[b.lease] = b.cursor
+				floors[b.lease] = b.position.Cursor
 			}
 		}
 		db.MustExec(`UPDATE outbox_messages SET status = 'pending', published_at = NULL WHERE topic = 'm'`)

@@ -7,11 +7,20 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/asimalizada/pulse-events/outbox/internal/cursor"
 )
 
-// lane works on the batches of its buckets, one after the other: it reads
-// pending rows, publishes them in waves, writes the verdicts back. One
-// goroutine runs it; others hand it buckets and strays.
+// lane publishes the messages of its buckets, batch by batch. A turn is a chain
+// of steps, each of which takes a value and returns the next:
+//
+//	read     → page     rows, and how far each bucket was read
+//	plan     → plan     which of them are sent, wait or are tried by a probe
+//	publish  → sent     the outcome of each: the broker's verdict, if there is one
+//	store    → stored   which outcomes are in the database
+//	advance  → progress the cursors have moved
+//
+// One goroutine runs it; others hand it buckets and strays.
 type lane struct {
 	relay    *Relay
 	name     string
@@ -20,23 +29,23 @@ type lane struct {
 	// signal says that something has changed: look again.
 	signal chan struct{}
 
-	mu      sync.Mutex
-	running bool
-	buckets map[int]*bucket
-	strays  map[int64]struct{} // seqs behind a cursor that should be looked at
-	call    publishCall        // under way
+	mu         sync.Mutex
+	running    bool
+	buckets    map[int]*bucket
+	strays     map[int64]struct{} // seqs behind a cursor that should be looked at
+	publishing publishCall        // under way
 
 	// The rest belongs to the lane's goroutine.
 	epoch      epoch // of the last read
 	generation int   // to which the positions belong
-	horizon    horizon
+	horizon    cursor.Horizon
 	first      int // the bucket that is read first next time, so that each has its turn
 	window     int // messages handed to one Publish; less than a batch after an outage
 	suspects   map[int64]suspect
 	failedAt   map[string]time.Time // when a topic last failed in an outage, by topic
 	probe      *probe               // nil: none is under way
 	trials     int                  // topics tried in one probe; less after one that ended unavailable
-	unstored   int                  // batches in a row of which no verdict was stored, although the leases hold
+	unstored   int                  // batches in a row of which no outcome was stored, although the leases hold
 }
 
 // publishCall is a call of Publish.
@@ -48,9 +57,9 @@ type publishCall struct {
 // bucket is a lease that a lane has, and how far it has read there.
 type bucket struct {
 	lease
-	reach
-	held    *held // what was passed over; nil: nothing
-	leaving bool  // wanted back
+	position cursor.Position
+	held     *held // what was passed over; nil: nothing
+	leaving  bool  // wanted back
 	// interventions as of the last read; another number makes the next read
 	// start over.
 	interventions int64
@@ -64,7 +73,7 @@ func newLane(r *Relay, name string) *lane {
 	return &lane{
 		relay: r, name: name, signal: make(chan struct{}, 1),
 		buckets: make(map[int]*bucket), strays: make(map[int64]struct{}),
-		horizon: horizon{grace: r.cfg.Grace}, window: r.cfg.BatchSize,
+		horizon: cursor.NewHorizon(r.cfg.Grace), window: r.cfg.BatchSize,
 		suspects: make(map[int64]suspect), failedAt: make(map[string]time.Time), trials: maxTrials,
 	}
 }
@@ -136,7 +145,7 @@ type progress struct {
 	again bool // there is, or may be, more to do at once
 }
 
-// turn is one round: read, publish, write back, move the cursors.
+// turn is one round of the lane.
 func (l *lane) turn(taking, work context.Context) (progress, error) {
 	if err := l.endProbe(work); err != nil {
 		return progress{}, err
@@ -144,25 +153,23 @@ func (l *lane) turn(taking, work context.Context) (progress, error) {
 	l.startOver()
 	silent := l.relay.silentTopics(work)
 	l.takeBack(silent)
-	try := l.claim(silent)
-	b, err := l.read(work, silent, try)
-	if err != nil || b == nil || b.stale {
-		l.unclaim(try)
-		return progress{again: err == nil && b != nil}, err
+	trials := l.beginTrials(silent)
+	page, err := l.read(work, silent, trials)
+	if err != nil || page.spans == nil || page.stale {
+		l.endTrials(trials)
+		return progress{again: page.stale}, err
 	}
-	l.setAside(b, silent)
-	l.holdTried(b)
-	l.startProbe(taking, b, try)
-	l.send(taking, work, b)
-	if err := l.settle(work, b); err != nil {
+	plan := l.plan(taking, page, silent, trials)
+	sent := l.publish(taking, work, plan)
+	stored, err := l.store(work, sent)
+	if err != nil {
 		return progress{}, err
 	}
-	l.inFlight.Store(b.unknown(work))
-	if err := l.judgeUnstored(b); err != nil {
+	l.inFlight.Store(stored.unknown(work))
+	if err := l.checkStored(stored); err != nil {
 		return progress{}, err
 	}
-	rewound := l.advance(b)
-	return progress{rows: len(b.rows), again: rewound || b.full && b.moved()}, nil
+	return l.advance(stored), nil
 }
 
 // startOver forgets all positions when the relay has found that they are those
@@ -175,11 +182,11 @@ func (l *lane) startOver() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.generation, l.epoch = now, epoch{}
-	l.horizon = horizon{grace: l.relay.cfg.Grace}
+	l.horizon = cursor.NewHorizon(l.relay.cfg.Grace)
 	clear(l.suspects)
 	clear(l.strays)
 	for _, b := range l.buckets {
-		b.reach, b.held, b.interventions = reach{}, nil, -1
+		b.position, b.held, b.interventions = cursor.Position{}, nil, -1
 	}
 }
 
@@ -310,7 +317,7 @@ func (l *lane) reaches() []bucket {
 	for _, b := range l.buckets {
 		seen := *b
 		if first := b.held.from(); first > 0 {
-			seen.safe = min(seen.safe, first-1)
+			seen.position.Safe = min(seen.position.Safe, first-1)
 		}
 		seen.held = nil // the lane's
 		reaches = append(reaches, seen)

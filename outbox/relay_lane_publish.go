@@ -8,57 +8,89 @@ import (
 	"time"
 )
 
-// verdict is what became of a message that was handed to the publisher.
+// verdict is what is known of a message after it was handed to the publisher.
 type verdict int
 
 const (
 	none      verdict = iota // not sent, or the publisher does not know
 	published                // the broker has it
 	failed                   // the broker refused it; to be tried again
-	dead                     // it cannot be published
+	dead                     // it cannot be published, or was refused too often
 )
 
-// send publishes a batch in waves. A wave holds at most one message of each
-// key, and the next begins when all its verdicts are there: so that of one
+// outcome is what became of a row in one turn.
+type outcome struct {
+	verdict verdict
+	err     error // why it failed, is dead, or has no verdict
+	handed  bool  // to the publisher
+	behind  bool  // not sent: an earlier row of its key failed, which holds it back from now on
+}
+
+// sent is a plan that was carried out.
+type sent struct {
+	plan
+	outcomes []outcome // of each row
+}
+
+// sending is a plan while it is carried out.
+type sending struct {
+	sent
+	stops  stops
+	silent []string // topics that have turned out to get no verdicts
+}
+
+// publish sends the rows of a plan in waves. A wave holds at most one message of
+// each key, and the next begins when all its verdicts are there: so that of one
 // key no later message is on its way while an earlier one may still be
 // refused, and all keys advance together. Messages without a key go in the
 // first wave. It ends early when taking ends or the broker gives no verdicts;
 // what was not sent keeps the verdict none.
-func (l *lane) send(taking, work context.Context, b *batch) {
-	stops := make(stops)
-	for _, wave := range waves(b.rows) {
-		rest := l.sendable(wave, b, stops)
+func (l *lane) publish(taking, work context.Context, p plan) sent {
+	s := &sending{sent: sent{p, make([]outcome, len(p.rows))}, stops: make(stops)}
+	for _, wave := range waves(p.rows) {
+		rest := l.sendable(wave, s)
 		for len(rest) > 0 {
 			if taking.Err() != nil {
-				return
+				return s.sent
 			}
-			chunk := rest[:l.chunk(rest)]
-			rest = rest[len(chunk):]
-			silent, answers := l.publish(work, chunk)
-			if !answers {
-				return
-			}
-			for _, row := range chunk {
-				if row.verdict != published {
-					stops.at(row, row.verdict != none)
+			rows := s.rowsAt(rest)
+			n := l.chunk(rows)
+			outcomes, silent, answers := l.call(work, rows[:n])
+			for i, place := range rest[:n] {
+				s.outcomes[place] = outcomes[i]
+				if v := outcomes[i].verdict; v != published {
+					s.stops.at(rows[i], v != none)
 				}
 			}
-			if len(silent) > 0 {
-				b.silent = append(b.silent, silent...)
-				rest = b.dropSilent(rest, stops)
+			if !answers {
+				return s.sent
 			}
+			s.silent = append(s.silent, silent...)
+			rest = s.dropSilent(rest[n:])
 		}
 	}
+	return s.sent
 }
 
-// dropSilent takes messages of topics out of rows that have turned out to be
-// silent while the batch was being sent.
-func (b *batch) dropSilent(rows []*outgoing, stops stops) []*outgoing {
-	return slices.DeleteFunc(rows, func(row *outgoing) bool {
-		if !slices.Contains(b.silent, row.Topic) {
+func (s *sending) rowsAt(places []int) []*outgoing {
+	rows := make([]*outgoing, len(places))
+	for i, place := range places {
+		rows[i] = s.rows[place]
+	}
+	return rows
+}
+
+// dropSilent takes messages of topics away that have turned out to be silent
+// while the batch was being sent.
+func (s *sending) dropSilent(places []int) []int {
+	if len(s.silent) == 0 {
+		return places
+	}
+	return slices.DeleteFunc(places, func(place int) bool {
+		if !slices.Contains(s.silent, s.rows[place].Topic) {
 			return false
 		}
-		stops.at(row, false)
+		s.stops.at(s.rows[place], false)
 		return true
 	})
 }
@@ -77,10 +109,11 @@ func (s stops) at(row *outgoing, stored bool) {
 	}
 }
 
-// waves splits rows: the nth row of each key goes into the nth wave.
-func waves(rows []*outgoing) (waves [][]*outgoing) {
+// waves splits rows, by their places: the nth row of each key goes into the nth
+// wave.
+func waves(rows []*outgoing) (waves [][]int) {
 	depths := make(map[string]int)
-	for _, row := range rows {
+	for place, row := range rows {
 		depth := depths[row.Key]
 		if row.Key != "" {
 			depths[row.Key]++
@@ -88,54 +121,56 @@ func waves(rows []*outgoing) (waves [][]*outgoing) {
 		if depth == len(waves) {
 			waves = append(waves, nil)
 		}
-		waves[depth] = append(waves[depth], row)
+		waves[depth] = append(waves[depth], place)
 	}
 	return waves
 }
 
 // sendable returns the rows of a wave that may go out. Last come those that may
 // be why there were no verdicts before.
-func (l *lane) sendable(wave []*outgoing, b *batch, stops stops) []*outgoing {
-	valid := make(map[int]bool, len(b.asked))
-	for n, asked := range b.asked {
-		valid[n] = l.relay.keeper.valid(asked.lease)
+func (l *lane) sendable(wave []int, s *sending) []int {
+	valid := make(map[int]bool, len(s.spans))
+	for n, span := range s.spans {
+		valid[n] = l.relay.keeper.valid(span.lease)
 	}
 	now := time.Now()
-	var rows, doubtful, suspects []*outgoing
-	for _, row := range wave {
-		stored, stopped := stops[row.Key]
-		s, suspected := l.suspects[row.Seq]
-		_, failed := l.failedAt[row.Topic]
+	var well, doubtful, suspects []int
+	for _, place := range wave {
+		row, fate := s.rows[place], s.fates[place]
+		stored, stopped := s.stops[row.Key]
+		suspected, isSuspect := l.suspects[row.Seq]
+		_, topicFailed := l.failedAt[row.Topic]
 		switch {
+		case fate == tried:
 		case stopped:
-			row.behind = stored
-		case row.waits, !valid[row.bucket], suspected && now.Before(s.notBefore):
-			stops.at(row, false)
-		case row.err != nil:
-			row.verdict = dead
-			stops.at(row, true)
-		case suspected:
-			suspects = append(suspects, row)
-		case failed:
-			doubtful = append(doubtful, row)
+			s.outcomes[place].behind = stored
+		case fate != toSend, !valid[row.bucket], isSuspect && now.Before(suspected.notBefore):
+			s.stops.at(row, false)
+		case row.bad != nil:
+			s.outcomes[place] = outcome{verdict: dead, err: row.bad}
+			s.stops.at(row, true)
+		case isSuspect:
+			suspects = append(suspects, place)
+		case topicFailed:
+			doubtful = append(doubtful, place)
 		default:
-			rows = append(rows, row)
+			well = append(well, place)
 		}
 	}
-	return b.dropSilent(slices.Concat(rows, doubtful, suspects), stops)
+	return s.dropSilent(slices.Concat(well, doubtful, suspects))
 }
 
-// publish hands rows to the publisher and notes its verdicts. It returns the
-// topics that have turned out to get none, and whether the broker gives any.
-func (l *lane) publish(work context.Context, rows []*outgoing) (silent []string, answers bool) {
+// call hands rows to the publisher and returns the outcome of each, the topics
+// that have turned out to get no verdicts, and whether the broker gives any.
+func (l *lane) call(work context.Context, rows []*outgoing) (outcomes []outcome, silent []string, answers bool) {
 	l.inFlight.Add(int64(len(rows)))
-	call, end := l.beginCall(work)
-	unavailable := l.hand(call, rows)
-	interrupted := call.Err() != nil
+	ctx, end := l.beginCall(work)
+	outcomes, unavailable := l.hand(ctx, rows)
+	interrupted := ctx.Err() != nil
 	end()
 	known := false
-	for _, row := range rows {
-		if row.verdict != none {
+	for i, row := range rows {
+		if outcomes[i].verdict != none {
 			known = true
 			l.noteVerdict(row)
 		}
@@ -145,13 +180,13 @@ func (l *lane) publish(work context.Context, rows []*outgoing) (silent []string,
 	}
 	switch {
 	case interrupted:
-		return nil, false
+		return outcomes, nil, false
 	case unavailable == nil:
 		l.window = min(4*l.window, l.relay.cfg.BatchSize)
 		l.relay.monitor.trouble(work, partBroker, nil)
-		return nil, true
+		return outcomes, nil, true
 	}
-	return l.explain(work, rows, known, unavailable)
+	return l.explain(work, rows, outcomes, unavailable)
 }
 
 // errLeft is the cause of calls that end because their buckets are left to
@@ -171,7 +206,7 @@ func (l *lane) beginCall(work context.Context) (ctx context.Context, end func())
 func (l *lane) setCall(c publishCall) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.call = c
+	l.publishing = c
 }
 
 // interrupt ends the call of Publish that is under way. What has no verdict
@@ -179,8 +214,8 @@ func (l *lane) setCall(c publishCall) {
 func (l *lane) interrupt() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.call.end != nil {
-		l.call.end(errLeft)
+	if l.publishing.end != nil {
+		l.publishing.end(errLeft)
 	}
 }
 
@@ -188,29 +223,42 @@ func (l *lane) interrupt() {
 func (l *lane) waitsSince() time.Time {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.call.began
+	return l.publishing.began
 }
 
-// hand calls the publisher. The error is that of the first message about which
-// nothing is known.
-func (l *lane) hand(ctx context.Context, rows []*outgoing) (unavailable error) {
+// hand calls the publisher and returns the outcome of each row. The error is that
+// of the first message about which nothing is known.
+func (l *lane) hand(ctx context.Context, rows []*outgoing) (outcomes []outcome, unavailable error) {
 	ctx, cancel := context.WithTimeout(ctx, l.relay.cfg.PublishTimeout)
 	defer cancel()
 	msgs := make([]Message, len(rows))
 	for i, row := range rows {
-		msgs[i], row.handed = row.Message, true
+		msgs[i] = row.Message
 	}
 	results := l.relay.publisher.Publish(ctx, msgs)
+	outcomes = make([]outcome, len(rows))
 	if len(results) != len(rows) {
-		return fmt.Errorf("publisher gave %d verdicts on %d messages", len(results), len(rows))
+		for i := range outcomes {
+			outcomes[i].handed = true
+		}
+		return outcomes, fmt.Errorf("publisher gave %d verdicts on %d messages", len(results), len(rows))
 	}
 	for i, row := range rows {
-		row.verdict, row.err = judge(results[i]), results[i]
-		if row.verdict == none && unavailable == nil {
+		outcomes[i] = l.outcome(row, judge(results[i]), results[i])
+		if outcomes[i].verdict == none && unavailable == nil {
 			unavailable = results[i]
 		}
 	}
-	return unavailable
+	return outcomes, unavailable
+}
+
+// outcome is that of a row which was handed to the publisher. One that was
+// refused for the last time is dead.
+func (l *lane) outcome(row *outgoing, v verdict, err error) outcome {
+	if most := l.relay.cfg.MaxAttempts; v == failed && most > 0 && row.attempts+1 >= most {
+		v = dead
+	}
+	return outcome{verdict: v, err: err, handed: true}
 }
 
 // judge reads the class of a publisher's error. One that ended with its

@@ -18,8 +18,8 @@ func TestWaves(t *testing.T) {
 	var got []string
 	for _, wave := range waves(rows) {
 		var seqs []int64
-		for _, row := range wave {
-			seqs = append(seqs, row.Seq)
+		for _, place := range wave {
+			seqs = append(seqs, rows[place].Seq)
 		}
 		got = append(got, fmt.Sprint(seqs))
 	}

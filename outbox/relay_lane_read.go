@@ -10,48 +10,36 @@ import (
 	"time"
 
 	"github.com/asimalizada/pulse-events/internal/sqldb"
+	"github.com/asimalizada/pulse-events/outbox/internal/cursor"
 	"github.com/asimalizada/pulse-events/outbox/wire"
 )
 
 // batchBytes bounds the payloads of one batch: large ones make it shorter.
 const batchBytes = 16 << 20
 
-// batch is what one read found, and what becomes of it.
-type batch struct {
-	rows   []*outgoing  // in the order of seq
-	asked  map[int]span // what was read of which bucket
-	view   view
-	full   bool     // there may be more
-	stale  bool     // the cursors have moved back: read again before sending anything
-	passed int      // rows that got their verdict stored, or wait behind such a one
-	silent []string // topics that have turned out to be while the batch was sent
+// page is what one read found.
+type page struct {
+	rows  []*outgoing  // in the order of seq
+	spans map[int]span // what was read of which bucket; nil: the lane has none
+	view  cursor.View
+	full  bool // there may be more
+	stale bool // the cursors have moved back: read again before sending anything
 }
-
-// moved reports whether the batch got anything out of the way. Where it did
-// not, reading again at once would find the same.
-func (b *batch) moved() bool { return b.passed > 0 }
 
 // span is the part of a bucket that was read.
 type span struct {
 	lease
 	from int64 // behind this seq
-	end  bool  // to the end, rather than to the batch's limit
+	end  bool  // to the end, rather than to the page's limit
 }
 
-// outgoing is a row on its way out.
+// outgoing is a row on its way out, as it was read.
 type outgoing struct {
 	Message
 	bucket   int
 	attempts int
-	old      bool    // older than grace
-	waits    bool    // for its topic, or behind a row that does: it is not sent
-	aside    bool    // waits, and that is noted: the cursor may pass it
-	known    bool    // and was before
-	handed   bool    // to the publisher
-	verdict  verdict // none: not sent, or nothing is known
-	err      error   // why it failed, is dead, or cannot be decoded
-	behind   bool    // waits for an earlier row of its key that failed
-	stored   bool    // the verdict is
+	old      bool  // older than grace
+	bad      error // why it cannot be sent; nil: it can
 }
 
 // ask is how the lane tells the read where it stands.
@@ -66,26 +54,27 @@ type ask struct {
 type frame struct {
 	epoch
 	Snapshot string        `json:"snapshot"`
+	Age      int64         `json:"age"` // see cursor.ParseSnapshot
 	Top      int64         `json:"top"`
 	Held     map[int]int64 `json:"held"` // interventions of the buckets that are ours
 }
 
-// read returns the next rows to send; nil where the lane has no bucket. Rows of
-// silent topics come without payload, but for those in try.
-func (l *lane) read(ctx context.Context, silent map[string]bool, try []trial) (*batch, error) {
+// read returns the next rows. Those of silent topics come without payload, but
+// for those to try.
+func (l *lane) read(ctx context.Context, silent map[string]bool, trials []trial) (page, error) {
 	asks := l.asks()
 	if len(asks) == 0 {
-		return nil, nil
+		return page{}, nil
 	}
 	limit := l.relay.cfg.BatchSize
-	// A bucket gives no more than a part of the batch, so that one busy key
+	// A bucket gives no more than a part of the page, so that one busy key
 	// leaves room for others.
 	perBucket := max(1, limit/min(4, len(asks)))
-	b, err := l.query(ctx, asks, limit, perBucket, silent, try)
+	p, err := l.query(ctx, asks, limit, perBucket, silent, trials)
 	if err != nil {
-		return nil, fmt.Errorf("read: %w", sqldb.Explain(err))
+		return page{}, fmt.Errorf("read: %w", sqldb.Explain(err))
 	}
-	return b, nil
+	return p, nil
 }
 
 // asks returns where to read on, beginning with another bucket each time.
@@ -93,7 +82,7 @@ func (l *lane) asks() []ask {
 	l.mu.Lock()
 	asks := make([]ask, 0, len(l.buckets))
 	for _, b := range l.buckets {
-		asks = append(asks, ask{lease: b.lease, Cursor: b.cursor, Interventions: b.interventions})
+		asks = append(asks, ask{lease: b.lease, Cursor: b.position.Cursor, Interventions: b.interventions})
 	}
 	l.mu.Unlock()
 	asks = slices.DeleteFunc(asks, func(a ask) bool { return !l.relay.keeper.valid(a.lease) })
@@ -105,21 +94,17 @@ func (l *lane) asks() []ask {
 	return asks
 }
 
-func (l *lane) query(ctx context.Context, asks []ask, limit, perBucket int, silent map[string]bool, try []trial) (*batch, error) {
-	var known int64
-	if n := len(l.horizon.samples); n > 0 {
-		known = l.horizon.samples[n-1].top
-	}
+func (l *lane) query(ctx context.Context, asks []ask, limit, perBucket int, silent map[string]bool, trials []trial) (page, error) {
 	named := l.takeStrays()
-	for _, t := range try {
+	for _, t := range trials {
 		named = append(named, t.seqs...)
 	}
 	// A row named twice, by a sweep and to be tried, would be sent twice.
 	slices.Sort(named)
 	named = slices.Compact(named)
-	args := []any{jsonText(asks), jsonText(named), perBucket, limit, jsonText(some(silent, maxNamed)), known,
+	args := []any{jsonText(asks), jsonText(named), perBucket, limit, jsonText(some(silent, maxNamed)), l.horizon.Top(),
 		l.relay.cfg.Owner, l.relay.cfg.Grace.Microseconds(), batchBytes}
-	b := &batch{asked: make(map[int]span, len(asks))}
+	var found []*outgoing
 	var f frame
 	bytes, sent := 0, time.Now()
 	err := l.relay.read(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
@@ -150,15 +135,28 @@ func (l *lane) query(ctx context.Context, asks []ask, limit, perBucket int, sile
 			row.decode(headers, occurred)
 			bytes += len(row.Payload)
 			l.first = (row.bucket + 1) % buckets
-			b.rows = append(b.rows, row)
+			found = append(found, row)
 		}
 		return rows.Err()
 	})
 	if err != nil {
-		return nil, err
+		return page{}, err
 	}
-	slices.SortFunc(b.rows, func(a, b *outgoing) int { return cmp.Compare(a.Seq, b.Seq) })
-	return b, l.place(ctx, b, asks, f, limit, perBucket, bytes >= batchBytes)
+	snapshot, err := cursor.ParseSnapshot(f.Snapshot, f.Age, f.Top)
+	if err != nil {
+		return page{}, err
+	}
+	if change, lost := f.epoch.since(l.epoch); change != "" {
+		l.relay.startOver(ctx, l.generation, change, lost)
+		return page{stale: true}, nil
+	}
+	l.epoch = f.epoch
+	p := page{rows: found}
+	slices.SortFunc(p.rows, func(a, b *outgoing) int { return cmp.Compare(a.Seq, b.Seq) })
+	l.horizon, p.view = l.horizon.Look(snapshot, sent, time.Now())
+	p.spans, p.stale = l.locate(asks, f.Held, p.view)
+	p.full, p.spans = measure(p.rows, p.spans, limit, perBucket, bytes >= batchBytes)
+	return p, nil
 }
 
 // maxNamed bounds the topics that a read is told of. The payloads of more are read
@@ -177,58 +175,57 @@ func some(set map[string]bool, n int) []string {
 	return list
 }
 
-// place relates what was read to the lane's cursors.
-func (l *lane) place(ctx context.Context, b *batch, asks []ask, f frame, limit, perBucket int, cut bool) error {
-	s, err := parseSnapshot(f.Snapshot, f.Top)
-	if err != nil {
-		return err
-	}
-	if change, lost := f.epoch.since(l.epoch); change != "" {
-		l.relay.startOver(ctx, l.generation, change, lost)
-		b.stale = true
-		return nil
-	}
-	l.epoch = f.epoch
-	b.view = l.horizon.look(s, time.Now())
+// locate returns what was read of each bucket that still is the lane's. stale:
+// rows may have appeared behind a cursor, which has moved back to them. held has
+// the interventions of the buckets that the read found to be ours.
+func (l *lane) locate(asks []ask, held map[int]int64, view cursor.View) (spans map[int]span, stale bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	spans = make(map[int]span, len(asks))
 	for _, a := range asks {
-		own, interventions := l.buckets[a.Bucket], int64(0)
-		if held, ok := f.Held[a.Bucket]; ok && own != nil && own.Token == a.Token {
-			interventions = held
-		} else {
+		own := l.buckets[a.Bucket]
+		interventions, ours := held[a.Bucket]
+		if !ours || own == nil || own.Token != a.Token {
 			continue // lost, or about to be noticed so
 		}
 		if own.interventions != interventions {
-			own.interventions, own.cursor, a.Cursor, own.held = interventions, 0, 0, nil
+			own.interventions, own.position.Cursor, a.Cursor, own.held = interventions, 0, 0, nil
 		}
-		b.stale = own.look(b.view) || b.stale
-		b.asked[a.Bucket] = span{lease: a.lease, from: a.Cursor}
+		var back bool
+		own.position, back = own.position.Look(view)
+		stale = stale || back
+		spans[a.Bucket] = span{lease: a.lease, from: a.Cursor}
 	}
-	b.full = cut
+	return spans, stale
+}
+
+// measure returns whether there may be more than rows, and spans with what was
+// read to its end. cut: the payloads were too many bytes.
+func measure(rows []*outgoing, spans map[int]span, limit, perBucket int, cut bool) (full bool, measured map[int]span) {
 	counts, ahead := make(map[int]int), 0
-	for _, row := range b.rows {
-		if row.Seq > b.asked[row.bucket].from {
+	for _, row := range rows {
+		if row.Seq > spans[row.bucket].from {
 			counts[row.bucket]++
 			ahead++
 		}
 	}
-	b.full = cut || ahead >= limit
-	for n, asked := range b.asked {
-		asked.end = !b.full && counts[n] < perBucket
-		b.asked[n] = asked
+	full = cut || ahead >= limit
+	measured = make(map[int]span, len(spans))
+	for n, s := range spans {
+		s.end = !full && counts[n] < perBucket
+		measured[n] = s
 	}
 	for _, c := range counts {
-		b.full = b.full || c >= perBucket
+		full = full || c >= perBucket
 	}
-	return nil
+	return full, measured
 }
 
 // decode fills in what needs a look; what cannot be sent gets an error. Such
 // rows come from producers in plain SQL: Enqueue refuses them.
 func (row *outgoing) decode(headers string, occurred *sqldb.Instant) {
 	if occurred == nil {
-		row.err = errors.New("occurred_at: is no point in time")
+		row.bad = errors.New("occurred_at: is no point in time")
 		return
 	}
 	row.OccurredAt = occurred.Time
@@ -237,7 +234,7 @@ func (row *outgoing) decode(headers string, occurred *sqldb.Instant) {
 	}
 	var values map[string]json.RawMessage
 	if err := json.Unmarshal([]byte(headers), &values); err != nil {
-		row.err = fmt.Errorf("headers: %w", err)
+		row.bad = fmt.Errorf("headers: %w", err)
 		return
 	}
 	row.Headers = make(map[string]string, len(values))
@@ -245,9 +242,9 @@ func (row *outgoing) decode(headers string, occurred *sqldb.Instant) {
 		var text string
 		switch {
 		case value[0] != '"' || json.Unmarshal(value, &text) != nil:
-			row.err = errors.Join(row.err, fmt.Errorf("headers: %q must be a string, not %.100s", name, value))
+			row.bad = errors.Join(row.bad, fmt.Errorf("headers: %q must be a string, not %.100s", name, value))
 		case wire.ReservedHeader(name):
-			row.err = errors.Join(row.err, fmt.Errorf("headers: %q is reserved", name))
+			row.bad = errors.Join(row.bad, fmt.Errorf("headers: %q is reserved", name))
 		}
 		row.Headers[name] = text
 	}

@@ -1,7 +1,6 @@
 package outbox
 
 import (
-	"context"
 	"fmt"
 	"slices"
 	"testing"
@@ -309,9 +308,9 @@ func TestALeaseThatRanOutHereIsNotUsed(t *testing.T) {
 		if n := len(relay.lanes[0].asks()); n != 0 {
 			t.Errorf("%d buckets are read after the lease ran out", n)
 		}
-		b := &batch{rows: []*outgoing{{bucket: 3}}, asked: map[int]span{3: {lease: l}}}
-		relay.lanes[0].send(context.Background(), context.Background(), b)
-		if b.rows[0].handed {
+		p := page{rows: []*outgoing{{bucket: 3}}, spans: map[int]span{3: {lease: l}}}
+		sent := relay.lanes[0].publish(t.Context(), t.Context(), plan{p, make([]fate, 1)})
+		if sent.outcomes[0].handed {
 			t.Error("a message was sent after the lease ran out")
 		}
 	})

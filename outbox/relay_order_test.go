@@ -5,10 +5,13 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/jmoiron/sqlx"
+
+	"github.com/asimalizada/pulse-events/internal/testenv"
 )
 
 // Messages are refused, unroutable and unavailable at random: of each key
@@ -115,19 +118,25 @@ func TestADeadMessageHoldsBackItsKey(t *testing.T) {
 func passCursors(t *testing.T, ob *Outbox, relay *Relay) Message {
 	t.Helper()
 	top := int64(number(t, ob.db, `SELECT coalesce(max(seq), 0) FROM outbox_messages`))
+	awaitPassed(t, relay, top)
+	m := NewMessage("other", nil)
+	enqueue(t, ob, m)
+	return m
+}
+
+// awaitPassed returns once the cursors of all lanes have passed seq.
+func awaitPassed(t *testing.T, relay *Relay, seq int64) {
+	t.Helper()
 	eventually(t, "the cursors to pass", func() bool {
 		for _, l := range relay.lanes {
 			for _, b := range l.reaches() {
-				if b.cursor < top {
+				if b.position.Cursor < seq {
 					return false
 				}
 			}
 		}
 		return true
 	})
-	m := NewMessage("other", nil)
-	enqueue(t, ob, m)
-	return m
 }
 
 // keysTopics returns the topics of one key's messages, in the order taken.
@@ -252,4 +261,43 @@ func TestTheSweepFindsWhatCursorsMiss(t *testing.T) {
 		db.MustExec(`UPDATE outbox_messages SET status = 'pending', discarded_at = NULL WHERE topic = 'hidden'`)
 		awaitStatus(t, ob, Published, hidden)
 	})
+}
+
+// A transaction that is open alone, and has the highest number that was given out,
+// is none that PostgreSQL's snapshots list. Its row is not left behind all the same.
+func TestRelayFindsTheRowOfTheLastTransactionThatBegan(t *testing.T) {
+	ob, _ := postgres.newOutboxAt(t, testenv.PostgresServer(t).URL()) // of its own: the numbers are the server's
+	var up atomic.Bool
+	b := &broker{judge: func(Message) error {
+		if up.Load() {
+			return nil
+		}
+		return Unavailable(errUnreachable)
+	}}
+	cfg := patient()
+	cfg.LeaseTTL = time.Hour // and nothing is written by the relay meanwhile
+	relay := newRelay(t, ob, b, cfg)
+	start(t, relay)
+	awaitLeases(t, map[*Relay]int{relay: buckets})
+
+	first, last := ob.db.MustBegin(), ob.db.MustBegin()
+	defer first.Rollback()
+	defer last.Rollback()
+	first.MustExec(`SELECT pg_current_xact_id()`) // its number is the lower one
+	behind, before := NewMessage("behind", nil), NewMessage("before", nil)
+	behind.Key, before.Key = "k", "k"
+	if err := errors.Join(ob.Enqueue(t.Context(), last, behind), ob.Enqueue(t.Context(), first, before), first.Commit()); err != nil {
+		t.Fatal(err)
+	}
+	tries := relay.outage.tries()
+	eventually(t, "a try, after grace has passed", func() bool {
+		return relay.outage.tries() > tries+4 && time.Since(relay.Health().Since) > 4*cfg.Grace
+	})
+	up.Store(true)
+	awaitStatus(t, ob, Published, before)
+	awaitPassed(t, relay, record(t, ob, before).Seq)
+	if err := last.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	awaitStatus(t, ob, Published, behind)
 }

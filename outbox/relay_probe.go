@@ -14,20 +14,26 @@ type trial struct {
 	seqs  []int64
 }
 
-// probe is a call of Publish that tries messages of topics that are set aside.
+// probe is a call of Publish that tries messages of topics that are suspended.
 // It runs beside the lane's turns, which do not wait for it.
 type probe struct {
 	trials []trial
-	batch  *batch // the messages
+	page   page // the messages
 	cancel context.CancelFunc
-	done   chan struct{} // closed when verdicts, and what follows, are there
+	done   chan struct{} // closed when outcomes, and what follows, are there
 
-	away bool // the broker, as its publisher says
+	outcomes []outcome
+	away     bool // the broker, as its publisher says
 }
 
 // uses reports whether messages under a lease are being tried.
 func (p *probe) uses(l lease) bool {
-	return p != nil && p.batch.asked[l.Bucket].lease == l
+	return p != nil && p.page.spans[l.Bucket].lease == l
+}
+
+// tries reports whether a message is being tried.
+func (p *probe) tries(seq int64) bool {
+	return p != nil && slices.ContainsFunc(p.page.rows, func(row *outgoing) bool { return row.Seq == seq })
 }
 
 // takeBack returns the cursors to where topics began to wait that are not
@@ -41,7 +47,7 @@ func (l *lane) takeBack(silent map[string]bool) {
 		}
 		for topic := range b.held.topics {
 			if !silent[topic] {
-				b.cursor = min(b.cursor, b.held.free(topic))
+				b.position = b.position.Rewind(b.held.free(topic) + 1)
 			}
 		}
 		if len(b.held.topics) == 0 {
@@ -50,9 +56,9 @@ func (l *lane) takeBack(silent map[string]bool) {
 	}
 }
 
-// claim returns the topics that it is time to try, of those that wait in this
-// lane, unless the lane is trying some.
-func (l *lane) claim(silent map[string]bool) (trials []trial) {
+// beginTrials returns the topics that it is time to try, of those that wait in
+// this lane, unless the lane is trying some.
+func (l *lane) beginTrials(silent map[string]bool) (trials []trial) {
 	if len(silent) == 0 || l.probe != nil {
 		return nil
 	}
@@ -63,7 +69,7 @@ func (l *lane) claim(silent map[string]bool) (trials []trial) {
 			continue
 		}
 		for topic, t := range b.held.topics {
-			if len(trials) < l.trials && len(t.probes) > 0 && l.relay.suspended.claim(topic) {
+			if len(trials) < l.trials && len(t.probes) > 0 && l.relay.suspended.beginTrial(topic) {
 				trials = append(trials, trial{topic, slices.Clone(t.probes)})
 			}
 		}
@@ -71,99 +77,132 @@ func (l *lane) claim(silent map[string]bool) (trials []trial) {
 	return trials
 }
 
-func (l *lane) unclaim(trials []trial) {
+func (l *lane) endTrials(trials []trial) {
 	for _, t := range trials {
-		l.relay.suspended.unclaim(t.topic)
+		l.relay.suspended.endTrial(t.topic)
 	}
 }
 
-// setAside notes which rows wait for their topic, or behind a row that does.
-func (l *lane) setAside(b *batch, silent map[string]bool) {
+// fate is what is to become of a row.
+type fate int
+
+const (
+	toSend    fate = iota
+	unnoted        // waits, and there is no room to note that: the cursor stays before it
+	waiting        // waits for its topic, or behind a row that does; the cursor may pass it
+	waitingOn      // so, and it was noted in an earlier turn
+	tried          // a probe has it
+)
+
+// plan is a page with the fate of each row.
+type plan struct {
+	page
+	fates []fate
+}
+
+// plan decides on the rows of a page, and begins a probe with those to try.
+func (l *lane) plan(taking context.Context, p page, silent map[string]bool, trials []trial) plan {
+	fates := l.hold(p, silent)
+	for i, row := range p.rows {
+		// Its topic is read as any other as soon as another lane has got a verdict on
+		// it, and the row is pending until the probe's verdict is stored.
+		if l.probe.tries(row.Seq) && fates[i] == toSend {
+			fates[i] = unnoted
+		}
+	}
+	return plan{p, l.startProbe(taking, p, fates, trials)}
+}
+
+// hold notes which rows wait for their topic, or behind a row that does.
+func (l *lane) hold(p page, silent map[string]bool) []fate {
+	fates := make([]fate, len(p.rows))
 	if len(silent) == 0 {
-		return
+		return fates
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for _, row := range b.rows { // in the order of seq
-		row.waits = silent[row.Topic]
+	for i, row := range p.rows { // in the order of seq
+		waits := silent[row.Topic]
+		if waits {
+			fates[i] = unnoted
+		}
 		own := l.buckets[row.bucket]
-		if own == nil || own.Token != b.asked[row.bucket].Token {
+		if own == nil || own.Token != p.spans[row.bucket].Token {
 			continue
 		}
+		fresh, noted := false, false
 		if head := own.held.behind(&row.Message); head != nil {
-			row.waits, row.aside, row.known = true, true, !head.note(row.Seq)
-		} else if row.waits {
+			fresh, noted = head.note(row.Seq), true
+		} else if waits {
 			if own.held == nil {
 				own.held = newHeld()
 			}
-			var fresh bool
-			fresh, row.aside = own.held.add(&row.Message)
-			row.known = !fresh
+			fresh, noted = own.held.add(&row.Message)
+		}
+		switch {
+		case noted && fresh:
+			fates[i] = waiting
+		case noted:
+			fates[i] = waitingOn
 		}
 	}
+	return fates
 }
 
-// holdTried keeps back what the probe is sending. Its topic is read as any other
-// as soon as another lane has got a verdict on it, and its rows are pending until
-// the probe's verdicts are stored.
-func (l *lane) holdTried(b *batch) {
-	if l.probe == nil {
-		return
-	}
-	for _, row := range b.rows {
-		if slices.ContainsFunc(l.probe.batch.rows, func(tried *outgoing) bool { return tried.Seq == row.Seq }) {
-			row.waits = true
-		}
-	}
-}
-
-// startProbe takes the rows to try out of b and tries them. It ends with
+// startProbe tries rows of a page, and returns the fates with theirs. It ends with
 // taking: what is tried then is tried again by whoever comes next.
-func (l *lane) startProbe(taking context.Context, b *batch, trials []trial) {
+func (l *lane) startProbe(taking context.Context, pg page, fates []fate, trials []trial) []fate {
 	if len(trials) == 0 {
-		return
+		return fates
 	}
-	p := &probe{batch: &batch{asked: b.asked}, done: make(chan struct{})}
+	p := &probe{page: page{spans: pg.spans}, done: make(chan struct{})}
+	planned := slices.Clone(fates)
 	for _, t := range trials {
 		found := false
-		for _, row := range b.rows {
-			if row.Topic == t.topic && slices.Contains(t.seqs, row.Seq) && l.mayTry(b, row) {
-				p.batch.rows, found = append(p.batch.rows, row), true
+		for i, row := range pg.rows {
+			if row.Topic == t.topic && slices.Contains(t.seqs, row.Seq) && l.mayTry(plan{pg, planned}, row) {
+				p.page.rows, found = append(p.page.rows, row), true
+				planned[i] = tried
 			}
 		}
 		if found {
 			p.trials = append(p.trials, t)
-		} else { // held back, settled or gone
+		} else { // held back, done with or gone
 			l.forgetProbes(t)
-			l.relay.suspended.unclaim(t.topic)
+			l.relay.suspended.endTrial(t.topic)
 		}
 	}
-	if len(p.batch.rows) == 0 {
-		return
+	if len(p.page.rows) == 0 {
+		return planned
 	}
-	b.rows = slices.DeleteFunc(b.rows, func(row *outgoing) bool { return slices.Contains(p.batch.rows, row) })
 	ctx, cancel := context.WithCancel(taking)
 	p.cancel = cancel
 	l.probe = p
 	go func() {
 		defer l.wake()
 		defer close(p.done)
-		if l.hand(ctx, p.batch.rows) != nil && ctx.Err() == nil {
+		outcomes, unavailable := l.hand(ctx, p.page.rows)
+		if p.outcomes = outcomes; unavailable != nil && ctx.Err() == nil {
 			p.away = l.relay.ping(ctx) != nil
 		}
 	}()
+	return planned
 }
 
 // mayTry reports whether nothing stands before a row that waits for its topic.
-func (l *lane) mayTry(b *batch, row *outgoing) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	own := l.buckets[row.bucket]
-	if row.err != nil || own == nil || own.held.behind(&row.Message) != nil || !l.relay.keeper.valid(b.asked[row.bucket].lease) {
+func (l *lane) mayTry(p plan, row *outgoing) bool {
+	if row.bad != nil || !l.relay.keeper.valid(p.spans[row.bucket].lease) {
 		return false
 	}
+	l.mu.Lock()
+	own := l.buckets[row.bucket]
+	free := own != nil && own.held.behind(&row.Message) == nil
+	l.mu.Unlock()
+	if !free || row.Key == "" {
+		return free
+	}
 	// One that has appeared late, and does not wait, goes first.
-	return row.Key == "" || !slices.ContainsFunc(b.rows, func(other *outgoing) bool { return other.Key == row.Key && other.Seq < row.Seq })
+	return !slices.ContainsFunc(p.rows, func(other *outgoing) bool { return other.Key == row.Key && other.Seq < row.Seq })
 }
 
 // forgetProbes drops messages that cannot be tried.
@@ -191,13 +230,13 @@ func (l *lane) endProbe(work context.Context) error {
 		return nil
 	}
 	p.cancel() // of its context nothing is left
-	if err := l.settle(work, p.batch); err != nil {
+	if _, err := l.store(work, sent{plan{p.page, make([]fate, len(p.page.rows))}, p.outcomes}); err != nil {
 		return err
 	}
 	l.probe = nil
 	known := false
-	for _, row := range p.batch.rows {
-		if row.verdict != none {
+	for i, row := range p.page.rows {
+		if p.outcomes[i].verdict != none {
 			known = true
 			l.noteVerdict(row)
 		}
@@ -207,28 +246,36 @@ func (l *lane) endProbe(work context.Context) error {
 		l.relay.outage.answered()
 		l.trials = min(4*l.trials, maxTrials)
 	case p.away:
-		l.relay.monitor.trouble(work, partBroker, p.batch.rows[0].err)
+		l.relay.monitor.trouble(work, partBroker, p.outcomes[0].err)
 		l.relay.outage.begin()
 	default:
 		l.trials = max(l.trials/4, 1) // one may take the verdicts of others along
 	}
-	for _, topic := range unheardTopics(p.batch.rows) {
-		l.relay.suspend(work, topic, errorOf(p.batch.rows, topic))
+	for _, topic := range unheardTopics(p.page.rows, p.outcomes) {
+		l.relay.suspend(work, topic, errorOf(p.page.rows, p.outcomes, topic))
 	}
 	for _, t := range p.trials {
-		l.relay.suspended.unclaim(t.topic)
-		heard := slices.ContainsFunc(p.batch.rows, func(row *outgoing) bool { return row.Topic == t.topic && row.verdict != none })
-		if !heard {
-			continue
-		}
-		for _, row := range p.batch.rows {
-			if row.Topic == t.topic && row.verdict == none {
-				l.suspect(row)
-			}
-		}
-		l.relay.resume(work, t.topic)
+		l.relay.suspended.endTrial(t.topic)
+		l.endTrial(work, t, p)
 	}
 	return nil
+}
+
+// endTrial takes a topic back that has got a verdict.
+func (l *lane) endTrial(work context.Context, t trial, p *probe) {
+	heard := false
+	for i, row := range p.page.rows {
+		heard = heard || row.Topic == t.topic && p.outcomes[i].verdict != none
+	}
+	if !heard {
+		return
+	}
+	for i, row := range p.page.rows {
+		if row.Topic == t.topic && p.outcomes[i].verdict == none {
+			l.suspect(row)
+		}
+	}
+	l.relay.resume(work, t.topic)
 }
 
 // cancelProbe ends a probe and stores what verdicts it has.

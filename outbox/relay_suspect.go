@@ -70,22 +70,23 @@ func (l *lane) suspect(row *outgoing) suspect {
 }
 
 // explain finds out why messages got no verdict: the broker is away, it answers
-// but not on their topics, or it does not on one message. It returns as publish
-// does.
-func (l *lane) explain(work context.Context, rows []*outgoing, known bool, err error) (silent []string, answers bool) {
-	unheard := unheardTopics(rows)
+// but not on their topics, or it does not on one message. It returns as call does.
+func (l *lane) explain(work context.Context, rows []*outgoing, outcomes []outcome, err error) (_ []outcome, silent []string, answers bool) {
+	unheard := unheardTopics(rows, outcomes)
+	known := slices.ContainsFunc(outcomes, func(o outcome) bool { return o.verdict != none })
 	accused := len(rows) == 1 && l.suspects[rows[0].Seq].answered
 	if !accused && !l.brokerAnswers(work, unheard, known) {
-		return nil, l.away(work, rows, unheard, err)
+		l.away(work, rows, unheard, err)
+		return outcomes, nil, false
 	}
 	l.relay.monitor.trouble(work, partBroker, nil)
 	if accused {
-		l.convict(work, rows[0], err)
-		return nil, true
+		return []outcome{l.convict(work, rows[0], outcomes[0], err)}, nil, true
 	}
 	for _, topic := range unheard {
-		if !l.relay.suspend(work, topic, cmp.Or(errorOf(rows, topic), err)) {
-			return nil, l.away(work, rows, unheard, err)
+		if !l.relay.suspend(work, topic, cmp.Or(errorOf(rows, outcomes, topic), err)) {
+			l.away(work, rows, unheard, err)
+			return outcomes, nil, false
 		}
 		for seq, s := range l.suspects {
 			if s.topic == topic {
@@ -93,19 +94,19 @@ func (l *lane) explain(work context.Context, rows []*outgoing, known bool, err e
 			}
 		}
 	}
-	for _, row := range rows {
-		if row.verdict == none && !slices.Contains(unheard, row.Topic) {
+	for i, row := range rows {
+		if outcomes[i].verdict == none && !slices.Contains(unheard, row.Topic) {
 			l.suspect(row)
 		}
 	}
-	return unheard, true
+	return outcomes, unheard, true
 }
 
 // unheardTopics returns the topics of rows of which no message got a verdict.
-func unheardTopics(rows []*outgoing) (topics []string) {
+func unheardTopics(rows []*outgoing, outcomes []outcome) (topics []string) {
 	heard := make(map[string]bool)
-	for _, row := range rows {
-		heard[row.Topic] = heard[row.Topic] || row.verdict != none
+	for i, row := range rows {
+		heard[row.Topic] = heard[row.Topic] || outcomes[i].verdict != none
 	}
 	for topic, any := range heard {
 		if !any {
@@ -116,10 +117,10 @@ func unheardTopics(rows []*outgoing) (topics []string) {
 }
 
 // errorOf returns the first error on a message of topic.
-func errorOf(rows []*outgoing, topic string) error {
-	for _, row := range rows {
-		if row.Topic == topic && row.err != nil {
-			return row.err
+func errorOf(rows []*outgoing, outcomes []outcome, topic string) error {
+	for i, row := range rows {
+		if row.Topic == topic && outcomes[i].err != nil {
+			return outcomes[i].err
 		}
 	}
 	return nil
@@ -139,8 +140,8 @@ func (l *lane) brokerAnswers(ctx context.Context, unheard []string, known bool) 
 	return failed && l.relay.outage.answeredSince(failedAt)
 }
 
-// away notes that the broker gives no verdicts. It returns false.
-func (l *lane) away(ctx context.Context, rows []*outgoing, unheard []string, err error) bool {
+// away notes that the broker gives no verdicts.
+func (l *lane) away(ctx context.Context, rows []*outgoing, unheard []string, err error) {
 	l.relay.monitor.trouble(ctx, partBroker, err)
 	l.relay.outage.begin()
 	l.window = 1
@@ -153,23 +154,22 @@ func (l *lane) away(ctx context.Context, rows []*outgoing, unheard []string, err
 	if len(rows) == 1 {
 		l.suspect(rows[0])
 	}
-	return false
 }
 
-// convict is about a message that got no verdict alone while others of its
-// topic do. It then waits for a moment, and in the end counts as refused: otherwise
-// what follows in its bucket would be read, and left where it is, for ever.
-func (l *lane) convict(ctx context.Context, row *outgoing, err error) {
+// convict returns the outcome of a message that got no verdict alone while others
+// of its topic do. It waits for a moment, and in the end counts as refused:
+// otherwise what follows in its bucket would be read, and left where it is, for ever.
+func (l *lane) convict(ctx context.Context, row *outgoing, o outcome, err error) outcome {
 	s := l.suspects[row.Seq]
 	s.failures++
 	s.notBefore = time.Now().Add(retryPause(s.failures))
 	s.answered = false
 	l.suspects[row.Seq] = s
 	if s.failures < proofs {
-		return
+		return o
 	}
 	l.relay.log.WarnContext(ctx, "broker gives no verdict on one message, while it does on others of its topic",
 		"id", row.ID, "topic", row.Topic, "error", err)
-	row.verdict, row.err = failed, fmt.Errorf("no verdict on this message alone, %d times: %w", proofs, err)
 	delete(l.suspects, row.Seq)
+	return l.outcome(row, failed, fmt.Errorf("no verdict on this message alone, %d times: %w", proofs, err))
 }

@@ -103,8 +103,8 @@ func (t *suspensions) clear() {
 	t.silent = nil
 }
 
-// claim gives the right to try a topic, if it is time to; unclaim gives it back.
-func (t *suspensions) claim(topic string) bool {
+// beginTrial gives the right to try a topic, if it is time to; endTrial gives it back.
+func (t *suspensions) beginTrial(topic string) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	s := t.silent[topic]
@@ -115,7 +115,7 @@ func (t *suspensions) claim(topic string) bool {
 	return true
 }
 
-func (t *suspensions) unclaim(topic string) {
+func (t *suspensions) endTrial(topic string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if s := t.silent[topic]; s != nil {

@@ -170,18 +170,22 @@ func TestATryWaitsForWhatStandsBeforeIt(t *testing.T) {
 		{"without a key", []*outgoing{row(5, "well", ""), row(10, "silent", "")}, 1},
 	} {
 		lane.buckets[3].held = nil
-		b := &batch{rows: c.rows, asked: map[int]span{3: {lease: own}}}
-		lane.setAside(b, silent)
-		lane.startProbe(t.Context(), b, []trial{{"silent", []int64{10}}})
+		plan := lane.plan(t.Context(), page{rows: c.rows, spans: map[int]span{3: {lease: own}}}, silent, []trial{{"silent", []int64{10}}})
 		probes := 0
 		if lane.probe != nil {
-			probes = len(lane.probe.batch.rows)
+			probes = len(lane.probe.page.rows)
 			lane.probe.cancel()
 			<-lane.probe.done
 			lane.probe = nil
 		}
-		if probes != c.want || len(b.rows) != len(c.rows)-c.want {
-			t.Errorf("%s: %d are tried, %d left of %d", c.name, probes, len(b.rows), len(c.rows))
+		planned := 0
+		for _, fate := range plan.fates {
+			if fate == tried {
+				planned++
+			}
+		}
+		if probes != c.want || planned != c.want {
+			t.Errorf("%s: %d are tried, %d of %d are planned to be", c.name, probes, planned, len(c.rows))
 		}
 	}
 }
@@ -192,12 +196,11 @@ func TestWhatIsBeingTriedIsNotSent(t *testing.T) {
 	ob, _ := file.newOutbox(t)
 	lane := newRelay(t, ob, &broker{}, patient()).lanes[0]
 	row := func(seq int64) *outgoing { return &outgoing{Message: Message{Seq: seq, Topic: "t"}} }
-	lane.probe = &probe{batch: &batch{rows: []*outgoing{row(10)}}}
-	b := &batch{rows: []*outgoing{row(9), row(10), row(11)}}
-	lane.holdTried(b)
-	for _, row := range b.rows {
-		if row.waits != (row.Seq == 10) {
-			t.Errorf("row %d waits: %t", row.Seq, row.waits)
+	lane.probe = &probe{page: page{rows: []*outgoing{row(10)}}}
+	plan := lane.plan(t.Context(), page{rows: []*outgoing{row(9), row(10), row(11)}}, nil, nil)
+	for i, row := range plan.rows {
+		if waits := plan.fates[i] != toSend; waits != (row.Seq == 10) {
+			t.Errorf("row %d waits: %t", row.Seq, waits)
 		}
 	}
 }

@@ -63,8 +63,8 @@ func (r *Relay) sweep(ctx context.Context, floors map[lease]int64, generation in
 	for _, l := range r.lanes {
 		for _, b := range l.reaches() {
 			floor := floors[b.lease]
-			rises[b.lease], owners[b.Bucket] = min(b.safe, b.cursor), b.lease
-			todo = append(todo, stretch{Bucket: b.Bucket, From: floor, To: b.cursor})
+			rises[b.lease], owners[b.Bucket] = min(b.position.Safe, b.position.Cursor), b.lease
+			todo = append(todo, stretch{Bucket: b.Bucket, From: floor, To: b.position.Cursor})
 		}
 	}
 	for l := range floors {

@@ -199,7 +199,7 @@ func (t *Tx) GetAdapted(ctx context.Context, dest any, name string, adapt Adapt,
 }
 
 func (t *Tx) adapted(name string, adapt Adapt) string {
-	return t.dialect.Rebind(adapt(t.at.plain.Get, t.at.plain.Get(name)))
+	return adapt(t.at.Get, t.at.Get(name))
 }
 
 // SelectAdapted is Select for a query completed by adapt.

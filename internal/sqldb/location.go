@@ -68,13 +68,8 @@ func schemaProblem(name string) string {
 // location is the schema of the tables, and the queries for it.
 type location struct {
 	schema string // empty: found by search_path
-	plain  Queries
-	bound  Queries // with the dialect's parameter marks
+	Queries
 }
-
-// Get returns a query, ready to be sent. A missing one is a defect of the
-// build: it panics.
-func (l *location) Get(name string) string { return l.bound.Get(name) }
 
 // finder finds the schema that contains a table, and caches it.
 type finder struct {
@@ -87,12 +82,7 @@ type finder struct {
 }
 
 func (f *finder) at(schema string) *location {
-	plain := f.queries.In(f.dialect, schema)
-	bound := make(Queries, len(plain))
-	for name, text := range plain {
-		bound[name] = f.dialect.Rebind(text)
-	}
-	return &location{schema: schema, plain: plain, bound: bound}
+	return &location{schema, f.queries.In(f.dialect, schema)}
 }
 
 // remember caches a location and returns it.

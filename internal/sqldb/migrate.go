@@ -134,7 +134,7 @@ func (m *Migrator) apply(ctx context.Context, tx *sqlx.Tx) (applied []Migration,
 			}
 			applied = append(applied, step)
 		}
-		insert := m.dialect.Rebind(`INSERT INTO ` + m.table + ` (version, name) VALUES (?, ?)`)
+		insert := `INSERT INTO ` + m.table + ` (version, name) VALUES ($1, $2)`
 		if _, err := tx.ExecContext(ctx, insert, step.Version, step.Name); err != nil {
 			return nil, err
 		}

@@ -10,8 +10,6 @@ import (
 	"fmt"
 	"path"
 	"strings"
-
-	"github.com/jmoiron/sqlx"
 )
 
 // Dialect names a database whose SQL files we carry.
@@ -46,15 +44,6 @@ func (d Dialect) Check() error {
 		return nil
 	}
 	return fmt.Errorf("%w: dialect %q (have %s, %s)", ErrDialect, string(d), PostgreSQL, SQLite)
-}
-
-// Rebind turns the ? marks of a query into the dialect's own. The dialect
-// decides, not the driver's name, which wrappers change.
-func (d Dialect) Rebind(query string) string {
-	if d == PostgreSQL {
-		return sqlx.Rebind(sqlx.DOLLAR, query)
-	}
-	return query
 }
 
 // ReadCommitted returns the options of a transaction that sees what others

@@ -36,13 +36,6 @@ func TestDialects(t *testing.T) {
 	if err := Dialect("oracle").Check(); !errors.Is(err, ErrDialect) {
 		t.Errorf("%v, want ErrDialect", err)
 	}
-	const query = `SELECT ? WHERE a = ?`
-	if got := PostgreSQL.Rebind(query); got != `SELECT $1 WHERE a = $2` {
-		t.Error(got)
-	}
-	if got := SQLite.Rebind(query); got != query {
-		t.Error(got)
-	}
 	if o := PostgreSQL.ReadCommitted(); o == nil || o.Isolation != sql.LevelReadCommitted {
 		t.Errorf("%+v", o)
 	}

@@ -6,7 +6,7 @@ WHERE bucket IN (
   SELECT bucket FROM pulse.outbox_leases
   WHERE bucket IN (
     SELECT bucket FROM pulse.outbox_messages
-    WHERE id = ANY (ARRAY(SELECT jsonb_array_elements_text(?::jsonb)::uuid)))
+    WHERE id = ANY (ARRAY(SELECT jsonb_array_elements_text($1::jsonb)::uuid)))
   ORDER BY bucket
   FOR UPDATE
 )

@@ -10,7 +10,7 @@
 -- Strays come by the primary key.
 WITH asked AS (
   SELECT place, bucket, token, cursor, interventions
-  FROM jsonb_to_recordset(?::text::jsonb) AS a(place int, bucket smallint, token bigint, cursor bigint, interventions bigint)
+  FROM jsonb_to_recordset($1::text::jsonb) AS a(place int, bucket smallint, token bigint, cursor bigint, interventions bigint)
 ),
 -- Buckets whose lease has gone to another relay are not read. Where somebody has retried or discarded
 -- by hand since the last read, the bucket is read from its beginning.
@@ -21,7 +21,7 @@ mine AS MATERIALIZED (
 ),
 named AS MATERIALIZED (
   SELECT m.* FROM pulse.outbox_messages AS m
-  WHERE m.seq = ANY (ARRAY(SELECT jsonb_array_elements_text(?::text::jsonb)::bigint))
+  WHERE m.seq = ANY (ARRAY(SELECT jsonb_array_elements_text($2::text::jsonb)::bigint))
 ),
 strays AS (
   SELECT m.*
@@ -46,14 +46,14 @@ ahead AS (
         WHERE head.key = m.key AND head.seq < m.seq
           AND head.status IN ('pending', 'dead') AND head.attempts > 0 AND head.key <> '')
     ORDER BY m.seq
-    LIMIT ?::bigint) AS next
-  LIMIT ?::bigint
+    LIMIT $3::bigint) AS next
+  LIMIT $4::bigint
 ),
 -- What waits for its topic is not sent, and comes without payload.
 found AS (
   SELECT m.*, octet_length(m.payload) AS size FROM strays AS m
   UNION ALL
-  SELECT m.*, CASE WHEN m.topic = ANY (ARRAY(SELECT jsonb_array_elements_text(?::text::jsonb)))
+  SELECT m.*, CASE WHEN m.topic = ANY (ARRAY(SELECT jsonb_array_elements_text($5::text::jsonb)))
                     AND m.seq NOT IN (SELECT seq FROM named) THEN 0 ELSE octet_length(m.payload) END
   FROM ahead AS m
 ),
@@ -71,16 +71,18 @@ SELECT jsonb_build_object(
                    FROM pg_get_serial_sequence('pulse.outbox_messages', 'seq') AS s),
          'sign', (SELECT sign FROM pulse.outbox_relays WHERE owner = known.owner),
          'snapshot', pg_current_snapshot()::text,
+         -- Tells the number of the next transaction; the snapshot does not list those that began after the last that has ended.
+         'age', age('3'::xid),
          -- The highest seq; from the last one known on, so that deleted rows above are passed once.
          'top', (SELECT coalesce(max(seq), known.top) FROM pulse.outbox_messages WHERE seq >= known.top),
          'held', (SELECT coalesce(jsonb_object_agg(bucket, interventions), '{}') FROM mine))::text AS frame,
        0::bigint AS seq, '00000000-0000-0000-0000-000000000000'::uuid AS id, 0::smallint AS bucket,
        '' AS topic, '' AS type, '' AS key, ''::bytea AS payload, '' AS content_type, '' AS headers,
        '' AS correlation_id, '' AS causation_id, NULL::timestamptz AS occurred_at, 0 AS attempts, false AS old
-FROM (SELECT ?::bigint AS top, ?::text AS owner) AS known
+FROM (SELECT $6::bigint AS top, $7::text AS owner) AS known
 UNION ALL
 SELECT '', seq, id, bucket, topic, type, key, CASE WHEN size = 0 THEN '' ELSE payload END, content_type, headers::text,
        correlation_id, causation_id, CASE WHEN isfinite(occurred_at) THEN occurred_at END, attempts,
-       created_at < clock_timestamp() - ?::bigint * interval '1 microsecond'
+       created_at < clock_timestamp() - $8::bigint * interval '1 microsecond'
 FROM batch
-WHERE bytes - size < ?::bigint
+WHERE bytes - size < $9::bigint

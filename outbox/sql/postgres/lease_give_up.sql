@@ -3,7 +3,7 @@
 WITH mine AS MATERIALIZED (
   SELECT l.bucket
   FROM pulse.outbox_leases AS l
-  JOIN jsonb_to_recordset(?::text::jsonb) AS a(bucket smallint, token bigint) ON a.bucket = l.bucket AND a.token = l.token
+  JOIN jsonb_to_recordset($1::text::jsonb) AS a(bucket smallint, token bigint) ON a.bucket = l.bucket AND a.token = l.token
   ORDER BY l.bucket
   FOR UPDATE OF l
 )

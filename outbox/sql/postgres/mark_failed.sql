@@ -4,7 +4,7 @@
 WITH held AS MATERIALIZED (
   SELECT l.bucket
   FROM pulse.outbox_leases AS l
-  JOIN jsonb_to_recordset(?::text::jsonb) AS a(bucket smallint, token bigint) ON a.bucket = l.bucket AND a.token = l.token
+  JOIN jsonb_to_recordset($1::text::jsonb) AS a(bucket smallint, token bigint) ON a.bucket = l.bucket AND a.token = l.token
   ORDER BY l.bucket
   FOR KEY SHARE OF l
 ),
@@ -14,7 +14,7 @@ open AS MATERIALIZED (
 UPDATE pulse.outbox_messages AS m
 SET status = f.status, attempts = m.attempts + 1, last_error = f.error,
     available_at = clock_timestamp() + f.delay * interval '1 microsecond', rescheduled_at = clock_timestamp()
-FROM jsonb_to_recordset(?::text::jsonb) AS f(seq bigint, id uuid, status text, delay bigint, error text)
+FROM jsonb_to_recordset($2::text::jsonb) AS f(seq bigint, id uuid, status text, delay bigint, error text)
 WHERE m.seq = f.seq AND (m.id = f.id) IS TRUE
   AND m.bucket = ANY ((SELECT buckets FROM open)::smallint[]) AND m.status = (SELECT status FROM open)
 RETURNING m.seq

@@ -2,6 +2,6 @@
 -- wait for one another.
 DELETE FROM pulse.outbox_relays WHERE owner IN (
   SELECT owner FROM pulse.outbox_relays
-  WHERE owner <> ? AND expires_at < clock_timestamp() - interval '1 day'
+  WHERE owner <> $1 AND expires_at < clock_timestamp() - interval '1 day'
   FOR UPDATE SKIP LOCKED
 )

@@ -3,7 +3,7 @@
 --
 -- Plan: outbox_messages_pending (bucket, seq), per bucket from floor to cursor.
 SELECT s.bucket, found.seq, found.topic, found.key, found.ready
-FROM jsonb_to_recordset(?::text::jsonb) AS s(bucket smallint, "from" bigint, "to" bigint)
+FROM jsonb_to_recordset($1::text::jsonb) AS s(bucket smallint, "from" bigint, "to" bigint)
 CROSS JOIN LATERAL (
   SELECT m.seq, m.topic, m.key,
          (m.available_at <= clock_timestamp() OR m.attempts = 0 AND m.available_at <= m.created_at
@@ -14,4 +14,4 @@ CROSS JOIN LATERAL (
   FROM pulse.outbox_messages AS m
   WHERE m.bucket = s.bucket AND m.seq > s."from" AND m.seq <= s."to" AND m.status = 'pending'
   ORDER BY m.seq) AS found
-LIMIT ?::bigint
+LIMIT $2::bigint

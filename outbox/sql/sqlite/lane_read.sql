@@ -62,7 +62,7 @@ SELECT json_object(
          'sign', (SELECT sign FROM pulse.outbox_relays WHERE owner = ?7),
          -- One writes at a time: no transaction can add a row below those that are there. That is what this
          -- snapshot, in the form of PostgreSQL's, says.
-         'snapshot', '1:1:',
+         'snapshot', '1:1:', 'age', -2,
          -- The highest seq, as far as is known and there is none above.
          'top', (SELECT coalesce(max(seq), ?6) FROM pulse.outbox_messages WHERE seq >= ?6),
          'held', (SELECT json_group_object(bucket, interventions) FROM mine)) AS frame,

@@ -1,1 +1,1 @@
-INSERT INTO pulse.notes (id, text) VALUES (?, ?)
+INSERT INTO pulse.notes (id, text) VALUES (?1, ?2)
