@@ -14,7 +14,7 @@
 //	err = relay.Run(ctx)                                  // until ctx ends
 //
 // Where nothing runs for long, as in a scheduled job, [Relay.Drain] publishes what
-// is pending and returns.
+// is pending and returns. [Relays] serves many outboxes in one process.
 //
 // [Outbox.Migrate] makes the tables. outbox/rabbitmq has a publisher, package
 // inbox the other side, and outboxtest helps to test services. The database is

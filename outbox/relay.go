@@ -33,6 +33,7 @@ type Relay struct {
 
 	generations generations
 
+	gate *gate         // which other relays of this process share; nil: none do
 	idle chan struct{} // tells Drain that a lane has nothing to do at once
 }
 
@@ -245,7 +246,7 @@ const (
 func (r *Relay) read(ctx context.Context, do func(context.Context, *sqldb.Tx) error) error {
 	ctx, cancel := context.WithTimeout(ctx, statementTimeout)
 	defer cancel()
-	return r.store.Read(ctx, do)
+	return r.gated(ctx, func() error { return r.store.Read(ctx, do) })
 }
 
 // write runs do in a transaction that sees what others have committed while it
@@ -253,7 +254,17 @@ func (r *Relay) read(ctx context.Context, do func(context.Context, *sqldb.Tx) er
 func (r *Relay) write(ctx context.Context, do func(context.Context, *sqldb.Tx) error) error {
 	ctx, cancel := context.WithTimeout(ctx, statementTimeout)
 	defer cancel()
-	return r.store.Write(ctx, do)
+	return r.gated(ctx, func() error { return r.store.Write(ctx, do) })
+}
+
+// gated does what uses a connection to the database, when it may.
+func (r *Relay) gated(ctx context.Context, do func() error) error {
+	leave, err := r.gate.enter(ctx)
+	if err != nil {
+		return err
+	}
+	defer leave()
+	return do()
 }
 
 // query selects all rows of a named query, which writes nothing, into dest.

@@ -33,7 +33,7 @@ func (k *keeper) inspect(ctx context.Context) error {
 	if time.Since(k.inspected) < inspectInterval {
 		return nil
 	}
-	if err := k.relay.outbox.CheckSchema(ctx); err != nil {
+	if err := k.relay.gated(ctx, func() error { return k.relay.outbox.CheckSchema(ctx) }); err != nil {
 		return err
 	}
 	if err := k.relay.checkAccess(ctx); err != nil {

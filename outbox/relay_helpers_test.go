@@ -19,12 +19,15 @@ import (
 // patience is how long tests wait for what should take milliseconds.
 const patience = time.Minute
 
+// quiet is the log of relays in tests.
+var quiet = slog.New(slog.NewTextHandler(io.Discard, nil))
+
 // newRelay returns a relay that does everything often and is quiet, where cfg
 // does not say otherwise.
 func newRelay(t testing.TB, ob *Outbox, p Publisher, cfg RelayConfig) *Relay {
 	t.Helper()
 	if cfg.Logger == nil {
-		cfg.Logger = slog.New(slog.NewTextHandler(io.Discard, nil))
+		cfg.Logger = quiet
 	}
 	relay, err := NewRelay(ob, p, cfg)
 	if err != nil {

@@ -34,7 +34,7 @@ func (r *Relay) purgeLoop(ctx context.Context) {
 			r.monitor.trouble(ctx, partPurge, nil) // it is another relay's
 			continue
 		}
-		n, kept, err := r.outbox.purge(ctx, retention)
+		n, kept, err := r.purge(ctx, retention)
 		if ctx.Err() != nil {
 			return
 		}

@@ -17,12 +17,21 @@ const purgeChunk = 2000
 // chunks, each a transaction of its own, so a ctx that ends leaves done what
 // is done. Pending and dead messages are never deleted, however old.
 func (o *Outbox) Purge(ctx context.Context, olderThan time.Duration) (n int64, err error) {
-	n, _, err = o.purge(ctx, olderThan)
+	n, _, err = o.purge(ctx, olderThan, o.store.Write)
 	return n, err
 }
 
-// purge is Purge; kept says how many rows of that age could not be deleted.
-func (o *Outbox) purge(ctx context.Context, olderThan time.Duration) (n, kept int64, err error) {
+// purge is Outbox.Purge, a chunk at a time through the gate.
+func (r *Relay) purge(ctx context.Context, olderThan time.Duration) (n, kept int64, err error) {
+	return r.outbox.purge(ctx, olderThan, func(ctx context.Context, do func(context.Context, *sqldb.Tx) error) error {
+		return r.gated(ctx, func() error { return r.outbox.store.Write(ctx, do) })
+	})
+}
+
+// purge is Purge; kept says how many rows of that age could not be deleted. write
+// runs a transaction.
+func (o *Outbox) purge(ctx context.Context, olderThan time.Duration,
+	write func(context.Context, func(context.Context, *sqldb.Tx) error) error) (n, kept int64, err error) {
 	if olderThan < 0 {
 		return 0, 0, fmt.Errorf("outbox: purge: olderThan: %v; must not be negative", olderThan)
 	}
@@ -34,7 +43,7 @@ func (o *Outbox) purge(ctx context.Context, olderThan time.Duration) (n, kept in
 			Settled int64 `db:"settled"`
 		}
 		deleted := int64(0)
-		err := o.store.Write(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
+		err := write(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
 			err := tx.Get(ctx, &chunk, "purge_chunk", age, from, purgeChunk)
 			if err != nil || chunk.Settled == 0 {
 				return err

@@ -1,0 +1,73 @@
+package outbox
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// slotTime is how long a statement may keep the place of others: one that takes
+// longer goes on without.
+const slotTime = time.Second
+
+// gate bounds the connections to databases that several relays use at once. Each
+// statement of a relay passes it. A nil gate lets everything through.
+type gate struct {
+	slots    chan struct{}
+	slotTime time.Duration
+	// last is held by the only statement of a relay that may run while others of
+	// it overrun their time: a database that does not answer takes no slots from
+	// other relays but one now and then.
+	last     chan struct{}
+	overruns atomic.Int64
+}
+
+// newGates returns n gates that share a number of slots.
+func newGates(n, slots int, slotTime time.Duration) []*gate {
+	shared := make(chan struct{}, slots)
+	gates := make([]*gate, n)
+	for i := range gates {
+		gates[i] = &gate{slots: shared, slotTime: slotTime, last: make(chan struct{}, 1)}
+	}
+	return gates
+}
+
+// enter waits for a slot; leave gives it back.
+func (g *gate) enter(ctx context.Context) (leave func(), err error) {
+	if g == nil {
+		return func() {}, nil
+	}
+	isLast := false
+	if g.overruns.Load() > 0 {
+		select {
+		case g.last <- struct{}{}:
+			isLast = true
+		case <-ctx.Done():
+			return nil, fmt.Errorf("other statements have had no answer of the database for more than %v: %w", g.slotTime, context.Cause(ctx))
+		}
+	}
+	select {
+	case g.slots <- struct{}{}:
+	case <-ctx.Done():
+		if isLast {
+			<-g.last
+		}
+		return nil, fmt.Errorf("all %d connections of the relays are in use: %w", cap(g.slots), context.Cause(ctx))
+	}
+	giveBack := sync.OnceFunc(func() { <-g.slots })
+	overrun := time.AfterFunc(g.slotTime, func() {
+		g.overruns.Add(1)
+		giveBack()
+	})
+	return func() {
+		if !overrun.Stop() {
+			g.overruns.Add(-1)
+		}
+		giveBack()
+		if isLast {
+			<-g.last
+		}
+	}, nil
+}
