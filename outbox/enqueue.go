@@ -18,20 +18,20 @@ import (
 	"github.com/asimalizada/pulse-events/outbox/wire"
 )
 
-// Tx is the transaction of the change that messages tell of: a *sql.Tx, a
-// *sqlx.Tx, the Tx of a bun.Tx, the ConnPool of a GORM transaction, or whatever
-// else runs statements inside one open transaction. docs/databases.md has the
+// Tx is the transaction of the change that the messages announce: a *sql.Tx, a
+// *sqlx.Tx, the Tx of a bun.Tx, the ConnPool of a GORM transaction, or anything
+// else that runs statements in one open transaction. docs/databases.md has the
 // handle of each library.
 type Tx interface {
 	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
 }
 
-// Errors of Enqueue, beside ErrInvalidMessage and ErrSchema.
+// Errors of Enqueue, in addition to ErrInvalidMessage and ErrSchema.
 var (
-	// ErrNoTransaction: the handle given is no transaction, so that the
-	// message would be stored even if the change it tells of is not.
+	// ErrNoTransaction: tx is not a transaction, so the message would be stored even
+	// if the change is not.
 	ErrNoTransaction = sqldb.ErrNoTransaction
-	// ErrDuplicateID: the outbox holds a message of that id already.
+	// ErrDuplicateID: a message with that id is already in the outbox.
 	ErrDuplicateID = errors.New("message id is in the outbox already")
 )
 
@@ -45,20 +45,20 @@ const (
 	maxInsertRows = 2500
 )
 
-// Enqueue stores msgs in tx, in their order and, up to 16 MB, in one round trip:
-// they are published if and only if tx commits. Fields left empty are filled in as
-// Message says; the caller's messages are not changed. Without a correlation
-// id in ctx all messages of one call share a new one. The trace context of
-// ctx goes into the headers unless they carry one.
+// Enqueue inserts msgs in tx, in order and, up to 16 MB, in one round trip. They are
+// published if and only if tx commits. Empty fields are set to the defaults that
+// Message documents; msgs itself is not changed. If ctx has no correlation id, all
+// messages of a call share a new one. The trace context of ctx is added to the
+// headers unless they have one.
 //
-// All messages are checked before any is written. The error then holds one
-// InvalidMessageError for each bad message and matches ErrInvalidMessage;
-// tx is untouched. ErrNoTransaction refuses nil and every handle that can
-// itself begin a transaction, such as *sql.DB, *sqlx.DB and *sql.Conn.
-// ErrDuplicateID and ErrSchema come from the database, which on PostgreSQL
-// leaves tx fit for nothing but a rollback.
+// All messages are validated before any is inserted. If some are invalid, the error
+// joins an InvalidMessageError for each of them and matches ErrInvalidMessage, and
+// tx can still be used. ErrNoTransaction is returned for nil and for handles that
+// can begin a transaction themselves, such as *sql.DB, *sqlx.DB and *sql.Conn.
+// ErrDuplicateID and ErrSchema are errors of the database; on PostgreSQL tx can
+// only be rolled back after them.
 //
-// Enqueue is safe for concurrent use as far as tx is.
+// Enqueue is safe for concurrent use if tx is.
 func (o *Outbox) Enqueue(ctx context.Context, tx Tx, msgs ...Message) error {
 	if err := sqldb.RequireTransaction(tx); err != nil {
 		return fmt.Errorf("outbox: enqueue: %w", err)

@@ -10,74 +10,75 @@ import (
 	"time"
 )
 
-// RelayState is how a relay is doing.
+// RelayState is the state of a relay.
 type RelayState string
 
 // The states of a relay.
 const (
-	// RelayStarting: it has not reached the database yet, or Run was not called.
+	// RelayStarting: the database has not answered yet, or Run was not called.
 	RelayStarting RelayState = "starting"
-	// RelayRunning: database and, as far as was tried, broker answer.
+	// RelayRunning: the database answers, and so does the broker as far as is known.
 	RelayRunning RelayState = "running"
-	// RelayDegraded: the broker or the database does not answer, or another
-	// fault keeps messages from going out. It goes on trying.
+	// RelayDegraded: messages cannot be published, because the broker or the
+	// database does not answer or for another reason in LastError. The relay retries.
 	RelayDegraded RelayState = "degraded"
 	// RelayStopped: Run has returned.
 	RelayStopped RelayState = "stopped"
 )
 
-// Health says how a relay is doing. Counters start at zero with NewRelay and
-// count what this relay did.
+// Health is a snapshot of a relay's state and counters. Counters start at zero in
+// NewRelay and count what this relay did.
 type Health struct {
 	State RelayState
 	// Since is when the state began, by this process's clock.
 	Since time.Time
 	// LastError is why the relay is degraded; nil in every other state.
 	LastError error
-	// Leases is how many of the 64 buckets it holds.
+	// Leases is how many of the 64 buckets the relay holds.
 	Leases int
-	// Published messages: confirmed by the broker and marked so.
+	// Published counts messages that the broker confirmed and that were marked
+	// published.
 	Published int64
-	// Failed attempts: refused by the broker and to be tried again.
+	// Failed counts attempts that the broker refused and that will be retried.
 	Failed int64
-	// Dead messages: given up by this relay.
+	// Dead counts messages that were marked dead.
 	Dead int64
-	// Fenced verdicts: not stored, because the bucket's lease had gone to
-	// another relay meanwhile or the message had been discarded.
+	// Fenced counts outcomes that were not stored, because another relay had taken
+	// the lease of the bucket meanwhile or the message had been discarded.
 	Fenced int64
-	// Suspended are topics on which the broker gives no verdicts while it does on
-	// others, as one whose queue has lost its majority. The longest suspended
-	// come first.
+	// Suspended lists the topics on which the broker confirms nothing while it does
+	// confirm others, for example because their queue has lost its majority. The
+	// longest suspended come first.
 	Suspended []SuspendedTopic
-	// Unserved is how many buckets no relay serves, as of the last look: their
-	// messages wait.
+	// Unserved is how many buckets no relay held when that was last read. Their
+	// messages are not published.
 	Unserved int
-	// Resets is how often the relay found that the database had gone back, or was
-	// another one, and read every bucket from its beginning.
+	// Resets counts how often the relay found that the database was restored to an
+	// earlier state or replaced, and read every bucket from its beginning.
 	Resets int64
-	// OldestPending is the age, by the database's clock, of the oldest message in
-	// the outbox that should be out by now, in whosever bucket, as of MeasuredAt;
-	// 0: there was none.
+	// OldestPending is the age of the oldest message in the outbox that is due, by
+	// the database's clock, as of MeasuredAt; 0 if there was none. It covers all
+	// buckets, also those of other relays. It is a duration, as it is meant for an
+	// alert; Stats has the time as well.
 	OldestPending time.Duration
-	// MeasuredAt is when OldestPending was last measured, by this process's
-	// clock: every few seconds.
+	// MeasuredAt is when OldestPending was last measured, which happens every few
+	// seconds, by this process's clock.
 	MeasuredAt time.Time
 }
 
-// SuspendedTopic is a topic whose messages wait, without an attempt being
-// counted, until the broker gives verdicts on them again. The relay tries a few
-// now and then.
+// SuspendedTopic is a topic whose messages are not published, and count no
+// attempt, until the broker confirms messages of the topic again. The relay tries
+// a few of them from time to time.
 type SuspendedTopic struct {
 	Topic   string
 	Since   time.Time // by this process's clock
-	Waiting int       // messages found so far: its own, and later ones of their keys
-	Reason  string    // what was missing when it was last tried
+	Waiting int       // messages found so far: those of the topic, and later ones of their keys
+	Reason  string    // the error of the last attempt
 }
 
-// monitor keeps the health of a relay and logs what changes. Parts of the
-// relay report trouble under a name of their own and take it back when it is
-// over; any one makes the relay degraded, and only the first and the last are
-// logged.
+// monitor keeps the health of a relay and logs changes. Each part of the relay
+// reports its trouble under its own name and clears it when it is over. Any
+// trouble makes the relay degraded; only the first and the last are logged.
 type monitor struct {
 	log *slog.Logger
 
@@ -87,13 +88,13 @@ type monitor struct {
 	refusals refusals
 }
 
-// refusals gathers messages that the broker refused, for a log line now and then.
+// refusals counts messages that the broker refused, for one log line per interval.
 type refusals struct {
 	count  int
 	logged time.Time
 }
 
-// refusalLogInterval keeps a broker that refuses everything from filling the log.
+// refusalLogInterval limits log lines about refusals to one per interval.
 const refusalLogInterval = 10 * time.Second
 
 func newMonitor(log *slog.Logger) *monitor {
@@ -117,7 +118,7 @@ func (m *monitor) enter(state RelayState) {
 	}
 }
 
-// started says that the database has answered for the first time.
+// started records that the database has answered for the first time.
 func (m *monitor) started() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -141,8 +142,8 @@ func (m *monitor) stopped() {
 	m.enter(RelayStopped)
 }
 
-// trouble reports that part cannot do its work, or with a nil err that it can
-// (again).
+// trouble reports that a part cannot do its work because of err, or with a nil err
+// that it can again.
 func (m *monitor) trouble(ctx context.Context, part string, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -152,7 +153,7 @@ func (m *monitor) trouble(ctx context.Context, part string, err error) {
 		m.health.LastError = m.worst()
 		m.enter(RelayDegraded)
 		if before == 0 {
-			m.log.WarnContext(ctx, "relay is degraded; trying on", "part", part, "error", err)
+			m.log.WarnContext(ctx, "relay is degraded and retries", "part", part, "error", err)
 		}
 		return
 	}
@@ -168,10 +169,10 @@ func (m *monitor) trouble(ctx context.Context, part string, err error) {
 	}
 }
 
-// parts are those that say most about what is the matter, first.
+// parts are the most significant parts, in order.
 var parts = []string{partLeases, partStandby, partBroker, partTopics}
 
-// worst returns the trouble that says most; the caller holds m.mu.
+// worst returns the trouble of the most significant part; the caller holds m.mu.
 func (m *monitor) worst() error {
 	rest := slices.DeleteFunc(slices.Sorted(maps.Keys(m.troubles)), func(part string) bool { return slices.Contains(parts, part) })
 	for _, part := range slices.Concat(parts, rest) {
@@ -182,14 +183,14 @@ func (m *monitor) worst() error {
 	return nil
 }
 
-// cause returns the trouble of a part; nil: it has none.
+// cause returns the trouble of a part, or nil.
 func (m *monitor) cause(part string) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.troubles[part]
 }
 
-// stored counts what a write-back stored, and what it was refused.
+// stored counts the outcomes of a batch.
 func (m *monitor) stored(ctx context.Context, s storeCounts) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -198,7 +199,7 @@ func (m *monitor) stored(ctx context.Context, s storeCounts) {
 	m.health.Dead += int64(s.dead)
 	m.health.Fenced += int64(s.fenced)
 	if s.fenced > 0 {
-		m.log.WarnContext(ctx, "verdicts were not stored: the leases have gone to another relay, or the messages were discarded", "messages", s.fenced)
+		m.log.WarnContext(ctx, "outcomes of messages were not stored: another relay has the leases, or the messages were discarded", "messages", s.fenced)
 	}
 	if s.dead > 0 {
 		m.log.ErrorContext(ctx, "messages are dead", "messages", s.dead,
@@ -206,7 +207,7 @@ func (m *monitor) stored(ctx context.Context, s storeCounts) {
 	}
 	m.refusals.count += s.failed
 	if s.failed > 0 && time.Since(m.refusals.logged) >= refusalLogInterval {
-		m.log.WarnContext(ctx, "broker refuses messages; they are tried again", "messages", m.refusals.count,
+		m.log.WarnContext(ctx, "broker refuses messages; they are retried", "messages", m.refusals.count,
 			"example", s.failedExample.ID, "topic", s.failedExample.Topic, "error", s.failedExample.err)
 		m.refusals = refusals{logged: time.Now()}
 	}

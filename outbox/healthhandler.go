@@ -10,48 +10,48 @@ import (
 	"github.com/asimalizada/pulse-events/internal/health"
 )
 
-// MarshalJSON implements json.Marshaler: names begin with a small letter,
-// durations are numbers of seconds (oldestPendingSeconds), LastError is its
-// text, times are in RFC 3339, and zero ones are left out. The text of an error
-// may name servers and users; see HealthHandler for what strangers may read.
+// MarshalJSON implements json.Marshaler: names begin with a lower-case
+// letter, durations are numbers of seconds (oldestPendingSeconds), LastError is its
+// text, times are in RFC 3339, and zero times are omitted. The text of an error may
+// contain names of servers and users; HealthHandler does not expose it.
 func (h Health) MarshalJSON() ([]byte, error) { return health.Marshal(h) }
 
 // ErrDraining is what HealthConfig.Ready returns once the service is about to
-// stop: load balancers are to send nothing more, while requests that still come
-// are answered.
+// stop: load balancers should send no more requests, and requests that still arrive
+// are served.
 var ErrDraining = health.ErrDraining
 
-// HealthConfig says what a health handler looks at. All fields are optional.
+// HealthConfig holds the settings of HealthHandler. All are optional.
 type HealthConfig struct {
-	// Service is the name shown in answers.
+	// Service is the name of the service in responses.
 	Service string
-	// Outbox makes readiness depend on its database: that it answers, has the
-	// schema, and takes messages.
+	// Outbox makes readiness depend on its database, see Outbox.CheckReady.
 	Outbox *Outbox
-	// Relay tells how the relay is, usually by its method Health.
+	// Relay returns the relay's health: its method Health, or Relays.Total.
 	Relay func() Health
-	// Publisher tells whether there is a connection to the broker, as the
-	// method Health of the publisher of outbox/rabbitmq does. A relay with nothing
-	// to publish does not notice.
+	// Publisher reports whether there is a connection to the broker, as the method
+	// Health of the publisher of outbox/rabbitmq does. A relay that has nothing to
+	// publish does not notice that it is lost.
 	Publisher func() (connected bool, err error)
-	// Ready is asked as well, and before the Outbox: for what else the service
-	// needs, such as tables of its own. It may be called from several goroutines.
+	// Ready is called for readiness before the Outbox is checked, for whatever else
+	// the service needs, such as tables of its own. It may be called concurrently.
 	// ErrDraining makes the status draining.
 	Ready func(context.Context) error
-	// Timeout bounds the look that readiness takes. Defaults to 1.5 s.
+	// Timeout limits the check of readiness. Defaults to 1.5 s.
 	Timeout time.Duration
-	// Logger hears why the service is not ready. Defaults to slog.Default().
+	// Logger receives the reason why the service is not ready. Defaults to
+	// slog.Default().
 	Logger *slog.Logger
 }
 
-// HealthHandler answers liveness and readiness over HTTP, by the last part of
-// the path: mount it as "/health/", and ask /health/live and /health/ready.
+// HealthHandler serves liveness and readiness over HTTP, selected by the last part
+// of the path: mount it as "/health/" and request /health/live and /health/ready.
 //
-// Live is 200 until the relay has failed for good. Ready is 200 while messages
-// can be enqueued, else 503; how the relay is does not decide, as an outbox is
-// there to take messages while the broker is away. The answers are JSON and
-// name kinds of trouble only, never addresses, users or statements: the logger
-// hears those. Questions that come at once share one look at the database.
+// Live is 200 until the relay has failed permanently. Ready is 200 while messages
+// can be enqueued, else 503; it does not depend on the state of the relay, as the
+// purpose of an outbox is to accept messages while the broker is down. Responses
+// are JSON and contain the kind of a problem, never addresses, users or statements,
+// which are logged. Concurrent requests share one check of the database.
 func HealthHandler(cfg HealthConfig) http.Handler {
 	h := &health.Handler{
 		Service: cfg.Service, Part: "relay",
@@ -79,7 +79,7 @@ func HealthHandler(cfg HealthConfig) http.Handler {
 	return h
 }
 
-// health is the relay's, and what the publisher knows before it.
+// health returns the relay's health, degraded if the publisher reports an error.
 func (cfg HealthConfig) health() Health {
 	h := cfg.Relay()
 	if cfg.Publisher == nil {
@@ -94,9 +94,9 @@ func (cfg HealthConfig) health() Health {
 	return h
 }
 
-// CheckReady returns nil while messages can be enqueued: the database answers
-// and takes writes, the schema is there, and this user may store messages. It
-// leaves nothing behind. On SQLite it does not wait for other writers.
+// CheckReady returns nil if messages can be enqueued: the database answers and
+// accepts writes, the schema is up to date, and this user may insert messages. It
+// writes nothing. On SQLite it does not wait for other writers.
 func (o *Outbox) CheckReady(ctx context.Context) error {
 	return o.store.CheckReady(ctx, "ready")
 }

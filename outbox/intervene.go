@@ -14,15 +14,15 @@ import (
 	"github.com/asimalizada/pulse-events/internal/sqldb"
 )
 
-// ErrStatus says that a message is in a state that does not allow the move;
-// docs/states.md draws those there are.
+// ErrStatus means that a message is in a state that does not allow the transition;
+// see docs/states.md.
 var ErrStatus = errors.New("its status does not allow that")
 
-// UnchangedError names the messages that Retry or Discard could not move. The
-// others have been moved. It matches ErrNotFound, ErrStatus, or both.
+// UnchangedError lists the messages that Retry or Discard did not change. The others
+// were changed. It matches ErrNotFound, ErrStatus, or both.
 type UnchangedError struct {
-	Missing []uuid.UUID          // the outbox has no such message
-	Unfit   map[uuid.UUID]Status // where each stands instead
+	Missing []uuid.UUID          // not in the outbox
+	Unfit   map[uuid.UUID]Status // in a state that does not allow it
 }
 
 func (e *UnchangedError) Error() string {
@@ -36,18 +36,18 @@ func (e *UnchangedError) Error() string {
 	return strings.Join(parts, "; ")
 }
 
-// Is makes errors.Is hold for ErrNotFound and ErrStatus.
+// Is reports whether target is ErrNotFound or ErrStatus and applies.
 func (e *UnchangedError) Is(target error) bool {
 	return target == ErrNotFound && len(e.Missing) > 0 || target == ErrStatus && len(e.Unfit) > 0
 }
 
 func uuidOrder(a, b uuid.UUID) int { return strings.Compare(string(a[:]), string(b[:])) }
 
-// Retry gives dead messages, and those being retried, a fresh start: pending,
-// no attempts, available at once. It returns how many it moved. A pending
-// message without failures has nothing to be done and is no error; a published
-// or discarded one is an ErrStatus, an unknown id an ErrNotFound, both within an
-// UnchangedError. What can be moved is moved all the same, in one transaction.
+// Retry makes dead and retrying messages pending again, with no attempts and due at
+// once, and returns how many it changed. For a pending message that has not failed
+// it does nothing. For a published or discarded message the error matches
+// ErrStatus, for an unknown id ErrNotFound; it is an UnchangedError. All other
+// messages are changed nevertheless, in one transaction.
 func (o *Outbox) Retry(ctx context.Context, ids ...uuid.UUID) (n int, err error) {
 	n, err = o.move(ctx, ids, []Status{Pending, Dead}, "retry")
 	if err != nil {
@@ -56,13 +56,13 @@ func (o *Outbox) Retry(ctx context.Context, ids ...uuid.UUID) (n int, err error)
 	return n, nil
 }
 
-// Discard sets pending and dead messages aside for good: they are not
-// published, and later messages of their key go on. The reason, which must
-// not be empty, is kept before the last error. It returns how many it moved. A
-// message discarded before is no error; a published one is an ErrStatus, an
-// unknown id an ErrNotFound, both within an UnchangedError. What can be moved is
-// moved all the same, in one transaction. A message that a relay has in hand
-// at that moment may still go out.
+// Discard marks pending and dead messages discarded: they are not published, and no
+// longer block later messages of their key. The reason must not be empty; it is
+// stored before the last error. Discard returns how many messages it changed. For a
+// discarded message it does nothing. For a published message the error matches
+// ErrStatus, for an unknown id ErrNotFound; it is an UnchangedError. All other
+// messages are changed nevertheless, in one transaction. A message that a relay is
+// publishing at that moment may still be delivered.
 func (o *Outbox) Discard(ctx context.Context, reason string, ids ...uuid.UUID) (n int, err error) {
 	if strings.TrimSpace(reason) == "" {
 		return 0, errors.New("outbox: discard: reason: is empty; say why, for those who look later")

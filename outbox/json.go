@@ -5,8 +5,8 @@ import (
 	"fmt"
 )
 
-// NewJSON returns a message for topic whose payload is event as JSON, with an id
-// of its own. The error is that of encoding/json.
+// NewJSON returns a message for topic with a new id and event, encoded as JSON, as
+// its payload. The error is that of encoding/json.
 func NewJSON(topic string, event any) (Message, error) {
 	payload, err := json.Marshal(event)
 	if err != nil {

@@ -21,11 +21,11 @@ const (
 	MaxLimit     = 1000
 )
 
-// ListQuery says which rows to look at; its zero value means the newest
-// DefaultLimit. Filters add up. Those on status and time find their rows by an index; the
-// others look through what is left, so on a big table give Since as well.
+// ListQuery selects messages; the zero value selects the newest DefaultLimit. A
+// message must match all filters. Only the filters on status and time use an index:
+// on a large table set Since together with the others.
 type ListQuery struct {
-	Statuses      []Status  // any of these; empty: all. Pending includes what is being retried
+	Statuses      []Status  // any of these, or all if empty; Pending includes retrying messages
 	Retrying      bool      // only pending messages that have failed
 	Topic         string    // exactly this
 	Type          string    // exactly this
@@ -38,25 +38,26 @@ type ListQuery struct {
 	After int64
 	// Limit is the size of a page, at most MaxLimit. Defaults to DefaultLimit.
 	Limit int
-	// OldestFirst turns the order, which is newest first, by seq.
+	// OldestFirst reverses the order, which is newest first, by seq.
 	OldestFirst bool
-	// WithoutPayload leaves Record.Payload nil, for lists that do not show it.
+	// WithoutPayload leaves Record.Payload nil.
 	WithoutPayload bool
 }
 
 // Page is one page of records.
 type Page struct {
 	Records []Record
-	Next    int64 // ListQuery.After of the page that follows; 0: there is none
+	Next    int64 // ListQuery.After of the next page; 0 if there is none
 }
 
 // listBytes bounds what a page holds of payloads and headers: a page of large
 // messages is shorter than its limit.
 const listBytes = 16 << 20
 
-// List returns one page. Pages are cut by seq, so rows that come and go
-// between two calls shift nothing; one with large payloads may be shorter than
-// Limit, and Next tells. Errors: what is wrong with q, ErrSchema.
+// List returns one page. Pages are delimited by seq, so that rows inserted or
+// deleted between two calls do not shift them. A page with large payloads may be
+// shorter than Limit; Next is set then. The error lists what is invalid in q, or is
+// ErrSchema.
 func (o *Outbox) List(ctx context.Context, q ListQuery) (Page, error) {
 	if err := q.check(); err != nil {
 		return Page{}, fmt.Errorf("outbox: list: %w", err)
@@ -69,7 +70,7 @@ func (o *Outbox) List(ctx context.Context, q ListQuery) (Page, error) {
 	return page, nil
 }
 
-// Get returns the row of that id, or ErrNotFound.
+// Get returns the message with that id, or ErrNotFound.
 func (o *Outbox) Get(ctx context.Context, id uuid.UUID) (Record, error) {
 	page, err := o.page(ctx, ListQuery{Limit: 1}, uuid.NullUUID{UUID: id, Valid: true}, listBytes)
 	if err != nil {
@@ -81,8 +82,9 @@ func (o *Outbox) Get(ctx context.Context, id uuid.UUID) (Record, error) {
 	return page.Records[0], nil
 }
 
-// Count returns how many rows match q, counting no further than limit: more
-// says that there are others. Cursor, page size and order of q are ignored.
+// Count returns how many messages match q, up to limit; more reports whether there
+// are others. After, Limit and OldestFirst of q are ignored. It counts a selection,
+// while the type Count is a number that may be an estimate.
 func (o *Outbox) Count(ctx context.Context, q ListQuery, limit int) (n int, more bool, err error) {
 	q.Limit, q.After = 0, 0
 	if err := q.check(); err != nil {

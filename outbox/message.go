@@ -27,46 +27,45 @@ const (
 	maxShortString = 255 // what AMQP holds in a short string
 )
 
-// Message is one event to be told to other services.
+// Message is an event for other services.
 type Message struct {
-	// ID is the event id every copy carries. NewMessage sets a UUIDv7; the
-	// zero UUID makes Enqueue set one, which the caller then does not learn.
+	// ID is the event id, the same in every copy. NewMessage sets a UUIDv7. If it is
+	// zero, Enqueue stores a new one, which the caller does not learn.
 	ID uuid.UUID
 	// Topic is the routing key, such as "order.created". Required.
 	Topic string
 	// Type names the event, such as "OrderCreated". Defaults to Topic.
 	Type string
-	// Key orders: messages of one key are published in the order they were
-	// enqueued. Empty means no order.
+	// Key is the ordering key: messages of one key are published in the order in
+	// which they were enqueued. Empty means no order.
 	Key string
-	// Payload is stored and sent as it is. Empty is allowed, nil counts as empty.
+	// Payload is stored and sent unchanged. It may be empty; nil counts as empty.
 	Payload []byte
 	// ContentType of the payload. Defaults to application/json.
 	ContentType string
-	// Headers are the producer's own. Names of the wire contract (pulse-*,
+	// Headers are sent with the message. Names of the wire contract (pulse-*,
 	// x-correlation-id, x-death and the like) are refused.
 	Headers map[string]string
-	// CorrelationID names the business action. Defaults to the one ctx carries
-	// (see WithCorrelationID), else to a new one. One that cannot travel (see
-	// ValidCorrelationID) is replaced and logged: it often comes from a client, and
-	// must not fail the transaction.
+	// CorrelationID identifies the business action. Defaults to that of ctx (see
+	// WithCorrelationID), else to a new one. An invalid one (see ValidCorrelationID)
+	// is replaced and logged, as it often comes from a client and must not make the
+	// transaction fail.
 	CorrelationID string
-	// CausationID names the message that led to this one. Defaults to the one
-	// ctx carries: inside an inbox handler, the message being handled. One that
-	// cannot travel is left out and logged.
+	// CausationID is the id of the message that caused this one. Defaults to that of
+	// ctx: in an inbox handler, the id of the message being handled. An invalid one
+	// is omitted and logged.
 	CausationID string
-	// OccurredAt is when the change happened. Defaults to the database's clock.
+	// OccurredAt is when the change happened. Defaults to the time of the database.
 	OccurredAt time.Time
 	// AvailableAt delays publishing until then, by the database's clock. The
 	// zero time means at once.
 	AvailableAt time.Time
-	// Seq is the row's place in the outbox, given by the database. Enqueue
-	// ignores it.
+	// Seq is the position in the outbox, assigned by the database. Enqueue ignores it.
 	Seq int64
 }
 
-// NewMessage returns a message for topic with an id of its own, known before
-// the insert so that the payload may carry it.
+// NewMessage returns a message for topic with a new id, which the payload may
+// contain.
 func NewMessage(topic string, payload []byte) Message {
 	return Message{ID: uuid.Must(uuid.NewV7()), Topic: topic, Payload: payload}
 }
@@ -75,17 +74,17 @@ func NewMessage(topic string, payload []byte) Message {
 type InvalidMessageError struct {
 	Index    int      // its place among the arguments of Enqueue
 	ID       string   // its event id
-	Problems []string // one per field, beginning with the field's name
+	Problems []string // each begins with the name of a field
 }
 
 func (e *InvalidMessageError) Error() string {
 	return fmt.Sprintf("invalid message %d (%s): %s", e.Index, e.ID, strings.Join(e.Problems, "; "))
 }
 
-// Is makes errors.Is(err, ErrInvalidMessage) hold.
+// Is reports whether target is ErrInvalidMessage.
 func (e *InvalidMessageError) Is(target error) bool { return target == ErrInvalidMessage }
 
-// ErrInvalidMessage is matched by every InvalidMessageError.
+// ErrInvalidMessage matches every InvalidMessageError.
 var ErrInvalidMessage = errors.New("invalid message")
 
 // problems returns what is wrong with m once defaults are filled in.

@@ -27,16 +27,16 @@ const (
 
 // Sentinel errors. Other errors come from the database.
 var (
-	// ErrSchema: the tables are missing or older than this library. Migrate.
+	// ErrSchema: the tables are missing or older than this library; see Migrate.
 	ErrSchema = sqldb.ErrSchema
-	// ErrUnsupported: unsupported database, or one that is not recognised; see WithDialect.
+	// ErrUnsupported: the database is not supported or not recognised; see WithDialect.
 	ErrUnsupported = sqldb.ErrDialect
-	// ErrNotFound: no row has that id.
+	// ErrNotFound: there is no message with that id.
 	ErrNotFound = errors.New("no such message in the outbox")
 )
 
-// Outbox is the table outbox_messages of one database. It is safe for
-// concurrent use and holds no state but its settings.
+// Outbox is the table outbox_messages of one database. It is safe for concurrent
+// use.
 type Outbox struct {
 	store   *sqldb.Database
 	db      *sqlx.DB // the store's handle
@@ -55,27 +55,27 @@ var contents = sqldb.Contents{Files: sqlFiles, Root: "sql", VersionTable: "outbo
 // Option changes a setting of New.
 type Option func(*Outbox)
 
-// WithDialect says which SQL the database speaks. Without it the dialect is
-// guessed from the driver's name, which wrapped drivers defeat.
+// WithDialect sets the SQL dialect of the database. By default it is derived from
+// the name of the driver, which does not work for wrapped drivers.
 func WithDialect(d Dialect) Option { return func(o *Outbox) { o.saidDialect = d } }
 
-// WithSchema says in which schema of a PostgreSQL database the tables are.
-// Without it they are where search_path leads when the outbox first needs
-// them, by Migrate, CheckSchema, a relay or a query; that is remembered, so that
-// a transaction with another search_path, a tenant's, enqueues into the same
-// table. Say it where tables of the name are in several schemas.
+// WithSchema sets the schema of the tables in a PostgreSQL database. By default it
+// is the schema in search_path that has them when the outbox first uses the
+// database, in Migrate, CheckSchema, a relay or a query. That schema is remembered,
+// so that a transaction with another search_path, such as a tenant's, enqueues into
+// the same table. Set it if several schemas have such tables.
 func WithSchema(name string) Option { return func(o *Outbox) { o.schema = name } }
 
 // WithMaxPayload sets the largest payload in bytes that Enqueue accepts.
 // Defaults to DefaultMaxPayload.
 func WithMaxPayload(bytes int) Option { return func(o *Outbox) { o.maxPayload = bytes } }
 
-// WithLogger sets who hears of what Enqueue had to change in a message. Defaults
-// to slog.Default().
+// WithLogger sets the logger for changes that Enqueue makes to invalid ids of
+// messages. Defaults to slog.Default().
 func WithLogger(log *slog.Logger) Option { return func(o *Outbox) { o.log = log } }
 
-// New returns the outbox in db. It does not touch the database. An error
-// names the option or the driver that is not supported.
+// New returns the outbox in db. It does not use the database yet. The error names
+// the option or the driver that is not supported.
 func New(db *sqlx.DB, opts ...Option) (*Outbox, error) {
 	if db == nil {
 		return nil, errors.New("outbox: db is nil")
@@ -99,7 +99,7 @@ func New(db *sqlx.DB, opts ...Option) (*Outbox, error) {
 type Migration struct {
 	Version   int       // from 1, without gaps
 	Name      string    // in words, separated by underscores
-	SQL       string    // its statements, and the one that enters it into the history
+	SQL       string    // its statements, including the one that records it as applied
 	AppliedAt time.Time // zero: not applied
 }
 
@@ -111,9 +111,9 @@ func migrations(steps []sqldb.Migration, err error) ([]Migration, error) {
 	return list, err
 }
 
-// Migrate brings the schema to its newest version and returns the steps it
-// applied: none when there was nothing to do, which takes no right but to read.
-// Any number of processes may call it at once.
+// Migrate updates the schema to the newest version and returns the steps it
+// applied. If there are none, it needs only the right to read. Any number of
+// processes may call it at the same time.
 func (o *Outbox) Migrate(ctx context.Context) ([]Migration, error) {
 	applied, err := migrations(o.store.Migrate(ctx))
 	if err != nil {
@@ -122,12 +122,12 @@ func (o *Outbox) Migrate(ctx context.Context) ([]Migration, error) {
 	return applied, o.checkMD5(ctx)
 }
 
-// Migrations returns every step with the time it was applied.
+// Migrations returns all steps with the times at which they were applied.
 func (o *Outbox) Migrations(ctx context.Context) ([]Migration, error) {
 	return migrations(o.store.Migrations(ctx))
 }
 
-// CheckSchema returns an ErrSchema when the schema is missing or behind, or needs
+// CheckSchema returns ErrSchema if the schema is missing or out of date, or needs
 // MD5 on a server that has none.
 func (o *Outbox) CheckSchema(ctx context.Context) error {
 	if err := o.store.CheckSchema(ctx); err != nil {
@@ -136,9 +136,9 @@ func (o *Outbox) CheckSchema(ctx context.Context) error {
 	return o.checkMD5(ctx)
 }
 
-// Schema returns the steps of a dialect's schema without a database, for
-// those who keep migrations in a tool of their own. Run in their order, they
-// leave what Migrate leaves, its history included.
+// Schema returns the migrations of a dialect, for use with another migration tool.
+// Applied in order they have the same result as Migrate, including the record of
+// what was applied.
 func Schema(d Dialect) ([]Migration, error) {
 	dialect := sqldb.Dialect(d)
 	if err := dialect.Check(); err != nil {

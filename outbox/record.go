@@ -10,23 +10,22 @@ import (
 	"github.com/asimalizada/pulse-events/internal/sqldb"
 )
 
-// Record is a row of the outbox: the message and what became of it.
+// Record is a row of the outbox: a message and its state.
 type Record struct {
 	Message
 	Status      Status
-	Attempts    int       // failures reported by the broker; outages are none
+	Attempts    int       // how often the broker refused it; outages do not count
 	CreatedAt   time.Time // when it was enqueued, by the database's clock
-	PublishedAt time.Time // zero: it is not
-	DiscardedAt time.Time // zero: it is not
-	LastError   string    // of the last failure, or why it was discarded
-	Bucket      int       // the unit of leasing it belongs to
-	// BlockedBy is the failed message of the same key that this pending one
-	// waits for; zero: none. It goes out after that one is published, or
-	// discarded.
+	PublishedAt time.Time // zero unless published
+	DiscardedAt time.Time // zero unless discarded
+	LastError   string    // of the last failed attempt, or the reason of Discard
+	Bucket      int       // the bucket of its key
+	// BlockedBy is the id of the failed message of the same key that has to be
+	// published or discarded before this one; zero if there is none.
 	BlockedBy uuid.UUID
 }
 
-// Retrying reports whether the message has failed and will be tried again.
+// Retrying reports whether the message has failed and will be retried.
 func (r Record) Retrying() bool { return r.Status == Pending && r.Attempts > 0 }
 
 // row is a Record as the queries of this package select it.

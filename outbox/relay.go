@@ -14,8 +14,9 @@ import (
 	"github.com/asimalizada/pulse-events/internal/sqldb"
 )
 
-// Relay moves messages from the outbox to a broker. Any number of relays may
-// serve one outbox: they share its buckets. docs/relay.md draws its goroutines.
+// Relay publishes the messages of an outbox to a broker. Any number of relays may
+// serve one outbox; they share its buckets. Its goroutines are described in
+// docs/relay.md.
 type Relay struct {
 	outbox    *Outbox
 	publisher Publisher
@@ -25,7 +26,7 @@ type Relay struct {
 
 	running atomic.Bool
 	lanes   []*lane
-	keeper  *keeper
+	leases  *leaseManager
 	outage  outage
 	monitor *monitor
 
@@ -41,12 +42,12 @@ type Relay struct {
 // of an earlier run still waits for a publisher that ignores its context.
 var ErrRunning = errors.New("relay is running already")
 
-// errShutdown is the cause of contexts cut off when ShutdownTimeout has passed.
+// errShutdown is the cause of contexts that are cancelled after ShutdownTimeout.
 var errShutdown = errors.New("relay's ShutdownTimeout has passed")
 
-// NewRelay returns a relay that publishes what is in o by p, which it does not
-// close. It touches neither database nor broker. The error holds everything
-// that is wrong with cfg.
+// NewRelay returns a relay that publishes the messages of o with p, which it does
+// not close. It does not use the database or the broker yet. The error lists all
+// invalid fields of cfg.
 func NewRelay(o *Outbox, p Publisher, cfg RelayConfig) (*Relay, error) {
 	cfg = cfg.withDefaults()
 	if named, ok := p.(interface{ Producer() string }); ok && cfg.Producer == "" {
@@ -72,17 +73,17 @@ func NewRelay(o *Outbox, p Publisher, cfg RelayConfig) (*Relay, error) {
 	for i := range cfg.Lanes {
 		r.lanes = append(r.lanes, newLane(r, fmt.Sprintf("lane %d", i)))
 	}
-	r.keeper = newKeeper(r)
+	r.leases = newLeaseManager(r)
 	return r, nil
 }
 
-// Run publishes until ctx ends. It starts with database and broker down, logs
-// and rides over their outages, and never returns because of them. When ctx
-// ends it takes no more messages, waits up to ShutdownTimeout for what is
-// being published, gives its leases back and returns nil; where something
-// was left without a stored verdict, an error says how much: it stays pending
-// and is published (again) later. No goroutine of the relay runs afterwards,
-// unless the publisher ignores the end of its context.
+// Run publishes messages until ctx ends. It also starts while the database or the
+// broker is down; it logs outages, retries, and does not return because of them.
+// When ctx ends it reads no more messages, waits up to ShutdownTimeout for those
+// that are being published, releases its leases and returns nil. If the outcome
+// of messages could not be stored, it returns an error with their number; they
+// stay pending and are published, perhaps again, later. No goroutine of the relay
+// runs after Run has returned, unless the publisher ignores the end of its context.
 //
 // Run may be called again after it has returned; while it or Drain runs it
 // returns ErrRunning.
@@ -91,7 +92,7 @@ func (r *Relay) Run(ctx context.Context) error {
 		return err
 	}
 	defer r.end()
-	r.keeper.draining = false
+	r.leases.draining = false
 	return r.serve(ctx, r.sweepLoop, r.gaugeLoop, r.dueLoop, r.purgeLoop)
 }
 
@@ -122,7 +123,7 @@ func (r *Relay) serve(ctx context.Context, helpers ...func(context.Context)) err
 	defer cut(errShutdown)
 	keep, stopKeeping := context.WithCancel(work)
 	var lanes, helping, keeping sync.WaitGroup
-	keeping.Go(func() { r.keeper.run(keep, ctx) })
+	keeping.Go(func() { r.leases.run(keep, ctx) })
 	for _, help := range helpers {
 		helping.Go(func() { help(ctx) })
 	}
@@ -140,7 +141,7 @@ func (r *Relay) serve(ctx context.Context, helpers ...func(context.Context)) err
 	stopKeeping()
 	keeping.Wait()
 	helping.Wait()
-	r.keeper.leave()
+	r.leases.leave()
 	return r.leftover(joined)
 }
 
@@ -169,12 +170,12 @@ func join(lanes *sync.WaitGroup, work context.Context) bool {
 }
 
 // poolClosed is how many idle connections the pool may close before the relay
-// says that its limits are too low: with database/sql's default of two idle
-// connections, lanes connect anew for most of their statements.
+// warns that its limit is too low: with database/sql's default of two idle
+// connections, lanes open a new connection for most of their statements.
 const poolClosed = 200
 
-// watchPool warns when the pool throws away connections that lanes will want
-// again, and returns whether it has.
+// watchPool warns if the pool closes connections that lanes need again, and
+// reports whether it did.
 func (r *Relay) watchPool(ctx context.Context, before sql.DBStats) bool {
 	closed := r.outbox.db.Stats().MaxIdleClosed - before.MaxIdleClosed
 	if closed < poolClosed {
@@ -185,7 +186,7 @@ func (r *Relay) watchPool(ctx context.Context, before sql.DBStats) bool {
 	return true
 }
 
-// leftover returns an error about what the lanes could not settle.
+// leftover returns an error if the outcome of messages is unknown or not stored.
 func (r *Relay) leftover(joined bool) error {
 	left := 0
 	for _, l := range r.lanes {
@@ -201,9 +202,9 @@ func (r *Relay) leftover(joined bool) error {
 	return nil
 }
 
-// Wake hints that there is something to publish, as after the commit of a
-// transaction that enqueued. It never blocks, may be called from anywhere at
-// any time, and is only a hint: polling finds everything by itself.
+// Wake makes the relay look for messages now, for example after the commit of a
+// transaction that enqueued some. It is optional, as the relay also polls. It does
+// not block, and may be called at any time from any goroutine.
 func (r *Relay) Wake() {
 	for _, l := range r.lanes {
 		l.wake()
@@ -218,7 +219,7 @@ func (r *Relay) noteIdle() {
 	}
 }
 
-// Health returns how the relay is doing.
+// Health returns a snapshot of the relay's state and counters.
 func (r *Relay) Health() Health {
 	h := r.monitor.read()
 	if h.Suspended = r.suspended.list(); len(h.Suspended) > 0 {

@@ -12,34 +12,34 @@ import (
 
 // What may keep a relay from its work without any statement failing: a schema
 // of another version, policies that hide rows, an outbox that is another
-// service's. The keeper looks for it before it takes leases.
+// service's. The lease manager looks for it before it takes leases.
 
 // inspectInterval is how often schema and rights are looked at.
 const inspectInterval = time.Minute
 
-// ErrProducer says that the outbox belongs to another service than the one a relay
-// publishes for.
+// ErrProducer means that the outbox belongs to another service than
+// RelayConfig.Producer.
 var ErrProducer error = health.Public("outbox of another service")
 
 // inspect looks at schema, rights and file.
-func (k *keeper) inspect(ctx context.Context) error {
-	replaced, err := k.file.look(ctx, k.relay.store)
+func (m *leaseManager) inspect(ctx context.Context) error {
+	replaced, err := m.file.look(ctx, m.relay.store)
 	if replaced {
-		k.relay.startOver(ctx, k.relay.generations.now(), "the database file was replaced", true)
+		m.relay.startOver(ctx, m.relay.generations.now(), "the database file was replaced", true)
 	}
 	if err != nil {
 		return err
 	}
-	if time.Since(k.inspected) < inspectInterval {
+	if time.Since(m.inspected) < inspectInterval {
 		return nil
 	}
-	if err := k.relay.gated(ctx, func() error { return k.relay.outbox.CheckSchema(ctx) }); err != nil {
+	if err := m.relay.gated(ctx, func() error { return m.relay.outbox.CheckSchema(ctx) }); err != nil {
 		return err
 	}
-	if err := k.relay.checkAccess(ctx); err != nil {
+	if err := m.relay.checkAccess(ctx); err != nil {
 		return err
 	}
-	k.inspected = time.Now()
+	m.inspected = time.Now()
 	return nil
 }
 
@@ -67,12 +67,12 @@ func (r *Relay) checkAccess(ctx context.Context) error {
 	return nil
 }
 
-// claim makes sure that the outbox is that of the service the relay publishes
+// checkProducer makes sure that the outbox is that of the service the relay publishes
 // for. The first relay that names one claims it. Where another service turns up
 // before anything was published, nobody can know whose messages these are, and
 // both are refused.
-func (k *keeper) claim(ctx context.Context, s sighting) error {
-	mine := k.relay.cfg.Producer
+func (m *leaseManager) checkProducer(ctx context.Context, s sighting) error {
+	mine := m.relay.cfg.Producer
 	if mine == "" {
 		return nil
 	}
@@ -84,29 +84,29 @@ func (k *keeper) claim(ctx context.Context, s sighting) error {
 		return fmt.Errorf("%w, perhaps: nothing was published from it yet, and relays would publish for %q and for %q; %s",
 			ErrProducer, mine, s.Rivals, ownOutbox)
 	case row.Producer == mine:
-		return k.prove(ctx)
+		return m.prove(ctx)
 	case row.Proven || slices.Contains(s.Rivals, row.Producer):
 		return fmt.Errorf("%w: this one is of %q, and the relay publishes for %q; %s", ErrProducer, row.Producer, mine, ownOutbox)
 	default:
-		return k.takeOutbox(ctx, row.Producer)
+		return m.claimOutbox(ctx, row.Producer)
 	}
 }
 
 // ownOutbox is what to do where two services use one outbox.
 const ownOutbox = "give each service a schema of its own (WithSchema), or see docs/operations.md if the service was renamed"
 
-// takeOutbox claims the outbox, which is that of no service or of one that has
+// claimOutbox claims the outbox, which is that of no service or of one that has
 // gone without publishing. Others see the claim together with its relay.
-func (k *keeper) takeOutbox(ctx context.Context, from string) error {
+func (m *leaseManager) claimOutbox(ctx context.Context, from string) error {
 	sign := newToken()
 	var named []string
-	err := k.relay.write(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
-		if err := k.tellAlive(ctx, tx, sign); err != nil {
+	err := m.relay.write(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
+		if err := m.tellAlive(ctx, tx, sign); err != nil {
 			return err
 		}
-		return tx.Select(ctx, &named, "lease_claim", k.relay.cfg.Producer, from)
+		return tx.Select(ctx, &named, "lease_claim", m.relay.cfg.Producer, from)
 	})
-	k.signs.store(sign, err)
+	m.signs.store(sign, err)
 	switch {
 	case err != nil:
 		return fmt.Errorf("claim the outbox: %w", err)
@@ -117,11 +117,11 @@ func (k *keeper) takeOutbox(ctx context.Context, from string) error {
 }
 
 // prove notes that this service has published, once it has.
-func (k *keeper) prove(ctx context.Context) error {
-	if k.relay.monitor.read().Published == 0 {
+func (m *leaseManager) prove(ctx context.Context) error {
+	if m.relay.monitor.read().Published == 0 {
 		return nil
 	}
-	if err := k.relay.exec(ctx, "lease_prove", k.relay.cfg.Producer); err != nil {
+	if err := m.relay.exec(ctx, "lease_prove", m.relay.cfg.Producer); err != nil {
 		return fmt.Errorf("claim the outbox: %w", err)
 	}
 	return nil
@@ -130,15 +130,15 @@ func (k *keeper) prove(ctx context.Context) error {
 // signOff gives all buckets back and takes the relay off the list of the
 // living, so that others do not leave a share to it. They still see for whom it
 // would publish.
-func (k *keeper) signOff(ctx context.Context) error {
-	k.release(k.count())
-	k.signedOff, k.renewed = true, time.Time{}
-	err := k.relay.exec(ctx, "relay_standby", k.relay.cfg.Owner, hostname(), k.ttl.Milliseconds(), 0, k.relay.cfg.Producer)
-	k.signs.store(0, err)
+func (m *leaseManager) signOff(ctx context.Context) error {
+	m.release(m.count())
+	m.signedOff, m.renewed = true, time.Time{}
+	err := m.relay.exec(ctx, "relay_standby", m.relay.cfg.Owner, hostname(), m.ttl.Milliseconds(), 0, m.relay.cfg.Producer)
+	m.signs.store(0, err)
 	return err
 }
 
 // strangeSign is what another sign of life than our own means.
-func (k *keeper) strangeSign() string {
-	return fmt.Sprintf("the relay's last sign of life is not there, but an older one, or that of another relay with the name %s", k.relay.cfg.Owner)
+func (m *leaseManager) strangeSign() string {
+	return fmt.Sprintf("the relay's last sign of life is not there, but an older one, or that of another relay with the name %s", m.relay.cfg.Owner)
 }

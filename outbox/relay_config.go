@@ -13,12 +13,12 @@ import (
 	"unicode/utf8"
 )
 
-// Values of RelayConfig.Retention beside a duration.
+// Special values of RelayConfig.Retention.
 const (
-	// DeleteOnPublish deletes a message in the statement that would have
-	// marked it published. Discarded ones are kept for DefaultRetention.
+	// DeleteOnPublish deletes a message instead of marking it published. Discarded
+	// messages are kept for DefaultRetention.
 	DeleteOnPublish time.Duration = -2
-	// KeepForever keeps everything; purging is up to the caller.
+	// KeepForever disables purging; see Outbox.Purge.
 	KeepForever time.Duration = -1
 )
 
@@ -38,34 +38,37 @@ type RelayConfig struct {
 	// that of every other relay of this outbox. Defaults to host name, process
 	// id and a random part.
 	Owner string
-	// Producer names the service whose outbox this is. The first relay that gives
-	// a name claims the outbox for it; one with another name takes no buckets, and
-	// says so. Defaults to what the publisher's method Producer() string says, as that
-	// of outbox/rabbitmq has it; without a name nothing is claimed or refused.
+	// Producer is the name of the service that owns the outbox. The first relay with
+	// a name claims the outbox for it; a relay with another name publishes nothing
+	// and reports ErrProducer in its health. Defaults to the result of the
+	// publisher's method Producer() string, if it has one, as that of
+	// outbox/rabbitmq does. Without a name the check is off.
 	Producer string
-	// Lanes is how many batches are worked on at once, each on a connection to
-	// the database of its own while it reads or writes; the pool should hold
-	// four more and keep them idle. At most 64. Defaults to 4.
+	// Lanes is how many batches are published concurrently. Each lane uses a
+	// database connection while it reads or writes; the pool should keep four more
+	// idle connections than lanes. At most 64. Defaults to 4.
 	Lanes int
 	// BatchSize is how many messages a lane reads at once, at most 10,000.
 	// Defaults to 500.
 	BatchSize int
-	// PollInterval is how soon a lane looks again after a read that did not
-	// fill its batch. Defaults to 100 ms.
+	// PollInterval is how long a lane waits after a read that did not fill its
+	// batch. Defaults to 100 ms.
 	PollInterval time.Duration
-	// MaxPollInterval is what PollInterval doubles up to while there is nothing
-	// to do. Wake cuts it short. Defaults to 1 s, or PollInterval if that is more.
+	// MaxPollInterval is the upper limit to which PollInterval doubles while there
+	// are no messages. Wake ends the wait. Defaults to 1 s, or PollInterval if that
+	// is longer.
 	MaxPollInterval time.Duration
-	// LeaseTTL is how long after its last sign of life a relay keeps its
-	// buckets; three signs are given in that time. At least 100 ms. Defaults to 15 s.
+	// LeaseTTL is how long leases on buckets last; they are renewed every quarter
+	// of it. It is the time until others take over from a relay that was killed. At
+	// least 100 ms. Defaults to 15 s.
 	LeaseTTL time.Duration
 	// PublishTimeout bounds one call of Publisher.Publish. Defaults to 1 min.
 	PublishTimeout time.Duration
-	// SweepInterval is how often the relay looks for messages behind its
-	// cursors. Defaults to 5 s.
+	// SweepInterval is how often the relay looks for messages that its lanes have
+	// passed by, such as those of long transactions. Defaults to 5 s.
 	SweepInterval time.Duration
-	// Grace is how old a row must be before a cursor passes it: longer than
-	// transactions that insert usually take. Defaults to 2 s.
+	// Grace is how old a row must be before a lane reads on from behind it. It should
+	// be longer than transactions that enqueue usually take. Defaults to 2 s.
 	Grace time.Duration
 	// Retention is how long published and discarded messages are kept, or one
 	// of DeleteOnPublish and KeepForever. Defaults to DefaultRetention.
@@ -73,29 +76,32 @@ type RelayConfig struct {
 	// PurgeInterval is how often one of the relays deletes what is older than
 	// Retention. Defaults to 1 min.
 	PurgeInterval time.Duration
-	// ShutdownTimeout is how long Run goes on, once its context has ended, to
-	// get verdicts on what is being published and to store them. Defaults to 30 s.
+	// ShutdownTimeout is how long Run waits, after its context has ended, for the
+	// messages that are being published. Defaults to 30 s.
 	ShutdownTimeout time.Duration
-	// MaxAttempts is how often the broker may refuse a message before it is
-	// dead. Defaults to 0: it is tried for ever.
+	// MaxAttempts is how often the broker may refuse a message before it is marked
+	// dead. Defaults to 0: there is no limit, because a refusal says something about
+	// a queue (full, not bound) more often than about the message.
+	// inbox.ConsumerConfig.MaxAttempts differs, as a handler's error is mostly
+	// about the message.
 	MaxAttempts int
-	// Backoff returns how long a message waits after its attempt-th failure,
-	// which counts from 1; what is negative counts as 0. It is called from
-	// several goroutines. Defaults to DefaultBackoff and, for what the broker
-	// refuses (ErrRejected), to RejectedBackoff.
+	// Backoff returns how long a message waits after the given attempt, counted from
+	// 1, has failed; a negative duration counts as 0. It is called concurrently.
+	// Defaults to DefaultBackoff, and to RejectedBackoff for ErrRejected.
 	Backoff func(attempt int) time.Duration
-	// Logger hears of changes of state, not of single messages that go well.
-	// Defaults to slog.Default().
+	// Logger receives changes of state and failures. Messages that are published are
+	// not logged. Defaults to slog.Default().
 	Logger *slog.Logger
 }
 
-// DefaultBackoff doubles from one second to one minute, with up to half of it
-// at random so that messages that failed together do not come back together.
+// DefaultBackoff doubles from one second to one minute. Up to a third of it is
+// random, so that messages that failed together are not retried together.
 func DefaultBackoff(attempt int) time.Duration { return backoff(attempt, 1, time.Minute) }
 
 // RejectedBackoff quadruples from one second to five minutes, with a random part
-// like that of DefaultBackoff. Where several queues are bound for a topic and one
-// refuses, as it is full, each attempt leaves a copy in the others.
+// like that of DefaultBackoff. It is longer because a message whose topic is bound
+// to several queues, one of which is full, leaves a copy in the others with each
+// attempt.
 func RejectedBackoff(attempt int) time.Duration { return backoff(attempt, 2, 5*time.Minute) }
 
 // backoff begins with a second, multiplies it by two to the power of growth for

@@ -23,27 +23,26 @@ type Drained struct {
 	Later Count
 }
 
-// Drain publishes what is pending now and returns: for jobs, functions in the
-// cloud, tests and shutdown hooks. Pending now is every committed message that
-// is due when Drain is called, by the database's clock. It returns nil when each
-// of them was published, was refused or is dead; messages that are not due, and
-// those that are enqueued meanwhile, are not waited for. What was refused is not
-// tried again before its backoff has passed: look at Drained.Failed.
+// Drain publishes the messages that are pending now and returns. It is for jobs,
+// cloud functions, tests and shutdown hooks. It covers every message that is
+// committed and due when it is called, by the database's clock, and returns nil
+// when each of them was published, refused by the broker or marked dead. It does
+// not wait for messages that are not due or are enqueued later. A refused message
+// is not retried before its backoff; see Drained.Failed.
 //
-// Drain takes the buckets that no other relay holds and returns them at the end.
-// It waits for relays that hold others to publish what is pending there, or to
-// leave them; those of a relay that was killed are free after its LeaseTTL.
+// Drain takes the buckets that no other relay holds and releases them at the end.
+// For the others it waits until the relays that hold them have published the
+// messages, or release the buckets; those of a relay that was killed become free
+// after its LeaseTTL.
 //
-// It returns an error, with counts of what was done, when ctx ends, which stops
-// it as it stops Run; when the database does not answer at the beginning; and
-// when for a third of LeaseTTL Health is degraded and the broker has given no
-// verdict: as the broker or the database does not answer, or a topic is
-// suspended. The error then wraps Health.LastError, such as an ErrUnavailable, and the messages
-// stay pending.
+// Drain returns an error, together with the counts, if ctx ends, which stops it as
+// it stops Run; if the database does not answer at the beginning; and if for a third
+// of LeaseTTL the health is degraded and the broker has not answered, for example
+// because the broker or the database is down, or a topic is suspended. The error
+// then wraps Health.LastError, such as ErrUnavailable, and the messages stay pending.
 //
-// Drain and Run may follow one another, and neither runs beside the other on one
-// Relay: Drain then returns ErrRunning. Drain deletes no old messages; see
-// Outbox.Purge.
+// Drain and Run can be called one after the other, but not concurrently: Drain then
+// returns ErrRunning. Drain does not delete old messages; see Outbox.Purge.
 func (r *Relay) Drain(ctx context.Context) (Drained, error) {
 	if err := r.begin(); err != nil {
 		return Drained{}, err
@@ -60,7 +59,7 @@ func (r *Relay) Drain(ctx context.Context) (Drained, error) {
 	}
 	var reason, unstored error
 	if left.Due > 0 {
-		r.keeper.draining = true
+		r.leases.draining = true
 		inner, stop := context.WithCancel(ctx)
 		unstored = r.serve(inner, r.sweepLoop, r.dueLoop, func(ctx context.Context) {
 			defer stop()
@@ -143,7 +142,7 @@ func (r *Relay) watchDrain(ctx context.Context, goal drainGoal) error {
 		if n := h.verdicts(); n != done || r.outage.answeredSince(moved) {
 			done, moved = n, time.Now()
 		}
-		if h.LastError != nil && time.Since(moved) >= r.keeper.patience() && time.Since(h.Since) >= r.keeper.patience() {
+		if h.LastError != nil && time.Since(moved) >= r.leases.patience() && time.Since(h.Since) >= r.leases.patience() {
 			return h.LastError
 		}
 		sleep(ctx, (drainShare-1)*time.Since(began))

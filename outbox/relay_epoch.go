@@ -14,13 +14,12 @@ import (
 	"github.com/asimalizada/pulse-events/internal/sqldb"
 )
 
-// Cursors, floors and snapshots say what a database held when it was read. They
-// are worth nothing in another database, or in the same one once it has gone
-// back: a standby was promoted that lacked the last transactions, a backup was
-// restored, the table truncated, a file replaced. seq begins again where it was
-// then, and what is committed afterwards lies behind the cursors. So whatever
-// shows such a change makes the relay start over, from the beginning of every
-// bucket; to do so without need costs one read.
+// Cursors, floors and snapshots are valid only for the database in which they were
+// read. They are not after it was replaced or reset to an earlier state: a standby
+// was promoted that lacked the last transactions, a backup was restored, the table
+// truncated, a file replaced. Then seq continues from an earlier number, and new rows
+// lie behind the cursors. So any sign of such a change makes the relay start over at
+// the beginning of every bucket. Doing so without need costs one read.
 
 // epoch is which database it is and how far, as one read sees it.
 type epoch struct {
@@ -91,7 +90,7 @@ func (r *Relay) startOver(ctx context.Context, from int, change string, lost boo
 	}
 	switch {
 	case loud && lost:
-		r.log.ErrorContext(ctx, "the database has gone back, or is another one: every bucket is read from its beginning", "change", change)
+		r.log.ErrorContext(ctx, "the database was reset to an earlier state or replaced; every bucket is read from its beginning", "change", change)
 	case loud:
 		r.log.InfoContext(ctx, "every bucket is read from its beginning", "change", change)
 	}

@@ -16,8 +16,8 @@ const (
 	gaugeInterval = 5 * time.Second
 )
 
-// gaugeLoop measures how long the oldest message waits, in whosever bucket,
-// and at most 5% of the time.
+// gaugeLoop measures the age of the oldest message of all buckets, at most 5% of the
+// time.
 func (r *Relay) gaugeLoop(ctx context.Context) {
 	interval := min(gaugeInterval, r.cfg.SweepInterval)
 	for ctx.Err() == nil {
@@ -34,7 +34,7 @@ func (r *Relay) gaugeLoop(ctx context.Context) {
 func (r *Relay) measureOldest(ctx context.Context) error {
 	var age []sql.NullInt64 // in microseconds; NULL: nothing is pending
 	if err := r.query(ctx, &age, "oldest"); err != nil {
-		return fmt.Errorf("look for the oldest message: %w", err)
+		return fmt.Errorf("find the oldest message: %w", err)
 	}
 	r.monitor.oldest(max(0, time.Duration(age[0].Int64)*time.Microsecond))
 	return nil

@@ -3,17 +3,17 @@ package outbox
 import "hash/maphash"
 
 const (
-	// maxHeldKeys bounds the keys that are remembered in one bucket. Where more
-	// wait, the cursor stops, and with it the bucket.
+	// maxHeldKeys limits the keys that are remembered in one bucket. If more wait, the
+	// cursor stops, and nothing behind it is published.
 	maxHeldKeys = 1 << 15
-	// maxProbes is how many messages of a topic are remembered to be tried.
+	// maxProbes is how many messages of a topic are remembered for trials.
 	maxProbes = 3
 )
 
-// held is what a lane has passed over in a bucket because the broker gives no
-// verdicts on its topic, and what waits behind it in its key. The cursor goes
-// on, so that a backlog of one topic is read once and not with every batch;
-// when the topic is back, the cursor returns to where the topic began to wait.
+// held records the messages of a bucket that a lane has skipped because their topic
+// is suspended, or because they are behind such a message in their key. The cursor
+// passes them, so that the backlog of a suspended topic is read once and not with
+// every page; when the topic is resumed, the cursor returns to its first message.
 type held struct {
 	topics map[string]*heldTopic
 	keys   map[uint64]heldKey // by hash: two keys of one hash wait for each other
@@ -39,8 +39,8 @@ func newHeld() *held {
 	return &held{topics: make(map[string]*heldTopic), keys: make(map[uint64]heldKey)}
 }
 
-// behind returns the topic for which a message of another one has to wait, as
-// an earlier message of its key does; nil: none.
+// behind returns the suspended topic that a message has to wait for, because an
+// earlier message of its key is of that topic; nil: none.
 func (h *held) behind(m *Message) *heldTopic {
 	if h == nil || m.Key == "" {
 		return nil
@@ -51,13 +51,13 @@ func (h *held) behind(m *Message) *heldTopic {
 	return nil
 }
 
-// holds reports whether a message waits, whether or not it has been read.
+// holds reports whether a message has to wait, whether or not it has been read.
 func (h *held) holds(m *Message) bool {
 	return h != nil && (h.topics[m.Topic] != nil || h.behind(m) != nil)
 }
 
-// add notes a message that waits because of its topic. fresh: it was not known.
-// ok: there is room.
+// add records a message of a suspended topic. fresh reports whether it is new, ok
+// whether there is room.
 func (h *held) add(m *Message) (fresh, ok bool) {
 	t := h.topics[m.Topic]
 	if t == nil {

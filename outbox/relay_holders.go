@@ -35,8 +35,8 @@ func (h holder) String() string {
 	return strings.Join(parts, ", ")
 }
 
-// holders says who holds the locks that a statement has waited for, as far as
-// the database tells. On SQLite nobody knows.
+// holders describes the sessions that hold the locks a statement has waited for, as
+// far as the database knows. SQLite does not.
 func (r *Relay) holders(ctx context.Context, query string, args ...any) string {
 	const unknown = "it is not known by whom"
 	if r.outbox.dialect != sqldb.PostgreSQL {

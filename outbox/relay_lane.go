@@ -65,8 +65,8 @@ type bucket struct {
 	interventions int64
 }
 
-// breath is the least time from one read that did not fill its batch to the
-// next, so that many calls of Wake cost few reads.
+// breath is the minimum time between a read that did not fill its page and the next,
+// so that many calls of Wake cause few reads.
 const breath = 5 * time.Millisecond
 
 func newLane(r *Relay, name string) *lane {
@@ -78,8 +78,8 @@ func newLane(r *Relay, name string) *lane {
 	}
 }
 
-// run works until taking ends. What it has begun by then it finishes in work,
-// which ends later.
+// run publishes until taking ends. It finishes the turn that it has begun by then
+// in work, which ends later.
 func (l *lane) run(taking, work context.Context) {
 	defer l.setRunning(false)
 	defer func() { l.cancelProbe(work) }()
@@ -135,7 +135,7 @@ func (l *lane) pause(ctx context.Context, d time.Duration) (signalled bool) {
 func (l *lane) wake() {
 	select {
 	case l.signal <- struct{}{}:
-	default: // there is one already
+	default: // one is pending
 	}
 }
 
@@ -172,8 +172,8 @@ func (l *lane) turn(taking, work context.Context) (progress, error) {
 	return l.advance(stored), nil
 }
 
-// startOver forgets all positions when the relay has found that they are those
-// of another database.
+// startOver resets all positions when the relay has found that they belong to
+// another database.
 func (l *lane) startOver() {
 	now := l.relay.generations.now()
 	if now == l.generation {
@@ -198,8 +198,8 @@ func (l *lane) add(given lease) {
 	l.wake()
 }
 
-// drop takes a lost bucket away at once. What is in flight for it meets the
-// fence.
+// drop removes a bucket whose lease was lost. The fence refuses what is in flight for
+// it.
 func (l *lane) drop(lost lease) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -208,7 +208,7 @@ func (l *lane) drop(lost lease) {
 	}
 }
 
-// release asks for a bucket back; it is returned when nothing is in flight.
+// release asks the lane to return a bucket when nothing is in flight for it.
 func (l *lane) release(wanted lease) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -225,7 +225,8 @@ func (l *lane) isLeaving(asked lease) bool {
 	return b == nil || b.leaving
 }
 
-// returnLeaving hands back what is wanted back. The lane has nothing in flight.
+// returnLeaving returns the buckets that were asked for. The lane has nothing in
+// flight.
 func (l *lane) returnLeaving() {
 	l.mu.Lock()
 	var leaving []lease
@@ -239,12 +240,12 @@ func (l *lane) returnLeaving() {
 	}
 	l.mu.Unlock()
 	if len(leaving) > 0 {
-		l.relay.keeper.returned <- leaving // holds every lease there is
+		l.relay.leases.returned <- leaving // holds every lease there is
 	}
 }
 
-// surrender takes all buckets from a lane that has returned; from one that
-// still runs, none.
+// surrender removes all buckets and returns their leases, unless the lane still runs:
+// then the leases have to run out.
 func (l *lane) surrender() (leases []lease) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -278,8 +279,8 @@ type stray struct {
 	Key    string `db:"key"`
 }
 
-// offer asks the lane to look at a row, unless that waits for its topic. full:
-// the list is.
+// offer adds a row to those that the lane reads in its next turn, unless its topic is
+// suspended. full reports that there is no room.
 func (l *lane) offer(row stray) (taken, full bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -295,8 +296,8 @@ func (l *lane) offer(row stray) (taken, full bool) {
 	return true, false
 }
 
-// takeStrays empties the list. Whoever offered them finds again what is not
-// dealt with this time.
+// takeStrays returns the rows that were offered. Those that are not published this
+// time will be offered again.
 func (l *lane) takeStrays() []int64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -308,8 +309,8 @@ func (l *lane) takeStrays() []int64 {
 	return strays
 }
 
-// reaches returns how far the lane has read each of its buckets. What waits for
-// its topic is not taken for safe.
+// reaches returns how far the lane has read each of its buckets. Rows of suspended
+// topics do not count as safe.
 func (l *lane) reaches() []bucket {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -131,7 +131,7 @@ func waves(rows []*outgoing) (waves [][]int) {
 func (l *lane) sendable(wave []int, s *sending) []int {
 	valid := make(map[int]bool, len(s.spans))
 	for n, span := range s.spans {
-		valid[n] = l.relay.keeper.valid(span.lease)
+		valid[n] = l.relay.leases.valid(span.lease)
 	}
 	now := time.Now()
 	var well, doubtful, suspects []int

@@ -85,7 +85,7 @@ func (l *lane) asks() []ask {
 		asks = append(asks, ask{lease: b.lease, Cursor: b.position.Cursor, Interventions: b.interventions})
 	}
 	l.mu.Unlock()
-	asks = slices.DeleteFunc(asks, func(a ask) bool { return !l.relay.keeper.valid(a.lease) })
+	asks = slices.DeleteFunc(asks, func(a ask) bool { return !l.relay.leases.valid(a.lease) })
 	turn := func(a ask) int { return (a.Bucket - l.first + buckets) % buckets }
 	slices.SortFunc(asks, func(a, b ask) int { return cmp.Compare(turn(a), turn(b)) })
 	for i := range asks {
@@ -126,8 +126,8 @@ func (l *lane) query(ctx context.Context, asks []ask, limit, perBucket int, sile
 				if err := json.Unmarshal([]byte(frameText), &f); err != nil {
 					return err
 				}
-				if !l.relay.keeper.signs.readable(f.Sign, sent) {
-					l.relay.keeper.hurry()
+				if !l.relay.leases.signs.readable(f.Sign, sent) {
+					l.relay.leases.hurry()
 					return errElsewhere
 				}
 				continue

@@ -148,7 +148,8 @@ func (s sent) among(seqs []int64) []bool {
 	return kept
 }
 
-// errUnstored, for strangers: the database takes verdicts and does not keep them.
+// errUnstored, as the health handler shows it: the database accepts outcomes and does
+// not keep them.
 const errUnstored = health.Public("verdicts are not stored")
 
 // checkStored returns an error when the database keeps refusing outcomes although
@@ -160,7 +161,7 @@ func (l *lane) checkStored(s stored) error {
 		case s.kept[i]:
 			l.unstored = 0
 			return nil
-		case s.outcomes[i].verdict != none && l.relay.keeper.valid(s.spans[row.bucket].lease):
+		case s.outcomes[i].verdict != none && l.relay.leases.valid(s.spans[row.bucket].lease):
 			refused++
 		}
 	}
@@ -222,7 +223,7 @@ func (s stored) counts() (c storeCounts) {
 	return c
 }
 
-// maxErrorText bounds what is stored of an error, in bytes.
+// maxErrorText limits the stored text of an error, in bytes.
 const maxErrorText = 1000
 
 // errorText is err as a column can hold it.

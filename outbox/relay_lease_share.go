@@ -9,33 +9,33 @@ import (
 )
 
 // balance takes and gives up leases according to what was seen.
-func (k *keeper) balance(ctx context.Context, s sighting, now time.Time) error {
-	others, before := k.others(s, now)
-	free, stale := k.free(s, now)
-	k.observed.prune(s)
-	missing := share(others+1, before) - k.count()
+func (m *leaseManager) balance(ctx context.Context, s sighting, now time.Time) error {
+	others, before := m.others(s, now)
+	free, stale := m.free(s, now)
+	m.observed.prune(s)
+	missing := share(others+1, before) - m.count()
 	switch {
-	case k.draining:
-		missing = buckets - k.count()
-	case k.standby.on:
-		missing = -k.surplus(others)
+	case m.draining:
+		missing = buckets - m.count()
+	case m.standby.on:
+		missing = -m.surplus(others)
 	}
 	taken := 0
 	switch want := min(missing, len(free)); {
 	case missing < 0:
-		k.release(-missing)
+		m.release(-missing)
 	case want > 0:
 		var err error
-		if taken, err = k.take(ctx, want, free, stale); err != nil {
+		if taken, err = m.take(ctx, want, free, stale); err != nil {
 			return fmt.Errorf("take: %w", err)
 		}
-		if err := k.judgeStuck(ctx, want-taken); err != nil {
+		if err := m.judgeStuck(ctx, want-taken); err != nil {
 			return err
 		}
 	default:
-		k.stuck = time.Time{}
+		m.stuck = time.Time{}
 	}
-	k.relay.monitor.unserved(len(free) - taken)
+	m.relay.monitor.unserved(len(free) - taken)
 	return nil
 }
 
@@ -47,18 +47,18 @@ const stuckAfter = 3 * time.Second
 
 // judgeStuck says when leases that nobody holds cannot be taken for long, and
 // because of whom.
-func (k *keeper) judgeStuck(ctx context.Context, left int) error {
+func (m *leaseManager) judgeStuck(ctx context.Context, left int) error {
 	switch {
 	case left <= 0:
-		k.stuck = time.Time{}
+		m.stuck = time.Time{}
 		return nil
-	case k.stuck.IsZero():
-		k.stuck = time.Now()
+	case m.stuck.IsZero():
+		m.stuck = time.Now()
 	}
-	if time.Since(k.stuck) < stuckAfter {
+	if time.Since(m.stuck) < stuckAfter {
 		return nil
 	}
-	return fmt.Errorf("%d leases are held by no relay and cannot be taken: %w: %s", left, errLocked, k.relay.holders(ctx, "lease_holders"))
+	return fmt.Errorf("%d leases are held by no relay and cannot be taken: %w: %s", left, errLocked, m.relay.holders(ctx, "lease_holders"))
 }
 
 // share is how many of the buckets belong to the relay that has the given
@@ -71,14 +71,14 @@ func share(relays, before int) int {
 	return n
 }
 
-// idlest returns the lane with the fewest buckets; the caller holds k.mu.
-func (k *keeper) idlest() *lane {
+// idlest returns the lane with the fewest buckets; the caller holds m.mu.
+func (m *leaseManager) idlest() *lane {
 	counts := make(map[*lane]int)
-	for _, h := range k.held {
+	for _, h := range m.own {
 		counts[h.lane]++
 	}
-	best := k.relay.lanes[0]
-	for _, l := range k.relay.lanes[1:] {
+	best := m.relay.lanes[0]
+	for _, l := range m.relay.lanes[1:] {
 		if counts[l] < counts[best] {
 			best = l
 		}
@@ -88,12 +88,12 @@ func (k *keeper) idlest() *lane {
 
 // release asks the lanes with the most buckets to return n, which they do when
 // they have nothing in flight for them.
-func (k *keeper) release(n int) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
+func (m *leaseManager) release(n int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	staying := make(map[*lane][]lease)
 	leaving := 0
-	for _, h := range k.held {
+	for _, h := range m.own {
 		if h.lane.isLeaving(h.lease) {
 			leaving++
 		} else {
@@ -101,8 +101,8 @@ func (k *keeper) release(n int) {
 		}
 	}
 	for ; leaving < n; leaving++ {
-		most := k.relay.lanes[0]
-		for _, l := range k.relay.lanes {
+		most := m.relay.lanes[0]
+		for _, l := range m.relay.lanes {
 			if len(staying[l]) > len(staying[most]) {
 				most = l
 			}

@@ -296,15 +296,15 @@ func TestALeaseThatRanOutHereIsNotUsed(t *testing.T) {
 		ob, _ := d.newOutbox(t)
 		relay := newRelay(t, ob, &broker{}, patient())
 		l := lease{Bucket: 3, Token: 1}
-		relay.keeper.held[3] = &holding{lease: l, lane: relay.lanes[0], until: time.Now().Add(time.Hour)}
+		relay.leases.own[3] = &ownLease{lease: l, lane: relay.lanes[0], until: time.Now().Add(time.Hour)}
 		relay.lanes[0].add(l)
-		if !relay.keeper.valid(l) || relay.keeper.valid(lease{Bucket: 3, Token: 2}) || relay.keeper.valid(lease{Bucket: 4, Token: 1}) {
+		if !relay.leases.valid(l) || relay.leases.valid(lease{Bucket: 3, Token: 2}) || relay.leases.valid(lease{Bucket: 4, Token: 1}) {
 			t.Error("valid is not what is held")
 		}
 		if n := len(relay.lanes[0].asks()); n != 1 {
 			t.Errorf("%d buckets are read", n)
 		}
-		relay.keeper.held[3].until = time.Now()
+		relay.leases.own[3].until = time.Now()
 		if n := len(relay.lanes[0].asks()); n != 0 {
 			t.Errorf("%d buckets are read after the lease ran out", n)
 		}

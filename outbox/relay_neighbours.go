@@ -11,7 +11,7 @@ import (
 	"github.com/asimalizada/pulse-events/internal/sqldb"
 )
 
-// sighting is what the keeper sees of leases and relays at one look.
+// sighting is the state of leases and relays as the lease manager has read it.
 type sighting struct {
 	Now    int64       `json:"now"` // the database's clock, in microseconds
 	Sign   int64       `json:"sign"`
@@ -38,7 +38,7 @@ type neighbour struct {
 	Stamp string `json:"stamp"`
 }
 
-// seenLease is a lease that may be taken, as it was seen.
+// seenLease is a lease that may be taken, as it was read.
 type seenLease struct {
 	lease
 	Stamp string `json:"stamp"`
@@ -74,30 +74,30 @@ func (o observer) prune(s sighting) {
 
 // look reads leases and relays, and sees to it that there are leases, that the
 // database is the one it was, and that the outbox is this service's.
-func (k *keeper) look(ctx context.Context) (sighting, error) {
-	s, err := k.read(ctx)
+func (m *leaseManager) look(ctx context.Context) (sighting, error) {
+	s, err := m.read(ctx)
 	if err == nil {
-		s, err = k.makeLeases(ctx, s)
+		s, err = m.makeLeases(ctx, s)
 	}
 	if err != nil {
 		return s, fmt.Errorf("look for leases and other relays: %w", err)
 	}
-	k.watchClock(ctx, s.Now, time.Now())
-	if !k.signs.current(s.Sign) {
-		k.relay.startOver(ctx, k.relay.generations.now(), k.strangeSign(), true)
-		k.signs.adopt(s.Sign)
-		k.renewed = time.Time{}
+	m.watchClock(ctx, s.Now, time.Now())
+	if !m.signs.current(s.Sign) {
+		m.relay.startOver(ctx, m.relay.generations.now(), m.strangeSign(), true)
+		m.signs.adopt(s.Sign)
+		m.renewed = time.Time{}
 	}
-	if err := k.claim(ctx, s); err != nil {
-		return s, errors.Join(err, k.signOff(ctx))
+	if err := m.checkProducer(ctx, s); err != nil {
+		return s, errors.Join(err, m.signOff(ctx))
 	}
 	return s, nil
 }
 
-func (k *keeper) read(ctx context.Context) (s sighting, err error) {
+func (m *leaseManager) read(ctx context.Context) (s sighting, err error) {
 	var text string
-	err = k.relay.read(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
-		return tx.Get(ctx, &text, "lease_check", k.relay.cfg.Owner, k.relay.cfg.Producer)
+	err = m.relay.read(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
+		return tx.Get(ctx, &text, "lease_check", m.relay.cfg.Owner, m.relay.cfg.Producer)
 	})
 	if err != nil {
 		return s, err
@@ -106,34 +106,34 @@ func (k *keeper) read(ctx context.Context) (s sighting, err error) {
 }
 
 // makeLeases makes the rows of leases that are missing, and looks again.
-func (k *keeper) makeLeases(ctx context.Context, s sighting) (sighting, error) {
+func (m *leaseManager) makeLeases(ctx context.Context, s sighting) (sighting, error) {
 	missing := buckets - len(s.Leases)
 	if missing <= 0 {
 		return s, nil
 	}
-	if err := k.relay.exec(ctx, "lease_make"); err != nil {
+	if err := m.relay.exec(ctx, "lease_make"); err != nil {
 		return s, fmt.Errorf("%d of %d rows of outbox_leases are missing, and cannot be made again: %w", missing, buckets, err)
 	}
-	s, err := k.read(ctx)
+	s, err := m.read(ctx)
 	if err != nil {
 		return s, err
 	}
 	if len(s.Leases) < buckets {
 		return s, fmt.Errorf("only %d of %d rows of outbox_leases can be seen: %w", len(s.Leases), buckets, errHidden)
 	}
-	k.relay.log.WarnContext(ctx, "rows of outbox_leases were missing and were made again: who empties that table?", "rows", missing)
+	m.relay.log.WarnContext(ctx, "rows of outbox_leases were missing and have been created again; something deletes rows of that table", "rows", missing)
 	return s, nil
 }
 
 // others returns how many other relays share the buckets, and how many of
 // them come before this one by name.
-func (k *keeper) others(s sighting, now time.Time) (others, before int) {
+func (m *leaseManager) others(s sighting, now time.Time) (others, before int) {
 	for _, n := range s.Relays {
-		if k.observed.unchanged("relay "+n.Owner, n.Stamp, n.TTL, now) {
+		if m.observed.unchanged("relay "+n.Owner, n.Stamp, n.TTL, now) {
 			continue
 		}
 		others++
-		if n.Owner < k.relay.cfg.Owner {
+		if n.Owner < m.relay.cfg.Owner {
 			before++
 		}
 	}
@@ -143,13 +143,13 @@ func (k *keeper) others(s sighting, now time.Time) (others, before int) {
 // free returns the leases that nobody holds, as they were seen: run out by the
 // database's clock, or not renewed for longer than they last, of which there are
 // as many as stale says. Where that clock was just set ahead, it does not count.
-func (k *keeper) free(s sighting, now time.Time) (free []seenLease, stale int) {
+func (m *leaseManager) free(s sighting, now time.Time) (free []seenLease, stale int) {
 	for _, row := range s.Leases {
-		if k.holds(row.lease) {
+		if m.holds(row.lease) {
 			continue
 		}
-		unchanged := k.observed.unchanged(fmt.Sprint("bucket ", row.Bucket), fmt.Sprint(row.Token, " ", row.Stamp), row.TTL, now)
-		leapt := row.Owner != "" && now.Sub(k.leapt) < time.Duration(row.TTL)*time.Millisecond
+		unchanged := m.observed.unchanged(fmt.Sprint("bucket ", row.Bucket), fmt.Sprint(row.Token, " ", row.Stamp), row.TTL, now)
+		leapt := row.Owner != "" && now.Sub(m.leapt) < time.Duration(row.TTL)*time.Millisecond
 		if row.Free && !leapt || unchanged {
 			free = append(free, seenLease{row.lease, row.Stamp})
 		}
@@ -160,10 +160,10 @@ func (k *keeper) free(s sighting, now time.Time) (free []seenLease, stale int) {
 	return free, stale
 }
 
-func (k *keeper) holds(l lease) bool {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	h := k.held[l.Bucket]
+func (m *leaseManager) holds(l lease) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	h := m.own[l.Bucket]
 	return h != nil && h.Token == l.Token
 }
 
@@ -176,18 +176,18 @@ func newToken() int64 { return 1 + rand.Int64N(1<<62) }
 const clockSlack = 2 * time.Second
 
 // watchClock says when the database's clock was set.
-func (k *keeper) watchClock(ctx context.Context, micros int64, now time.Time) {
-	before, at := k.clock, k.clockAt
-	k.clock, k.clockAt = micros, now
+func (m *leaseManager) watchClock(ctx context.Context, micros int64, now time.Time) {
+	before, at := m.clock, m.clockAt
+	m.clock, m.clockAt = micros, now
 	if at.IsZero() {
 		return
 	}
 	step := time.Duration(micros-before)*time.Microsecond - now.Sub(at)
 	switch {
 	case step < -clockSlack:
-		k.relay.log.WarnContext(ctx, "the database's clock was set back: leases, delays and backoffs from before are not waited for", "by", -step)
+		m.relay.log.WarnContext(ctx, "the database's clock was set back; times from before are not waited for", "by", -step)
 	case step > clockSlack:
-		k.leapt = now
-		k.relay.log.WarnContext(ctx, "the database's clock was set ahead", "by", step)
+		m.leapt = now
+		m.relay.log.WarnContext(ctx, "the database's clock was set ahead", "by", step)
 	}
 }

@@ -7,17 +7,17 @@ import (
 	"time"
 )
 
-// retryPause is the wait after the nth failure in a row of what is tried until
-// it works: doubling, capped, and with a random half so that relays that lost
-// the same server do not come back as one.
+// retryPause is the wait after the nth consecutive failure of something that is
+// retried until it works. It doubles up to a limit, and half of it is random, so that
+// relays that lost the same server do not all reconnect at once.
 func retryPause(failures int) time.Duration {
 	const first, longest = 100 * time.Millisecond, 5 * time.Second
 	d := min(first<<min(max(failures, 1)-1, 10), longest)
 	return d/2 + rand.N(d/2)
 }
 
-// outage is the relay's knowledge that the broker gives no verdicts. While it
-// lasts all lanes wait, and try again together with growing pauses.
+// outage records that the broker gives no verdicts. While it lasts all lanes wait,
+// and try again together with growing pauses.
 type outage struct {
 	mu         sync.Mutex
 	failures   int           // in a row; 0: there is no outage
@@ -64,7 +64,7 @@ func (o *outage) answered() {
 	o.lastAnswer = time.Now()
 }
 
-// forget ends an outage without a verdict: there is to be another try.
+// forget ends an outage without a verdict, for another try.
 func (o *outage) forget() {
 	o.mu.Lock()
 	defer o.mu.Unlock()

@@ -8,7 +8,7 @@ import (
 // maxTrials is how many topics are tried in one call.
 const maxTrials = 100
 
-// trial is a topic that it is time to try, and messages of it to do so with.
+// trial is a suspended topic that is to be tried, and messages of it.
 type trial struct {
 	topic string
 	seqs  []int64
@@ -36,8 +36,8 @@ func (p *probe) tries(seq int64) bool {
 	return p != nil && slices.ContainsFunc(p.page.rows, func(row *outgoing) bool { return row.Seq == seq })
 }
 
-// takeBack returns the cursors to where topics began to wait that are not
-// silent any more.
+// takeBack returns the cursors to the first waiting message of each topic that is no
+// longer suspended.
 func (l *lane) takeBack(silent map[string]bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -56,8 +56,8 @@ func (l *lane) takeBack(silent map[string]bool) {
 	}
 }
 
-// beginTrials returns the topics that it is time to try, of those that wait in
-// this lane, unless the lane is trying some.
+// beginTrials returns the topics to try now, of those that wait in this lane, unless
+// the lane is trying some already.
 func (l *lane) beginTrials(silent map[string]bool) (trials []trial) {
 	if len(silent) == 0 || l.probe != nil {
 		return nil
@@ -189,9 +189,10 @@ func (l *lane) startProbe(taking context.Context, pg page, fates []fate, trials 
 	return planned
 }
 
-// mayTry reports whether nothing stands before a row that waits for its topic.
+// mayTry reports whether no earlier row of its key has to go before a row that waits
+// for its topic.
 func (l *lane) mayTry(p plan, row *outgoing) bool {
-	if row.bad != nil || !l.relay.keeper.valid(p.spans[row.bucket].lease) {
+	if row.bad != nil || !l.relay.leases.valid(p.spans[row.bucket].lease) {
 		return false
 	}
 	l.mu.Lock()
@@ -217,8 +218,8 @@ func (l *lane) forgetProbes(t trial) {
 	}
 }
 
-// endProbe stores the verdicts of a probe that has come back, and takes back the
-// topics that have got any.
+// endProbe stores the outcomes of a probe that has returned, and resumes the topics
+// that have got a verdict.
 func (l *lane) endProbe(work context.Context) error {
 	p := l.probe
 	if p == nil {
@@ -229,7 +230,7 @@ func (l *lane) endProbe(work context.Context) error {
 	default:
 		return nil
 	}
-	p.cancel() // of its context nothing is left
+	p.cancel() // releases its context
 	if _, err := l.store(work, sent{plan{p.page, make([]fate, len(p.page.rows))}, p.outcomes}); err != nil {
 		return err
 	}
@@ -249,7 +250,7 @@ func (l *lane) endProbe(work context.Context) error {
 		l.relay.monitor.trouble(work, partBroker, p.outcomes[0].err)
 		l.relay.outage.begin()
 	default:
-		l.trials = max(l.trials/4, 1) // one may take the verdicts of others along
+		l.trials = max(l.trials/4, 1) // one topic may prevent verdicts on others
 	}
 	for _, topic := range unheardTopics(p.page.rows, p.outcomes) {
 		l.relay.suspend(work, topic, errorOf(p.page.rows, p.outcomes, topic))
@@ -261,7 +262,7 @@ func (l *lane) endProbe(work context.Context) error {
 	return nil
 }
 
-// endTrial takes a topic back that has got a verdict.
+// endTrial resumes a topic that has got a verdict.
 func (l *lane) endTrial(work context.Context, t trial, p *probe) {
 	heard := false
 	for i, row := range p.page.rows {

@@ -29,7 +29,7 @@ func (r *Relay) purgeLoop(ctx context.Context) {
 	}
 	stuck := 0 // rounds in a row in which nothing could be deleted
 	for sleep(ctx, r.cfg.PurgeInterval); ctx.Err() == nil; sleep(ctx, r.cfg.PurgeInterval) {
-		if r.keeper.laneOf(purgeBucket) == nil {
+		if r.leases.laneOf(purgeBucket) == nil {
 			stuck = 0
 			r.monitor.trouble(ctx, partPurge, nil) // it is another relay's
 			continue

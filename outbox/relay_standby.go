@@ -10,10 +10,10 @@ import (
 	"github.com/asimalizada/pulse-events/internal/sqldb"
 )
 
-// standby is the state of a relay that reaches the database and not the broker.
-// It is not counted among those that share the buckets, so that these take them
-// all over. Where there are none it keeps what it has and takes no more: when no
-// relay reaches the broker, nothing moves.
+// standby is the state of a relay that reaches the database but not the broker. It
+// does not count when buckets are shared out, so that other relays take them over.
+// If there are none, it keeps its buckets and takes no more: leases do not move when
+// no relay reaches the broker.
 type standby struct {
 	on      bool
 	tries   int       // standbys in a row without a verdict between them
@@ -29,96 +29,95 @@ const (
 
 const errStandby = health.Public("buckets are left to other relays, as the broker does not answer this one")
 
-// patience is how long the broker may give no verdicts before the relay stands by.
-func (k *keeper) patience() time.Duration { return k.ttl / 3 }
+// patience is how long the broker may give no verdicts before the relay stands by,
+// or Drain ends.
+func (m *leaseManager) patience() time.Duration { return m.ttl / 3 }
 
-// judgeBroker begins a standby when the broker has given no verdicts for long,
-// and ends it when it has given one or is worth another try.
-func (k *keeper) judgeBroker(ctx context.Context) {
-	k.lookAtCalls(ctx)
-	away := k.relay.outage.lasts()
+// judgeBroker begins a standby when the broker has given no verdicts for a while,
+// and ends it when it has given one or should be tried again.
+func (m *leaseManager) judgeBroker(ctx context.Context) {
+	m.lookAtCalls(ctx)
+	away := m.relay.outage.lasts()
 	switch {
-	case k.draining: // it ends instead
-	case k.standby.on && (away == 0 || k.worthATry(ctx)):
-		k.endStandby(ctx)
-	case !k.standby.on && away >= k.patience():
-		k.beginStandby(ctx, away)
+	case m.draining: // it ends instead
+	case m.standby.on && (away == 0 || m.worthATry(ctx)):
+		m.endStandby(ctx)
+	case !m.standby.on && away >= m.patience():
+		m.beginStandby(ctx, away)
 	}
 }
 
-// lookAtCalls finds an outage of which no call of Publish tells, as they do not
-// return.
-func (k *keeper) lookAtCalls(ctx context.Context) {
-	if _, ok := k.relay.publisher.(Pinger); !ok || k.standby.on {
+// lookAtCalls detects an outage during which calls of Publish do not return.
+func (m *leaseManager) lookAtCalls(ctx context.Context) {
+	if _, ok := m.relay.publisher.(Pinger); !ok || m.standby.on {
 		return
 	}
-	limit := time.Now().Add(-k.patience())
-	for _, l := range k.relay.lanes {
+	limit := time.Now().Add(-m.patience())
+	for _, l := range m.relay.lanes {
 		since := l.waitsSince()
-		if since.IsZero() || since.After(limit) || k.relay.outage.answeredSince(since) {
+		if since.IsZero() || since.After(limit) || m.relay.outage.answeredSince(since) {
 			continue
 		}
-		if err := k.ping(ctx); err != nil {
-			k.relay.monitor.trouble(ctx, partBroker, err)
-			k.relay.outage.beganAt(since)
+		if err := m.ping(ctx); err != nil {
+			m.relay.monitor.trouble(ctx, partBroker, err)
+			m.relay.outage.beganAt(since)
 		}
 		return
 	}
 }
 
-// ping asks the broker for a sign of life, no longer than leases can wait.
-func (k *keeper) ping(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, max(k.ttl/4, time.Second))
+// ping pings the broker, with a timeout that lets leases be renewed in time.
+func (m *leaseManager) ping(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, max(m.ttl/4, time.Second))
 	defer cancel()
-	return k.relay.ping(ctx)
+	return m.relay.ping(ctx)
 }
 
-func (k *keeper) beginStandby(ctx context.Context, away time.Duration) {
-	s := &k.standby
-	if k.relay.outage.answeredSince(s.ended) {
+func (m *leaseManager) beginStandby(ctx context.Context, away time.Duration) {
+	s := &m.standby
+	if m.relay.outage.answeredSince(s.ended) {
 		s.tries = 0
 	}
-	pause := min(k.ttl<<min(s.tries, 10), maxStandbyPause)
-	if _, ok := k.relay.publisher.(Pinger); ok && s.tries == 0 {
+	pause := min(m.ttl<<min(s.tries, 10), maxStandbyPause)
+	if _, ok := m.relay.publisher.(Pinger); ok && s.tries == 0 {
 		pause = 0 // it will say when
 	}
 	s.on, s.retryAt = true, time.Now().Add(pause)
 	s.tries++
-	k.renewed = time.Time{} // that it does not count is told at once
-	k.relay.log.WarnContext(ctx, "broker does not answer this relay: its buckets are left to any other", "for", away)
-	k.relay.monitor.trouble(ctx, partStandby, fmt.Errorf("%w: %w", errStandby,
-		cmp.Or(k.relay.monitor.cause(partBroker), ErrUnavailable)))
+	m.renewed = time.Time{} // that it does not count is told at once
+	m.relay.log.WarnContext(ctx, "broker does not answer this relay; its buckets are left to others", "for", away)
+	m.relay.monitor.trouble(ctx, partStandby, fmt.Errorf("%w: %w", errStandby,
+		cmp.Or(m.relay.monitor.cause(partBroker), ErrUnavailable)))
 }
 
-// worthATry reports whether a relay that stands by could publish: its publisher
-// says that the broker answers or, where it says nothing, nobody has tried for
-// long.
-func (k *keeper) worthATry(ctx context.Context) bool {
-	if time.Now().Before(k.standby.retryAt) {
+// worthATry reports whether a relay that stands by should try to publish again: Ping
+// succeeds or, if the publisher is not a Pinger, it has not tried for a while.
+func (m *leaseManager) worthATry(ctx context.Context) bool {
+	if time.Now().Before(m.standby.retryAt) {
 		return false
 	}
-	if _, ok := k.relay.publisher.(Pinger); !ok {
-		return k.count() == 0 // otherwise the lanes try
+	if _, ok := m.relay.publisher.(Pinger); !ok {
+		return m.count() == 0 // otherwise the lanes try
 	}
-	return k.ping(ctx) == nil
+	return m.ping(ctx) == nil
 }
 
-func (k *keeper) endStandby(ctx context.Context) {
-	k.standby.on, k.standby.ended = false, time.Now()
-	k.renewed = time.Time{}
-	k.relay.outage.forget()
-	k.relay.log.InfoContext(ctx, "relay takes part again")
-	k.relay.monitor.trouble(ctx, partBroker, nil)
-	k.relay.monitor.trouble(ctx, partStandby, nil)
+func (m *leaseManager) endStandby(ctx context.Context) {
+	m.standby.on, m.standby.ended = false, time.Now()
+	m.renewed = time.Time{}
+	m.relay.outage.forget()
+	m.relay.log.InfoContext(ctx, "relay takes buckets again")
+	m.relay.monitor.trouble(ctx, partBroker, nil)
+	m.relay.monitor.trouble(ctx, partStandby, nil)
 }
 
-// surplus returns how many buckets are to go to other relays.
-func (k *keeper) surplus(others int) int {
-	held := k.count()
+// surplus returns how many buckets to leave to other relays.
+func (m *leaseManager) surplus(others int) int {
+	held := m.count()
 	if others == 0 || held == 0 {
 		return 0
 	}
-	for _, l := range k.relay.lanes {
+	for _, l := range m.relay.lanes {
 		l.interrupt()
 	}
 	return held
@@ -126,11 +125,11 @@ func (k *keeper) surplus(others int) int {
 
 // tellAlive has the relay counted for a TTL or, while it stands by or drains, not
 // at all.
-func (k *keeper) tellAlive(ctx context.Context, tx *sqldb.Tx, sign int64) error {
+func (m *leaseManager) tellAlive(ctx context.Context, tx *sqldb.Tx, sign int64) error {
 	query := "relay_alive"
-	if k.standby.on || k.draining {
+	if m.standby.on || m.draining {
 		query = "relay_standby"
 	}
-	_, err := tx.Exec(ctx, query, k.relay.cfg.Owner, hostname(), k.ttl.Milliseconds(), sign, k.relay.cfg.Producer)
+	_, err := tx.Exec(ctx, query, m.relay.cfg.Owner, hostname(), m.ttl.Milliseconds(), sign, m.relay.cfg.Producer)
 	return err
 }

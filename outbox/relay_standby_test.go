@@ -137,7 +137,7 @@ func TestNothingMovesWhenNoRelayReachesTheBroker(t *testing.T) {
 func TestARelayThatOnlySeemsWellIsTriedMoreAndMoreRarely(t *testing.T) {
 	ob, _ := postgres.newOutbox(t)
 	relay := newRelay(t, ob, pinged{&broker{}, func() error { return nil }}, standbySettings("a"))
-	k := relay.keeper
+	k := relay.leases
 	var pauses []time.Duration
 	for range 8 {
 		relay.outage.begin()

@@ -9,20 +9,22 @@ import (
 	"github.com/asimalizada/pulse-events/internal/sqldb"
 )
 
-// RelayStatus is a relay as the database knows it.
+// RelayStatus is a relay as recorded in the database.
 type RelayStatus struct {
 	Owner     string
 	Host      string
-	Buckets   []int     // whose leases it holds, in order
-	StartedAt time.Time // when it was first seen, by the database's clock
-	ExpiresAt time.Time // until when it counts as alive without another sign
-	// Live: it counts now, by the database's clock. One that does not may be alive
-	// and stand by, because the broker does not answer it.
+	Buckets   []int     // of its leases, in order
+	StartedAt time.Time // by the database's clock
+	ExpiresAt time.Time // when it no longer counts as live unless it renews
+	// Live reports whether it takes its share of the buckets. A relay that is not
+	// live may be running and stand by, because it does not reach the broker, or
+	// drain.
 	Live bool
 }
 
-// Relays returns the relays that have given a sign of life within the last
-// day and were not shut down in order, by name. The error may be an ErrSchema.
+// Relays returns the relays of this outbox that have renewed within the last day
+// and have not been stopped, by name. The error may be ErrSchema. The type Relays is
+// something else: it runs relays.
 func (o *Outbox) Relays(ctx context.Context) ([]RelayStatus, error) {
 	var rows []struct {
 		Owner     string        `db:"owner"`

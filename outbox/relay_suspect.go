@@ -8,7 +8,8 @@ import (
 	"time"
 )
 
-// suspect is a message that got no verdict although the broker gave others.
+// suspect is a message that got no verdict although the broker gave others. It is
+// the fallback for publishers that do not find such a message themselves.
 type suspect struct {
 	topic     string
 	answered  bool      // others of its topic have got verdicts since
@@ -17,19 +18,19 @@ type suspect struct {
 }
 
 const (
-	// maxSuspects bounds what an outage, where everything ends so, leaves behind.
+	// maxSuspects limits how many are remembered, as in an outage all messages end so.
 	maxSuspects = 32
-	// maxFailedTopics is the like for topics.
+	// maxFailedTopics is the same limit for topics.
 	maxFailedTopics = 1000
 	// proofs is how often a suspect must have failed alone, while others of its
 	// topic got verdicts, to count as refused.
 	proofs = 3
 )
 
-// chunk returns how many of rows are sent in one call. After a batch that
-// ended unavailable it begins with one and grows with each success, and a
-// suspect goes alone: so that a message over which the broker hangs up, sent
-// by a publisher that does not find it itself, holds back nothing but its key.
+// chunk returns how many of rows are sent in one call. After a call that ended
+// unavailable it is one and grows with each success, and a suspect is sent alone, so
+// that a message because of which the broker closes the connection blocks only its
+// key, even if the publisher does not find it.
 func (l *lane) chunk(rows []*outgoing) int {
 	n := slices.IndexFunc(rows, func(row *outgoing) bool {
 		_, suspected := l.suspects[row.Seq]
@@ -44,8 +45,8 @@ func (l *lane) chunk(rows []*outgoing) int {
 	return min(n, l.window)
 }
 
-// noteVerdict clears a message and its topic of suspicion, and strengthens that
-// against others of the topic.
+// noteVerdict records that a message got a verdict: it and its topic are no longer
+// suspected, and other suspects of the topic more so.
 func (l *lane) noteVerdict(row *outgoing) {
 	delete(l.failedAt, row.Topic)
 	delete(l.suspects, row.Seq)
@@ -69,19 +70,19 @@ func (l *lane) suspect(row *outgoing) suspect {
 	return s
 }
 
-// explain finds out why messages got no verdict: the broker is away, it answers
-// but not on their topics, or it does not on one message. It returns as call does.
+// explain finds out why messages got no verdict: the broker is down, it gives none on
+// their topics, or it gives none on one message. It returns what call does.
 func (l *lane) explain(work context.Context, rows []*outgoing, outcomes []outcome, err error) (_ []outcome, silent []string, answers bool) {
 	unheard := unheardTopics(rows, outcomes)
 	known := slices.ContainsFunc(outcomes, func(o outcome) bool { return o.verdict != none })
-	accused := len(rows) == 1 && l.suspects[rows[0].Seq].answered
-	if !accused && !l.brokerAnswers(work, unheard, known) {
+	alone := len(rows) == 1 && l.suspects[rows[0].Seq].answered
+	if !alone && !l.brokerAnswers(work, unheard, known) {
 		l.away(work, rows, unheard, err)
 		return outcomes, nil, false
 	}
 	l.relay.monitor.trouble(work, partBroker, nil)
-	if accused {
-		return []outcome{l.convict(work, rows[0], outcomes[0], err)}, nil, true
+	if alone {
+		return []outcome{l.refuse(work, rows[0], outcomes[0], err)}, nil, true
 	}
 	for _, topic := range unheard {
 		if !l.relay.suspend(work, topic, cmp.Or(errorOf(rows, outcomes, topic), err)) {
@@ -127,8 +128,8 @@ func errorOf(rows []*outgoing, outcomes []outcome, topic string) error {
 }
 
 // brokerAnswers reports whether the broker gives verdicts, though none on these
-// topics. Where the publisher cannot tell, the topics are to blame if others
-// got verdicts, in the same call or since the only topic of the call failed before.
+// topics. If the publisher is not a Pinger, that is so if other topics got verdicts,
+// in the same call or since the only topic of the call failed before.
 func (l *lane) brokerAnswers(ctx context.Context, unheard []string, known bool) bool {
 	if _, ok := l.relay.publisher.(Pinger); ok {
 		return l.relay.ping(ctx) == nil
@@ -140,7 +141,7 @@ func (l *lane) brokerAnswers(ctx context.Context, unheard []string, known bool) 
 	return failed && l.relay.outage.answeredSince(failedAt)
 }
 
-// away notes that the broker gives no verdicts.
+// away records that the broker gives no verdicts.
 func (l *lane) away(ctx context.Context, rows []*outgoing, unheard []string, err error) {
 	l.relay.monitor.trouble(ctx, partBroker, err)
 	l.relay.outage.begin()
@@ -156,10 +157,10 @@ func (l *lane) away(ctx context.Context, rows []*outgoing, unheard []string, err
 	}
 }
 
-// convict returns the outcome of a message that got no verdict alone while others
-// of its topic do. It waits for a moment, and in the end counts as refused:
-// otherwise what follows in its bucket would be read, and left where it is, for ever.
-func (l *lane) convict(ctx context.Context, row *outgoing, o outcome, err error) outcome {
+// refuse returns the outcome of a suspect that got no verdict alone while others of
+// its topic do. It is retried later, and in the end counts as refused: otherwise the
+// cursor of its bucket would never pass it.
+func (l *lane) refuse(ctx context.Context, row *outgoing, o outcome, err error) outcome {
 	s := l.suspects[row.Seq]
 	s.failures++
 	s.notBefore = time.Now().Add(retryPause(s.failures))

@@ -11,24 +11,24 @@ import (
 )
 
 const (
-	// maxSilent bounds the topics that are set aside one by one. Where more get
-	// no verdicts, the relay waits as in an outage of the whole broker.
+	// maxSilent limits the number of suspended topics. If more get no verdicts, the
+	// relay waits as in an outage of the whole broker.
 	maxSilent = 10_000
-	// untriedLimit is how long a topic is set aside that nobody tries, as no lane
-	// knows a message to do so with any more.
+	// untriedLimit is how long a topic stays suspended that no lane tries, because
+	// none knows a message of it any more.
 	untriedLimit = 30 * time.Second
 )
 
-// suspensions are the topics on which the broker gives no verdicts, while it does on
-// others or at least answers: their queue has no majority, or hangs. Lanes pass
-// their messages over, and try a few of them now and then.
+// suspensions are the suspended topics: the broker gives no verdicts on their
+// messages, while it does on others or at least answers. Their queue has no majority,
+// or hangs. Lanes skip their messages, and try a few of them from time to time.
 type suspensions struct {
 	mu     sync.Mutex
 	silent map[string]*suspension
 	log    logQuota
 }
 
-// logQuota keeps topics that come and go from filling the log.
+// logQuota limits log lines about topics that are suspended and resumed.
 type logQuota struct {
 	began time.Time
 	lines int
@@ -44,18 +44,18 @@ func (q *logQuota) allow() bool {
 	return q.lines <= most
 }
 
-// suspension is what is known of a topic that is set aside.
+// suspension is the state of a suspended topic.
 type suspension struct {
 	since    time.Time
 	err      error
 	failures int       // in a row
 	tried    time.Time // when it was last
 	until    time.Time // when to try again
-	trying   bool      // a lane does
+	trying   bool      // a lane is trying it
 }
 
-// suspend sets a topic aside, or leaves it there for longer, because of err.
-// fresh: it was not before. ok: there is room.
+// suspend suspends a topic, or prolongs that, because of err. fresh reports whether
+// it was not suspended before, ok whether there was room.
 func (t *suspensions) suspend(topic string, err error) (fresh, ok bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -79,8 +79,8 @@ func (t *suspensions) suspend(topic string, err error) (fresh, ok bool) {
 	return fresh, true
 }
 
-// resume takes a topic back and returns since when it was set aside; zero: it
-// was not.
+// resume ends the suspension of a topic and returns when it began; zero: it was not
+// suspended.
 func (t *suspensions) resume(topic string) (since time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -89,14 +89,14 @@ func (t *suspensions) resume(topic string) (since time.Time) {
 		return since
 	}
 	delete(t.silent, topic)
-	// What mended one may have mended others.
+	// What repaired one may have repaired others.
 	for _, other := range t.silent {
 		other.until = time.Time{}
 	}
 	return s.since
 }
 
-// clear takes all topics back.
+// clear resumes all topics.
 func (t *suspensions) clear() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -123,8 +123,8 @@ func (t *suspensions) endTrial(topic string) {
 	}
 }
 
-// names returns the topics that are set aside; nil: none. Those that nobody has
-// tried for long are taken back.
+// names returns the suspended topics; nil: none. Topics that no lane has tried for
+// long are resumed; untried is their number.
 func (t *suspensions) names() (names map[string]bool, untried int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -143,10 +143,10 @@ func (t *suspensions) names() (names map[string]bool, untried int) {
 	return names, untried
 }
 
-// errSetAside is what strangers may read of it.
-const errSetAside = health.Public("set aside")
+// errSuspended is what the health handler shows of it.
+const errSuspended = health.Public("suspended")
 
-// list returns the topics that are set aside, the longest silent first.
+// list returns the suspended topics, the longest suspended first.
 func (t *suspensions) list() (list []SuspendedTopic) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -157,7 +157,7 @@ func (t *suspensions) list() (list []SuspendedTopic) {
 	return list
 }
 
-// problem says what is the matter; nil: nothing is.
+// problem returns an error that names suspended topics; nil: there are none.
 func (t *suspensions) problem() error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -171,9 +171,9 @@ func (t *suspensions) problem() error {
 	case 0:
 		return nil
 	case 1:
-		return fmt.Errorf("%s is %w: %w", first, errSetAside, t.silent[first].err)
+		return fmt.Errorf("%s is %w: %w", first, errSuspended, t.silent[first].err)
 	default:
-		return fmt.Errorf("%s and %d more are %w: %w", first, n-1, errSetAside, t.silent[first].err)
+		return fmt.Errorf("%s and %d more are %w: %w", first, n-1, errSuspended, t.silent[first].err)
 	}
 }
 
@@ -184,30 +184,30 @@ func (t *suspensions) mayLog() bool {
 	return t.log.allow()
 }
 
-// suspend sets a topic aside because of err; false: there are too many.
+// suspend suspends a topic because of err; false: there are too many.
 func (r *Relay) suspend(ctx context.Context, topic string, err error) bool {
 	fresh, ok := r.suspended.suspend(topic, err)
 	if fresh && r.suspended.mayLog() {
-		r.log.WarnContext(ctx, "broker gives no verdicts on a topic; it is set aside and tried now and then", "topic", topic, "error", err)
+		r.log.WarnContext(ctx, "topic suspended: broker confirms none of its messages; a few are tried from time to time", "topic", topic, "error", err)
 	}
 	r.monitor.trouble(ctx, partTopics, r.suspended.problem())
 	return ok
 }
 
-// resume takes a topic back that has got a verdict.
+// resume resumes a topic that has got a verdict.
 func (r *Relay) resume(ctx context.Context, topic string) {
 	since := r.suspended.resume(topic)
 	if since.IsZero() {
 		return
 	}
 	if r.suspended.mayLog() {
-		r.log.InfoContext(ctx, "broker gives verdicts on a topic again", "topic", topic, "after", time.Since(since))
+		r.log.InfoContext(ctx, "topic resumed", "topic", topic, "after", time.Since(since))
 	}
 	r.monitor.trouble(ctx, partTopics, r.suspended.problem())
 	r.Wake()
 }
 
-// silentTopics returns the topics that are set aside; nil: none.
+// silentTopics returns the suspended topics; nil: none.
 func (r *Relay) silentTopics(ctx context.Context) map[string]bool {
 	names, untried := r.suspended.names()
 	if untried > 0 {
@@ -216,8 +216,7 @@ func (r *Relay) silentTopics(ctx context.Context) map[string]bool {
 	return names
 }
 
-// ping asks the broker for a sign of life. Publishers that are no Pingers give
-// none.
+// ping returns nil if the broker answers, or if the publisher is not a Pinger.
 func (r *Relay) ping(ctx context.Context) error {
 	p, ok := r.publisher.(Pinger)
 	if !ok {

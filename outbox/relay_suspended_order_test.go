@@ -152,7 +152,7 @@ func TestATryWaitsForWhatStandsBeforeIt(t *testing.T) {
 	p := newPartial("silent")
 	relay := newRelay(t, ob, pinged{p, func() error { return nil }}, patient())
 	lane, own := relay.lanes[0], lease{Bucket: 3, Token: 1}
-	relay.keeper.held[3] = &holding{lease: own, lane: lane, until: time.Now().Add(time.Hour)}
+	relay.leases.own[3] = &ownLease{lease: own, lane: lane, until: time.Now().Add(time.Hour)}
 	lane.add(own)
 	silent := map[string]bool{"silent": true}
 	row := func(seq int64, topic, key string) *outgoing {

@@ -106,7 +106,7 @@ func TestASilentTopicHoldsBackNoOther(t *testing.T) {
 		if s := h.Suspended[0]; s.Topic != "silent" || s.Since.IsZero() || !strings.Contains(s.Reason, errSilent.Error()) {
 			t.Errorf("suspended %+v", s)
 		}
-		if h.State != RelayDegraded || !errors.Is(h.LastError, errSilent) || !strings.Contains(h.LastError.Error(), "silent is set aside") {
+		if h.State != RelayDegraded || !errors.Is(h.LastError, errSilent) || !strings.Contains(h.LastError.Error(), "silent is suspended") {
 			t.Errorf("health %+v", h)
 		}
 		passCursors(t, ob, relay)

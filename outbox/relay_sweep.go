@@ -18,16 +18,14 @@ const (
 	sweepPage = 1000
 	// sweepShare is the part of the time that a sweep may take: 1 in 20.
 	sweepShare = 20
-	// fullSweepInterval is how often a sweep looks through everything behind the
-	// cursors, also below its floors: whatever we believe of them in error, nothing
-	// waits for longer.
+	// fullSweepInterval is how often a sweep ignores its floors, so that an error in
+	// them delays a message by no more than that.
 	fullSweepInterval = time.Minute
 )
 
-// sweepLoop looks through what lies behind the cursors, every SweepInterval
-// and at most 5% of the time, and hands the lanes what should have gone out. It
-// is what makes the cursors mere hints. Reading a new bucket needs no sweep:
-// its lane begins at the beginning.
+// sweepLoop looks for rows behind the cursors, every SweepInterval and at most 5% of
+// the time, and offers them to the lanes. With it cursors need not be exact. A new
+// bucket needs no sweep, as its lane begins at its first row.
 func (r *Relay) sweepLoop(ctx context.Context) {
 	floors := make(map[lease]int64)
 	full, generation := time.Now(), r.generations.now()
@@ -53,9 +51,9 @@ type stretch struct {
 	To     int64 `json:"to"`   // to this one
 }
 
-// sweep looks at every pending row between floor and cursor. A floor, kept in
-// memory for as long as the lease, rises to the first row that is pending or
-// may still appear. After each page it rests, so that pages take 5% of the time.
+// sweep reads every pending row between floor and cursor. A floor, kept in memory for
+// as long as the lease, rises to the first row that is pending or may still appear.
+// After each page it waits, so that pages take 5% of the time.
 func (r *Relay) sweep(ctx context.Context, floors map[lease]int64, generation int) error {
 	rises := make(map[lease]int64)
 	owners := make(map[int]lease)
@@ -80,7 +78,7 @@ func (r *Relay) sweep(ctx context.Context, floors map[lease]int64, generation in
 		}
 		for _, row := range rows {
 			rises[owners[row.Bucket]] = min(rises[owners[row.Bucket]], row.Seq-1)
-			if l := r.keeper.laneOf(row.Bucket); row.Ready && l != nil {
+			if l := r.leases.laneOf(row.Bucket); row.Ready && l != nil {
 				l.offer(row.stray)
 			}
 		}
@@ -109,8 +107,8 @@ func (r *Relay) sweepPage(ctx context.Context, todo []stretch) (rows []swept, er
 	return rows, nil
 }
 
-// remaining returns what of todo a page has not reached. The page reads one
-// bucket after the other, but in which order is the database's business.
+// remaining returns the part of todo that a page has not reached. The page reads one
+// bucket after the other, in any order.
 func remaining(todo []stretch, page []swept) (rest []stretch) {
 	if len(page) < sweepPage {
 		return nil
@@ -126,7 +124,7 @@ func remaining(todo []stretch, page []swept) (rest []stretch) {
 	return rest
 }
 
-// dueLoop hands the lanes what has become due behind their cursors: retries
+// dueLoop offers the lanes rows behind their cursors that have become due: retries
 // and delayed messages.
 func (r *Relay) dueLoop(ctx context.Context) {
 	idle := time.Duration(0)
@@ -141,12 +139,12 @@ func (r *Relay) dueLoop(ctx context.Context) {
 		if found {
 			idle = r.cfg.PollInterval
 		}
-		// Where much is due that waits for its topic, looking is all there is to do.
+		// If much is due that waits for a suspended topic, this takes long and finds nothing.
 		sleep(ctx, max(idle, time.Since(start)))
 	}
 }
 
-// dueRow is a row whose moment has come.
+// dueRow is a row that has become due.
 type dueRow struct {
 	stray
 	AvailableAt string `db:"available_at"` // as the database writes it; empty: before all
@@ -159,12 +157,12 @@ func (r *Relay) due(ctx context.Context) (found bool, err error) {
 	var last dueRow
 	for {
 		var rows []dueRow
-		err := r.query(ctx, &rows, "sweep_due", last.AvailableAt, last.Seq, jsonText(r.keeper.buckets()), limit)
+		err := r.query(ctx, &rows, "sweep_due", last.AvailableAt, last.Seq, jsonText(r.leases.buckets()), limit)
 		if err != nil {
 			return found, fmt.Errorf("read: %w", err)
 		}
 		for _, row := range rows {
-			l := r.keeper.laneOf(row.Bucket)
+			l := r.leases.laneOf(row.Bucket)
 			if l == nil {
 				continue
 			}

@@ -17,28 +17,28 @@ const DefaultConnections = 8
 
 // RelaysConfig holds the settings of Relays. All are optional.
 type RelaysConfig struct {
-	// Relay has the settings of each relay. Its Lanes default to 1 here, and each
-	// line of its log names the outbox.
+	// Relay has the settings of each relay. Lanes defaults to 1 here. The logger gets
+	// the name of the outbox as attribute "outbox".
 	Relay RelayConfig
-	// Connections is how many connections to databases the relays use at once, over
-	// all outboxes. A statement that takes longer than a second goes on and is not
-	// counted, so that a database that does not answer keeps none from others.
-	// Defaults to DefaultConnections.
+	// Connections limits how many database connections the relays use at the same
+	// time, over all outboxes. A statement that runs for longer than a second is no
+	// longer counted, so that a database that does not answer cannot block the
+	// others. Defaults to DefaultConnections.
 	Connections int
 }
 
 // Relays runs a relay for each of several outboxes in one process: of tenants,
-// databases or schemas. They share a publisher and a number of connections, and
-// nothing else: what is the matter with one outbox holds up no other.
+// databases or schemas. They share a publisher and a limit on connections; a failure
+// of one database does not affect the other outboxes.
 type Relays struct {
 	relays map[string]*Relay
 	names  []string // in order
 }
 
-// NewRelays returns relays that publish what is in outboxes by p, which they do
-// not close. The names of the outboxes are for logs, errors and Health. It
-// touches neither database nor broker. The error holds everything that is wrong
-// with cfg and outboxes.
+// NewRelays returns relays that publish the messages of outboxes with p, which they
+// do not close. The keys of outboxes name them in logs, errors and Health. It does
+// not use the databases or the broker yet. The error lists all problems of cfg and
+// outboxes.
 func NewRelays(outboxes map[string]*Outbox, p Publisher, cfg RelaysConfig) (*Relays, error) {
 	var problems []error
 	if len(outboxes) == 0 {
@@ -102,15 +102,14 @@ func each[T any](rs *Relays, do func(*Relay) (T, error)) (map[string]T, error) {
 	return byName, errors.Join(errs...)
 }
 
-// Wake hints that there is something to publish in the outbox of that name, as
-// Relay.Wake does. A name that there is not is ignored.
+// Wake calls Relay.Wake for the outbox of that name. An unknown name is ignored.
 func (rs *Relays) Wake(name string) {
 	if r := rs.relays[name]; r != nil {
 		r.Wake()
 	}
 }
 
-// Health returns how each relay is doing, by the name of its outbox.
+// Health returns the health of each relay, by the name of its outbox.
 func (rs *Relays) Health() map[string]Health {
 	all := make(map[string]Health, len(rs.relays))
 	for name, r := range rs.relays {
@@ -119,9 +118,9 @@ func (rs *Relays) Health() map[string]Health {
 	return all
 }
 
-// Total returns how the relays are doing together, for HealthConfig.Relay: the
-// worst state, with the name of its outbox in LastError, the sums of all counts,
-// and the age of the oldest message.
+// Total returns the health of all relays together, for HealthConfig.Relay: the worst
+// state, with the name of its outbox in LastError, the sums of all counts, and the
+// age of the oldest message.
 func (rs *Relays) Total() Health {
 	var total Health
 	for _, name := range rs.names {

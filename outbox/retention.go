@@ -8,14 +8,14 @@ import (
 	"github.com/asimalizada/pulse-events/internal/sqldb"
 )
 
-// purgeChunk is how many rows one round of Purge looks at: short enough that
-// nobody waits for its locks.
+// purgeChunk is how many rows one transaction of Purge reads: few enough that
+// nothing waits for its locks.
 const purgeChunk = 2000
 
-// Purge deletes what was published or discarded longer than olderThan ago, by
-// the database's clock, and returns how many rows that were. It works in
-// chunks, each a transaction of its own, so a ctx that ends leaves done what
-// is done. Pending and dead messages are never deleted, however old.
+// Purge deletes messages that were published or discarded longer than olderThan
+// ago, by the database's clock, and returns their number. It deletes in chunks, each
+// in its own transaction; if ctx ends, the chunks before stay deleted. Pending and
+// dead messages are never deleted.
 func (o *Outbox) Purge(ctx context.Context, olderThan time.Duration) (n int64, err error) {
 	n, _, err = o.purge(ctx, olderThan, o.store.Write)
 	return n, err

@@ -13,32 +13,33 @@ import (
 // rows it is ten times as many.
 const exactUpTo = 10_000
 
-// Count is a number of rows. Counting a big table is slow, so beyond a bound
-// the number is an estimate.
+// Count is a number of rows. It is exact up to a bound and an estimate beyond, as
+// counting a large table is slow.
 type Count struct {
 	N     int64
 	Exact bool
 }
 
-// Stats says how the outbox stands.
+// Stats holds the number of messages in each state.
 type Stats struct {
 	Pending     Count // to be published; includes the next three
-	Retrying    Count // have failed and will be tried again
-	Delayed     Count // wait for their AvailableAt, without a failure
-	Blocked     Count // wait for a failed message of their key
-	BlockedKeys Count // keys with a failed message, which holds back what comes later in them
+	Retrying    Count // pending, have failed and will be retried
+	Delayed     Count // pending, with an AvailableAt in the future, and have not failed
+	Blocked     Count // pending, behind a failed message of their key
+	BlockedKeys Count // keys with a failed message, which blocks later ones
 	Dead        Count
-	Published   Count // as far as they have not been purged
+	Published   Count // not yet purged
 	Discarded   Count
 
-	// OldestPending is when the oldest message that should be out by now was
-	// enqueued or, where it was delayed, became available; zero: there is none.
+	// OldestPending is when the oldest message that is due was enqueued or, if it was
+	// delayed, became due; zero if there is none.
 	OldestPending time.Time
-	// OldestPendingAge is how long ago that was, by the database's clock.
+	// OldestPendingAge is the age of OldestPending by the database's clock, as in
+	// Health.OldestPending.
 	OldestPendingAge time.Duration
 }
 
-// Stats counts what is in the outbox, cheaply on a table of any size.
+// Stats counts the messages in each state. It is fast on a table of any size.
 func (o *Outbox) Stats(ctx context.Context) (Stats, error) { return o.stats(ctx, exactUpTo) }
 
 // stats counts exactly up to a bound.

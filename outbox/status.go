@@ -2,23 +2,22 @@ package outbox
 
 import "fmt"
 
-// Status is where a row stands. docs/states.md draws the moves; the database
-// holds them with a CHECK.
+// Status is the state of a message. The transitions are drawn in docs/states.md.
 type Status string
 
-// The stored states. A row with attempts > 0 that is still pending is being
-// retried: that is derived, not stored.
+// The states of a message. That a pending message is being retried is not a state
+// of its own, see Record.Retrying.
 const (
 	Pending   Status = "pending"   // to be published, now or later
-	Published Status = "published" // confirmed by the broker and routed
-	Dead      Status = "dead"      // given up; waits for someone to retry or discard it
-	Discarded Status = "discarded" // set aside on purpose, with a reason
+	Published Status = "published" // confirmed by the broker and routed to a queue
+	Dead      Status = "dead"      // not published unless Outbox.Retry is called
+	Discarded Status = "discarded" // not to be published, see Outbox.Discard
 )
 
-// Statuses returns every stored state.
+// Statuses returns all states.
 func Statuses() []Status { return []Status{Pending, Published, Dead, Discarded} }
 
-// ParseStatus reads a stored state. The error lists those there are.
+// ParseStatus returns the state named s. The error lists the valid ones.
 func ParseStatus(s string) (Status, error) {
 	for _, status := range Statuses() {
 		if s == string(status) {

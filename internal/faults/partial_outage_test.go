@@ -81,7 +81,7 @@ func TestF60QueuesHang(t *testing.T) {
 	s.awaitCount(60, s.notificationsDB, `notifications`)
 	testenv.Eventually(t, patience, "health to name a topic", func() bool {
 		h := orders.health(t)
-		return h.Status == "ready" && h.Relay.State == "degraded" && strings.Contains(h.Relay.LastError, "set aside") &&
+		return h.Status == "ready" && h.Relay.State == "degraded" && strings.Contains(h.Relay.LastError, "suspended") &&
 			len(h.Relay.Suspended) == 2 && h.Relay.Suspended[0].Waiting+h.Relay.Suspended[1].Waiting == 400
 	})
 	s.place(50) // they are still published

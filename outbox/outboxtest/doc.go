@@ -1,15 +1,15 @@
-// Package outboxtest is for the tests of those who use or extend package
-// outbox.
+// Package outboxtest helps to test services that use package outbox, and publishers
+// for it.
 //
-// For services: RequireEnqueued and RequireNothingEnqueued look into the outbox
-// of the test's own database, also inside a transaction that is still open.
+// For services: RequireEnqueued and RequireNothingEnqueued check the outbox of a
+// test database, also inside an open transaction.
 //
 //	placeOrder(ctx, tx, "customer-123")
 //	msg := outboxtest.RequireEnqueued(t, tx, outboxtest.Match{Topic: "order.created"})
 //
-// For whole relays: Recorder is an outbox.Publisher that keeps what it is given
-// and answers as it is told to.
+// For relays: Recorder is an outbox.Publisher that records messages and returns
+// what the test sets.
 //
-// For authors of publishers: RunPublisherSuite holds an outbox.Publisher to
-// what the relay relies on. outbox/rabbitmq passes it against the real broker.
+// For publishers: RunPublisherSuite tests an implementation of outbox.Publisher for
+// everything that the relay relies on.
 package outboxtest

@@ -20,7 +20,7 @@ type Queryer interface {
 	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
 }
 
-// Match says which messages are meant. Fields left empty match anything.
+// Match describes messages. Empty fields match anything.
 type Match struct {
 	ID              uuid.UUID
 	Topic           string
@@ -29,11 +29,11 @@ type Match struct {
 	CorrelationID   string
 	CausationID     string
 	PayloadContains string            // part of the payload
-	Headers         map[string]string // these, perhaps among others
+	Headers         map[string]string // the message has these, and perhaps others
 }
 
-// RequireEnqueued fails the test unless the outbox holds exactly one message
-// that m describes, in whatever state, and returns it.
+// RequireEnqueued returns the one message in the outbox that matches m, whatever its
+// state. It fails the test if there is none or more than one.
 func RequireEnqueued(t testing.TB, q Queryer, m Match) outbox.Message {
 	t.Helper()
 	all := enqueued(t, q)
@@ -48,8 +48,8 @@ func RequireEnqueued(t testing.TB, q Queryer, m Match) outbox.Message {
 	return outbox.Message{}
 }
 
-// RequireNothingEnqueued fails the test if the outbox holds a message that m
-// describes, in whatever state. The zero Match means any message.
+// RequireNothingEnqueued fails the test if a message in the outbox matches m,
+// whatever its state. The zero Match matches any message.
 func RequireNothingEnqueued(t testing.TB, q Queryer, m Match) {
 	t.Helper()
 	if found := m.filter(enqueued(t, q)); len(found) > 0 {
@@ -108,7 +108,7 @@ func (m Match) matches(msg outbox.Message) bool {
 		strings.Contains(string(msg.Payload), m.PayloadContains)
 }
 
-// String tells what m asks for.
+// String returns the fields that are set.
 func (m Match) String() string {
 	var parts []string
 	add := func(field, value string) {
@@ -134,7 +134,7 @@ func (m Match) String() string {
 	return strings.Join(parts, ", ")
 }
 
-// list tells messages apart for those who read a failed test.
+// list describes messages in the output of a failed test.
 func list(msgs []outbox.Message) string {
 	if len(msgs) == 0 {
 		return "nothing"

@@ -16,9 +16,9 @@ import (
 // waitLimit is how long WaitFor waits unless the test's own deadline is nearer.
 const waitLimit = 10 * time.Second
 
-// Recorder is an outbox.Publisher for tests. It keeps what it is given and
-// answers as it is told to: by default it publishes everything. The zero value
-// is ready for use, and it is safe for concurrent use.
+// Recorder is an outbox.Publisher for tests. It records the messages, and accepts
+// all of them unless told otherwise. The zero value is ready to use. It is safe for
+// concurrent use.
 type Recorder struct {
 	mu       sync.Mutex
 	attempts []Attempt
@@ -31,7 +31,7 @@ type Recorder struct {
 
 var _ outbox.Publisher = (*Recorder)(nil)
 
-// Attempt is one message handed to a Recorder, with what it answered.
+// Attempt is a message that was passed to a Recorder, and the result.
 type Attempt struct {
 	Message outbox.Message
 	Err     error // nil: published
@@ -76,8 +76,8 @@ func (r *Recorder) answer(ctx context.Context, m outbox.Message) error {
 	return nil
 }
 
-// SetDown makes every message unavailable because of err, as in an outage; nil
-// ends it.
+// SetDown makes the result for all messages outbox.Unavailable(err), as in an outage;
+// nil ends it.
 func (r *Recorder) SetDown(err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -87,40 +87,39 @@ func (r *Recorder) SetDown(err error) {
 	}
 }
 
-// FailNext appends to the answers of the next messages, one for each, whatever
-// they are; nil publishes. Give them a class, as in outbox.Rejected(err).
+// FailNext queues results for the next messages, one for each; nil accepts a message.
+// Use errors with a class, such as outbox.Rejected(err).
 func (r *Recorder) FailNext(errs ...error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.next = append(r.next, errs...)
 }
 
-// Respond sets the function that answers for a message; try is 1 the first
-// time its id is seen. It is called by one goroutine at a time and must not
-// call the Recorder. Nil publishes everything.
+// Respond sets a function that returns the result for a message; try is 1 when its id
+// is seen first. It is not called concurrently and must not call the Recorder. Nil
+// accepts everything.
 func (r *Recorder) Respond(answer func(m outbox.Message, try int) error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.respond = answer
 }
 
-// Attempts returns everything that was handed over so far, in order.
+// Attempts returns all attempts so far, in order.
 func (r *Recorder) Attempts() []Attempt {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return append([]Attempt(nil), r.attempts...)
 }
 
-// Published returns the messages that were published so far, in order; one
-// that was published twice stands there twice.
+// Published returns the messages that were accepted so far, in order. A message that
+// was accepted twice is included twice.
 func (r *Recorder) Published() []outbox.Message {
 	published, _ := r.published()
 	return published
 }
 
-// WaitFor returns the published messages as soon as there are n of them, and
-// fails the test when there are fewer for too long: 10 s, or until shortly
-// before the test's own deadline.
+// WaitFor waits until n messages were accepted and returns them. It fails the test
+// after 10 s, or shortly before the deadline of the test.
 func (r *Recorder) WaitFor(t testing.TB, n int) []outbox.Message {
 	t.Helper()
 	timeout := time.NewTimer(patience(t))

@@ -1,12 +1,12 @@
-// Package pgxtx has messages enqueued in a transaction of pgx
-// (github.com/jackc/pgx/v5), without database/sql in between.
+// Package pgxtx enqueues messages in a transaction of pgx (github.com/jackc/pgx/v5)
+// directly, without database/sql.
 //
-// The outbox itself works on a *sqlx.DB, for its relay and its queries: make one
-// of the same pool,
+// The outbox itself needs a *sqlx.DB for its relay and its queries, which can use
+// the same pool:
 //
 //	db := sqlx.NewDb(stdlib.OpenDBFromPool(pool), "pgx")
 //
-// Package inbox/pgxtx is the same for consumers.
+// Package inbox/pgxtx does the same for consumers.
 package pgxtx
 
 import (
@@ -16,11 +16,11 @@ import (
 	"github.com/asimalizada/pulse-events/outbox"
 )
 
-// Tx returns tx as Outbox.Enqueue takes it:
+// Tx returns tx as an argument of Outbox.Enqueue:
 //
 //	err := ob.Enqueue(ctx, pgxtx.Tx(tx), msg)
 //
-// It does not end tx, and is as safe for concurrent use as tx is.
+// It does not end tx, and is safe for concurrent use if tx is.
 func Tx(tx pgx.Tx) outbox.Tx {
 	if tx == nil {
 		return nil // which Enqueue refuses

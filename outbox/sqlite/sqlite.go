@@ -1,26 +1,25 @@
-// Package sqlite opens SQLite files in the way in which the promises of
-// packages outbox and inbox hold. It brings the driver along
-// (github.com/ncruces/go-sqlite3, pure Go); the packages themselves work with any.
-// It imports neither of them: a service that has only an inbox uses it as well.
+// Package sqlite opens SQLite files with the settings that packages outbox and inbox
+// need for their guarantees. It includes the driver (github.com/ncruces/go-sqlite3,
+// pure Go); the packages themselves work with any driver. It serves both and imports
+// neither.
 //
-// Whoever opens SQLite in another way has to see to the same:
+// If you open SQLite in another way, use the same settings:
 //
 //   - Transactions begin immediate, that is, they take the lock for writing at
 //     their start. One that begins by reading and then writes fails with
 //     "database is locked" as soon as another has written in between.
-//   - busy_timeout is long enough to wait for the others.
-//   - journal_mode is WAL, so that readers and the writer do not wait for one
-//     another.
-//   - synchronous is FULL, or a commit may be lost with the power.
+//   - busy_timeout is long enough to wait for other writers.
+//   - journal_mode is WAL, so that readers and the writer do not wait for each
+//     other.
+//   - synchronous is FULL, or commits may be lost when the power fails.
 //   - foreign_keys is on, for tables of your own.
 //
 // A read-only transaction (sql.TxOptions) should take no lock for writing. The
 // SQLite within the driver must be 3.43 or later.
 //
-// Any number of goroutines and processes may use a file at once, on one machine:
-// one writes at a time, so what a transaction does beside the database, such as a
-// call to another service, makes all wait. WAL does not work on network
-// file systems.
+// Any number of goroutines and processes on one machine may use a file at the same
+// time. Only one writes at a time, so a transaction that calls another service makes
+// all others wait. WAL does not work on network file systems.
 package sqlite
 
 import (
@@ -29,10 +28,9 @@ import (
 	"github.com/asimalizada/pulse-events/internal/sqlite"
 )
 
-// Open opens the file at path as the package says, and makes it where there is
-// none; its folder has to exist. It does not touch the file: what is wrong
-// with it shows when it is used first. The path must hold no question mark; databases in memory
-// are not supported.
+// Open opens the file at path with the settings above. The file is created when it is
+// first used, in a folder that must exist; errors of the file are returned then. The
+// path must not contain a question mark. Databases in memory are not supported.
 //
 // Transactions wait up to ten seconds for those of others, or until their
 // context ends.
