@@ -6,11 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	mathrand "math/rand/v2"
 	"os"
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"github.com/asimalizada/pulse-events/internal/backoff"
 )
 
 // Special values of RelayConfig.Retention.
@@ -96,19 +97,16 @@ type RelayConfig struct {
 
 // DefaultBackoff doubles from one second to one minute. Up to a third of it is
 // random, so that messages that failed together are not retried together.
-func DefaultBackoff(attempt int) time.Duration { return backoff(attempt, 1, time.Minute) }
+func DefaultBackoff(attempt int) time.Duration {
+	return backoff.Exponential{First: 1500 * time.Millisecond, Longest: time.Minute, Growth: 1}.After(attempt)
+}
 
 // RejectedBackoff quadruples from one second to five minutes, with a random part
 // like that of DefaultBackoff. It is longer because a message whose topic is bound
 // to several queues, one of which is full, leaves a copy in the others with each
 // attempt.
-func RejectedBackoff(attempt int) time.Duration { return backoff(attempt, 2, 5*time.Minute) }
-
-// backoff begins with a second, multiplies it by two to the power of growth for
-// each further attempt, and adds up to a half.
-func backoff(attempt, growth int, longest time.Duration) time.Duration {
-	base := min(time.Second<<(growth*min(max(attempt, 1)-1, 10)), longest*2/3)
-	return base + mathrand.N(base/2)
+func RejectedBackoff(attempt int) time.Duration {
+	return backoff.Exponential{First: 1500 * time.Millisecond, Longest: 5 * time.Minute, Growth: 2}.After(attempt)
 }
 
 // backoff returns how long a message waits that has failed with err.

@@ -2,18 +2,16 @@ package outbox
 
 import (
 	"context"
-	"math/rand/v2"
 	"sync"
 	"time"
+
+	"github.com/asimalizada/pulse-events/internal/backoff"
 )
 
 // retryPause is the wait after the nth consecutive failure of something that is
-// retried until it works. It doubles up to a limit, and half of it is random, so that
-// relays that lost the same server do not all reconnect at once.
+// retried until it works.
 func retryPause(failures int) time.Duration {
-	const first, longest = 100 * time.Millisecond, 5 * time.Second
-	d := min(first<<min(max(failures, 1)-1, 10), longest)
-	return d/2 + rand.N(d/2)
+	return backoff.Exponential{First: 100 * time.Millisecond, Longest: 5 * time.Second, Growth: 1}.After(failures)
 }
 
 // outage records that the broker gives no verdicts. While it lasts all lanes wait,

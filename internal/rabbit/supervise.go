@@ -4,11 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
 
+	"github.com/asimalizada/pulse-events/internal/backoff"
 	"github.com/asimalizada/pulse-events/internal/health"
 )
 
@@ -21,13 +21,13 @@ import (
 func Supervise(ctx context.Context, cfg Config, session func(ctx context.Context, conn *Conn) error) {
 	cfg = cfg.withDefaults()
 	brokers := &dialer{cfg: cfg}
-	backoff := cfg.MinBackoff
+	waits, failures := backoff.Exponential{First: cfg.MinBackoff, Longest: cfg.MaxBackoff, Growth: 1}, 0
 	for ctx.Err() == nil {
 		err := attempt(ctx, brokers, func(conn *Conn) error {
 			began := time.Now()
 			defer func() {
 				if time.Since(began) > cfg.MaxBackoff {
-					backoff = cfg.MinBackoff
+					failures = 0
 				}
 			}()
 			return session(ctx, conn)
@@ -36,13 +36,13 @@ func Supervise(ctx context.Context, cfg Config, session func(ctx context.Context
 			return
 		}
 		report(ctx, cfg, err)
-		wait := time.NewTimer(backoff/2 + rand.N(backoff/2+1))
+		failures++
+		wait := time.NewTimer(waits.After(failures))
 		select {
 		case <-ctx.Done():
 		case <-wait.C:
 		}
 		wait.Stop()
-		backoff = min(2*backoff, cfg.MaxBackoff)
 	}
 }
 

@@ -1,0 +1,31 @@
+package backoff
+
+import (
+	"math"
+	"testing"
+	"time"
+)
+
+func TestExponential(t *testing.T) {
+	const ms = time.Millisecond
+	e := Exponential{First: 90 * ms, Longest: 3 * time.Second, Growth: 1}
+	for failures, most := range map[int]time.Duration{
+		-1: 90 * ms, 0: 90 * ms, 1: 90 * ms, 2: 180 * ms, 3: 360 * ms, 6: 2880 * ms, 7: 3 * time.Second, math.MaxInt: 3 * time.Second,
+	} {
+		differ := false
+		first := e.After(failures)
+		for range 200 {
+			d := e.After(failures)
+			if d < most*2/3 || d > most {
+				t.Fatalf("%v after %d failures, want %v to %v", d, failures, most*2/3, most)
+			}
+			differ = differ || d != first
+		}
+		if !differ {
+			t.Errorf("always %v after %d failures", first, failures)
+		}
+	}
+	if d := (Exponential{First: time.Second, Longest: time.Hour, Growth: 2}).After(3); d < 10*time.Second || d > 16*time.Second {
+		t.Errorf("%v: it does not quadruple", d)
+	}
+}
