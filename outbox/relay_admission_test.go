@@ -44,7 +44,7 @@ func as(t *testing.T, url, take string) *sqlx.DB {
 // A relay that can do nothing says so, and why: rights that are missing, rows
 // that policies hide or keep as they are, a schema of another version, a server
 // that takes no writes.
-func TestARelayThatCanDoNothingSaysSo(t *testing.T) {
+func TestRelayReportsWhatPreventsItsWork(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct{ name, take, want string }{
 		{"no rows of leases, and no right to make them", `DELETE FROM outbox_leases; REVOKE INSERT ON outbox_leases FROM ROLE`,
@@ -81,7 +81,7 @@ func TestARelayThatCanDoNothingSaysSo(t *testing.T) {
 }
 
 // Others hold every connection that the pool may have: health names the pool.
-func TestAStarvedPoolIsNamed(t *testing.T) {
+func TestRelayReportsAStarvedPool(t *testing.T) {
 	t.Parallel()
 	eachDatabase(t, func(t *testing.T, d database) {
 		ob, db := d.newOutbox(t)
@@ -108,7 +108,7 @@ func TestAStarvedPoolIsNamed(t *testing.T) {
 }
 
 // A policy that lets everything through keeps nobody from working.
-func TestPoliciesThatLetEverythingThrough(t *testing.T) {
+func TestRelayAcceptsPoliciesThatHideNothing(t *testing.T) {
 	t.Parallel()
 	url := postgres.create(t)
 	ob, _ := postgres.newOutboxAt(t, url)
@@ -127,7 +127,7 @@ func TestPoliciesThatLetEverythingThrough(t *testing.T) {
 // Two services on one outbox: the first that publishes owns it, the other
 // takes nothing and says why, and is not left a share. Who renames a service
 // says so in the database.
-func TestAnOutboxBelongsToOneService(t *testing.T) {
+func TestRelayRefusesTheOutboxOfAnotherService(t *testing.T) {
 	t.Parallel()
 	eachDatabase(t, func(t *testing.T, d database) {
 		ob, db := d.newOutbox(t)
@@ -176,7 +176,7 @@ func TestAnOutboxBelongsToOneService(t *testing.T) {
 
 // Two services start at once on an outbox from which nothing was published: none
 // sends the other's messages. When one has gone, the outbox is the other's.
-func TestTwoServicesClaimOneOutbox(t *testing.T) {
+func TestRelayRefusesAnOutboxThatTwoServicesClaim(t *testing.T) {
 	t.Parallel()
 	eachDatabase(t, func(t *testing.T, d database) {
 		ob, _ := d.newOutbox(t)

@@ -11,7 +11,7 @@ import (
 
 // A file is replaced while connections have it open: they go on with one that
 // nobody else sees, until the relay notices.
-func TestASQLiteFileIsReplaced(t *testing.T) {
+func TestRelayNoticesAReplacedSQLiteFile(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	path := filepath.Join(dir, "outbox.db")
@@ -44,7 +44,7 @@ func TestASQLiteFileIsReplaced(t *testing.T) {
 
 // A backup is restored into the file that is open, with everything in it older
 // than a renewal.
-func TestASQLiteFileIsRestoredInPlace(t *testing.T) {
+func TestRelayNoticesARestoredSQLiteFile(t *testing.T) {
 	t.Parallel()
 	ob, db := file.newOutbox(t)
 	b := &broker{}

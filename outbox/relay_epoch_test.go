@@ -100,7 +100,7 @@ func firsts(topics []string) (first []string) {
 
 // What is committed to a database that has gone back, in whatever way, lies
 // behind the cursors and goes out all the same, without a sweep.
-func TestPositionsDoNotOutliveTheirDatabase(t *testing.T) {
+func TestRelayForgetsPositionsOfAnotherDatabase(t *testing.T) {
 	t.Parallel()
 	restart := map[sqldb.Dialect]string{
 		sqldb.PostgreSQL: `SELECT setval(pg_get_serial_sequence('outbox_messages', 'seq'), 1, false)`,
@@ -173,7 +173,7 @@ func commitStatements(t *testing.T, db *sqlx.DB, statements ...string) {
 
 // A backup is put in the place of the database, under the name that the relay
 // connects to, as by a restore or a switch to another cluster.
-func TestADatabaseIsReplacedByAnOlderOne(t *testing.T) {
+func TestRelayNoticesAnOlderDatabase(t *testing.T) {
 	t.Parallel()
 	admin := postgres.connect(t, testenv.Postgres(t))
 	server := postgres.create(t)
@@ -217,7 +217,7 @@ func TestADatabaseIsReplacedByAnOlderOne(t *testing.T) {
 
 // A message is on its way when the database goes back, and its number is given
 // to another: the verdict on the first says nothing of the second.
-func TestAVerdictIsForItsMessageAlone(t *testing.T) {
+func TestRelayStoresNoVerdictOnAnotherMessage(t *testing.T) {
 	t.Parallel()
 	eachDatabase(t, func(t *testing.T, d database) {
 		for name, verdict := range map[string]func(*call){
@@ -269,7 +269,7 @@ func TestAVerdictIsForItsMessageAlone(t *testing.T) {
 }
 
 // A database that has gone back hands out no token that was in use before.
-func TestTokensAreNotGivenTwice(t *testing.T) {
+func TestRelayNeverReusesTokens(t *testing.T) {
 	t.Parallel()
 	eachDatabase(t, func(t *testing.T, d database) {
 		ob, db := d.newOutbox(t)
@@ -296,7 +296,7 @@ func TestTokensAreNotGivenTwice(t *testing.T) {
 
 // Of two connections one leads to an older database: what is read there is not
 // sent, and the connection is given up.
-func TestAConnectionToAnotherDatabase(t *testing.T) {
+func TestRelayRefusesAConnectionToAnotherDatabase(t *testing.T) {
 	t.Parallel()
 	s := &signs{}
 	if !s.current(7) {
@@ -330,7 +330,7 @@ func TestAConnectionToAnotherDatabase(t *testing.T) {
 
 // Whatever we have not thought of: what lies below a floor goes out with the
 // next full sweep.
-func TestAFullSweepKnowsNoFloors(t *testing.T) {
+func TestRelaySweepsBelowFloors(t *testing.T) {
 	t.Parallel()
 	eachDatabase(t, func(t *testing.T, d database) {
 		ob, db := d.newOutbox(t)

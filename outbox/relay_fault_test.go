@@ -16,7 +16,7 @@ import (
 )
 
 // An outage of the broker costs no attempt, shows in the health, and ends by itself.
-func TestAnOutageOfTheBrokerCountsNoAttempt(t *testing.T) {
+func TestRelayCountsNoAttemptInAnOutage(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, d database) {
 		ob, db := d.newOutbox(t)
 		down := errors.New("connection refused")
@@ -73,7 +73,7 @@ func (p *poisoned) Publish(ctx context.Context, msgs []Message) []error {
 
 // A publisher that does not find the message over which the broker hangs up:
 // the relay sends fewer at a time, down to one, so that it harms no other key.
-func TestAMessageTheBrokerHangsUpOnHoldsBackItsKeyAlone(t *testing.T) {
+func TestRelayIsolatesAMessageThatBreaksTheConnection(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, d database) {
 		for _, c := range []struct {
 			name  string
@@ -124,7 +124,7 @@ type publisherFunc func(context.Context, []Message) []error
 
 func (f publisherFunc) Publish(ctx context.Context, msgs []Message) []error { return f(ctx, msgs) }
 
-func TestAPublisherThatMiscountsIsUnavailable(t *testing.T) {
+func TestRelayTakesAPublisherThatMiscountsForUnavailable(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, d database) {
 		ob, _ := d.newOutbox(t)
 		m := NewMessage("m", nil)
@@ -143,7 +143,7 @@ func TestAPublisherThatMiscountsIsUnavailable(t *testing.T) {
 
 // The database goes away at once, twice: with a verdict on its way, and under
 // load. Run goes on, and what has a verdict is not published again.
-func TestTheDatabaseRestarts(t *testing.T) {
+func TestRelayGoesOnAfterTheDatabaseRestarts(t *testing.T) {
 	t.Parallel() // it waits
 	server := testenv.PostgresServer(t)
 	ob, err := New(postgres.connect(t, server.URL()))
@@ -202,7 +202,7 @@ func TestRelayStartsWithoutASchema(t *testing.T) {
 }
 
 // Shutdown waits for the verdicts on what is on its way, and for no more.
-func TestShutdownFinishesWhatIsInFlight(t *testing.T) {
+func TestRelayShutdownFinishesWhatIsInFlight(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, d database) {
 		ob, db := d.newOutbox(t)
 		msgs := keyed("k", 2)
@@ -232,7 +232,7 @@ func TestShutdownFinishesWhatIsInFlight(t *testing.T) {
 	})
 }
 
-func TestShutdownSaysWhatIsLeft(t *testing.T) {
+func TestRelayShutdownReportsWhatIsLeft(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, d database) {
 		ob, db := d.newOutbox(t)
 		enqueue(t, ob, NewMessage("m", nil))
@@ -260,7 +260,7 @@ func TestShutdownSaysWhatIsLeft(t *testing.T) {
 
 // A publisher that ignores its context: Run leaves it behind, says so, and
 // lets the leases of that lane run out rather than give them to another.
-func TestShutdownLeavesAStuckPublisher(t *testing.T) {
+func TestRelayShutdownLeavesAStuckPublisher(t *testing.T) {
 	t.Parallel() // it waits
 	eachDatabase(t, func(t *testing.T, d database) {
 		t.Parallel()
@@ -298,7 +298,7 @@ func TestShutdownLeavesAStuckPublisher(t *testing.T) {
 
 // Two hundred transactions that stay open for moments, some rolled back: the
 // relay misses none, doubles none, and keeps the order of each key.
-func TestNothingIsMissedUnderConcurrentTransactions(t *testing.T) {
+func TestRelayMissesNothingOfConcurrentTransactions(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, d database) {
 		ob, db := d.newOutbox(t)
 		db.SetMaxOpenConns(30)

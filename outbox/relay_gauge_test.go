@@ -7,7 +7,7 @@ import (
 
 // The gauge tells the age of the oldest message, whatever there is to sweep, and
 // in whosever bucket it is.
-func TestTheGaugeTellsTheTruth(t *testing.T) {
+func TestRelayMeasuresTheOldestMessage(t *testing.T) {
 	t.Parallel()
 	eachDatabase(t, func(t *testing.T, d database) {
 		ob, db := d.newOutbox(t)
@@ -27,7 +27,7 @@ func TestTheGaugeTellsTheTruth(t *testing.T) {
 	})
 }
 
-func TestTheGaugeLooksIntoAllBuckets(t *testing.T) {
+func TestRelayMeasuresAllBuckets(t *testing.T) {
 	t.Parallel()
 	eachDatabase(t, func(t *testing.T, d database) {
 		ob, db := d.newOutbox(t)

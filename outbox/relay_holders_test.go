@@ -11,7 +11,7 @@ import (
 
 // Lease rows that a session keeps locked are neither waited for nor passed
 // over in silence: the others are served, and the session is named.
-func TestLockedLeasesAreNamed(t *testing.T) {
+func TestRelayReportsLockedLeases(t *testing.T) {
 	t.Parallel()
 	ob, db := postgres.newOutbox(t)
 	b := &broker{}
@@ -56,7 +56,7 @@ func TestLockedLeasesAreNamed(t *testing.T) {
 
 // A message that a session keeps locked when its verdict is to be stored: the
 // relay says who, and stores the verdict once it can.
-func TestALockedMessageIsNamed(t *testing.T) {
+func TestRelayReportsALockedMessage(t *testing.T) {
 	t.Parallel()
 	url := postgres.create(t)
 	ob, db := postgres.newOutboxAt(t, url)
@@ -87,7 +87,7 @@ func TestALockedMessageIsNamed(t *testing.T) {
 
 // Verdicts that the database refuses although the leases hold are not sent
 // again and again without a word.
-func TestVerdictsThatAreNeverStored(t *testing.T) {
+func TestRelayReportsVerdictsThatAreNeverStored(t *testing.T) {
 	t.Parallel()
 	ob, db := postgres.newOutbox(t)
 	db.MustExec(`CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$;
@@ -106,7 +106,7 @@ func TestVerdictsThatAreNeverStored(t *testing.T) {
 }
 
 // Old rows that cannot be deleted are said to grow.
-func TestAPurgeWithoutProgressIsSaid(t *testing.T) {
+func TestRelayReportsAPurgeWithoutProgress(t *testing.T) {
 	t.Parallel()
 	ob, db := postgres.newOutbox(t)
 	cfg := eager()

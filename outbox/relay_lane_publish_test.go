@@ -61,7 +61,7 @@ func TestErrorTextFitsItsColumn(t *testing.T) {
 	}
 }
 
-func TestRemainingGoesOnWhereThePageEnded(t *testing.T) {
+func TestRemainingContinuesWhereThePageEnded(t *testing.T) {
 	todo := []stretch{{Bucket: 1, To: 9000}, {Bucket: 2, From: 5, To: 9000}}
 	if rest := remaining(todo, make([]swept, sweepPage-1)); rest != nil {
 		t.Errorf("after a page that is not full: %v", rest)

@@ -100,7 +100,7 @@ func TestRelaysShareTheWork(t *testing.T) {
 }
 
 // A relay that died keeps its share until its leases have run out, and no longer.
-func TestTheLeasesOfADeadRelayRunOut(t *testing.T) {
+func TestRelayTakesLeasesOfADeadRelay(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, d database) {
 		ob, db := d.newOutbox(t)
 		db.MustExec(`INSERT INTO outbox_relays (owner, host, ttl, expires_at) VALUES ('dead', 'h', 3600000, ` + clock(db, "1 hour") + `)`)
@@ -143,7 +143,7 @@ func TestShareAddsUp(t *testing.T) {
 
 // A relay whose leases went away while it published stores nothing, and
 // publishes nothing more from those buckets.
-func TestFenceRefusesAZombie(t *testing.T) {
+func TestFenceRefusesVerdictsOfALostLease(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, d database) {
 		for _, c := range []struct {
 			name   string
@@ -187,7 +187,7 @@ func TestFenceRefusesAZombie(t *testing.T) {
 // The take-over and the write-back meet: whichever has the lease's lock first
 // goes first, and the other sees what it did. With a comparison of tokens
 // alone, the write-back would go on after waiting for a row.
-func TestFenceHoldsAgainstATakeOverMeanwhile(t *testing.T) {
+func TestFenceHoldsDuringATakeOver(t *testing.T) {
 	t.Run("take-over first", func(t *testing.T) {
 		ob, db := postgres.newOutbox(t)
 		m := keyed("k", 1)[0]
@@ -251,7 +251,7 @@ func awaitWaiting(t *testing.T, db *sqlx.DB, text string) {
 
 // Another relay joins while the only lane publishes: not one bucket moves
 // before the verdicts are stored.
-func TestABucketIsGivenUpWithNothingInFlight(t *testing.T) {
+func TestRelayReleasesBucketsWithNothingInFlight(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, d database) {
 		ob, db := d.newOutbox(t)
 		m := NewMessage("m", nil)
@@ -291,7 +291,7 @@ func TestABucketIsGivenUpWithNothingInFlight(t *testing.T) {
 
 // What a relay was to publish when its process was stopped for longer than its
 // leases lasted is left alone when it goes on.
-func TestALeaseThatRanOutHereIsNotUsed(t *testing.T) {
+func TestRelayDoesNotUseAnExpiredLease(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, d database) {
 		ob, _ := d.newOutbox(t)
 		relay := newRelay(t, ob, &broker{}, patient())

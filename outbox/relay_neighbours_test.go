@@ -11,7 +11,7 @@ import (
 // What was stored while the database's clock was an hour ahead holds nobody up
 // once it is right: neither leases and signs of life of a relay that died, nor
 // messages that were due at once, nor backoffs.
-func TestInstantsFromTheFutureAreNotBelieved(t *testing.T) {
+func TestRelayIgnoresTimesFromTheFuture(t *testing.T) {
 	t.Parallel()
 	eachDatabase(t, func(t *testing.T, d database) {
 		ob, db := d.newOutbox(t)
@@ -50,7 +50,7 @@ func TestInstantsFromTheFutureAreNotBelieved(t *testing.T) {
 
 // A relay lives on when the clock is set back an hour and ahead again, and
 // nobody takes its leases; what it holds back is retried as before.
-func TestTheClockIsSetUnderTheRelay(t *testing.T) {
+func TestRelaySurvivesChangesOfTheClock(t *testing.T) {
 	t.Parallel()
 	url := postgres.create(t)
 	admin := postgres.connect(t, url)
@@ -97,7 +97,7 @@ func TestTheClockIsSetUnderTheRelay(t *testing.T) {
 
 // Rows of leases are seeds that somebody may remove: they are made again, before
 // the relay starts and while it runs.
-func TestMissingLeasesAreMadeAgain(t *testing.T) {
+func TestRelayCreatesMissingLeases(t *testing.T) {
 	t.Parallel()
 	eachDatabase(t, func(t *testing.T, d database) {
 		for _, lose := range []string{`DELETE FROM outbox_leases`, `DELETE FROM outbox_leases WHERE bucket % 3 = 0`, `DELETE FROM outbox_relays`} {
@@ -122,7 +122,7 @@ func TestMissingLeasesAreMadeAgain(t *testing.T) {
 
 // A schema that was copied without its rows works at once: Migrate writes its
 // history anew, and relays make their leases.
-func TestASchemaWithoutItsRows(t *testing.T) {
+func TestRelayWorksInASchemaWithoutRows(t *testing.T) {
 	t.Parallel()
 	eachDatabase(t, func(t *testing.T, d database) {
 		ob, db := d.newOutbox(t)

@@ -16,7 +16,7 @@ import (
 
 // Messages are refused, unroutable and unavailable at random: of each key
 // every message goes out once, and in order.
-func TestOrderOfAKeyHoldsUnderFailures(t *testing.T) {
+func TestRelayKeepsOrderUnderFailures(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, d database) {
 		const keys, each = 12, 25
 		ob, _ := d.newOutbox(t)
@@ -59,7 +59,7 @@ func TestOrderOfAKeyHoldsUnderFailures(t *testing.T) {
 }
 
 // A dead message holds back its key, and no other, until somebody looks after it.
-func TestADeadMessageHoldsBackItsKey(t *testing.T) {
+func TestRelayBlocksTheKeyOfADeadMessage(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, d database) {
 		for _, c := range []struct {
 			name string
@@ -152,7 +152,7 @@ func keysTopics(b *broker, key string) (topics []string) {
 }
 
 // A retry that succeeds lets the rows go that the cursor has passed meanwhile.
-func TestARetriedMessageGoesBeforeItsFollowers(t *testing.T) {
+func TestRelayPublishesARetriedMessageBeforeLaterOnes(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, d database) {
 		ob, db := d.newOutbox(t)
 		msgs := keyed("k", 5)
@@ -184,7 +184,7 @@ func TestARetriedMessageGoesBeforeItsFollowers(t *testing.T) {
 	})
 }
 
-func TestMaxAttemptsEndInDeath(t *testing.T) {
+func TestRelayMaxAttempts(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, d database) {
 		ob, _ := d.newOutbox(t)
 		m := NewMessage("m", nil)
@@ -203,7 +203,7 @@ func TestMaxAttemptsEndInDeath(t *testing.T) {
 // F13: a transaction that has inserted stays open while others flow and the
 // cursors pass its row. It goes out when it commits, before what was enqueued
 // for its key afterwards. No sweep helps.
-func TestALongTransactionIsNeverSkipped(t *testing.T) {
+func TestRelayNeverSkipsALongTransaction(t *testing.T) {
 	ob, _ := postgres.newOutbox(t)
 	b := &broker{}
 	cfg := patient()
@@ -247,7 +247,7 @@ func holdReads(t *testing.T, db *sqlx.DB) (release func()) {
 
 // Rows that appear where no rule brings the cursor back to are found by the
 // sweep; here because somebody changed them by hand.
-func TestTheSweepFindsWhatCursorsMiss(t *testing.T) {
+func TestRelaySweepFindsWhatCursorsMiss(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, d database) {
 		ob, db := d.newOutbox(t)
 		hidden := NewMessage("hidden", nil)

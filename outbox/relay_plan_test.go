@@ -12,7 +12,7 @@ import (
 // The relay's hot statements, planned once for whatever comes, as a cached
 // plan is: on an empty table, on one that is small, and on one that has a history. Each
 // finds its rows by the index its file names, in every case.
-func TestPlansOfTheRelay(t *testing.T) {
+func TestRelayPlans(t *testing.T) {
 	_, db := postgres.newOutbox(t)
 	for _, state := range []struct {
 		name string

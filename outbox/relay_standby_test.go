@@ -44,7 +44,7 @@ func standbySettings(owner string) RelayConfig {
 
 // A relay that reaches the database and not the broker leaves its buckets to
 // one that reaches both, says so, and takes its share again when it can.
-func TestARelayWithoutItsBrokerLeavesItsBuckets(t *testing.T) {
+func TestRelayStandbyLeavesItsBuckets(t *testing.T) {
 	for _, c := range []struct {
 		name          string
 		pinger, hangs bool
@@ -96,7 +96,7 @@ func TestARelayWithoutItsBrokerLeavesItsBuckets(t *testing.T) {
 
 // When no relay reaches the broker, none takes buckets from another; the first
 // that reaches it again gets them all.
-func TestNothingMovesWhenNoRelayReachesTheBroker(t *testing.T) {
+func TestRelayStandbyKeepsBucketsIfNoRelayReachesTheBroker(t *testing.T) {
 	t.Parallel() // it waits
 	eachDatabase(t, func(t *testing.T, d database) {
 		ob, db := d.newOutbox(t)
@@ -134,7 +134,7 @@ func TestNothingMovesWhenNoRelayReachesTheBroker(t *testing.T) {
 
 // A publisher that answers to pings and does not publish: the relay takes part
 // again more and more rarely.
-func TestARelayThatOnlySeemsWellIsTriedMoreAndMoreRarely(t *testing.T) {
+func TestRelayStandbyTriesMoreAndMoreRarely(t *testing.T) {
 	ob, _ := postgres.newOutbox(t)
 	relay := newRelay(t, ob, pinged{&broker{}, func() error { return nil }}, standbySettings("a"))
 	k := relay.leases

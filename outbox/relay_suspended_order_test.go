@@ -9,7 +9,7 @@ import (
 
 // Messages of other topics wait behind those of a silent one in their keys, in
 // front of the cursor as well as behind it, and none elsewhere.
-func TestASilentTopicHoldsBackItsKeys(t *testing.T) {
+func TestRelaySuspendedTopicBlocksItsKeys(t *testing.T) {
 	eachPublisher(t, func(t *testing.T, d database, wrap func(Publisher) Publisher) {
 		ob, db := d.newOutbox(t)
 		p := newPartial("silent")
@@ -50,7 +50,7 @@ func TestASilentTopicHoldsBackItsKeys(t *testing.T) {
 }
 
 // Somebody discards what waits: what it held back goes out.
-func TestDiscardingWhatWaitsFreesItsKey(t *testing.T) {
+func TestRelaySuspendedTopicDiscardFreesAKey(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, d database) {
 		ob, _ := d.newOutbox(t)
 		p := newPartial("k.0")
@@ -69,7 +69,7 @@ func TestDiscardingWhatWaitsFreesItsKey(t *testing.T) {
 
 // A row that a transaction of long adds behind the cursor, before others of its
 // key that wait: it goes out, and first.
-func TestALongTransactionGoesBeforeWhatWaits(t *testing.T) {
+func TestRelaySuspendedTopicBehindALongTransaction(t *testing.T) {
 	ob, _ := postgres.newOutbox(t)
 	p := newPartial("k.1")
 	cfg := patient()
@@ -98,7 +98,7 @@ func TestALongTransactionGoesBeforeWhatWaits(t *testing.T) {
 // Topics fall silent and come back at random, messages are refused, and
 // transactions stay open for moments: of each key every message goes out once,
 // and in order, and no attempt is counted but those refused.
-func TestOrderOfAKeyHoldsWhileTopicsComeAndGo(t *testing.T) {
+func TestRelayKeepsOrderWhileTopicsAreSuspended(t *testing.T) {
 	eachPublisher(t, func(t *testing.T, d database, wrap func(Publisher) Publisher) {
 		const keys, each, topics = 12, 20, 4
 		ob, db := d.newOutbox(t)
@@ -147,7 +147,7 @@ func TestOrderOfAKeyHoldsWhileTopicsComeAndGo(t *testing.T) {
 
 // What is tried of a silent topic is not overtaken, nor does it overtake a row
 // that has appeared before it.
-func TestATryWaitsForWhatStandsBeforeIt(t *testing.T) {
+func TestRelayProbeWaitsForEarlierRows(t *testing.T) {
 	ob, _ := postgres.newOutbox(t)
 	p := newPartial("silent")
 	relay := newRelay(t, ob, pinged{p, func() error { return nil }}, patient())
@@ -192,7 +192,7 @@ func TestATryWaitsForWhatStandsBeforeIt(t *testing.T) {
 
 // What is being tried is not sent beside that, although its topic gets verdicts
 // again.
-func TestWhatIsBeingTriedIsNotSent(t *testing.T) {
+func TestRelayProbeKeepsItsRows(t *testing.T) {
 	ob, _ := file.newOutbox(t)
 	lane := newRelay(t, ob, &broker{}, patient()).lanes[0]
 	row := func(seq int64) *outgoing { return &outgoing{Message: Message{Seq: seq, Topic: "t"}} }

@@ -87,7 +87,7 @@ func wantNoAttempts(t *testing.T, db *sqlx.DB) {
 
 // One topic gets no verdicts: others flow past its backlog, which counts no
 // attempt, is told of, and drains by itself when there are verdicts again.
-func TestASilentTopicHoldsBackNoOther(t *testing.T) {
+func TestRelaySuspendedTopicBlocksNoOther(t *testing.T) {
 	eachPublisher(t, func(t *testing.T, d database, wrap func(Publisher) Publisher) {
 		ob, db := d.newOutbox(t)
 		p := newPartial("silent")
@@ -132,7 +132,7 @@ func TestASilentTopicHoldsBackNoOther(t *testing.T) {
 }
 
 // While a topic is silent, few of its messages are tried.
-func TestASilentTopicIsTriedSparingly(t *testing.T) {
+func TestRelaySuspendedTopicIsTriedSparingly(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, d database) {
 		ob, _ := d.newOutbox(t)
 		p := newPartial("silent")
@@ -158,7 +158,7 @@ func TestASilentTopicIsTriedSparingly(t *testing.T) {
 }
 
 // A read brings what waits without its payload, but for what is to be tried.
-func TestWhatWaitsIsReadWithoutItsPayload(t *testing.T) {
+func TestRelaySuspendedTopicIsReadWithoutPayload(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, d database) {
 		ob, _ := d.newOutbox(t)
 		var msgs []Message
@@ -186,7 +186,7 @@ func TestWhatWaitsIsReadWithoutItsPayload(t *testing.T) {
 }
 
 // A row that a sweep offers and that is to be tried as well is read once.
-func TestARowNamedTwiceIsReadOnce(t *testing.T) {
+func TestRelayReadsARowNamedTwiceOnce(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, d database) {
 		ob, _ := d.newOutbox(t)
 		enqueue(t, ob, Message{Topic: "silent"})
@@ -205,7 +205,7 @@ func TestARowNamedTwiceIsReadOnce(t *testing.T) {
 
 // A publisher whose calls with a silent topic last delays others once, and not
 // with every try.
-func TestASlowTryDelaysNobody(t *testing.T) {
+func TestRelayProbeDelaysNothing(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, d database) {
 		ob, db := d.newOutbox(t)
 		release := make(chan struct{})
@@ -246,7 +246,7 @@ func TestASlowTryDelaysNobody(t *testing.T) {
 }
 
 // Run does not wait for a try that hangs.
-func TestShutdownEndsTries(t *testing.T) {
+func TestRelayShutdownEndsProbes(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, d database) {
 		ob, db := d.newOutbox(t)
 		hangs := make(chan struct{}, 100)
@@ -274,7 +274,7 @@ func TestShutdownEndsTries(t *testing.T) {
 
 // Retries and delayed messages of a silent topic, more than the lanes take at
 // once, are not in the way of others that become due.
-func TestWhatIsDueOfASilentTopicHoldsUpNothing(t *testing.T) {
+func TestRelaySuspendedTopicWithDueMessages(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, d database) {
 		ob, db := d.newOutbox(t)
 		p := newPartial("silent")
@@ -294,7 +294,7 @@ func TestWhatIsDueOfASilentTopicHoldsUpNothing(t *testing.T) {
 }
 
 // The buckets of a relay go to another while one of its topics is silent.
-func TestLeasesMoveWhileATopicIsSilent(t *testing.T) {
+func TestRelaySuspendedTopicDuringRebalancing(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, d database) {
 		ob, db := d.newOutbox(t)
 		p := newPartial("silent")

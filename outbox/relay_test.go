@@ -81,7 +81,7 @@ func TestRelayDrainsABacklogInAnyShape(t *testing.T) {
 }
 
 // Large payloads make a batch shorter, but none is too large to go out.
-func TestABatchIsBoundedInBytes(t *testing.T) {
+func TestRelayLimitsTheBytesOfABatch(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, d database) {
 		_, db := d.newOutbox(t)
 		ob, err := New(db, WithMaxPayload(batchBytes+1))
@@ -195,7 +195,7 @@ func TestRelayWakes(t *testing.T) {
 
 // Rows that a producer in plain SQL wrote wrongly are dead at once, and those
 // beside them are not harmed.
-func TestRelaySetsAsideWhatCannotBeSent(t *testing.T) {
+func TestRelayMarksDeadWhatCannotBeSent(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, d database) {
 		for _, c := range []struct{ name, column, value, want string }{
 			{"number in headers", "headers", `{"a":"x","n":5}`, `headers: "n" must be a string, not 5`},
