@@ -36,7 +36,7 @@ func TestRelayIgnoresTimesFromTheFuture(t *testing.T) {
 		relay := newRelay(t, ob, b, cfg)
 		start(t, relay)
 		awaitStatus(t, ob, Published, atOnce, failed, dead)
-		if got := log.String(); !strings.Contains(got, "have not run out by the database's clock") {
+		if got := log.String(); !strings.Contains(got, "have not expired by the database's clock") {
 			t.Errorf("it is not said:\n%s", got)
 		}
 		if r := record(t, ob, late); r.Status != Pending {
