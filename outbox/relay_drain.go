@@ -156,11 +156,12 @@ func (h Health) verdicts() int64 { return h.Published + h.Failed + h.Dead }
 // unfinished adds to the cause for which a Drain ends early what has kept it from
 // ending before.
 func (r *Relay) unfinished(cause error) error {
-	switch h := r.monitor.read(); {
-	case h.LastError != nil:
-		return fmt.Errorf("%w; %w", cause, h.LastError)
-	case h.Leases < buckets:
-		return fmt.Errorf("%w; %d of %d buckets are held by other relays", cause, buckets-h.Leases, buckets)
+	h := r.monitor.read()
+	if h.LastError != nil {
+		cause = fmt.Errorf("%w; %w", cause, h.LastError)
+	}
+	if h.Leases < buckets {
+		cause = fmt.Errorf("%w; this relay holds %d of %d buckets", cause, h.Leases, buckets)
 	}
 	return cause
 }
