@@ -109,7 +109,7 @@ func (in *Inbox) claimOne(ctx context.Context, tx ClaimTx, msg Message, b bounds
 	if field := made.conflicts[0]; field != "" {
 		return false, r, in.conflict(msg, field)
 	}
-	return made.verdicts[0] == unseen, made.receipt, nil
+	return made.states[0] == unseen, made.receipt, nil
 }
 
 func (in *Inbox) conflict(msg Message, field string) error {
@@ -117,12 +117,12 @@ func (in *Inbox) conflict(msg Message, field string) error {
 }
 
 // claim is what the inbox knows of a message.
-type claim int
+type claimState int
 
 const (
-	unseen      claim = iota // noted now
-	duplicate                // applied before, or earlier in the same batch
-	conflicting              // its id was applied as something else
+	unseen      claimState = iota // noted now
+	duplicate                     // applied before, or earlier in the same batch
+	conflicting                   // its id was applied as something else
 )
 
 // bounds are what a claim waits for at most, and what it sets for the rest of
@@ -133,8 +133,8 @@ type bounds struct {
 }
 
 // claims are what came of claiming some messages.
-type claims struct {
-	verdicts  []claim
+type claimResult struct {
+	states    []claimState
 	conflicts []string // in what a conflicting message differs, by index
 	fresh     []string // event ids of those that are unseen
 	receipt
@@ -193,7 +193,7 @@ func (in *Inbox) claimRow(m *Message) claimRow {
 
 // claim claims valid messages in one statement, and looks up in one more what
 // those that were not new had been applied as.
-func (in *Inbox) claim(ctx context.Context, tx ClaimTx, msgs []Message, b bounds) (*claims, error) {
+func (in *Inbox) claim(ctx context.Context, tx ClaimTx, msgs []Message, b bounds) (*claimResult, error) {
 	identities := make([]identity, len(msgs))
 	first := make(map[string]int, len(msgs)) // by event id: the copies of one id in a batch share a row
 	rows := make([]claimRow, 0, len(msgs))
@@ -209,7 +209,7 @@ func (in *Inbox) claim(ctx context.Context, tx ClaimTx, msgs []Message, b bounds
 	if err != nil {
 		return nil, err
 	}
-	made := &claims{verdicts: make([]claim, len(msgs)), conflicts: make([]string, len(msgs))}
+	made := &claimResult{states: make([]claimState, len(msgs)), conflicts: make([]string, len(msgs))}
 	if made.fresh, made.receipt, err = in.insertClaims(ctx, tx, string(document), b); err != nil {
 		return nil, err
 	}
@@ -231,11 +231,11 @@ func (in *Inbox) claim(ctx context.Context, tx ClaimTx, msgs []Message, b bounds
 		}
 		switch field := identities[i].differs(reference); {
 		case field != "":
-			made.verdicts[i], made.conflicts[i] = conflicting, field
+			made.states[i], made.conflicts[i] = conflicting, field
 		case isNew[id] && first[id] == i:
-			made.verdicts[i] = unseen
+			made.states[i] = unseen
 		default:
-			made.verdicts[i] = duplicate
+			made.states[i] = duplicate
 		}
 	}
 	return made, nil

@@ -41,7 +41,7 @@ type ConsumerConfig struct {
 	// can then be published, while a handler that fails ten times fails for good.
 	MaxAttempts int
 	// Backoff is the wait after the given number of failures (from 1), rounded
-	// up to the next rung of the source's ladder. Defaults to one second
+	// up to the source's next retry delay. Defaults to one second
 	// doubled by each failure, at most ten minutes; see ExponentialBackoff.
 	Backoff func(failures int) time.Duration
 	// HandlerTimeout ends the context of a handler that takes longer, and with it

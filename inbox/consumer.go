@@ -14,18 +14,25 @@ import (
 // Consumer moves deliveries from a source through a handler: each effect is
 // applied once, and a delivery is acknowledged only after that is committed.
 //
-// Its goroutines: Run reads the source and deals deliveries out by key; each
-// worker gathers batches, applies and settles them, with its handlers in one of
-// their own; one repeats settlements that failed; one purges; one looks whether
-// the database would take a message; one reports what is in hand.
+// Its goroutines: Run reads the source and deals deliveries to workers by key;
+// each worker (see worker.go) gathers batches, applies and settles them, with
+// its handlers in a goroutine of their own; one repeats settlements that failed;
+// one purges; one checks whether the database would accept a message; one
+// reports how many messages are held.
+//
+// Locks are taken in this order: solo; telling, with locks or stuck inside;
+// monitor. All others (of a supervisor, tracker, countingSource, settler,
+// unbatched) are held for a few statements and take no further lock. None but
+// solo is held while the database or the source is called; telling is held while
+// a line is logged.
 type Consumer struct {
 	in        *Inbox // nil: fn claims elsewhere, or not at all
-	source    *hands
+	source    *countingSource
 	handler   Handler                                      // nil: fn
 	fn        func(ctx context.Context, msg Message) error // claims for itself
 	cfg       ConsumerConfig
 	settler   *settler
-	pulse     pulse
+	monitor   monitor
 	locks     locks
 	unbatched unbatched
 	stuck     stuckHandlers
@@ -34,7 +41,7 @@ type Consumer struct {
 	active    atomic.Int32 // groups on their way through a transaction
 
 	// solo is held shared while messages are handled, and alone for one that
-	// may have taken the process down: what runs beside it would be blamed too.
+	// may have crashed the process: what runs beside it would be counted too.
 	solo sync.RWMutex
 }
 
@@ -101,28 +108,28 @@ func newConsumer(c *Consumer, s Source, cfg ConsumerConfig, problems []error) (*
 	if cfg.ReportTo == nil {
 		cfg.ReportTo = cfg.Inbox
 	}
-	c.in, c.source, c.cfg = cfg.Inbox, newHands(s), cfg
-	c.settler = newSettler(c.source, &c.pulse, c.log)
-	c.pulse.h = Health{State: Starting, Since: time.Now()}
+	c.in, c.source, c.cfg = cfg.Inbox, newCountingSource(s), cfg
+	c.settler = newSettler(c.source, &c.monitor, c.log)
+	c.monitor.h = Health{State: Starting, Since: time.Now()}
 	return c, nil
 }
 
 // Health returns the consumer's state and counters. Safe for concurrent use.
-func (c *Consumer) Health() Health { return c.pulse.read() }
+func (c *Consumer) Health() Health { return c.monitor.read() }
 
 // errShutdownLimit is the cause of contexts that end with
 // ConsumerConfig.ShutdownTimeout.
 var errShutdownLimit = errors.New("inbox: work in flight took longer than ShutdownTimeout")
 
-// Run consumes until ctx ends, finishes what is in flight, gives back the rest
+// Run consumes until ctx ends, finishes what is in flight, requeues the rest
 // and returns nil; nothing of the consumer runs then. Handlers that still run
-// after ShutdownTimeout have their context ended and their message given back.
-// If one does not return within five seconds of that it is left behind, and the
+// after ShutdownTimeout have their context ended and their message requeued.
+// If one does not return within five seconds of that it is abandoned, and the
 // error names its event.
 //
-// The database or the broker being away is no reason to return. These are:
-// ErrSchema, when the tables are missing at the start; what the source says
-// cannot be cured by trying again. A consumer runs once, so that its Health
+// Run does not return because the database or the broker is unavailable. It does
+// with ErrSchema when the tables are missing at the start, and with the error of
+// a source that retrying cannot mend. A consumer runs once, so that its Health
 // and counters are those of one run (a relay, which holds no handlers that could
 // have been left behind, may run again).
 func (c *Consumer) Run(ctx context.Context) (err error) {
@@ -130,7 +137,7 @@ func (c *Consumer) Run(ctx context.Context) (err error) {
 		return errors.New("inbox: the consumer has been run already; make a new one")
 	}
 	defer func() {
-		c.pulse.change(func(h *Health) {
+		c.monitor.change(func(h *Health) {
 			h.State, h.LastError = Stopped, err
 		})
 	}()
@@ -144,7 +151,7 @@ func (c *Consumer) Run(ctx context.Context) (err error) {
 	case err != nil:
 		return fmt.Errorf("inbox: consume: %w", err)
 	}
-	c.pulse.change(func(h *Health) { h.State = Running })
+	c.monitor.change(func(h *Health) { h.State = Running })
 	c.work(ctx, deliveries)
 	err = nil
 	if ctx.Err() == nil {
@@ -157,7 +164,7 @@ func (c *Consumer) Run(ctx context.Context) (err error) {
 }
 
 // checkSchema fails on a database that answers and lacks the tables. One that
-// does not answer is waited for, message in hand.
+// does not answer is waited for once there is a message.
 func (c *Consumer) checkSchema(ctx context.Context) error {
 	if c.in == nil {
 		return nil
@@ -179,7 +186,7 @@ func (c *Consumer) work(ctx context.Context, deliveries <-chan Delivery) {
 	inFlight, cut := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer cut(nil)
 
-	var workers, settling, others sync.WaitGroup
+	var working, settling, others sync.WaitGroup
 	handled, finished := make(chan struct{}), make(chan struct{})
 	others.Go(func() { limitShutdown(ctx, c.cfg.ShutdownTimeout, handled, finished, cut) })
 	settling.Go(func() { c.settler.run(inFlight, handled) })
@@ -191,24 +198,25 @@ func (c *Consumer) work(ctx context.Context, deliveries <-chan Delivery) {
 		others.Go(func() { c.report(ctx, finished) })
 	}
 
-	lanes := make([]*lane, c.cfg.Workers)
-	for i := range lanes {
-		lanes[i] = newLane(c, ctx.Done())
-		workers.Go(func() { lanes[i].live(inFlight) })
+	workers := make([]*worker, c.cfg.Workers)
+	for i := range workers {
+		workers[i] = newWorker(c, ctx.Done())
+		working.Go(func() { workers[i].live(inFlight) })
 	}
 	seed := maphash.MakeSeed()
 	for d := range deliveries {
-		c.source.take(&d)
+		d = c.source.take(d)
+		d.Message.Attempt = d.Failures + 1
 		key := d.Message.Key
 		if key == "" {
 			key = d.Message.ID
 		}
-		lanes[maphash.String(seed, key)%uint64(len(lanes))].queue <- d
+		workers[maphash.String(seed, key)%uint64(len(workers))].queue <- d
 	}
-	for _, l := range lanes {
-		close(l.queue)
+	for _, w := range workers {
+		close(w.queue)
 	}
-	workers.Wait()
+	working.Wait()
 	close(handled)
 	settling.Wait()
 	close(finished)
@@ -231,7 +239,7 @@ func limitShutdown(ctx context.Context, limit time.Duration, handled, finished <
 	}
 }
 
-// report tells the database what is in hand until all is settled.
+// report records in the database what is held until all is settled.
 func (c *Consumer) report(ctx context.Context, finished <-chan struct{}) {
 	newReporter(c.cfg.ReportTo, c.source).run(ctx, finished, func(err error) {
 		c.cfg.Logger.WarnContext(ctx, "inbox: this instance cannot say in the database what it holds; pulsectl verify will not take it for idle",

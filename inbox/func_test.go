@@ -248,8 +248,12 @@ func TestFailuresBeforeTheClaim(t *testing.T) {
 	eachDriver(t, func(t *testing.T, in *inbox.Inbox, db *sqlx.DB) {
 		var calls atomic.Int32
 		cfg := inbox.ConsumerConfig{Workers: 1, MaxAttempts: 1, Inbox: in, Retention: inbox.KeepForever}
+		var early atomic.Bool // it fails before it claims
 		handler := func(ctx context.Context, msg inbox.Message) error {
 			calls.Add(1)
+			if early.Load() {
+				return errSMTP
+			}
 			err := claiming(in, db, (*sqlx.Tx).Commit)(ctx, msg)
 			if err == nil {
 				return nil
@@ -277,9 +281,12 @@ func TestFailuresBeforeTheClaim(t *testing.T) {
 
 		mustExec(t, db, `ALTER TABLE gone RENAME TO effects`)
 		mustExec(t, db, `ALTER TABLE processed_events RENAME TO elsewhere`)
-		calls.Store(0)
 		q.Publish(event(3))
-		eventually(t, "the worker to hold and to try again", func() bool { return c.Health().Held == 1 && calls.Load() > 1 })
+		for _, before := range []bool{true, false} {
+			early.Store(before)
+			calls.Store(0)
+			eventually(t, "the worker to hold and to try again", func() bool { return c.Health().Held == 1 && calls.Load() > 2 })
+		}
 		if n := len(q.DeadLetters()); n != 1 {
 			t.Errorf("the inbox's table is missing: %d dead letters, want none more", n)
 		}

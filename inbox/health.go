@@ -6,35 +6,36 @@ import (
 	"time"
 )
 
-// State is how a consumer fares.
+// State is the state of a consumer.
 type State string
 
-// The states. Every one but Stopped is left without a restart.
+// The states. A consumer leaves every one but Stopped without a restart. (An
+// outbox prefixes the names of its states, as its messages have a status too.)
 const (
 	Starting State = "starting" // Run has not been called, or the source is not yet there
 	Running  State = "running"
-	Degraded State = "degraded" // something is away; Health.LastError says what, and nothing is lost meanwhile
+	Degraded State = "degraded" // something is unavailable, see Health.LastError; nothing is lost meanwhile
 	Stopped  State = "stopped"  // Run has returned
 )
 
-// Health is a consumer's account of itself.
+// Health is a snapshot of a consumer's state and counters.
 type Health struct {
 	State     State
 	Since     time.Time // of the state
-	LastError error     // what degraded it last, or why Run has failed; nil: nothing did, or it was stopped in order
-	Held      int       // workers that wait for the database, or for what a handler called Unavailable
-	Unsettled int       // messages done with, whose settlement the source has not taken yet
+	LastError error     // what degraded it last, or why Run has failed; nil: nothing did
+	Held      int       // workers that wait for the database, or because a handler returned Unavailable
+	Unsettled int       // handled messages whose settlement the source has not accepted yet
 
 	// Since the start.
 	Applied    int64 // transactions committed with the message's effect
 	Duplicates int64 // acknowledged without effect
-	Retried    int64 // parked on the retry ladder
-	SetAside   int64 // sent to the dead-letter queue
-	GivenBack  int64 // returned to the queue, at shutdown
+	Retried    int64 // delivered again after a delay
+	SetAside   int64 // dead-lettered
+	GivenBack  int64 // requeued, at shutdown
 	Stale      int64 // settled too late: the source delivers them again
 }
 
-// Parts of a consumer that report trouble under their name.
+// Parts of a consumer that can report trouble.
 const (
 	partDatabase = "database"
 	partHandlers = "handlers"
@@ -42,21 +43,21 @@ const (
 	partPurge    = "purge"
 )
 
-// pulse keeps the health.
-type pulse struct {
+// monitor holds a consumer's Health.
+type monitor struct {
 	mu       sync.Mutex
 	h        Health
 	troubles map[string]error // by part; each of them makes the consumer degraded
 }
 
-func (p *pulse) read() Health {
+func (p *monitor) read() Health {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.h
 }
 
 // change applies f and sets the state by what it left.
-func (p *pulse) change(f func(h *Health)) {
+func (p *monitor) change(f func(h *Health)) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	before := p.h.State
@@ -64,9 +65,9 @@ func (p *pulse) change(f func(h *Health)) {
 	p.update(before)
 }
 
-// trouble reports that a part cannot do its work, or with a nil err that it can
-// (again). It returns whether that is new.
-func (p *pulse) trouble(part string, err error) (news bool) {
+// trouble records that a part cannot do its work, or with a nil err that it can
+// again. It returns whether that is news.
+func (p *monitor) trouble(part string, err error) (news bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	_, known := p.troubles[part]
@@ -87,15 +88,15 @@ func (p *pulse) trouble(part string, err error) (news bool) {
 	return known != (err != nil)
 }
 
-// well reports whether nothing is reported.
-func (p *pulse) well() bool {
+// well reports whether no part has trouble.
+func (p *monitor) well() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return len(p.troubles) == 0
 }
 
 // update sets the state from the rest; p.mu is held.
-func (p *pulse) update(before State) {
+func (p *monitor) update(before State) {
 	switch ailing := p.h.Held+p.h.Unsettled+len(p.troubles) > 0; {
 	case p.h.State == Running && ailing:
 		p.h.State = Degraded

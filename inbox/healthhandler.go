@@ -21,16 +21,16 @@ func (h Health) MarshalJSON() ([]byte, error) { return health.Marshal(h) }
 // are answered.
 var ErrDraining = health.ErrDraining
 
-// HealthConfig says what a health handler looks at. All fields are optional.
+// HealthConfig are the settings of HealthHandler. All fields are optional.
 type HealthConfig struct {
 	// Service is the name shown in answers.
 	Service string
 	// Inbox makes readiness depend on its database: that it answers, has the
 	// schema, and takes the notes of what is applied.
 	Inbox *Inbox
-	// Consumer tells how the consumer is, usually by its method Health.
+	// Consumer returns the state of the consumer, usually its method Health.
 	Consumer func() Health
-	// Source tells whether there is a connection to the broker, as the method
+	// Source reports whether there is a connection to the broker, as the method
 	// Health of the source of inbox/rabbitmq does.
 	Source func() (connected bool, err error)
 	// Ready is asked as well, and before the Inbox: for what else the service

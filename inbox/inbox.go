@@ -59,15 +59,14 @@ var contents = sqldb.Contents{Files: sqlFiles, Root: "sql", VersionTable: "inbox
 // Option changes a setting of New.
 type Option func(*Inbox)
 
-// WithDialect says which SQL the database speaks. Without it the dialect is
+// WithDialect sets the dialect of the database. Without it the dialect is
 // guessed from the driver's name, which wrapped drivers defeat.
 func WithDialect(d Dialect) Option { return func(in *Inbox) { in.saidDialect = d } }
 
-// WithSchema says in which schema of a PostgreSQL database the tables are.
+// WithSchema sets the schema of a PostgreSQL database that has the tables.
 // Without it they are where search_path leads when the inbox first needs them;
 // that is remembered, so that a transaction with another search_path, a
-// tenant's, claims in the same table. Say it where tables of the name are in
-// several schemas.
+// tenant's, claims in the same table. Set it where several schemas have tables of the same names.
 func WithSchema(name string) Option { return func(in *Inbox) { in.schema = name } }
 
 // WithStatementTimeout bounds each wait for the database in begin, claim and
@@ -78,7 +77,7 @@ func WithStatementTimeout(d time.Duration) Option {
 	return func(in *Inbox) { in.statementTimeout = d }
 }
 
-// DefaultStatementTimeout is used unless WithStatementTimeout says otherwise.
+// DefaultStatementTimeout is used unless WithStatementTimeout sets another.
 const DefaultStatementTimeout = 30 * time.Second
 
 // New returns the inbox of a consumer in db. The name, such as

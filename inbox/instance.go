@@ -14,29 +14,27 @@ import (
 	"github.com/asimalizada/pulse-events/internal/sqldb"
 )
 
-// InstanceStatus is a running Consumer as its inbox's database knows it. What
-// an instance holds is told by the instance: a broker does not say over AMQP
-// who has which messages.
+// InstanceStatus is a running Consumer as recorded in its inbox's database.
+// Each instance reports what it holds itself, as AMQP does not tell who holds
+// which messages.
 type InstanceStatus struct {
 	Name        string          // of the instance: host, process and a random part
-	Queue       string          // it reads; empty: its source does not tell
-	RetryDelays []time.Duration // the steps of the source's retry ladder
-	Subscribed  bool            // to the queue, as far as the source tells
-	// Held is how many deliveries it had in hand at SeenAt: received, and not
-	// acknowledged, parked, set aside or given back.
+	Queue       string          // it reads; empty: not known
+	RetryDelays []time.Duration // of the source's retry queues
+	Subscribed  bool            // to the queue, as far as the source knows
+	// Held is how many deliveries it held at SeenAt: received and not settled.
 	Held       int
 	OldestHeld time.Time // when it received the oldest of them; zero: none
 	StartedAt  time.Time
-	SeenAt     time.Time // of the report; it was drawn up in the second before
-	Live       bool      // false: it has said nothing for so long that it counts as gone
+	SeenAt     time.Time // of the report, which is up to a second older
+	Live       bool      // false: its last report is too old
 }
 
-// SourceStatus is what a Source may tell of itself, by a method
-// Status() SourceStatus.
+// SourceStatus is what a Source may report by a method Status() SourceStatus.
 type SourceStatus struct {
 	Queue       string
 	RetryDelays []time.Duration
-	Subscribed  bool // the broker serves it now
+	Subscribed  bool // it has a subscription now
 }
 
 const (
@@ -45,9 +43,9 @@ const (
 	// must not be older than that.
 	reportInterval = time.Second
 	reportTimeout  = time.Second
-	// reportEvery is how often it reports all the same.
+	// reportEvery is how often it reports when nothing has changed.
 	reportEvery = 2 * time.Second
-	// goneAfter is how long an instance counts as alive that says nothing.
+	// goneAfter is how long an instance counts as live without a report.
 	goneAfter = 10 * time.Second
 )
 
@@ -89,10 +87,10 @@ func (in *Inbox) Instances(ctx context.Context) ([]InstanceStatus, error) {
 	return instances, nil
 }
 
-// hands counts the deliveries that a consumer has received and that are not
+// countingSource counts the deliveries that a consumer has received and that are not
 // settled, by the second they came in. It is the source of the settler, so that
 // it sees every settlement that was carried out.
-type hands struct {
+type countingSource struct {
 	Source
 	mu   sync.Mutex
 	held map[int64]int // by second since started
@@ -100,22 +98,23 @@ type hands struct {
 	zero time.Time
 }
 
-func newHands(s Source) *hands {
-	return &hands{Source: s, held: make(map[int64]int), zero: time.Now()}
+func newCountingSource(s Source) *countingSource {
+	return &countingSource{Source: s, held: make(map[int64]int), zero: time.Now()}
 }
 
-// take notes a delivery.
-func (h *hands) take(d *Delivery) {
+// take counts a delivery.
+func (h *countingSource) take(d Delivery) Delivery {
 	second := int64(time.Since(h.zero) / time.Second)
 	d.received = second
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.held[second]++
 	h.n++
+	return d
 }
 
 // Settle implements Source.
-func (h *hands) Settle(ctx context.Context, settlements []Settlement) []error {
+func (h *countingSource) Settle(ctx context.Context, settlements []Settlement) []error {
 	outcomes := h.Source.Settle(ctx, settlements)
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -140,7 +139,7 @@ func settled(outcome error) bool {
 }
 
 // count returns how many deliveries are held, and for how long the oldest is.
-func (h *hands) count() (n int, oldest time.Duration) {
+func (h *countingSource) count() (n int, oldest time.Duration) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	now := time.Since(h.zero)
@@ -150,10 +149,10 @@ func (h *hands) count() (n int, oldest time.Duration) {
 	return h.n, oldest
 }
 
-// reporter tells the database that a consumer lives and what it holds.
+// reporter records in the database that a consumer runs and what it holds.
 type reporter struct {
 	in       *Inbox
-	hands    *hands
+	hands    *countingSource
 	instance string
 	last     report
 	lastAt   time.Time
@@ -164,7 +163,7 @@ type report struct {
 	held   int
 }
 
-func newReporter(in *Inbox, h *hands) *reporter {
+func newReporter(in *Inbox, h *countingSource) *reporter {
 	host, err := os.Hostname()
 	if err != nil {
 		host = "unknown"

@@ -16,7 +16,7 @@ import (
 var ErrLocked = errors.New("event is locked by another transaction")
 
 // LockedError says that another transaction has claimed an event and not ended
-// yet: a copy is being applied, or whoever applied it hangs.
+// yet: a copy is being applied, or its transaction hangs.
 type LockedError struct {
 	EventID string  // empty: one of those that were claimed together
 	Holder  *Holder // nil: it could not be seen

@@ -39,7 +39,7 @@ func FromWire(w wire.Message) Message {
 	}
 }
 
-// InvalidMessageError says what makes a message unfit for the inbox.
+// InvalidMessageError says why a message cannot be applied.
 type InvalidMessageError struct {
 	ID      string // its event id, however odd
 	Problem string // begins with the field's name
@@ -52,7 +52,7 @@ func (e *InvalidMessageError) Error() string {
 // Is makes errors.Is(err, ErrInvalidMessage) hold.
 func (e *InvalidMessageError) Is(target error) bool { return target == ErrInvalidMessage }
 
-// validate checks what the inbox stands on: the event id.
+// validate checks the event id, which the inbox depends on.
 func (m *Message) validate() error {
 	if problem := keyProblem("ID", m.ID); problem != "" {
 		return &InvalidMessageError{ID: m.ID, Problem: problem}
@@ -60,8 +60,8 @@ func (m *Message) validate() error {
 	return nil
 }
 
-// context returns ctx carrying what ties m to the action it belongs to: its
-// correlation id, itself as the cause of what happens next, its trace.
+// context returns ctx with the message's correlation id, its own id as the
+// causation id, and its trace context.
 func (m *Message) context(ctx context.Context) context.Context {
 	ctx = correlation.WithCorrelationID(ctx, m.CorrelationID)
 	ctx = correlation.WithCausationID(ctx, m.ID)

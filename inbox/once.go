@@ -10,7 +10,7 @@ import (
 	"github.com/asimalizada/pulse-events/internal/sqldb"
 )
 
-// Outcome says what became of a message.
+// Outcome is the result of Once.
 type Outcome string
 
 // The outcomes.
@@ -27,21 +27,21 @@ const (
 // The error of apply comes back as it is (a panic as a PanicError) after the
 // rollback; what else: ConflictError, InvalidMessageError, ErrSchema, or the
 // database's. After an error of the commit the message may have been applied:
-// call Once again and it tells.
+// call Once again to find out.
 func (in *Inbox) Once(ctx context.Context, msg Message, apply func(ctx context.Context, tx Tx) error) (Outcome, error) {
 	if err := msg.validate(); err != nil {
 		return "", fmt.Errorf("inbox: once: %w", err)
 	}
-	on := terms{
+	opts := txOptions{
 		handler: func(ctx context.Context, tx Tx, _ Message) error { return apply(ctx, tx) },
 		wait:    in.longLockWait(),
 	}
 	for rerun := 1; ; rerun++ {
-		t, err := in.transact(ctx, []Message{msg}, on)
+		t, err := in.transact(ctx, []Message{msg}, opts)
 		switch {
-		case err == nil && t.claims.verdicts[0] == conflicting:
+		case err == nil && t.claims.states[0] == conflicting:
 			return "", in.conflict(msg, t.claims.conflicts[0])
-		case err == nil && t.claims.verdicts[0] == duplicate:
+		case err == nil && t.claims.states[0] == duplicate:
 			return Duplicate, nil
 		case err == nil:
 			return Processed, nil

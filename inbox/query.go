@@ -29,7 +29,7 @@ type Record struct {
 	ProcessedAt   time.Time         // by the database
 }
 
-// ListQuery says which records to look at; its zero value means the newest
+// ListQuery selects records; its zero value means the newest
 // DefaultLimit. Filters add up. Since and Until bound what is read; the others
 // look through it, so on a big table give Since as well.
 type ListQuery struct {

@@ -24,10 +24,10 @@ const settleTimeout = 30 * time.Second
 // published, and may find a queue full or missing, is left to run, which
 // repeats what the source could not take.
 type settler struct {
-	source Source
-	pulse  *pulse
-	log    deliveryLog
-	wake   chan struct{} // holds one: there is something fresh
+	source  Source
+	monitor *monitor
+	log     deliveryLog
+	wake    chan struct{} // holds one: there is something fresh
 
 	mu     sync.Mutex
 	fresh  []Settlement // not tried yet
@@ -37,8 +37,8 @@ type settler struct {
 // deliveryLog writes a line about one delivery.
 type deliveryLog func(ctx context.Context, level slog.Level, text string, d Delivery, err error, attrs ...any)
 
-func newSettler(s Source, p *pulse, log deliveryLog) *settler {
-	return &settler{source: s, pulse: p, log: log, wake: make(chan struct{}, 1)}
+func newSettler(s Source, p *monitor, log deliveryLog) *settler {
+	return &settler{source: s, monitor: p, log: log, wake: make(chan struct{}, 1)}
 }
 
 // settle acknowledges what is to be acknowledged, and leaves the rest to run.
@@ -96,7 +96,7 @@ func (s *settler) try(ctx context.Context, settlements []Settlement, before int)
 	if len(failed) > 0 && before == 0 {
 		s.log(ctx, slog.LevelWarn, "inbox: the source could not settle; trying again", failed[0].Delivery, err, "messages", len(failed))
 	}
-	s.pulse.change(func(h *Health) {
+	s.monitor.change(func(h *Health) {
 		h.Retried += settled[Park]
 		h.SetAside += settled[SetAside]
 		h.GivenBack += settled[GiveBack]
@@ -122,14 +122,14 @@ func (s *settler) tell(ctx context.Context, st Settlement, diverted *DivertedErr
 	}
 	switch action {
 	case SetAside:
-		s.log(ctx, slog.LevelError, "inbox: message set aside", st.Delivery, st.Err, attrs...)
+		s.log(ctx, slog.LevelError, "inbox: message dead-lettered", st.Delivery, st.Err, attrs...)
 	case Park:
 		if is[*LockedError](st.Err) { // told where it was found, and not each time
 			return
 		}
-		text := "inbox: handler failed; the message comes again"
+		text := "inbox: handler failed; the message is retried"
 		if st.Uncounted {
-			text = "inbox: the message comes again; no attempt is counted"
+			text = "inbox: the message is retried; no attempt is counted"
 		}
 		s.log(ctx, slog.LevelWarn, text, st.Delivery, st.Err, append(attrs, "delay", st.Delay)...)
 	}

@@ -96,7 +96,7 @@ func TestNothingIsSetAsideBeforeTheSourceHasIt(t *testing.T) {
 			h.LastError == nil || !strings.Contains(h.LastError.Error(), "is full") {
 			t.Errorf("while refused: %+v", h)
 		}
-		if lines := log.lines("message set aside"); len(lines) != 0 {
+		if lines := log.lines("message dead-lettered"); len(lines) != 0 {
 			t.Errorf("while refused, the log says: %q", lines)
 		}
 		full.Store(false)
@@ -105,7 +105,7 @@ func TestNothingIsSetAsideBeforeTheSourceHasIt(t *testing.T) {
 			h := running.Health()
 			return h.SetAside == 1 && h.Unsettled == 0 && h.State == inbox.Running
 		})
-		if lines := log.lines("message set aside"); len(lines) != 1 || !strings.Contains(lines[0], culprit) || !strings.Contains(lines[0], "bad amount") {
+		if lines := log.lines("message dead-lettered"); len(lines) != 1 || !strings.Contains(lines[0], culprit) || !strings.Contains(lines[0], "bad amount") {
 			t.Errorf("the log says: %q", lines)
 		}
 		inboxtest.RequireCount(t, db, len(msgs)-1, `SELECT count(*) FROM effects`)
@@ -137,8 +137,8 @@ func TestDivertedSettlementsAreCountedAsWhatTheyBecame(t *testing.T) {
 	if h := running.Health(); h.Retried != 0 || h.Unsettled != 0 {
 		t.Errorf("health %+v", h)
 	}
-	lines := log.lines("message set aside")
-	if len(lines) != 1 || !strings.Contains(lines[0], "instead_of=park") || !strings.Contains(lines[0], "no room for the count") || !strings.Contains(lines[0], "bad amount") {
+	lines := log.lines("message dead-lettered")
+	if len(lines) != 1 || !strings.Contains(lines[0], "instead_of=retry") || !strings.Contains(lines[0], "no room for the count") || !strings.Contains(lines[0], "bad amount") {
 		t.Errorf("the log says: %q", lines)
 	}
 }

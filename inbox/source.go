@@ -7,20 +7,20 @@ import (
 	"time"
 )
 
-// Source yields the deliveries of one queue and carries out what becomes of
-// them. inbox/rabbitmq has one; the suite in inboxtest holds every
-// implementation to what the consumer relies on.
+// Source delivers the messages of one queue and settles them. inbox/rabbitmq
+// has one; the suite in inboxtest tests that an implementation does what the
+// consumer relies on.
 type Source interface {
 	// Consume delivers on the returned channel until ctx ends and then closes
 	// it. No more than prefetch deliveries of one connection are unsettled at
-	// any time. It keeps trying while the broker is away; the error is one that
-	// trying again cannot cure, such as a queue declared with other arguments.
-	// A channel closed before ctx ends says the same of a later moment.
+	// any time. It keeps trying while the broker is unavailable; an error is one
+	// that retrying cannot mend, such as a queue declared with other arguments.
+	// A channel that is closed before ctx ends means the same.
 	Consume(ctx context.Context, prefetch int) (<-chan Delivery, error)
 	// Settle carries out settlements, in their order where the broker keeps
 	// one, and returns the outcomes by index: nil when the broker has it; a
-	// *DivertedError when the broker has it, in another place than asked for;
-	// ErrStale when the delivery is no longer ours and will come again; any
+	// *DivertedError when the broker has it, by another action than asked for;
+	// ErrStale when the delivery is no longer ours and will be redelivered; any
 	// other error when nothing has changed and Settle may be called again.
 	// A settlement without a valid Action is refused, see Action.Check. Settle
 	// works on after the context of Consume has ended, and is called by
@@ -41,10 +41,10 @@ type Delivery struct {
 	// Handle is the source's own.
 	Handle any
 
-	received int64 // for hands
+	received int64 // for countingSource
 }
 
-// Action is what is to become of a delivery.
+// Action says how a delivery is settled.
 type Action int
 
 // The actions. There is none for dropping a message, and zero is none of them,
@@ -75,11 +75,11 @@ func (a Action) String() string {
 	case Ack:
 		return "ack"
 	case Park:
-		return "park"
+		return "retry"
 	case SetAside:
-		return "set aside"
+		return "dead-letter"
 	case GiveBack:
-		return "give back"
+		return "requeue"
 	}
 	return fmt.Sprintf("Action(%d)", int(a))
 }
@@ -88,24 +88,24 @@ func (a Action) String() string {
 type Settlement struct {
 	Delivery Delivery
 	Action   Action
-	Delay    time.Duration // Park: at least this long, rounded up to the next rung of the ladder
+	Delay    time.Duration // Park: at least this long, rounded up to the source's next retry delay
 	Reason   Reason        // Park and SetAside
 	Err      error         // Park and SetAside: what went wrong
-	// Uncounted, on Park: the message is not at fault. It comes again with the
-	// failures and the history it came with.
+	// Uncounted, on Park: the message is not at fault. It is delivered again with
+	// the failures and the history it came with.
 	Uncounted bool
 }
 
-// Reason says why a message was parked or set aside; it travels in the header
-// pulse-reason.
+// Reason says why a message is retried or dead-lettered; it travels in the
+// header pulse-reason.
 type Reason string
 
-// The reasons. Handlers may give others.
+// The reasons. Handlers may use others.
 const (
 	ReasonHandler     Reason = "handler"      // the handler failed, or asked for it
 	ReasonUndecodable Reason = "undecodable"  // no message could be read from the delivery
 	ReasonConflict    Reason = "conflict"     // the event id was applied with another payload, type or topic
-	ReasonCrashLoop   Reason = "crash-loop"   // it took the process down each time
+	ReasonCrashLoop   Reason = "crash-loop"   // it crashed the process each time
 	ReasonContract    Reason = "contract"     // the payload breaks its message contract
 	ReasonExpired     Reason = "expired"      // too old to be of use
 	ReasonUnknownType Reason = "unknown-type" // the consumer has no handler for its type

@@ -19,7 +19,7 @@ type Count struct {
 	Exact bool
 }
 
-// Stats says how the inbox of one consumer stands.
+// Stats are numbers about the inbox of one consumer.
 type Stats struct {
 	Applied  Count     // events remembered
 	Oldest   time.Time // when the oldest of them was applied; zero: there is none

@@ -3,6 +3,7 @@ package inbox
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -56,6 +57,13 @@ func (c *Consumer) tracker(msg Message, watched bool) *tracker {
 	return &tracker{in: c.in, id: msg.ID, watched: watched, hurry: c.locks.recent(), idle: c.cfg.HandlerTimeout + idleMargin}
 }
 
+// made returns the calls so far. A handler that was left behind may make more.
+func (t *tracker) made() []trackedClaim {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return slices.Clone(t.claims)
+}
+
 // bounds are those of a claim in in.
 func (t *tracker) bounds(in *Inbox) bounds {
 	return bounds{lock: in.lockWait(t.hurry), idle: t.idle}
@@ -69,7 +77,7 @@ func (t *tracker) finishes(in *Inbox, msg Message) bool {
 
 // selfClaimed is what the claims of a handler and its answer show.
 type selfClaimed struct {
-	outcome  claim
+	outcome  claimState
 	finished bool // the message's recorded start is gone
 }
 
@@ -77,11 +85,9 @@ type selfClaimed struct {
 // error with which it failed: the answer, as a *txError that says how far the
 // handler's transaction came, or what is wrong with the answer.
 func (t *tracker) confirm(ctx context.Context, msg Message, answer error) (selfClaimed, error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
 	var last trackedClaim // of those that were made, whether fresh or not
 	claimed := false      // a fresh claim was made
-	for _, c := range t.claims {
+	for _, c := range t.made() {
 		last = c
 		if !c.fresh {
 			continue
@@ -115,10 +121,21 @@ func (t *tracker) confirm(ctx context.Context, msg Message, answer error) (selfC
 			made.outcome = duplicate
 		}
 		return made, nil
+	case claimFailed(last.err):
+		if !errors.Is(answer, last.err) {
+			answer = errors.Join(answer, last.err)
+		}
+		return selfClaimed{}, &txError{phase: claiming, lost: sqldb.Disconnected(last.err), err: answer}
 	case claimed && last.err == nil:
 		return selfClaimed{}, &txError{phase: handling, lost: t.in != nil && sqldb.Disconnected(answer), err: answer}
 	}
 	return selfClaimed{}, &txError{phase: unclaimed, lost: t.in != nil && sqldb.Disconnected(answer), err: answer}
+}
+
+// claimFailed reports whether a claim has failed by no fault of the handler's.
+func claimFailed(err error) bool {
+	trouble := sqldb.Judge(err)
+	return trouble.Away() || trouble == sqldb.Lost || trouble == sqldb.SchemaBehind
 }
 
 // mayBeOfCommit reports whether an error may be that of a commit of which it is

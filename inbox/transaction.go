@@ -60,15 +60,15 @@ func (e *aloneError) Error() string {
 	return "the handler changes its session (" + e.change + "), which others must not see"
 }
 
-// terms are on which a transaction calls handlers.
-type terms struct {
+// txOptions say how a transaction calls handlers.
+type txOptions struct {
 	handler Handler
 	finish  bool          // the messages' noted starts go in the same transaction
 	wait    time.Duration // for a copy that is being applied elsewhere
 	limit   time.Duration // of a handler's context; 0: none of its own
-	// turn calls the handlers of a transaction apart from the goroutine that
-	// runs it; nil: they are called as they are.
-	turn func(ctx context.Context) *turn
+	// supervise returns who calls the handlers of the transaction, apart from the
+	// goroutine that runs it; nil: they are called as they are.
+	supervise func(ctx context.Context) *supervisor
 	// late, which may be nil, is told of a handler that uses its Tx after the
 	// commit.
 	late func(msg Message, err error)
@@ -76,11 +76,11 @@ type terms struct {
 
 // idle bounds the time between two statements: no handler may take longer, and
 // a process that is frozen or gone is not to hold its claims for ever.
-func (on terms) idle() time.Duration {
-	if on.limit == 0 {
+func (o txOptions) idle() time.Duration {
+	if o.limit == 0 {
 		return 0
 	}
-	return on.limit + idleMargin
+	return o.limit + idleMargin
 }
 
 // idleMargin is what is left to a handler at the end of its time.
@@ -89,11 +89,11 @@ const idleMargin = 15 * time.Second
 // transaction is one in which messages are claimed and handled.
 type transaction struct {
 	in        *Inbox
-	on        terms
+	opts      txOptions
 	msgs      []Message
 	session   *guard.Session
 	tx        *sqlx.Tx // leads to the session
-	claims    *claims
+	claims    *claimResult
 	savepoint string       // see mark
 	scope     *guard.Scope // of the handler that was called last
 	ends      []func()     // of the handlers' contexts
@@ -104,12 +104,12 @@ type transaction struct {
 // transact claims msgs, hands each new one to the handler in the order given,
 // and commits: all or nothing. The error is a *txError, or an *aloneError if
 // one of several has to run by itself.
-func (in *Inbox) transact(ctx context.Context, msgs []Message, on terms) (*transaction, error) {
+func (in *Inbox) transact(ctx context.Context, msgs []Message, opts txOptions) (*transaction, error) {
 	ctx, cut := context.WithCancelCause(ctx)
 	defer cut(nil)
 	watchdog := time.AfterFunc(in.statementTimeout, func() { cut(errSlow) })
 	defer watchdog.Stop()
-	t := &transaction{in: in, on: on, msgs: msgs}
+	t := &transaction{in: in, opts: opts, msgs: msgs}
 	err := t.borrow(ctx, func() error { return t.run(ctx, watchdog) })
 	if err == nil {
 		return t, nil
@@ -164,8 +164,8 @@ func (t *transaction) end() {
 }
 
 func (t *transaction) run(ctx context.Context, watchdog *time.Timer) (err error) {
-	t.claims, err = t.in.claim(ctx, t.tx, t.msgs, bounds{lock: t.on.wait, idle: t.on.idle()})
-	if err == nil && t.on.finish {
+	t.claims, err = t.in.claim(ctx, t.tx, t.msgs, bounds{lock: t.opts.wait, idle: t.opts.idle()})
+	if err == nil && t.opts.finish {
 		err = t.in.finish(ctx, t.tx, t.msgs)
 	}
 	if err == nil {
@@ -200,11 +200,11 @@ func (t *transaction) handleAll(ctx context.Context) error {
 	if len(t.claims.fresh) == 0 {
 		return nil
 	}
-	if t.on.turn == nil {
+	if t.opts.supervise == nil {
 		return t.handleEach(ctx, func(_ context.Context, _ Message, handle func() error) error { return safely(handle) })
 	}
-	u := t.on.turn(ctx)
-	err := u.all(func() error { return t.handleEach(ctx, u.each) })
+	s := t.opts.supervise(ctx)
+	err := s.all(func() error { return t.handleEach(ctx, s.each) })
 	if err != nil && t.scope != nil {
 		t.scope.End() // where the handler has left, or was left, without that
 	}
@@ -213,7 +213,7 @@ func (t *transaction) handleAll(ctx context.Context) error {
 
 func (t *transaction) handleEach(ctx context.Context, call caller) error {
 	for i, msg := range t.msgs {
-		if t.claims.verdicts[i] != unseen {
+		if t.claims.states[i] != unseen {
 			continue
 		}
 		if err := t.handle(ctx, msg, call); err != nil {
@@ -226,18 +226,18 @@ func (t *transaction) handleEach(ctx context.Context, call caller) error {
 // handle lends the transaction to the handler of one message.
 func (t *transaction) handle(ctx context.Context, msg Message, call caller) error {
 	limited, end := ctx, func() {}
-	if t.on.limit > 0 {
-		limited, end = context.WithTimeout(ctx, t.on.limit)
+	if t.opts.limit > 0 {
+		limited, end = context.WithTimeout(ctx, t.opts.limit)
 	}
 	t.ends = append(t.ends, end)
 	var late func(error)
-	if t.on.late != nil {
-		late = func(err error) { t.on.late(msg, err) }
+	if t.opts.late != nil {
+		late = func(err error) { t.opts.late(msg, err) }
 	}
 	scope := t.session.Lend(limited, late)
 	t.scope = scope
 	err := call(limited, msg, func() error {
-		return t.on.handler(msg.context(limited), &handlerTx{t.tx, scope}, msg)
+		return t.opts.handler(msg.context(limited), &handlerTx{t.tx, scope}, msg)
 	})
 	if errors.Is(err, errLeft) {
 		return err // and the transaction is somebody else's by now

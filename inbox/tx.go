@@ -20,7 +20,7 @@ import (
 //   - Statements that begin, end or prepare a transaction are not sent. They
 //     fail the handler, whatever it returns. Savepoints are a handler's own.
 //   - A statement that fails on PostgreSQL aborts the transaction: roll back to
-//     a savepoint, or return the error. A handler that swallows it is blamed.
+//     a savepoint, or return the error. A handler that ignores it fails with a MisuseError.
 //   - What changes the session for others (SET, also LOCAL, set_config, roles,
 //     advisory locks, temporary tables, LISTEN, PREPARE, cursors; PRAGMA and
 //     ATTACH on SQLite) is allowed. Such a handler runs in a transaction of its
@@ -61,9 +61,8 @@ type Tx interface {
 // applied once.
 type Handler func(ctx context.Context, tx Tx, msg Message) error
 
-// MisuseError says what a handler did with a transaction that is not its own,
-// such as ending it. It fails the message like any other error, with a text
-// that tells which rule of Tx was broken.
+// MisuseError says which rule of Tx a handler has broken, such as that it may not
+// end the transaction. It fails the message as any other error does.
 type MisuseError = guard.MisuseError
 
 // handlerTx is what handlers get: a transaction without its end. The rules are

@@ -43,18 +43,18 @@ func (l *unbatched) add(m Message, lasting bool) bool {
 	return true
 }
 
-// noteChange remembers and tells that the handler of a message that ran alone
-// has changed its session.
-func (l *lane) noteChange(ctx context.Context, d Delivery, done *attempted) {
-	if len(done.changed) == 0 || !l.c.unbatched.add(d.Message, done.leftovers) {
+// noteSessionChange remembers and logs that the handler of a message that ran
+// alone has changed its session.
+func (w *worker) noteSessionChange(ctx context.Context, d Delivery, done applied) {
+	if len(done.changed) == 0 || !w.c.unbatched.add(d.Message, done.leftovers) {
 		return
 	}
 	change := strings.Join(done.changed, ", ")
 	if done.leftovers {
-		l.c.log(ctx, slog.LevelWarn, "inbox: a handler leaves its session changed, and so costs a connection each time; "+
+		w.c.log(ctx, slog.LevelWarn, "inbox: a handler leaves its session changed, and so costs a connection each time; "+
 			"messages of this kind run alone from now on (prefer SET LOCAL)", d, nil, "type", d.Message.Type, "change", change)
 		return
 	}
-	l.c.log(ctx, slog.LevelInfo, "inbox: a handler changes its session; messages of this kind run alone from now on", d, nil,
+	w.c.log(ctx, slog.LevelInfo, "inbox: a handler changes its session; messages of this kind run alone from now on", d, nil,
 		"type", d.Message.Type, "change", change)
 }

@@ -59,7 +59,7 @@ func (c *Consumer) tell(part string, err func() error) {
 // trouble reports what a part of the consumer cannot do, nil: that it can. The
 // first and the last are logged.
 func (c *Consumer) trouble(part string, err error) {
-	if !c.pulse.trouble(part, err) {
+	if !c.monitor.trouble(part, err) {
 		return
 	}
 	if err != nil {
@@ -69,10 +69,10 @@ func (c *Consumer) trouble(part string, err error) {
 	}
 }
 
-// free forgets the locks of deliveries that have been taken through the
-// database: which so works.
-func (c *Consumer) free(ds []Delivery) {
-	if c.pulse.well() {
+// markFree forgets the locks of deliveries that have been taken through the
+// database, which therefore works.
+func (c *Consumer) markFree(ds []Delivery) {
+	if c.monitor.well() {
 		return
 	}
 	ids := make([]string, len(ds))

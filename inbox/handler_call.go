@@ -97,9 +97,10 @@ func (c *Consumer) grace() time.Duration {
 	return min(max(c.cfg.HandlerTimeout, minGrace), maxGrace)
 }
 
-// turn is the way of a batch's handlers through the runner of a lane.
-type turn struct {
-	lane *lane
+// supervisor calls the handlers of one transaction, and leaves one behind that
+// does not return.
+type supervisor struct {
+	w    *worker
 	ctx  context.Context
 	left chan struct{} // closed when a handler is left behind
 
@@ -107,7 +108,7 @@ type turn struct {
 	inside bool      // a handler is being called
 	msg    Message   // its message
 	due    time.Time // when it has to have returned at the latest
-	over   bool      // left is closed: nothing of the turn counts any more
+	over   bool      // left is closed: nothing of the transaction counts any more
 	timer  *time.Timer
 }
 
@@ -117,55 +118,55 @@ var errLeft = errors.New("it has returned too late")
 // all runs the loop that calls the handlers apart from the worker's goroutine,
 // and waits until it is done or a handler does not return. Then that is left
 // behind, with the runner: a worker has more to do.
-func (u *turn) all(loop func() error) error {
-	l := u.lane
-	if l.runner == nil {
-		l.runner = newRunner()
+func (s *supervisor) all(loop func() error) error {
+	w := s.w
+	if w.runner == nil {
+		w.runner = newRunner()
 	}
-	stop := context.AfterFunc(u.ctx, u.hurry)
+	stop := context.AfterFunc(s.ctx, s.hurry)
 	defer stop()
-	l.runner.work <- loop
+	w.runner.work <- loop
 	var got answer
 	select {
-	case got = <-l.runner.answers:
-	case <-u.left:
-		got = answer{&HandlerTimeoutError{Limit: l.c.cfg.HandlerTimeout, Err: errStuck}, true}
-		l.c.stuck.add(u.ctx, l.c, u.msg, l.runner)
+	case got = <-w.runner.answers:
+	case <-s.left:
+		got = answer{&HandlerTimeoutError{Limit: w.c.cfg.HandlerTimeout, Err: errStuck}, true}
+		w.c.stuck.add(s.ctx, w.c, s.msg, w.runner)
 	}
 	if got.gone {
-		l.runner = nil
+		w.runner = nil
 	}
 	if errors.Is(got.err, errLeft) { // it has returned after all, at that very moment
-		return &HandlerTimeoutError{Limit: l.c.cfg.HandlerTimeout, Err: got.err}
+		return &HandlerTimeoutError{Limit: w.c.cfg.HandlerTimeout, Err: got.err}
 	}
 	return got.err
 }
 
 // each calls the handler of one message; limited is the context it works with.
-func (u *turn) each(limited context.Context, msg Message, handle func() error) error {
-	if u.ctx.Err() != nil {
-		return context.Cause(u.ctx)
+func (s *supervisor) each(limited context.Context, msg Message, handle func() error) error {
+	if s.ctx.Err() != nil {
+		return context.Cause(s.ctx)
 	}
-	limit := u.lane.c.cfg.HandlerTimeout
-	u.mu.Lock()
-	u.inside, u.msg, u.due = true, msg, time.Now().Add(limit+u.lane.c.grace())
-	if u.timer == nil {
-		u.timer = time.AfterFunc(time.Until(u.due), u.expire)
+	limit := s.w.c.cfg.HandlerTimeout
+	s.mu.Lock()
+	s.inside, s.msg, s.due = true, msg, time.Now().Add(limit+s.w.c.grace())
+	if s.timer == nil {
+		s.timer = time.AfterFunc(time.Until(s.due), s.expire)
 	} else {
-		u.timer.Reset(time.Until(u.due))
+		s.timer.Reset(time.Until(s.due))
 	}
-	u.mu.Unlock()
+	s.mu.Unlock()
 
 	err := safely(handle)
 
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	if u.over {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.over {
 		return errLeft
 	}
-	u.inside = false
-	u.timer.Stop()
-	if err != nil && limited.Err() != nil && u.ctx.Err() == nil {
+	s.inside = false
+	s.timer.Stop()
+	if err != nil && limited.Err() != nil && s.ctx.Err() == nil {
 		return &HandlerTimeoutError{Limit: limit, Err: err}
 	}
 	return err
@@ -173,34 +174,34 @@ func (u *turn) each(limited context.Context, msg Message, handle func() error) e
 
 // hurry shortens the time of the handler that is being called, as all work in
 // flight has been cut.
-func (u *turn) hurry() {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	if u.inside {
-		u.due = time.Now().Add(u.lane.c.grace())
-		u.timer.Reset(u.lane.c.grace())
+func (s *supervisor) hurry() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.inside {
+		s.due = time.Now().Add(s.w.c.grace())
+		s.timer.Reset(s.w.c.grace())
 	}
 }
 
 // expire leaves the handler behind that is being called, if its time is up.
-func (u *turn) expire() {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	if u.inside && !u.over && !time.Now().Before(u.due) {
-		u.over = true
-		close(u.left)
+func (s *supervisor) expire() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.inside && !s.over && !time.Now().Before(s.due) {
+		s.over = true
+		close(s.left)
 	}
 }
 
-func (l *lane) turn(ctx context.Context) *turn {
-	return &turn{lane: l, ctx: ctx, left: make(chan struct{})}
+func (w *worker) supervise(ctx context.Context) *supervisor {
+	return &supervisor{w: w, ctx: ctx, left: make(chan struct{})}
 }
 
-// letGo ends the goroutine of the lane's handlers.
-func (l *lane) letGo() {
-	if l.runner != nil {
-		close(l.runner.work)
-		l.runner = nil
+// closeRunner ends the goroutine of the worker's handlers.
+func (w *worker) closeRunner() {
+	if w.runner != nil {
+		close(w.runner.work)
+		w.runner = nil
 	}
 }
 
