@@ -258,7 +258,7 @@ func (r *Relay) write(ctx context.Context, do func(context.Context, *sqldb.Tx) e
 	return r.gated(ctx, func() error { return r.store.Write(ctx, do) })
 }
 
-// gated does what uses a connection to the database, when it may.
+// gated calls do, which uses a connection to the database, when the gate allows it.
 func (r *Relay) gated(ctx context.Context, do func() error) error {
 	leave, err := r.gate.enter(ctx)
 	if err != nil {

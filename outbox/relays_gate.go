@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// slotTime is how long a statement may keep the place of others: one that takes
-// longer goes on without.
+// slotTime is how long a statement occupies a slot. If it takes longer, it continues
+// without one.
 const slotTime = time.Second
 
 // gate bounds the connections to databases that several relays use at once. Each
@@ -17,9 +17,9 @@ const slotTime = time.Second
 type gate struct {
 	slots    chan struct{}
 	slotTime time.Duration
-	// last is held by the only statement of a relay that may run while others of
-	// it overrun their time: a database that does not answer takes no slots from
-	// other relays but one now and then.
+	// last is held by the one statement of a relay that may start while others of it
+	// exceed slotTime. So a database that does not answer occupies one slot at most,
+	// and only from time to time.
 	last     chan struct{}
 	overruns atomic.Int64
 }

@@ -12,48 +12,45 @@ import (
 	"github.com/asimalizada/pulse-events/outbox"
 )
 
-// PublisherHarness is how RunPublisherSuite reaches a broker. Topics are
-// different in every test, so that one broker may serve them all.
+// PublisherHarness connects RunPublisherSuite to a broker. Each test uses topics of
+// its own, so that all tests can share one broker.
 type PublisherHarness struct {
-	// New returns a publisher that lives until the test ends.
+	// New returns a publisher that can be used until the test ends.
 	New func(t *testing.T) outbox.Publisher
-	// Bind makes messages of topic arrive at a queue, in order, from now until
-	// unbind is called or the test ends.
+	// Bind routes messages of topic to a queue that keeps their order, until unbind is
+	// called or the test ends.
 	Bind func(t *testing.T, topic string) (unbind func())
-	// Receive takes n messages that arrived for topic and returns them as they
-	// were published, without AvailableAt. It fails the test when they do not
-	// come.
+	// Receive takes n messages of topic from its queue and returns them as they were
+	// published, without AvailableAt. It fails the test if they do not arrive.
 	Receive func(t *testing.T, topic string, n int) []outbox.Message
-	// Features are what the broker can do besides.
+	// Features are optional abilities of the broker.
 	Features Features
 }
 
-// Features are abilities that not every broker has, or not in every test
-// environment. For one that is nil the suite skips the tests that need it, and
-// says so.
+// Features are abilities that not every broker or test environment has. Tests that
+// need a function that is nil are skipped.
 type Features struct {
-	// BindRefusing is Bind to a queue that refuses every message until accept
-	// is called.
+	// BindRefusing is like Bind, for a queue that refuses all messages until accept is
+	// called.
 	BindRefusing func(t *testing.T, topic string) (accept func())
-	// Poison are ways to make a message such that it can never be published,
-	// by name. Those for which the broker closes the connection belong here.
+	// Poison has functions, by name, that change a message so that it can never be
+	// published, including changes because of which the broker closes the connection.
 	Poison map[string]func(m *outbox.Message)
-	// Stop makes the broker unreachable until start is called. What queues
-	// hold survives it.
+	// Stop makes the broker unreachable until start is called. Queues keep their
+	// messages.
 	Stop func(t *testing.T) (start func())
-	// Block makes the broker take no messages, its connections staying up,
-	// until unblock is called.
+	// Block makes the broker accept no messages, without closing connections, until
+	// unblock is called.
 	Block func(t *testing.T) (unblock func())
-	// Silence makes the broker give no verdict on messages of topic, to which a
-	// queue is bound, and on no others, until speak is called: as a queue that
-	// has lost its majority does.
+	// Silence makes the broker neither confirm nor refuse messages of topic, and only
+	// of that topic, until speak is called, like a queue that has lost its majority.
 	Silence func(t *testing.T, topic string) (speak func())
 }
 
 // recovery is how long a publisher may take to find its broker again.
 const recovery = 30 * time.Second
 
-// RunPublisherSuite holds a publisher to what the relay relies on. Every
+// RunPublisherSuite tests that a publisher does what the relay relies on. Every
 // implementation of outbox.Publisher should pass it.
 func RunPublisherSuite(t *testing.T, h PublisherHarness) {
 	for _, c := range []struct {
