@@ -119,14 +119,18 @@ func TestMuxRefusesMistakes(t *testing.T) {
 type orderCreated struct {
 	OrderID string `json:"orderId"`
 	Lines   []struct {
-		Amount float64 `json:"amount"`
+		Amount float64   `json:"amount"`
+		Due    time.Time `json:"due"` // decodes itself
 	} `json:"lines"`
 }
 
 func TestDecodeJSONNamesTheFault(t *testing.T) {
 	for payload, want := range map[string]string{
-		`{"orderId": 7}`:                      "$.orderId: JSON number is no string",
-		`{"lines": [{"amount": "a lot"}]}`:    "$.lines.amount: JSON string is no float64",
+		`{"orderId": 7}`: "$.orderId: JSON number is no string",
+		`{"lines": [{"amount": 1}, {"amount": "a lot"}]}`:   "$.lines[1].amount: JSON string is no float64",
+		`{"lines": [{"due": "soon", "amount": 1}]}`:         `$.lines[0].due: parsing time "soon"`,
+		`{"orderId": "o-1", "lines": [{}, {"amount": 1,}]}`: "$.lines[1]: no JSON: invalid character '}'",
+		`{"orderId": "o-1", "lines": [{"amount": 1x`:        "$.lines[0]: no JSON: invalid character 'x'",
 		`[]`:                                  "$: JSON array is no",
 		`{"orderId": "o-1"`:                   "no JSON: unexpected end of JSON input",
 		`{"orderId": "o-1"}}`:                 "no JSON: invalid character '}'",

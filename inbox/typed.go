@@ -8,7 +8,7 @@ import (
 )
 
 // Decoder reads the payload of a message into a value, which is a pointer. Its
-// error says where the fault is.
+// error names the place of what cannot be read.
 type Decoder func(msg Message, into any) error
 
 // Decode returns a Handler for events of type T: it reads the payload with
@@ -31,22 +31,19 @@ func JSON[T any](h func(ctx context.Context, tx Tx, msg Message, event T) error)
 }
 
 // DecodeJSON is a Decoder of JSON. Fields that the event's type lacks are
-// ignored, so that producers may add some. The error names the path of the
-// field, or the place in the text, that cannot be read.
+// ignored, so that producers may add some. The error begins with the JSON path
+// of the value that cannot be read, such as $.lines[2].amount.
 func DecodeJSON(msg Message, into any) error {
 	err := json.Unmarshal(msg.Payload, into)
 	if err == nil {
 		return nil
 	}
+	path := faultPath(msg.Payload, into)
 	if e, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
-		path := "$"
-		if e.Field != "" {
-			path += "." + e.Field
-		}
 		return fmt.Errorf("%s: JSON %s is no %v (byte %d)", path, e.Value, e.Type, e.Offset)
 	}
 	if e, ok := errors.AsType[*json.SyntaxError](err); ok {
-		return fmt.Errorf("no JSON: %w (byte %d)", e, e.Offset)
+		return fmt.Errorf("%s: no JSON: %w (byte %d)", path, e, e.Offset)
 	}
-	return err
+	return fmt.Errorf("%s: %w", path, err)
 }

@@ -10,10 +10,10 @@ import (
 	"github.com/asimalizada/pulse-events/inbox"
 )
 
-// Event returns a message of that type with event as its JSON payload and an
-// id of its own, as a producer's outbox would have sent it: to be handed to a
-// handler, to DeliverTwice or to Queue.Publish. Topic and key are the test's to
-// set. It fails t when event is no JSON.
+// Event returns a message of the given type with event as its JSON payload and a
+// new id, as a producer's outbox would have sent it: for a handler, such as
+// Mux.Handle, for DeliverTwice or for Queue.Publish. Topic and Key are left
+// empty. It fails t when event cannot be encoded.
 func Event(t testing.TB, eventType string, event any) inbox.Message {
 	t.Helper()
 	payload, err := json.Marshal(event)

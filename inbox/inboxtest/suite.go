@@ -40,7 +40,7 @@ type SourceHarness struct {
 	StopBroker, StartBroker func(t *testing.T)
 }
 
-// DeadLetter is a message set aside.
+// DeadLetter is a dead-lettered message.
 type DeadLetter struct {
 	ID        string // empty where it could not be decoded
 	Body      []byte
@@ -49,8 +49,8 @@ type DeadLetter struct {
 	LastError string
 }
 
-// RunSourceSuite holds a source to what inbox.Consumer relies on. newHarness
-// is called once for each test.
+// RunSourceSuite tests that a source does what inbox.Consumer relies on.
+// newHarness is called once for each test.
 func RunSourceSuite(t *testing.T, newHarness func(t *testing.T) SourceHarness) {
 	for _, test := range []struct {
 		name string
@@ -60,12 +60,12 @@ func RunSourceSuite(t *testing.T, newHarness func(t *testing.T) SourceHarness) {
 		{"keeps the order of the queue", (*suite).keepsOrder},
 		{"hands out no more than prefetch", (*suite).honoursPrefetch},
 		{"ack removes", (*suite).ackRemoves},
-		{"give back returns untouched", (*suite).giveBackReturns},
-		{"give back may be repeated without end", (*suite).giveBackWithoutEnd},
-		{"park comes again, later, with one failure more", (*suite).parkComesAgain},
-		{"park without counting comes again as it was", (*suite).parkUncounted},
-		{"set aside keeps body, reason and error", (*suite).setAsideKeeps},
-		{"what cannot be decoded is handed out and can be set aside", (*suite).undecodable},
+		{"a requeued delivery comes back unchanged", (*suite).giveBackReturns},
+		{"a delivery may be requeued without end", (*suite).giveBackWithoutEnd},
+		{"a retry comes later, with one failure more", (*suite).parkComesAgain},
+		{"an uncounted retry comes as it was", (*suite).parkUncounted},
+		{"a dead letter keeps body, reason and error", (*suite).setAsideKeeps},
+		{"what cannot be decoded is delivered and can be dead-lettered", (*suite).undecodable},
 		{"a settlement without an action is refused", (*suite).noAction},
 		{"outcomes stand at the place of their settlement", (*suite).mixedSettlements},
 		{"a dead letter that is moved back starts afresh", (*suite).movedBack},

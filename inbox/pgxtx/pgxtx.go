@@ -1,4 +1,4 @@
-// Package pgxtx has messages applied in transactions of pgx
+// Package pgxtx lets handlers apply messages in transactions of pgx
 // (github.com/jackc/pgx/v5), without database/sql in between.
 //
 // The inbox itself works on a *sqlx.DB, for its tables: make one of the same
