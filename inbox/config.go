@@ -81,7 +81,8 @@ const maxBatch = 10_000
 var defaultBackoff = ExponentialBackoff(time.Second, 10*time.Minute)
 
 // ExponentialBackoff returns a ConsumerConfig.Backoff that starts with first
-// and doubles up to limit.
+// and doubles up to limit. Nothing of it is random, as sources round it up to
+// the delay of a retry queue.
 func ExponentialBackoff(first, limit time.Duration) func(failures int) time.Duration {
 	return func(failures int) time.Duration {
 		wait := first

@@ -4,17 +4,14 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"math/rand/v2"
 	"sync"
 	"time"
+
+	"github.com/asimalizada/pulse-events/internal/backoff"
 )
 
-// Waits between tries while something is away: doubled from the first to the
-// last, with jitter.
-const (
-	firstWait = 100 * time.Millisecond
-	lastWait  = 5 * time.Second
-)
+// waits are those between tries while something is unavailable.
+var waits = backoff.Exponential{First: 100 * time.Millisecond, Longest: 5 * time.Second, Growth: 1}
 
 // settleTimeout bounds one call of Source.Settle.
 const settleTimeout = 30 * time.Second
@@ -139,7 +136,7 @@ func (s *settler) tell(ctx context.Context, st Settlement, diverted *DivertedErr
 // none is left. Once ctx has ended everything is tried once more at most; what
 // is left then the source delivers again.
 func (s *settler) run(ctx context.Context, handled <-chan struct{}) {
-	var waits backoff
+	var out outage
 	var due <-chan time.Time // nil: nothing has failed
 	for cut := ctx.Done(); ; {
 		select {
@@ -149,7 +146,7 @@ func (s *settler) run(ctx context.Context, handled <-chan struct{}) {
 			due = nil
 			old := s.take(&s.failed)
 			if s.attempt(ctx, old, len(old)) > 0 {
-				waits = backoff{}
+				out = outage{}
 			}
 		case <-handled:
 			handled = nil
@@ -161,7 +158,7 @@ func (s *settler) run(ctx context.Context, handled <-chan struct{}) {
 		case cut == nil:
 			due, failed = nil, 0
 		case failed > 0 && due == nil:
-			due = time.After(waits.next())
+			due = time.After(out.next())
 		}
 		if fresh+failed == 0 && handled == nil {
 			return
@@ -196,25 +193,23 @@ func (s *settler) left() (fresh, failed int) {
 	return len(s.fresh), len(s.failed)
 }
 
-// backoff is the growing wait of one outage.
-type backoff struct{ last time.Duration }
+// outage counts the tries in vain of what is unavailable.
+type outage struct{ failures int }
 
-// next returns the next wait.
-func (b *backoff) next() time.Duration {
-	b.last = min(max(2*b.last, firstWait), lastWait)
-	return b.last/2 + rand.N(b.last/2)
+// next returns the wait before the next try.
+func (o *outage) next() time.Duration {
+	o.failures++
+	return waits.After(o.failures)
 }
 
-// wait sleeps one step; false means that ctx has ended, or stop was closed.
-func (b *backoff) wait(ctx context.Context, stop <-chan struct{}) bool {
-	timer := time.NewTimer(b.next())
+// wait sleeps until the next try; it returns early when ctx has ended or stop
+// was closed.
+func (o *outage) wait(ctx context.Context, stop <-chan struct{}) {
+	timer := time.NewTimer(o.next())
 	defer timer.Stop()
 	select {
 	case <-timer.C:
-		return true
 	case <-stop:
-		return false
 	case <-ctx.Done():
-		return false
 	}
 }

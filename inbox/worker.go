@@ -253,7 +253,7 @@ func (w *worker) settle(ctx context.Context, o outcome) {
 // hold is a worker's wait for what is away, from the first wait to its end.
 type hold struct {
 	w     *worker
-	waits backoff
+	out   outage
 	begun bool
 }
 
@@ -271,13 +271,13 @@ func (h *hold) wait(ctx context.Context, err error) {
 		h.begun = true
 		c.cfg.Logger.WarnContext(ctx, "inbox: holding messages; no attempt is counted", "consumer", c.name(), "error", err)
 	}
-	h.waits.wait(ctx, h.w.stop)
+	h.out.wait(ctx, h.w.stop)
 }
 
 // end says that work goes on.
 func (h *hold) end() {
 	if h.begun {
-		h.begun, h.waits = false, backoff{}
+		h.begun, h.out = false, outage{}
 		h.w.c.monitor.change(func(health *Health) { health.Held-- })
 		h.w.c.cfg.Logger.Info("inbox: messages are handled again", "consumer", h.w.c.name())
 	}
