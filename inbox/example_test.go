@@ -86,9 +86,10 @@ func ExampleInbox_Once() {
 	})
 }
 
-// A handler that begins its own transaction claims in it, and answers nil only
-// after the commit. With GORM the transaction is tx.Statement.ConnPool.
-func ExampleInbox_Claim() {
+// A handler that begins its own transaction claims in it before anything else,
+// returns errors as they are, and nil only after the commit. With GORM the
+// transaction is tx.Statement.ConnPool.
+func ExampleNewConsumerFunc() {
 	db := sqlx.MustOpen("pgx", os.Getenv("PULSE_INBOX_DB"))
 	in, err := inbox.New(db, "notifications")
 	if err != nil {
@@ -98,7 +99,7 @@ func ExampleInbox_Claim() {
 	handle := func(ctx context.Context, msg inbox.Message) error {
 		tx, err := db.BeginTx(ctx, nil)
 		if err != nil {
-			return inbox.Unavailable(err) // the database is away: hold, count nothing
+			return err // while the database is away the message is held, and no attempt counted
 		}
 		defer tx.Rollback()
 		fresh, err := in.Claim(ctx, tx, msg)
@@ -116,7 +117,7 @@ func ExampleInbox_Claim() {
 		return
 	}
 	defer source.Close()
-	consumer, err := inbox.NewConsumerFunc(source, handle, inbox.ConsumerConfig{Workers: 8})
+	consumer, err := inbox.NewConsumerFunc(source, handle, inbox.ConsumerConfig{Inbox: in, Workers: 8})
 	if err != nil {
 		slog.Error("consumer", "error", err)
 		return
