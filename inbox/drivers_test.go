@@ -60,7 +60,7 @@ func driverRound(t *testing.T, in *inbox.Inbox, db *sqlx.DB) {
 	q.Publish(msgs...)
 	q.Publish(msgs...)
 	q.Deliver(inbox.Delivery{Message: event(12), Redelivered: true})
-	forged := event(0)
+	forged := msgs[0] // of the same key, so that it comes after the original
 	forged.Type = "OrderCancelled"
 	q.Publish(forged)
 	handler := func(ctx context.Context, tx inbox.Tx, msg inbox.Message) error {
