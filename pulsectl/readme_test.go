@@ -43,7 +43,7 @@ func readmeBlocks(t *testing.T, heading string) string {
 
 // What is to be pasted is commands and nothing else: no prompt, no answer, no
 // remark (zsh takes # for a word), nothing to be filled in.
-func TestReadmeBlocksArePlainCommands(t *testing.T) {
+func TestReadmeBlocksPlainCommands(t *testing.T) {
 	text, err := os.ReadFile(readmePath)
 	if err != nil {
 		t.Fatal(err)
@@ -156,7 +156,7 @@ func TestReadmePastedIntoTerminal(t *testing.T) {
 }
 
 // The demo says what README.md shows of it.
-func TestReadmeShowsTheDemo(t *testing.T) {
+func TestReadmeDemo(t *testing.T) {
 	text, err := os.ReadFile(readmePath)
 	if err != nil {
 		t.Fatal(err)

@@ -8,7 +8,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
-func TestIDsTravelByContext(t *testing.T) {
+func TestContextCarriesIDs(t *testing.T) {
 	ctx := t.Context()
 	if CorrelationID(ctx) != "" || CausationID(ctx) != "" {
 		t.Error("an empty context carries ids")
@@ -50,7 +50,7 @@ func TestValid(t *testing.T) {
 	}
 }
 
-func TestTraceTravelsByHeaders(t *testing.T) {
+func TestInjectTraceExtractTrace(t *testing.T) {
 	state, err := trace.ParseTraceState("rojo=1,congo=2")
 	if err != nil {
 		t.Fatal(err)
@@ -72,7 +72,7 @@ func TestTraceTravelsByHeaders(t *testing.T) {
 	}
 }
 
-func TestWithoutATraceNothingTravels(t *testing.T) {
+func TestInjectTraceWithoutSpan(t *testing.T) {
 	headers := map[string]string{}
 	InjectTrace(t.Context(), headers)
 	if len(headers) != 0 {

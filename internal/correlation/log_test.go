@@ -52,7 +52,7 @@ func (h withIDs) WithAttrs(attrs []slog.Attr) slog.Handler {
 func (h withIDs) WithGroup(name string) slog.Handler { return withIDs{h.Handler.WithGroup(name)} }
 
 // LogHandler passes slogtest, with and without ids.
-func TestLogHandlerKeepsTheRules(t *testing.T) {
+func TestLogHandlerSlogtest(t *testing.T) {
 	for name, wrap := range map[string]func(slog.Handler) slog.Handler{
 		"with ids":    func(h slog.Handler) slog.Handler { return withIDs{LogHandler(h)} },
 		"without ids": LogHandler,

@@ -14,7 +14,7 @@ import (
 	"github.com/asimalizada/pulse-events/internal/sqlite"
 )
 
-func TestOpenTellsTheDialect(t *testing.T) {
+func TestOpenDialect(t *testing.T) {
 	for url, want := range map[string]sqldb.Dialect{
 		"postgres://app@127.0.0.1:1/orders":               sqldb.PostgreSQL,
 		"postgresql://app@127.0.0.1:1/orders":             sqldb.PostgreSQL,
@@ -31,7 +31,7 @@ func TestOpenTellsTheDialect(t *testing.T) {
 	}
 }
 
-func TestWhatIsNoDatabase(t *testing.T) {
+func TestValidateErrors(t *testing.T) {
 	for url, want := range map[string]string{
 		"":                               "is empty",
 		"mysql://app:hunter2@host/db":    "unsupported database",

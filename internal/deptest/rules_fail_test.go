@@ -37,7 +37,7 @@ func tidy() graph {
 	}
 }
 
-func TestTidyTreeKeepsAllRules(t *testing.T) {
+func TestRulesTidyTree(t *testing.T) {
 	for _, r := range rules {
 		for _, line := range r.check(tidy()) {
 			t.Error(line)
@@ -50,9 +50,9 @@ func TestTidyTreeKeepsAllRules(t *testing.T) {
 	}
 }
 
-// TestEveryRuleCanBeBroken adds imports to the tidy tree, one at a time, and
+// TestRulesCanBeBroken adds imports to the tidy tree, one at a time, and
 // checks that the right rule reports the chain.
-func TestEveryRuleCanBeBroken(t *testing.T) {
+func TestRulesCanBeBroken(t *testing.T) {
 	proven := map[string]bool{}
 	for _, c := range []struct {
 		rule       string // how the rule's name begins
@@ -131,9 +131,9 @@ func TestSoleImporter(t *testing.T) {
 	}
 }
 
-// TestRuleNamesDiffer checks that failures can be told apart by the name of the
+// TestRulesHaveDistinctNames checks that failures can be told apart by the name of the
 // rule.
-func TestRuleNamesDiffer(t *testing.T) {
+func TestRulesHaveDistinctNames(t *testing.T) {
 	names := map[string]bool{}
 	for _, r := range rules {
 		names[r.name] = true

@@ -12,7 +12,7 @@ import (
 
 // F75: of the brokers and database servers in the URLs, one after the other
 // becomes unavailable under load.
-func TestF75OneOfSeveralAddressesIsAway(t *testing.T) {
+func TestF75OneAddressDown(t *testing.T) {
 	t.Parallel()
 	database, broker := testenv.Postgres(t), testenv.RabbitMQ(t)
 	s := newSystemOn(t, database, testenv.Postgres(t), broker)

@@ -14,7 +14,7 @@ import (
 
 // F12: the database commits, and the connection breaks before its answer
 // arrives. The client sees an error and repeats the request with the same key.
-func TestF12CommitSucceedsAndTheClientSeesAnError(t *testing.T) {
+func TestF12CommitSucceedsClientSeesError(t *testing.T) {
 	t.Parallel()
 	s := newSystem(t, testenv.RabbitMQ(t))
 	commits := newCommitCutter(t, s.ordersURL)

@@ -123,7 +123,7 @@ func TestF16ConsumerKilledBetweenCommitAndAck(t *testing.T) {
 
 // F17: the process dies inside the handler's transaction, after the effect was
 // written and before the commit.
-func TestF17ConsumerKilledInsideTheTransaction(t *testing.T) {
+func TestF17ConsumerKilledInTransaction(t *testing.T) {
 	t.Parallel()
 	s := newSystem(t, testenv.RabbitMQ(t))
 	child := s.startChild(assignment{Role: roleConsumer, Point: inHandler})
@@ -146,7 +146,7 @@ func TestF17ConsumerKilledInsideTheTransaction(t *testing.T) {
 }
 
 // F18: one message kills the process each time it is handled.
-func TestF18MessageThatKillsTheProcess(t *testing.T) {
+func TestF18MessageKillsProcess(t *testing.T) {
 	t.Parallel()
 	s := newSystem(t, testenv.RabbitMQ(t))
 	s.startNotifications().stop() // declares the queue

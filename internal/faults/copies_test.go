@@ -12,7 +12,7 @@ import (
 )
 
 // F15: one message is delivered forty times, to three instances at once.
-func TestF15OneMessageManyTimesToSeveralInstances(t *testing.T) {
+func TestF15CopiesToSeveralInstances(t *testing.T) {
 	t.Parallel()
 	s := newSystem(t, testenv.RabbitMQ(t))
 	var instances []*service

@@ -50,7 +50,7 @@ func (d *demotable) demote() {
 
 // F69: the libraries use a service's own handle, whose pool keeps its
 // connections for as long as they answer.
-func TestF69FailoverWhileSocketsStay(t *testing.T) {
+func TestF69FailoverLibraries(t *testing.T) {
 	t.Parallel()
 	server := newDemotable(t)
 	db := openPooled(t, "pgx", server.user.URL(), nil)
@@ -121,7 +121,7 @@ func TestF69FailoverWhileSocketsStay(t *testing.T) {
 }
 
 // F69: the example services, under load.
-func TestF69ServicesThroughAFailoverWhileSocketsStay(t *testing.T) {
+func TestF69FailoverServices(t *testing.T) {
 	t.Parallel()
 	server := newDemotable(t)
 	ordersURL, notificationsURL := server.user.URL(), testenv.Postgres(t)

@@ -8,7 +8,7 @@ import (
 
 // F59: a relay is frozen inside its write-back, with lease rows locked. The
 // server ends its session, and other relays take over.
-func TestF59RelayStandsStillInsideItsWriteBack(t *testing.T) {
+func TestF59RelayFrozenInWriteBack(t *testing.T) {
 	t.Parallel()
 	s := newSystem(t, testenv.RabbitMQ(t))
 	consumer := s.startNotifications()

@@ -19,7 +19,7 @@ var link = regexp.MustCompile(`\[([^\]]+)\]\(([^)#\s]+)[^)]*\)`)
 
 // Every test that docs/guarantees.md names is in the file that its link points
 // to, and the targets of other links exist.
-func TestGuaranteesNameTestsThatExist(t *testing.T) {
+func TestGuaranteesLinksExist(t *testing.T) {
 	text, err := os.ReadFile(guarantees)
 	if err != nil {
 		t.Fatal(err)
@@ -68,7 +68,7 @@ func testsIn(path string) (names []string, err error) {
 
 // Every guarantee and every fault has its row, in order, and each guarantee
 // names a test; a fault without a test says so.
-func TestGuaranteesAreAllThere(t *testing.T) {
+func TestGuaranteesRowsComplete(t *testing.T) {
 	text, err := os.ReadFile(guarantees)
 	if err != nil {
 		t.Fatal(err)
@@ -123,11 +123,11 @@ func TestGuaranteesLinkEveryFaultTest(t *testing.T) {
 	}
 }
 
-func TestBrokenLinksAreFound(t *testing.T) {
+func TestBrokenLinks(t *testing.T) {
 	for _, text := range []string{
 		"[TestNobodyWrote](guarantees_test.go)",
-		"[TestBrokenLinksAreFound](system_test.go)",
-		"[TestBrokenLinksAreFound](doc.go)",
+		"[TestBrokenLinks](system_test.go)",
+		"[TestBrokenLinks](doc.go)",
 		"[a word](guarantees_test.go)",
 		"[a page](nowhere.md)",
 	} {
@@ -135,7 +135,7 @@ func TestBrokenLinksAreFound(t *testing.T) {
 			t.Errorf("%s: not found", text)
 		}
 	}
-	if problems := brokenLinks("[`TestBrokenLinksAreFound`](guarantees_test.go#L1), [TestMain](system_test.go), [this](doc.go), [far](https://example.org/x)", "."); len(problems) != 0 {
+	if problems := brokenLinks("[`TestBrokenLinks`](guarantees_test.go#L1), [TestMain](system_test.go), [this](doc.go), [far](https://example.org/x)", "."); len(problems) != 0 {
 		t.Error(problems)
 	}
 }

@@ -153,7 +153,7 @@ func (s *system) publishRaw(p amqp.Publishing) (body []byte) {
 // the request through row, message, a failed attempt and the retry queue into
 // the row that the handler writes; and with copies that are dead-lettered or
 // replayed.
-func TestTraceSurvivesTheWholeWay(t *testing.T) {
+func TestG13TracePropagates(t *testing.T) {
 	t.Parallel()
 	s := newSystem(t, testenv.RabbitMQ(t))
 	const traceID = "0af7651916cd43dd8448eb211c80319c"

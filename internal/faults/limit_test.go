@@ -20,7 +20,7 @@ import (
 // Deploys that stop with a backlog, a killed consumer, and reading the dead
 // letters delete nothing, and a backlog that was only requeued does not become
 // dead letters.
-func TestF44DeliveryLimitByPolicy(t *testing.T) {
+func TestF44DeliveryLimitPolicy(t *testing.T) {
 	t.Parallel()
 	s := newSystem(t, testenv.RabbitMQ(t))
 	testenv.SetPolicy(t, s.amqpURL, ".*", map[string]any{"delivery-limit": 1})
@@ -97,7 +97,7 @@ func (s *system) publishUnreadable(n int) {
 // F45: the dead-letter queue is full. Messages that are to go there are held
 // and retried, while others are still processed, and no message is counted as
 // dead-lettered that is not. Once there is room all of them are moved.
-func TestF45DeadLetterQueueIsFull(t *testing.T) {
+func TestF45DeadLetterQueueFull(t *testing.T) {
 	t.Parallel()
 	s := newSystem(t, testenv.RabbitMQ(t))
 	s.startNotifications().stop() // declares the queues

@@ -16,7 +16,7 @@ import (
 // F50: an asynchronous standby is promoted that lacks the last transactions.
 // Sequence numbers of messages are used again; what is committed from then on
 // is published, in the order of its key, without a restart.
-func TestF50FailoverThatLosesTransactions(t *testing.T) {
+func TestF50FailoverLosesTransactions(t *testing.T) {
 	t.Parallel()
 	primary := testenv.PostgresServer(t)
 	standby := primary.Standby()

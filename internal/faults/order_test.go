@@ -13,7 +13,7 @@ import (
 
 // F13: a transaction that has inserted stays open while others commit, for
 // longer than the relay's Grace.
-func TestF13TransactionStaysOpenForLong(t *testing.T) {
+func TestF13LongTransaction(t *testing.T) {
 	t.Parallel()
 	s := newSystem(t, testenv.RabbitMQ(t))
 	s.startNotifications()
@@ -61,7 +61,7 @@ func TestF13TransactionStaysOpenForLong(t *testing.T) {
 
 // Two relays on one outbox share the work, publish nothing twice in normal
 // operation, and keep the order of each key.
-func TestTwoRelaysShareTheWork(t *testing.T) {
+func TestG6RelaysShareWork(t *testing.T) {
 	t.Parallel()
 	s := newSystem(t, testenv.RabbitMQ(t))
 	tap := s.startTap()

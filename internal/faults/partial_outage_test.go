@@ -57,7 +57,7 @@ func (s *system) awaitPublished(topic string, n int) {
 
 // F60: of several queues two, a quorum queue and a classic one, accept messages
 // and confirm none.
-func TestF60QueuesHang(t *testing.T) {
+func TestF60HangingQueues(t *testing.T) {
 	t.Parallel()
 	server := testenv.RabbitMQServer(t)
 	s := newSystem(t, server.URL())
@@ -244,7 +244,7 @@ func TestF63RelayCutOffFromTheBroker(t *testing.T) {
 // F64: a queue stops accepting messages while many large ones are on their way
 // to it: RabbitMQ stops reading from the whole connection. The connection is
 // opened again, and other topics go on.
-func TestF64AQueueThatStopsTheConnection(t *testing.T) {
+func TestF64QueueStopsConnection(t *testing.T) {
 	t.Parallel()
 	server := testenv.RabbitMQServer(t)
 	s := newSystem(t, server.URL())

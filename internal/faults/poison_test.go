@@ -19,7 +19,7 @@ import (
 // F28: a batch of good messages contains one with a header that does not fit
 // into an AMQP frame of this broker; Enqueue would have refused it, so it was
 // written in plain SQL. The publisher finds it before the broker does.
-func TestF28OverlongHeaderInABatch(t *testing.T) {
+func TestF28OverlongHeader(t *testing.T) {
 	t.Parallel()
 	s := newSystem(t, testenv.RabbitMQ(t))
 	testPoison(s, 200<<10)
@@ -28,7 +28,7 @@ func TestF28OverlongHeaderInABatch(t *testing.T) {
 // F28, second variant: the publisher does not find it, because the broker
 // accepts smaller frames than it has negotiated. The broker closes the
 // connection under the whole batch.
-func TestF28BrokerClosesTheConnectionUnderABatch(t *testing.T) {
+func TestF28BrokerClosesConnection(t *testing.T) {
 	t.Parallel()
 	s := newSystem(t, testenv.RabbitMQ(t))
 	narrow := newNarrow(t, s.amqpURL)

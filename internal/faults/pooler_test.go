@@ -28,7 +28,7 @@ const forLibPQ = "ignore_startup_parameters = extra_float_digits"
 // F73: between the libraries and PostgreSQL is a PgBouncer in transaction mode,
 // so that each transaction may get another session. With the settings in the
 // documentation everything works with each driver.
-func TestF73LibrariesThroughAPooler(t *testing.T) {
+func TestF73PoolerLibraries(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		driver   string
@@ -235,7 +235,7 @@ func refused(_ int, err error) error {
 
 // F73: with a driver's defaults a pooler cannot work. The error says that there
 // is a pooler and names the setting, and no attempt is counted.
-func TestF73APoolerIsNamedWithTheSetting(t *testing.T) {
+func TestF73PoolerErrorNamesSetting(t *testing.T) {
 	t.Parallel()
 	direct := testenv.Postgres(t)
 	setUp := openPooled(t, "pgx", direct, nil)
@@ -294,7 +294,7 @@ func TestF73APoolerIsNamedWithTheSetting(t *testing.T) {
 }
 
 // F73: the example services need no setting, because they recognise the pooler.
-func TestF73ServicesThroughAPooler(t *testing.T) {
+func TestF73PoolerServices(t *testing.T) {
 	t.Parallel()
 	ordersURL, notificationsURL := testenv.Postgres(t), testenv.Postgres(t)
 	s := newSystemOn(t, ordersURL, notificationsURL, testenv.RabbitMQ(t))

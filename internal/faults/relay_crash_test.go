@@ -94,7 +94,7 @@ func tellSettled(ctx context.Context, relay *outbox.Relay) {
 
 // F7: the broker has the messages, and the relay dies before the confirms
 // arrive.
-func TestF7RelayKilledBeforeTheConfirm(t *testing.T) {
+func TestF7RelayKilledBeforeConfirm(t *testing.T) {
 	t.Parallel()
 	s := newSystem(t, testenv.RabbitMQ(t))
 	consumer := s.startNotifications()
@@ -131,7 +131,7 @@ func TestF7RelayKilledBeforeTheConfirm(t *testing.T) {
 }
 
 // F8: the broker has confirmed, and the relay dies before it writes that back.
-func TestF8RelayKilledBeforeTheWriteBack(t *testing.T) {
+func TestF8RelayKilledBeforeWriteBack(t *testing.T) {
 	t.Parallel()
 	s := newSystem(t, testenv.RabbitMQ(t))
 	consumer := s.startNotifications()
@@ -186,7 +186,7 @@ func TestF9RelayKilledBeforePublishing(t *testing.T) {
 
 // F10: a relay is stopped for several leases before it stores its results, and
 // resumes when another has taken over: its results are refused.
-func TestF10VerdictsOfAStoppedRelayAreRefused(t *testing.T) {
+func TestF10StoppedRelayResultsRefused(t *testing.T) {
 	t.Parallel()
 	s := newSystem(t, testenv.RabbitMQ(t))
 	consumer := s.startNotifications()

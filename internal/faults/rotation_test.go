@@ -87,7 +87,7 @@ func (s *system) requireUnhurt(answered []placed, consumer *service) {
 
 // F74: the passwords of database and broker are changed under load, on real
 // servers, and open connections are closed before the files are changed.
-func TestF74PasswordsAreRotated(t *testing.T) {
+func TestF74PasswordRotation(t *testing.T) {
 	t.Parallel()
 	database, broker := testenv.Postgres(t), testenv.RabbitMQ(t)
 	s := newSystemOn(t, database, database, broker)
@@ -122,7 +122,7 @@ func TestF74PasswordsAreRotated(t *testing.T) {
 
 // F74: the certificates of both servers, and the client's, are replaced by
 // those of another authority.
-func TestF74CertificatesAreRotated(t *testing.T) {
+func TestF74CertificateRotation(t *testing.T) {
 	t.Parallel()
 	server, broker := testenv.PostgresServer(t), testenv.RabbitMQ(t)
 	s := newSystemOn(t, server.URL(), server.URL(), broker)

@@ -12,7 +12,7 @@ import (
 
 // F34: handlers send statements that would end the transaction with the claims
 // of their batch, and ignore whether that succeeded.
-func TestF34HandlersEndTheirTransaction(t *testing.T) {
+func TestF34HandlersEndTransaction(t *testing.T) {
 	t.Parallel()
 	s := newSystem(t, testenv.RabbitMQ(t))
 	scripts := map[string]string{ // by event id
@@ -53,7 +53,7 @@ func TestF34HandlersEndTheirTransaction(t *testing.T) {
 
 // F35: handlers set a schema, a role and settings for their tenants. Other
 // messages of the batch are not affected.
-func TestF35HandlersChangeTheirSession(t *testing.T) {
+func TestF35HandlersChangeSession(t *testing.T) {
 	t.Parallel()
 	s := newSystem(t, testenv.RabbitMQ(t))
 	s.exec(s.notificationsDB, `CREATE SCHEMA tenant_a; CREATE TABLE tenant_a.notifications (LIKE public.notifications INCLUDING ALL);
@@ -98,7 +98,7 @@ func TestF35HandlersChangeTheirSession(t *testing.T) {
 // F38: a consumer's machine is gone while it has open claims, and PostgreSQL
 // does not know. Messages that it never got are applied meanwhile by another
 // consumer.
-func TestF38ConsumerIsGoneAndItsClaimsAreLocked(t *testing.T) {
+func TestF38ConsumerGoneClaimsLocked(t *testing.T) {
 	t.Parallel()
 	s := newSystem(t, testenv.RabbitMQ(t))
 	u, err := url.Parse(s.notificationsURL)

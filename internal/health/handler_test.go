@@ -46,7 +46,7 @@ func newHandler(ready ...func(context.Context) error) *Handler {
 
 func always(err error) func(context.Context) error { return func(context.Context) error { return err } }
 
-func TestReadyTellsTheKindOfTrouble(t *testing.T) {
+func TestHandlerReadyErrors(t *testing.T) {
 	secret := "10.1.2.3 hunter2"
 	for _, c := range []struct {
 		err              error
@@ -79,7 +79,7 @@ func TestReadyTellsTheKindOfTrouble(t *testing.T) {
 }
 
 // The health of the part is shown, and does not affect readiness.
-func TestThePartIsShownWithoutNames(t *testing.T) {
+func TestHandlerHidesNames(t *testing.T) {
 	h := newHandler()
 	h.Health = func() any {
 		return struct {
@@ -103,7 +103,7 @@ func TestThePartIsShownWithoutNames(t *testing.T) {
 
 type kind string
 
-func TestLiveUntilThePartHasEnded(t *testing.T) {
+func TestHandlerLive(t *testing.T) {
 	h := newHandler(always(errors.New("away")))
 	if answer, b := ask(t, h, http.MethodGet, "/health/live"); answer.Code != 200 || b.Status != "live" {
 		t.Errorf("%d %s", answer.Code, answer.Body)
@@ -119,7 +119,7 @@ func TestLiveUntilThePartHasEnded(t *testing.T) {
 	}
 }
 
-func TestWhatElseIsAsked(t *testing.T) {
+func TestHandlerOtherRequests(t *testing.T) {
 	h := newHandler()
 	for _, c := range []struct {
 		method, path string
@@ -135,7 +135,7 @@ func TestWhatElseIsAsked(t *testing.T) {
 }
 
 // Concurrent requests cost the database one check.
-func TestQuestionsShareALook(t *testing.T) {
+func TestHandlerSharesChecks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		looks, leave := 0, make(chan struct{})
 		h := newHandler(func(context.Context) error { looks++; <-leave; return nil })
@@ -159,7 +159,7 @@ func TestQuestionsShareALook(t *testing.T) {
 
 // The first client disconnects; the others still get their answer. And a check
 // has its own limit.
-func TestALookIsNobodysAlone(t *testing.T) {
+func TestHandlerCheckOutlivesRequest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHandler(func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() })
 		ctx, hangUp := context.WithCancel(t.Context())
@@ -178,7 +178,7 @@ func TestALookIsNobodysAlone(t *testing.T) {
 
 // A SQLite file is busy whenever another process writes. That is a problem only
 // if it does not end.
-func TestBusyIsTroubleWhenItDoesNotEnd(t *testing.T) {
+func TestHandlerBusy(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		busy := fmt.Errorf("%w: locked", sqldb.ErrBusy)
 		h := newHandler(func(context.Context) error { return busy }, always(nil))

@@ -13,7 +13,7 @@ import (
 	"github.com/asimalizada/pulse-events/internal/logging"
 )
 
-func TestNewWritesJSONWithIDs(t *testing.T) {
+func TestNewJSON(t *testing.T) {
 	var out bytes.Buffer
 	ctx := correlation.WithCorrelationID(t.Context(), "c-1")
 	log := logging.New(&out, logging.Auto, slog.LevelInfo)
@@ -28,7 +28,7 @@ func TestNewWritesJSONWithIDs(t *testing.T) {
 	}
 }
 
-func TestNewWritesTextToATerminal(t *testing.T) {
+func TestNewTerminal(t *testing.T) {
 	terminal, tty, err := pty.Open()
 	if err != nil {
 		t.Skipf("needs a pseudo-terminal: %v", err)
@@ -43,7 +43,7 @@ func TestNewWritesTextToATerminal(t *testing.T) {
 	}
 }
 
-func TestParse(t *testing.T) {
+func TestParseFormatAndLevel(t *testing.T) {
 	if f, err := logging.ParseFormat(""); f != logging.Auto || err != nil {
 		t.Errorf("no format: %q, %v", f, err)
 	}

@@ -47,7 +47,7 @@ func standby(t *testing.T, server *testenv.Server) {
 }
 
 // A rotated password is used from the next connect on.
-func TestEachConnectAsksForTheURL(t *testing.T) {
+func TestConnectorGetURL(t *testing.T) {
 	server := testenv.Postgres(t)
 	admin := open(t, postgres.Config{URL: server})
 	role := strings.ReplaceAll(testenv.UniqueName(t, "pulse_rotated"), ".", "_")
@@ -93,7 +93,7 @@ func TestEachConnectAsksForTheURL(t *testing.T) {
 }
 
 // A server error that makes a session useless closes it, whoever uses it.
-func TestConnectionsToTheWrongServerAreGivenUp(t *testing.T) {
+func TestConnectorClosesUselessConnections(t *testing.T) {
 	db := open(t, postgres.Config{URL: testenv.Postgres(t)})
 	db.MustExec(`CREATE TABLE t (n int)`)
 	db.SetMaxOpenConns(1)
@@ -117,7 +117,7 @@ func TestConnectionsToTheWrongServerAreGivenUp(t *testing.T) {
 }
 
 // Of several servers, the one that accepts writes is used.
-func TestSeveralServers(t *testing.T) {
+func TestConnectorSeveralServers(t *testing.T) {
 	first, second := testenv.PostgresServer(t), testenv.PostgresServer(t)
 	host := func(s *testenv.Server) (h string) {
 		change(t, s.URL(), func(u *url.URL) { h = u.Host })
@@ -159,7 +159,7 @@ func TestSeveralServers(t *testing.T) {
 
 // A pooler may give each transaction another session. Prepared statements do
 // not work through it, and are not used.
-func TestAPoolerIsRecognised(t *testing.T) {
+func TestConnectorRecognisesPooler(t *testing.T) {
 	direct := testenv.Postgres(t)
 	for about, c := range map[string]struct {
 		url  string

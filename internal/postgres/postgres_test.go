@@ -8,7 +8,7 @@ import (
 	"github.com/asimalizada/pulse-events/internal/testenv"
 )
 
-func TestValidateNeverTellsThePassword(t *testing.T) {
+func TestValidateHidesPassword(t *testing.T) {
 	for _, raw := range []string{
 		"postgres://app:hunter2@host:notaport/db",
 		"postgres://app:hunter2@host/db?sslmode=hunter2",
@@ -34,7 +34,7 @@ func TestValidateNeverTellsThePassword(t *testing.T) {
 	}
 }
 
-func TestValidateNamesEveryProblem(t *testing.T) {
+func TestValidateReportsEveryProblem(t *testing.T) {
 	err := postgres.Config{MaxConns: -1, ConnectTimeout: -1}.Validate()
 	for _, field := range []string{"URL", "MaxConns", "ConnectTimeout"} {
 		if err == nil || !strings.Contains(err.Error(), field+":") {

@@ -17,7 +17,7 @@ import (
 )
 
 // The parameters of the URL decide whether to encrypt and whom to trust.
-func TestTLS(t *testing.T) {
+func TestOpenTLS(t *testing.T) {
 	server := testenv.PostgresServer(t)
 	ca := certtest.NewAuthority(t)
 	secure(t, server.URL(), ca)

@@ -12,7 +12,7 @@ import (
 var goBlock = regexp.MustCompile("(?s)```go\n(.*?)```")
 
 // The blocks of Go are in outbox_test.go and inbox_test.go, imports included.
-func TestGoBlocksCompile(t *testing.T) {
+func TestReadmeGoBlocks(t *testing.T) {
 	readme := read(t, "../../README.md")
 	code := read(t, "outbox_test.go") + read(t, "inbox_test.go")
 	blocks := goBlock.FindAllStringSubmatch(readme, -1)
@@ -29,7 +29,7 @@ func TestGoBlocksCompile(t *testing.T) {
 var link = regexp.MustCompile(`\]\(([^)#:]+)(#[^)]*)?\)`)
 
 // The targets of links to files exist.
-func TestLinksLeadSomewhere(t *testing.T) {
+func TestDocsLinks(t *testing.T) {
 	files := []string{"../../README.md", "../../CHANGELOG.md"}
 	for _, pattern := range []string{"../../docs/*.md", "../../docs/adr/*.md", "../../.github/*.md"} {
 		found, err := filepath.Glob(pattern)
@@ -48,7 +48,7 @@ func TestLinksLeadSomewhere(t *testing.T) {
 }
 
 // Decisions are numbered without gaps, and their titles repeat the number.
-func TestDecisionsAreNumbered(t *testing.T) {
+func TestDecisionNumbers(t *testing.T) {
 	files, err := filepath.Glob("../../docs/adr/*.md")
 	if err != nil || len(files) == 0 {
 		t.Fatalf("%d files, %v", len(files), err)

@@ -18,7 +18,7 @@ type note struct {
 }
 
 // A mapper on the service's handle does not matter.
-func TestSettingsOfALentHandleDoNotMatter(t *testing.T) {
+func TestDatabaseIgnoresMapper(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, _ Dialect, db *sqlx.DB) {
 		for name, lend := range map[string]func(*sqlx.DB){
 			"tags":     func(db *sqlx.DB) { db.Mapper = reflectx.NewMapperFunc("json", strings.ToLower) },
@@ -47,7 +47,7 @@ func TestSettingsOfALentHandleDoNotMatter(t *testing.T) {
 }
 
 // Settings of a transaction end with it.
-func TestSettingsEndWithTheTransaction(t *testing.T) {
+func TestSettingsEndWithTransaction(t *testing.T) {
 	eachDriver(t, func(t *testing.T, open func(string) *sqlx.DB) {
 		db := open(testenv.Postgres(t))
 		db.SetMaxOpenConns(1)
@@ -101,7 +101,7 @@ func settings(t *testing.T, d *Database, statement string) string {
 
 // The server ends a session that holds locks and is idle because its process
 // was stopped.
-func TestIdleTransactionsEnd(t *testing.T) {
+func TestSettingsIdleTimeout(t *testing.T) {
 	db := open(t, "pgx", testenv.Postgres(t))
 	d := openNotes(t, db, "")
 	if _, err := d.Migrate(t.Context()); err != nil {

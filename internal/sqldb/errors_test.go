@@ -22,7 +22,7 @@ func states(code, message string) []error {
 	}
 }
 
-func TestErrorsOfDrivers(t *testing.T) {
+func TestErrorsByDriver(t *testing.T) {
 	for _, c := range []struct {
 		name, code, message       string
 		retryable, schema, unique bool
@@ -76,7 +76,7 @@ func check(t *testing.T, name string, err error, retryable, schema, unique bool)
 }
 
 // Errors of a real server.
-func TestErrorsOfTheServer(t *testing.T) {
+func TestErrorsByServer(t *testing.T) {
 	db := openPostgres(t, testenv.Postgres(t))
 	db.MustExec(`CREATE TABLE t (id integer CONSTRAINT t_id_key UNIQUE)`)
 	for name, c := range map[string]struct {

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-func TestTimeIsComparable(t *testing.T) {
+func TestDialectTime(t *testing.T) {
 	at := time.Date(2024, 2, 29, 23, 59, 59, 123456789, time.FixedZone("", -5*3600))
 	if got := SQLite.Time(at); got != "2024-03-01 04:59:59.123456" {
 		t.Errorf("SQLite: %v", got)
@@ -23,7 +23,7 @@ func TestTimeIsComparable(t *testing.T) {
 	}
 }
 
-func TestInstantScans(t *testing.T) {
+func TestInstantScan(t *testing.T) {
 	want := time.Date(2024, 3, 1, 4, 59, 59, 123000000, time.UTC)
 	for _, value := range []any{
 		"2024-03-01 04:59:59.123000", []byte("2024-03-01 04:59:59.123"), want, want.In(time.FixedZone("", 3600)),

@@ -52,7 +52,7 @@ func tenants(t *testing.T, schemas ...string) string {
 
 // Statements use the tables that were found, whatever the transaction's
 // search_path, role or temporary tables, also if it only writes.
-func TestStatementsFindTheTables(t *testing.T) {
+func TestDatabaseFindsTables(t *testing.T) {
 	url := tenants(t, "tenant")
 	admin := open(t, "pgx", url)
 	admin.MustExec(`CREATE SCHEMA bare`)
@@ -97,7 +97,7 @@ func TestStatementsFindTheTables(t *testing.T) {
 
 // A search_path that every connection gets is the service's choice, however it
 // is set.
-func TestTheServicesOwnSearchPathCounts(t *testing.T) {
+func TestDatabaseUsesServiceSearchPath(t *testing.T) {
 	url := tenants(t, "Own, Schema")
 	for name, give := range map[string]func(admin *sqlx.DB) *sqlx.DB{
 		"by the URL": func(*sqlx.DB) *sqlx.DB {
@@ -141,7 +141,7 @@ func TestTheServicesOwnSearchPathCounts(t *testing.T) {
 }
 
 // The caller holds the only connection.
-func TestNoConnectionToAskOver(t *testing.T) {
+func TestDatabaseQueryWithoutFreeConnection(t *testing.T) {
 	url := tenants(t, "tenant")
 	db := open(t, "pgx", url)
 	db.SetMaxOpenConns(1)
@@ -161,7 +161,7 @@ func TestNoConnectionToAskOver(t *testing.T) {
 }
 
 // A cached schema is forgotten when the table has moved.
-func TestTablesThatMove(t *testing.T) {
+func TestDatabaseTablesMove(t *testing.T) {
 	db := open(t, "pgx", tenants(t))
 	d := openNotes(t, db, "")
 	read := func() error {

@@ -32,7 +32,7 @@ func eachDatabase(t *testing.T, test func(t *testing.T, d Dialect, db *sqlx.DB))
 	})
 }
 
-func TestUp(t *testing.T) {
+func TestMigratorUp(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, d Dialect, db *sqlx.DB) {
 		m, ctx := migrator("good", d), t.Context()
 		if err := m.Check(ctx, db); !errors.Is(err, ErrSchema) {
@@ -70,8 +70,8 @@ func TestUp(t *testing.T) {
 	})
 }
 
-// The steps as they are printed do the same in another tool.
-func TestStepsRunByOthers(t *testing.T) {
+// The printed steps do the same when another tool runs them.
+func TestMigratorStepsInOtherTool(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, d Dialect, db *sqlx.DB) {
 		m := migrator("good", d)
 		for _, s := range m.Steps() {
@@ -86,7 +86,7 @@ func TestStepsRunByOthers(t *testing.T) {
 	})
 }
 
-func TestUpAtOnce(t *testing.T) {
+func TestMigratorUpConcurrent(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, d Dialect, db *sqlx.DB) {
 		var wg sync.WaitGroup
 		applied := make([]int, 6)
@@ -110,7 +110,7 @@ func TestUpAtOnce(t *testing.T) {
 	})
 }
 
-func TestUpFromAnOlderSchema(t *testing.T) {
+func TestMigratorUpOlderSchema(t *testing.T) {
 	db, ctx := openPostgres(t, testenv.Postgres(t)), t.Context()
 	if _, err := migrator("good", PostgreSQL).Up(ctx, db); err != nil {
 		t.Fatal(err)
@@ -122,7 +122,7 @@ func TestUpFromAnOlderSchema(t *testing.T) {
 	if applied, err := longer.Up(ctx, db); err != nil || len(applied) != 1 || applied[0].Name != "third" {
 		t.Errorf("%+v, %v", applied, err)
 	}
-	// And the older program leaves the newer schema alone.
+	// The older program leaves the newer schema unchanged.
 	older := migrator("good", PostgreSQL)
 	if applied, err := older.Up(ctx, db); err != nil || len(applied) != 0 {
 		t.Errorf("older: %+v, %v", applied, err)
@@ -135,7 +135,7 @@ func TestUpFromAnOlderSchema(t *testing.T) {
 	}
 }
 
-func TestUpLeavesNothingOfAFailure(t *testing.T) {
+func TestMigratorUpRollsBack(t *testing.T) {
 	db, ctx := openPostgres(t, testenv.Postgres(t)), t.Context()
 	failing := migrator("failing", PostgreSQL)
 	applied, err := failing.Up(ctx, db)
@@ -150,8 +150,8 @@ func TestUpLeavesNothingOfAFailure(t *testing.T) {
 	}
 }
 
-// A service has a table of its own by one of the names.
-func TestUpWhereANameIsTaken(t *testing.T) {
+// The service has its own table with one of the names.
+func TestMigratorUpNameInUse(t *testing.T) {
 	advice := map[Dialect]string{PostgreSQL: "WithSchema", SQLite: "another file"}
 	eachDatabase(t, func(t *testing.T, d Dialect, db *sqlx.DB) {
 		db.MustExec(`CREATE TABLE first (theirs integer)`)
@@ -165,15 +165,15 @@ func TestUpWhereANameIsTaken(t *testing.T) {
 	})
 }
 
-func TestMigrationsWithDefectsPanic(t *testing.T) {
+func TestNewMigratorPanics(t *testing.T) {
 	requirePanic(t, "has no migration 1", func() { migrator("gap", PostgreSQL) })
 	requirePanic(t, "bad migration file first.sql", func() { migrator("misnamed", PostgreSQL) })
 	requirePanic(t, "none", func() { migrator("none", PostgreSQL) })
 }
 
-// A role that may read and write rows, and nothing else, finds nothing to do,
-// and so does one that may only write them.
-func TestUpOnAnUpToDateSchemaNeedsNoRights(t *testing.T) {
+// A role that can only read and write rows finds nothing to do, and so does one
+// that can only write them.
+func TestMigratorUpNeedsNoPrivileges(t *testing.T) {
 	url := testenv.Postgres(t)
 	admin := openPostgres(t, url)
 	d := openNotes(t, admin, "")
@@ -200,10 +200,10 @@ func TestUpOnAnUpToDateSchemaNeedsNoRights(t *testing.T) {
 	}
 }
 
-// The rows of the history did not come along, as in a dump of the schema alone,
-// or the whole table is gone: what is there tells, and the history is written
-// anew.
-func TestUpWithoutItsHistory(t *testing.T) {
+// The rows of the history are missing, as in a dump of the schema alone, or the
+// whole table is: existing columns show the version, and the history is written
+// again.
+func TestMigratorUpWithoutHistory(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, d Dialect, db *sqlx.DB) {
 		n := openNotes(t, db, "")
 		for _, c := range []struct {

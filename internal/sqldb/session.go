@@ -12,14 +12,15 @@ import (
 	"github.com/jmoiron/sqlx"
 )
 
-// database/sql keeps a connection for as long as it works. One that works and
-// is of no use, such as one to a server that has become a standby, it would
-// keep for ever. What is here takes connections by hand, so that they can be
-// given up by what their errors mean.
+// database/sql keeps a connection for as long as it works, even if it has
+// become useless, for example because its server is now a standby. The
+// functions here take connections from the pool themselves, so that they can
+// discard one depending on the error.
 
-// Transact runs do in a transaction of its own: committed if do returns nil,
-// else rolled back. A connection that has to be given up is. The error matches
-// ErrPooler where a pooler stands in the way.
+// Transact runs do in a new transaction, which is committed if do returns nil
+// and rolled back otherwise. It discards a connection that must not be used
+// again. The error matches ErrPooler if there is a connection pooler in the
+// way.
 func Transact(ctx context.Context, db *sqlx.DB, opts *sql.TxOptions, do func(ctx context.Context, tx *sqlx.Tx) error) (err error) {
 	conn, tx, err := Begin(ctx, db, opts)
 	if err != nil {
@@ -29,16 +30,16 @@ func Transact(ctx context.Context, db *sqlx.DB, opts *sql.TxOptions, do func(ctx
 		Release(db, conn, err)
 		err = explainPooler(err)
 	}()
-	defer tx.Rollback() // after a commit it does nothing
+	defer tx.Rollback() // no effect after a commit
 	if err := do(ctx, tx); err != nil {
 		return err
 	}
 	return tx.Commit()
 }
 
-// Do runs do, a single statement outside a transaction, on a connection of its
-// own, and once more on another where the first turned out to be dead before
-// the statement was sent.
+// Do runs do, a single statement outside a transaction, on a connection of the
+// pool, and again on another if the first turned out to be dead before the
+// statement was sent.
 func Do(ctx context.Context, db *sqlx.DB, do func(ctx context.Context, conn *sqlx.Conn) error) error {
 	for tries := db.Stats().Idle; ; tries-- {
 		conn, err := Acquire(ctx, db)
@@ -53,22 +54,22 @@ func Do(ctx context.Context, db *sqlx.DB, do func(ctx context.Context, conn *sql
 	}
 }
 
-// Acquire takes a connection of the pool; the caller gives it to Release. The
-// error names the pool where ctx has ended because others hold all of it.
+// Acquire takes a connection from the pool; the caller passes it to Release. If
+// ctx ends because others use all connections, the error says so.
 func Acquire(ctx context.Context, db *sqlx.DB) (*sqlx.Conn, error) {
 	conn, err := db.Connx(ctx)
 	if err == nil {
 		return conn, nil
 	}
 	if limit := db.Stats(); ctx.Err() != nil && limit.MaxOpenConnections > 0 && limit.InUse >= limit.MaxOpenConnections {
-		return nil, fmt.Errorf("no connection to be had: all %d that the pool may have (SetMaxOpenConns) are in use: %w", limit.MaxOpenConnections, err)
+		return nil, fmt.Errorf("no free connection: all %d that the pool may have (SetMaxOpenConns) are in use: %w", limit.MaxOpenConnections, err)
 	}
 	return nil, explainPooler(err)
 }
 
-// Begin begins a transaction on a connection of its own, which the caller
-// gives to Release once the transaction has ended. Connections that died in the
-// pool, as all do when the server restarts, are passed over.
+// Begin begins a transaction on a connection of the pool, which the caller
+// passes to Release after the transaction has ended. It skips connections that
+// died in the pool, as all do when the server restarts.
 func Begin(ctx context.Context, db *sqlx.DB, opts *sql.TxOptions) (*sqlx.Conn, *sqlx.Tx, error) {
 	for tries := db.Stats().Idle; ; tries-- {
 		conn, err := Acquire(ctx, db)
@@ -88,27 +89,27 @@ func Begin(ctx context.Context, db *sqlx.DB, opts *sql.TxOptions) (*sqlx.Conn, *
 	}
 }
 
-// Release gives conn back to db's pool after work that ended with err, or
-// makes the pool drop it if that means that it is of no more use. After
-// ReadOnly it drops those idle connections as well that may not write, as
-// others would be given them next.
+// Release returns conn to db's pool after work that ended with err, or makes
+// the pool drop it if err means that it has become useless. After ReadOnly it
+// also drops the idle connections that cannot write, because others would get
+// them next.
 func Release(db *sqlx.DB, conn *sqlx.Conn, err error) {
 	trouble := Judge(err)
 	if trouble.GiveUp() {
 		discard(conn)
 	} else {
-		_ = conn.Close() // the pool drops it if it is dead
+		_ = conn.Close() // the pool drops a dead connection
 	}
 	if trouble == ReadOnly && SQLState(err) != "" {
 		dropReadOnly(db)
 	}
 }
 
-// ErrGiveUp marks an error of work on a connection that must not be used again,
-// for reasons which the database does not know.
-var ErrGiveUp = errors.New("connection given up")
+// ErrGiveUp marks an error after which the connection must not be used again,
+// for reasons that the database does not know.
+var ErrGiveUp = errors.New("connection discarded")
 
-// DropIdle rids the pool of the connections that nobody uses now.
+// DropIdle removes the idle connections from the pool.
 func DropIdle(ctx context.Context, db *sqlx.DB) error {
 	for range db.Stats().Idle {
 		conn, err := db.Connx(ctx)
@@ -120,7 +121,7 @@ func DropIdle(ctx context.Context, db *sqlx.DB) error {
 	return nil
 }
 
-// discard makes the pool forget conn.
+// discard makes the pool drop conn.
 func discard(conn *sqlx.Conn) {
 	_ = conn.Raw(func(driverConn any) error {
 		closeBelow(driverConn)
@@ -129,11 +130,11 @@ func discard(conn *sqlx.Conn) {
 	_ = conn.Close()
 }
 
-// closeLimit bounds a farewell that the other side may never hear.
+// closeLimit limits the closing of a connection whose other side may be gone.
 const closeLimit = time.Second
 
-// closeBelow closes the connection that pgx has under that of database/sql. A
-// handle made of a pgxpool.Pool would give it back there, to be used again.
+// closeBelow closes the pgx connection below that of database/sql. A handle on
+// a pgxpool.Pool would return it to that pool, to be used again.
 func closeBelow(driverConn any) {
 	method := reflect.ValueOf(driverConn).MethodByName("Conn") // func() *pgx.Conn; the cores import no driver
 	if !method.IsValid() || method.Type().NumIn() != 0 || method.Type().NumOut() != 1 {
@@ -146,11 +147,11 @@ func closeBelow(driverConn any) {
 	}
 }
 
-// dropReadOnlyLimit bounds the look at the idle connections.
+// dropReadOnlyLimit limits the check of the idle connections.
 const dropReadOnlyLimit = time.Second
 
-// dropReadOnly rids the pool of its idle connections to a server that takes
-// no writes. Good ones are held until all were seen.
+// dropReadOnly removes idle connections to a server that does not accept
+// writes. Good ones are held until all are checked.
 func dropReadOnly(db *sqlx.DB) {
 	ctx, cancel := context.WithTimeout(context.Background(), dropReadOnlyLimit)
 	defer cancel()
@@ -167,22 +168,22 @@ func dropReadOnly(db *sqlx.DB) {
 	}
 }
 
-// Writable reports whether PostgreSQL takes writes from this session.
+// Writable reports whether PostgreSQL accepts writes in this session.
 func Writable(ctx context.Context, q sqlx.QueryerContext) (writable bool, err error) {
 	err = q.QueryRowxContext(ctx, `SELECT NOT (pg_is_in_recovery() OR current_setting('transaction_read_only')::boolean)`).Scan(&writable)
 	return writable, err
 }
 
-// ErrBusy says that others have held the one lock for writing of a SQLite file for as
+// ErrBusy says that others have held the write lock of a SQLite file for as
 // long as CheckReady waits.
 var ErrBusy = errors.New("the database is being written")
 
 // busyWait is how long CheckReady waits for other writers of a SQLite file.
 const busyWait = 250 * time.Millisecond
 
-// CheckReady returns nil when the schema is there and this database takes these
-// queries, which are to change no row. They are rolled back. The error matches
-// ErrBusy where a SQLite file is being written.
+// CheckReady returns nil if the schema exists and the database accepts these
+// queries, which must not change a row. They are rolled back. The error matches
+// ErrBusy if a SQLite file is being written.
 func (db *Database) CheckReady(ctx context.Context, names ...string) error {
 	if err := db.CheckSchema(ctx); err != nil {
 		return err
@@ -199,7 +200,7 @@ func (db *Database) CheckReady(ctx context.Context, names ...string) error {
 	})
 }
 
-// tryWrites runs write, a transaction that ends with the error it is given.
+// tryWrites runs write, a transaction that ends with the error passed to it.
 func tryWrites(ctx context.Context, d Dialect, write func(ctx context.Context, rollback error) error) error {
 	if d == SQLite {
 		var cancel context.CancelFunc

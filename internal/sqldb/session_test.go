@@ -15,7 +15,7 @@ import (
 	"github.com/asimalizada/pulse-events/internal/testenv"
 )
 
-// fill puts n connections into the pool and runs statement on each.
+// fill opens n connections in the pool and runs statement on each.
 func fill(t *testing.T, db *sqlx.DB, n int, statement string) {
 	t.Helper()
 	db.SetMaxIdleConns(n)
@@ -48,9 +48,9 @@ func count(t *testing.T, db *sqlx.DB, query string, args ...any) (n int) {
 	return n
 }
 
-// A pool full of connections that work and may not write, as after a fail-over
-// in which the sockets stay, is rid of them by the first that is met.
-func TestOneReadOnlyErrorRidsThePoolOfAllSuchConnections(t *testing.T) {
+// A pool full of connections that work and cannot write, as after a failover in
+// which sockets stay open, recovers after the first error.
+func TestReleaseDropsReadOnlyConnections(t *testing.T) {
 	eachDriver(t, func(t *testing.T, open func(string) *sqlx.DB) {
 		db := open(testenv.Postgres(t))
 		db.MustExec(`CREATE TABLE t (n int)`)
@@ -59,7 +59,8 @@ func TestOneReadOnlyErrorRidsThePoolOfAllSuchConnections(t *testing.T) {
 			if err != nil {
 				return err
 			}
-			// By hand: lib/pq begins transactions READ WRITE, whatever the default.
+			// Explicitly: lib/pq begins transactions with READ WRITE, whatever
+			// the default.
 			_, err = conn.ExecContext(context.Background(), `BEGIN; INSERT INTO t VALUES (1); COMMIT`)
 			Release(db, conn, err)
 			return err
@@ -79,15 +80,16 @@ func TestOneReadOnlyErrorRidsThePoolOfAllSuchConnections(t *testing.T) {
 			}
 			for range 4 {
 				if err := work(); err != nil {
-					t.Errorf("%s: %v on a connection made anew", name, err)
+					t.Errorf("%s: %v on a new connection", name, err)
 				}
 			}
 		}
 	})
 }
 
-// A standby refuses by each driver in another way: lib/pq may not even begin.
-func TestAStandbyIsReadOnly(t *testing.T) {
+// Each driver reports a standby's refusal in another way: lib/pq cannot even
+// begin.
+func TestJudgeStandby(t *testing.T) {
 	server := testenv.PostgresServer(t)
 	admin := open(t, "pgx", server.URL())
 	admin.MustExec(`CREATE TABLE t (n int)`)
@@ -109,8 +111,8 @@ func TestAStandbyIsReadOnly(t *testing.T) {
 	})
 }
 
-// Connections that may write stay where one may not.
-func TestGoodConnectionsStayInThePool(t *testing.T) {
+// Connections that can write stay in the pool.
+func TestReleaseKeepsWritableConnections(t *testing.T) {
 	eachDriver(t, func(t *testing.T, open func(string) *sqlx.DB) {
 		db := open(testenv.Postgres(t))
 		db.MustExec(`CREATE TABLE t (n int)`)
@@ -133,8 +135,8 @@ func TestGoodConnectionsStayInThePool(t *testing.T) {
 	})
 }
 
-// What an error means decides whether the connection is used again.
-func TestReleaseGivesUpWhatIsOfNoMoreUse(t *testing.T) {
+// The meaning of an error decides whether the connection is used again.
+func TestReleaseDropsUselessConnections(t *testing.T) {
 	eachDriver(t, func(t *testing.T, open func(string) *sqlx.DB) {
 		db := open(testenv.Postgres(t))
 		for name, c := range map[string]struct {
@@ -162,9 +164,9 @@ func TestReleaseGivesUpWhatIsOfNoMoreUse(t *testing.T) {
 	})
 }
 
-// A handle of a pgxpool.Pool has no connections of its own: what is given up
-// must not go back there.
-func TestReleaseGivesUpConnectionsOfAPgxPool(t *testing.T) {
+// A handle on a pgxpool.Pool has no connections of its own: discarded ones must
+// not return to that pool.
+func TestReleaseDropsPgxPoolConnections(t *testing.T) {
 	pool, err := pgxpool.New(t.Context(), testenv.Postgres(t)+"&pool_max_conns=1")
 	if err != nil {
 		t.Fatal(err)
@@ -190,9 +192,9 @@ func pid(t *testing.T, q sqlx.QueryerContext) (pid int) {
 	return pid
 }
 
-// The server has ended every session in the pool: the next transaction does not
-// notice.
-func TestBeginPassesOverDeadConnections(t *testing.T) {
+// The server has ended every session in the pool: the next transaction still
+// succeeds.
+func TestBeginSkipsDeadConnections(t *testing.T) {
 	server := testenv.Postgres(t)
 	eachDriver(t, func(t *testing.T, open func(string) *sqlx.DB) {
 		db, admin := open(server), open(server)
@@ -208,7 +210,7 @@ func TestBeginPassesOverDeadConnections(t *testing.T) {
 	})
 }
 
-func TestAPoolThatIsTakenIsNamed(t *testing.T) {
+func TestAcquireExhaustedPool(t *testing.T) {
 	for name, db := range map[string]*sqlx.DB{"pgx": open(t, "pgx", testenv.Postgres(t)), "SQLite": openSQLite(t, t.TempDir()+"/t.db")} {
 		db.SetMaxOpenConns(2)
 		fill := func() *sqlx.Conn {
@@ -234,7 +236,7 @@ func TestAPoolThatIsTakenIsNamed(t *testing.T) {
 	}
 }
 
-func TestTransactCommitsOrRollsBack(t *testing.T) {
+func TestTransact(t *testing.T) {
 	db := openSQLite(t, t.TempDir()+"/t.db")
 	db.MustExec(`CREATE TABLE t (n int)`)
 	if err := insert(db)(); err != nil {
@@ -259,7 +261,7 @@ func TestTransactCommitsOrRollsBack(t *testing.T) {
 		t.Errorf("%d rows; want the committed one", n)
 	}
 	if s := db.Stats(); s.InUse != 0 {
-		t.Errorf("%d connections were not given back", s.InUse)
+		t.Errorf("%d connections were not returned", s.InUse)
 	}
 	if err := Transact(t.Context(), db, &sql.TxOptions{Isolation: sql.LevelSnapshot}, nil); err == nil {
 		t.Error("an isolation that the driver does not have was taken")

@@ -9,33 +9,35 @@ import (
 	"github.com/jmoiron/sqlx"
 )
 
-// Settings are what a transaction of ours sets for itself, and for nobody
-// after it, on PostgreSQL. Sessions, roles and databases come with settings of
-// their own, under which the same statement means or costs something else.
-// Nothing here touches a transaction in which somebody else's statements run.
+// Settings are the settings of one of this package's transactions on
+// PostgreSQL, limited to it. Sessions, roles and databases may have other
+// settings, under which the same statement means or costs something else.
+// Transactions with statements of others are not affected.
 type Settings struct {
-	// Name is what the server shows as the application; empty: the session's.
+	// Name is the application name that the server shows; empty: the session's.
 	Name string
-	// StatementTimeout, LockTimeout and IdleTimeout bound a statement, a wait for a
-	// lock, and how long the transaction may stay open without a statement, as it
-	// does when this process is stopped or cut off. 0: no bound.
+	// StatementTimeout, LockTimeout and IdleTimeout limit a statement, a wait
+	// for a lock, and how long the transaction may stay open without a
+	// statement, for example because this process is stopped or cut off. 0: no
+	// limit.
 	StatementTimeout, LockTimeout, IdleTimeout time.Duration
-	// ByIndex is for statements that run often, each with its index: the planner
-	// reads no table from end to end where an index will do, and may keep the
-	// plan. Else it looks at the arguments each time.
+	// ByIndex is for frequent statements that each use an index: the planner
+	// avoids full scans if an index can be used, and may cache the plan.
+	// Otherwise it plans for the arguments each time.
 	ByIndex bool
-	// Tables are all that the transaction will use, in the order in which they were
-	// made. They are locked first, in that order, against being dropped or
-	// truncated meanwhile: so that it cannot end in a deadlock with what empties
-	// them all.
+	// Tables are all tables that the transaction uses, in the order in which
+	// they were created. They are locked first, in that order, against being
+	// dropped or truncated, so that the transaction cannot deadlock with a
+	// program that truncates all of them.
 	Tables []string
 }
 
-// DefaultSettings bound what people look at and change by hand.
+// DefaultSettings are for queries and changes by tools and operators.
 var DefaultSettings = Settings{StatementTimeout: 30 * time.Second, LockTimeout: 10 * time.Second, IdleTimeout: 30 * time.Second}
 
-// statement returns what makes the settings; "" where there are none. It takes
-// no arguments: before it sends any, pgx checks a setting that is made here.
+// statement returns the statement that applies the settings; "" if there are
+// none. It has no arguments: pgx checks a setting that this statement makes
+// before it sends any.
 func (s Settings) statement(d Dialect) string {
 	if d != PostgreSQL {
 		return ""
@@ -45,12 +47,12 @@ func (s Settings) statement(d Dialect) string {
 		seqscan, plans = "off", "auto"
 	}
 	values := [][2]string{
-		// The form in which values come back.
+		// The format of values.
 		{"bytea_output", "hex"}, {"datestyle", "ISO, MDY"}, {"intervalstyle", "postgres"}, {"timezone", "UTC"},
 		{"standard_conforming_strings", "on"},
-		// Policies filter; that they do is for Database.Hidden to say.
+		// Policies filter; Database.Hidden reports that.
 		{"row_security", "on"},
-		// The planner. Compiling never pays for statements as short as ours.
+		// The planner. Compiling never pays for statements this short.
 		{"enable_seqscan", seqscan}, {"enable_indexscan", "on"}, {"enable_indexonlyscan", "on"}, {"enable_bitmapscan", "on"},
 		{"enable_nestloop", "on"}, {"enable_sort", "on"}, {"plan_cache_mode", plans}, {"jit", "off"},
 		{"statement_timeout", milliseconds(s.StatementTimeout)}, {"lock_timeout", milliseconds(s.LockTimeout)},
@@ -66,8 +68,8 @@ func (s Settings) statement(d Dialect) string {
 	return "SELECT " + strings.Join(calls, ", ")
 }
 
-// milliseconds is d as a setting, rounded up: what is left of a millisecond is
-// not "no bound".
+// milliseconds formats d as a setting, rounded up, because 0 would mean no
+// limit.
 func milliseconds(d time.Duration) string {
 	return fmt.Sprint((d + time.Millisecond - 1).Milliseconds())
 }
@@ -75,8 +77,8 @@ func milliseconds(d time.Duration) string {
 // maxName is how many bytes of a name PostgreSQL keeps.
 const maxName = 63
 
-// asciiName is name as a literal and a setting can hold it: the server replaces
-// what is not ASCII by question marks, and so do we.
+// asciiName returns name in a form that a literal and a setting can hold: like
+// the server, it replaces characters outside ASCII by question marks.
 func asciiName(name string) string {
 	name = strings.Map(func(r rune) rune {
 		if r < ' ' || r > '~' || r == '\'' || r == '\\' {
@@ -87,7 +89,7 @@ func asciiName(name string) string {
 	return name[:min(len(name), maxName)]
 }
 
-// lockTables is what completes the statement of settings by the locks on tables.
+// lockTables returns the part of the settings' statement that locks tables.
 func lockTables(tables []string, schema string) string {
 	var b strings.Builder
 	for _, table := range tables {
@@ -96,7 +98,7 @@ func lockTables(tables []string, schema string) string {
 	return b.String()
 }
 
-// apply makes settings in tx by their statement.
+// apply applies settings in tx with their statement.
 func apply(ctx context.Context, tx *sqlx.Tx, statement string) error {
 	if statement == "" {
 		return nil

@@ -1,6 +1,6 @@
-// Package sqldb is what outbox and inbox share of their databases: the
-// dialect, the migration runner, and the few driver errors they tell apart.
-// It works with any database/sql driver of the two databases.
+// Package sqldb holds what outbox and inbox share in their use of databases:
+// the dialect, the migration runner, and the driver errors that they
+// distinguish. It works with any database/sql driver of the two databases.
 package sqldb
 
 import (
@@ -12,10 +12,10 @@ import (
 	"strings"
 )
 
-// Dialect names a database whose SQL files we carry.
+// Dialect is a database with SQL files in this project.
 type Dialect string
 
-// The dialects. Each is also the name of a folder of SQL files.
+// The dialects. Each is also the name of a directory of SQL files.
 const (
 	PostgreSQL Dialect = "postgres"
 	SQLite     Dialect = "sqlite"
@@ -24,9 +24,9 @@ const (
 // ErrDialect is matched by errors about a database that is not supported.
 var ErrDialect = errors.New("unsupported database")
 
-// Detect guesses the dialect from the name under which a driver is registered
-// with database/sql. Drivers wrapped for tracing or metrics defeat it: then
-// the dialect has to be said.
+// Detect derives the dialect from the name under which a driver is registered
+// with database/sql. It fails for drivers wrapped for tracing or metrics: then
+// the dialect must be set.
 func Detect(driverName string) (Dialect, error) {
 	name := strings.ToLower(driverName)
 	switch {
@@ -38,7 +38,7 @@ func Detect(driverName string) (Dialect, error) {
 	return "", fmt.Errorf("%w: cannot tell the dialect from driver name %q", ErrDialect, driverName)
 }
 
-// Check reports whether d is a dialect we know.
+// Check reports whether d is a known dialect.
 func (d Dialect) Check() error {
 	if d == PostgreSQL || d == SQLite {
 		return nil
@@ -46,9 +46,9 @@ func (d Dialect) Check() error {
 	return fmt.Errorf("%w: dialect %q (have %s, %s)", ErrDialect, string(d), PostgreSQL, SQLite)
 }
 
-// ReadCommitted returns the options of a transaction that sees what others
-// have committed while it waited for them, even where the database's default is
-// an older snapshot. On SQLite nobody commits beside a write transaction.
+// ReadCommitted returns the options of a transaction that sees what others have
+// committed while it waited for them, even if the database's default isolation
+// is stricter. On SQLite only one transaction writes at a time.
 func (d Dialect) ReadCommitted() *sql.TxOptions {
 	if d == PostgreSQL {
 		return &sql.TxOptions{Isolation: sql.LevelReadCommitted}
@@ -56,8 +56,8 @@ func (d Dialect) ReadCommitted() *sql.TxOptions {
 	return nil
 }
 
-// ReadOnly is ReadCommitted for transactions that write nothing, which on
-// SQLite wait for nobody.
+// ReadOnly is ReadCommitted for transactions that only read, which wait for
+// nobody on SQLite.
 func (d Dialect) ReadOnly() *sql.TxOptions {
 	if d == PostgreSQL {
 		return &sql.TxOptions{Isolation: sql.LevelReadCommitted, ReadOnly: true}
@@ -65,12 +65,12 @@ func (d Dialect) ReadOnly() *sql.TxOptions {
 	return &sql.TxOptions{ReadOnly: true}
 }
 
-// Queries are the SQL files of one package in one dialect, by file name
-// without its ending.
+// Queries are the SQL files of one package in one dialect, by file name without
+// extension.
 type Queries map[string]string
 
-// LoadQueries reads every .sql file of root/dialect (not of its sub-folders).
-// The files are embedded, so a failure is a defect of the build: it panics.
+// LoadQueries reads every .sql file of root/dialect, without subdirectories.
+// The files are embedded, so a failure is a bug in the build: it panics.
 func LoadQueries(files embed.FS, root string, d Dialect) Queries {
 	dir := path.Join(root, string(d))
 	entries, err := files.ReadDir(dir)
@@ -92,8 +92,8 @@ func LoadQueries(files embed.FS, root string, d Dialect) Queries {
 	return queries
 }
 
-// withoutComments drops the lines that are for readers of the file, so that
-// neither wire nor statement statistics carry them.
+// withoutComments removes comment lines, so that they are not sent and do not
+// appear in statement statistics.
 func withoutComments(text string) string {
 	var b strings.Builder
 	for line := range strings.Lines(text) {
@@ -104,8 +104,8 @@ func withoutComments(text string) string {
 	return strings.TrimSpace(b.String())
 }
 
-// Get returns the query of that name. A missing one is a defect of the build:
-// it panics.
+// Get returns the query of that name. A missing one is a bug in the build: it
+// panics.
 func (q Queries) Get(name string) string {
 	text, ok := q[name]
 	if !ok {

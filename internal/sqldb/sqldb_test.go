@@ -27,7 +27,7 @@ func TestDetect(t *testing.T) {
 	}
 }
 
-func TestDialects(t *testing.T) {
+func TestDialectCheck(t *testing.T) {
 	for _, d := range []Dialect{PostgreSQL, SQLite} {
 		if err := d.Check(); err != nil {
 			t.Error(err)
@@ -44,7 +44,7 @@ func TestDialects(t *testing.T) {
 	}
 }
 
-func TestQueriesComeWithoutTheirComments(t *testing.T) {
+func TestLoadQueriesDropsComments(t *testing.T) {
 	q := LoadQueries(files, "testdata/good", PostgreSQL)
 	if len(q) != 1 {
 		t.Errorf("%d queries; those of sub-folders are none", len(q))

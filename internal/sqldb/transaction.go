@@ -10,12 +10,11 @@ import (
 // outside the caller's transaction.
 var ErrNoTransaction = errors.New("not a transaction")
 
-// RequireTransaction returns an ErrNoTransaction when handle is nil or can
-// itself begin a transaction: *sql.DB, *sql.Conn, their sqlx and GORM
-// relatives. What is written through such a handle commits at once, whatever
-// becomes of the caller's change. The method's name decides, because wrappers
-// give it results of their own. It refuses a bun.Tx as well, which begins
-// savepoints and would change the statement: the *sql.Tx in it is the handle.
+// RequireTransaction returns an ErrNoTransaction if handle is nil or can itself
+// begin a transaction: *sql.DB, *sql.Conn, and their sqlx and GORM equivalents.
+// Writes through such a handle are committed at once, whatever happens to the
+// caller's change. Only the method's name is checked, because wrappers change
+// its results.
 func RequireTransaction(handle any) error {
 	v := reflect.ValueOf(handle)
 	if !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil() {

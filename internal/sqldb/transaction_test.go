@@ -9,8 +9,8 @@ import (
 	"github.com/jmoiron/sqlx"
 )
 
-// preparedStatements stands for GORM's PreparedStmtDB, whose BeginTx has a
-// result of its own.
+// preparedStatements stands for GORM's PreparedStmtDB, whose BeginTx has
+// another result type.
 type preparedStatements struct{}
 
 func (preparedStatements) BeginTx(context.Context, *sql.TxOptions) (any, error) { return nil, nil }

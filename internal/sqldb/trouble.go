@@ -13,59 +13,59 @@ import (
 	"syscall"
 )
 
-// Trouble is what an error of the database means for whoever has to act on it.
-// It is what both libraries, the services and their health answers judge by.
-// The text is fit for strangers: it names no host, user or table.
+// Trouble is the meaning of a database error for whoever has to react to it.
+// Both libraries, the services and their health answers use it. Its text is
+// safe to publish: it names no host, user or table.
 type Trouble string
 
 // The kinds of trouble.
 const (
 	// NoTrouble: there is no error.
 	NoTrouble Trouble = ""
-	// Outage: the database serves nobody for now. It is away, starts, stops or
-	// recovers, has no connection, memory or disk left, or cannot read its files.
+	// Outage: the database cannot be used for now. It is down, starts, stops or
+	// recovers, has no connection, memory or disk left, or cannot read its
+	// files.
 	Outage Trouble = "outage"
-	// Lost: a connection broke without a word. In the error of a handler that may
-	// be another service's, as drivers hand on what the network says; and pgx
-	// answers driver.ErrBadConn also where rows were left open. So ask the
-	// transaction's connection.
+	// Lost: a connection broke without an error of the database. In the error
+	// of a handler it may be another service's, because drivers pass network
+	// errors on; and pgx also returns driver.ErrBadConn if rows were left open.
+	// So check the transaction's connection.
 	Lost Trouble = "connection lost"
-	// ReadOnly: the session works and may not write: a server that is, or has
-	// become, a standby, a read-only SQLite file. The next connection may lead
-	// to the right one.
+	// ReadOnly: the session works but cannot write: the server is a standby or
+	// has become one, or the SQLite file is read-only. The next connection may
+	// reach the right server.
 	ReadOnly Trouble = "read-only"
-	// Refused: credentials, certificates, rights or the database's name. Somebody
-	// has to act, or has acted and this session is from before.
+	// Refused: credentials, certificates, privileges or the database's name are
+	// wrong. Somebody has to act, or has acted and this session is older.
 	Refused Trouble = "access refused"
-	// Pooled: the session does not have the prepared statements that the driver
-	// made, because a pooler has swapped it for another, or a handler has
-	// discarded them. See ErrPooler.
+	// Pooled: the session lacks the prepared statements of the driver, because
+	// a pooler has replaced it, or a handler has discarded them. See ErrPooler.
 	Pooled Trouble = "pooled session"
-	// SchemaBehind: a table, a column or the schema is missing. Of a handler's
+	// SchemaBehind: a table, a column or the schema is missing. For a handler's
 	// statement it is the handler's fault.
 	SchemaBehind Trouble = "schema"
-	// Transient: the database ended the transaction for reasons of its own, and
-	// it may be run again from its start: deadlock, serialization, lock timeout,
-	// an internal error, a busy SQLite file.
+	// Transient: the database ended the transaction for internal reasons, and
+	// it can be run again from its start: deadlock, serialization failure, lock
+	// timeout, internal error, busy SQLite file.
 	Transient Trouble = "transient"
-	// Timeout: a deadline has passed, or a statement was cancelled. Whose fault
-	// that is depends on whose deadline it was.
+	// Timeout: a deadline has passed, or a statement was cancelled. The cause
+	// depends on whose deadline it was.
 	Timeout Trouble = "timeout"
-	// Idled: the server ended a session whose transaction was idle, or open, for
-	// too long: the fault of whoever held it.
+	// Idled: the server ended a session whose transaction was idle, or open,
+	// for too long: the fault of the transaction's owner.
 	Idled Trouble = "idle transaction"
 	// BadData: the same values will fail again.
 	BadData Trouble = "data"
-	// BadStatement: whatever else the database says. Whoever sent the statement
-	// is at fault, also for going on after an error (25P02).
+	// BadStatement: any other error of the database. The sender of the
+	// statement is at fault, also for continuing after an error (25P02).
 	BadStatement Trouble = "statement"
 	// Foreign: the error is not a database's.
 	Foreign Trouble = "other"
 )
 
-// Away reports whether the database itself says that everything which wants it
-// would fare alike, so that no message is at fault and no attempt is counted.
-// Lost is not among it, as it may be somebody else's.
+// Away reports whether every use of the database would fail in the same way, so
+// that no message is at fault and no attempt is counted. Lost is not included,
+// because it may be another service's.
 func (t Trouble) Away() bool {
 	switch t {
 	case Outage, ReadOnly, Refused, Pooled:
@@ -74,8 +74,8 @@ func (t Trouble) Away() bool {
 	return false
 }
 
-// GiveUp reports whether the connection that raised it must not be used again,
-// although it may still work. See Release.
+// GiveUp reports whether the connection that returned the error must not be
+// used again, although it may still work. See Release.
 func (t Trouble) GiveUp() bool {
 	switch t {
 	case Lost, ReadOnly, Refused, Pooled, Idled:
@@ -84,8 +84,8 @@ func (t Trouble) GiveUp() bool {
 	return false
 }
 
-// Judge says what err means, whichever driver raised it. It never guesses by
-// the text of an error that is not a database's.
+// Judge classifies an error of any driver. It never guesses from the text of an
+// error that is not a database's.
 func Judge(err error) Trouble {
 	if err == nil {
 		return NoTrouble
@@ -115,13 +115,13 @@ func Judge(err error) Trouble {
 	return Foreign
 }
 
-// ErrNotConnected is matched by errors of connecting that a pool of ours marks:
-// an outage, where nothing in it says otherwise.
+// ErrNotConnected is matched by connection errors of pools opened by this
+// project: an outage, unless the error says otherwise.
 var ErrNotConnected = errors.New("no connection to the database")
 
-// Disconnected reports whether err says that the connection it came on is gone,
-// by the server or the network, rather than that there was none to be had. See
-// Lost: in a handler's error it may be about another service.
+// Disconnected reports whether err says that the server or the network has
+// closed the connection, as opposed to a failure to get one. See Lost: in a
+// handler's error it may be about another service.
 func Disconnected(err error) bool {
 	if find(err, isConnectError) != nil || errors.Is(err, ErrNotConnected) {
 		return false
@@ -134,13 +134,13 @@ func Disconnected(err error) bool {
 	}
 }
 
-// Retryable reports whether the database itself ended the transaction so that
-// it may be run again from its start.
+// Retryable reports whether the database itself ended the transaction and it
+// can be run again from its start.
 func Retryable(err error) bool { return Judge(err) == Transient }
 
 // ErrPooler is matched by errors of a session that lacks the prepared
-// statements which the driver made, or that a pooler does not open at all.
-var ErrPooler = errors.New("a connection pooler stands between, or something has discarded the session's prepared statements; " +
+// statements of the driver, or that a pooler does not open at all.
+var ErrPooler = errors.New("there is a connection pooler in transaction mode, or something has discarded the session's prepared statements; " +
 	"behind PgBouncer in transaction mode connect with default_query_exec_mode=exec (pgx), " +
 	"or with binary_parameters=yes and ignore_startup_parameters = extra_float_digits in pgbouncer.ini (lib/pq)")
 
@@ -150,15 +150,15 @@ func judgeState(e stater) Trouble {
 	case "25006": // read_only_sql_transaction
 		return ReadOnly
 	case "42501": // insufficient_privilege
-		if routine(e) == "ExecWithCheckOptions" { // the row breaks a policy
+		if routine(e) == "ExecWithCheckOptions" { // the row violates a policy
 			return BadData
 		}
 		return Refused
 	case "42P01", "42703", "3F000":
 		return SchemaBehind
-	case "26000", "42P05": // a prepared statement that is not there, or there already
+	case "26000", "42P05": // a prepared statement that does not exist, or already exists
 		return Pooled
-	case "08P01": // protocol_violation; PgBouncer says it of all that is wrong
+	case "08P01": // protocol_violation; PgBouncer uses it for every error
 		if routine(e) == "exec_bind_message" || mentions(e, "unsupported startup parameter") {
 			return Pooled
 		}
@@ -167,7 +167,7 @@ func judgeState(e stater) Trouble {
 		switch routine(e) {
 		case "RevalidateCachedQuery": // the table has changed under a prepared statement
 			return Transient
-		case "call_bool_check_hook": // a standby's answer to BEGIN READ WRITE, as lib/pq begins
+		case "call_bool_check_hook": // a standby's answer to BEGIN READ WRITE, which lib/pq sends
 			return ReadOnly
 		}
 		return BadStatement
@@ -214,7 +214,7 @@ func judgeSQLite(err error) Trouble {
 	return BadStatement
 }
 
-// stater is an error of PostgreSQL, as its drivers make it.
+// stater is an error of PostgreSQL from one of its drivers.
 type stater interface {
 	error
 	SQLState() string
@@ -227,9 +227,9 @@ func stateError(err error) stater {
 	return nil
 }
 
-// routine returns the name of the function in the server that raised err,
-// which tells more than its text and is the same in every language. Drivers
-// have it in a field of that name.
+// routine returns the name of the server function that raised err, which is
+// more precise than the text and the same in every language. Drivers have it in
+// a field of that name.
 func routine(err error) string {
 	v := reflect.Indirect(reflect.ValueOf(err))
 	if v.Kind() != reflect.Struct {
@@ -241,20 +241,20 @@ func routine(err error) string {
 	return ""
 }
 
-// SQLiteError returns the error inside err that a SQLite driver raised, or nil.
-// Drivers share no method to know them by, but their packages' name: a handler's
-// own error that speaks of a full disk is none.
+// SQLiteError returns the error of a SQLite driver inside err, or nil. Drivers
+// have no method in common, so it goes by the name of their package: a
+// handler's own error about a full disk is not one.
 func SQLiteError(err error) error {
 	return find(err, func(e error) bool { return strings.HasPrefix(typeName(e), "sqlite") })
 }
 
-// isConnectError knows pgx's error of connecting, which hides what exactly it
-// was. The cores do not import a driver.
+// isConnectError recognises pgx's connection error, which does not expose its
+// cause. The core packages must not import a driver.
 func isConnectError(err error) bool { return typeName(err) == "pgconn.ConnectError" }
 
 func typeName(err error) string { return strings.TrimLeft(fmt.Sprintf("%T", err), "*") }
 
-// find returns the first error in err's tree that is one.
+// find returns the first error in err's tree for which is returns true.
 func find(err error, is func(error) bool) error {
 	if err == nil || is(err) {
 		return err
@@ -272,18 +272,18 @@ func find(err error, is func(error) bool) error {
 	return nil
 }
 
-// untrusted reports whether err is about a certificate: ours does not satisfy
-// the server, or its does not satisfy us.
+// untrusted reports whether err is about a certificate: the server does not
+// accept the client's, or the client does not accept the server's.
 func untrusted(err error) bool {
 	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
 		return true
 	}
 	op, ok := errors.AsType[*net.OpError](err)
-	return ok && op.Op == "remote error" // how package tls tells of an alert
+	return ok && op.Op == "remote error" // an alert, as reported by package tls
 }
 
-// broken reports whether err is the network's. A net.Error is not enough: every
-// error of the operating system is one.
+// broken reports whether err is a network error. A net.Error is not enough:
+// every error of the operating system is one.
 func broken(err error) bool {
 	if _, ok := errors.AsType[*net.OpError](err); ok {
 		return true
@@ -302,7 +302,8 @@ func broken(err error) bool {
 	return find(err, isConnClosed) != nil
 }
 
-// isConnClosed knows pgx's error of a connection that it has closed itself.
+// isConnClosed recognises pgx's error for a connection that it has closed
+// itself.
 func isConnClosed(err error) bool {
 	return typeName(err) == "pgconn.connLockError" && err.Error() == "conn closed"
 }

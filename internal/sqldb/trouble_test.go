@@ -22,14 +22,14 @@ import (
 	"github.com/asimalizada/pulse-events/internal/testenv"
 )
 
-func TestJudgeReadsTheState(t *testing.T) {
+func TestJudgeSQLState(t *testing.T) {
 	for _, c := range []struct {
 		code, routine string
 		want          Trouble
 	}{
 		{"25006", "", ReadOnly},
 		{"42501", "aclcheck_error", Refused},
-		{"42501", "ExecWithCheckOptions", BadData}, // a policy of the table: other rows may pass
+		{"42501", "ExecWithCheckOptions", BadData}, // a policy of the table: other rows may be accepted
 		{"28P01", "", Refused},
 		{"28000", "", Refused},
 		{"3D000", "", Refused},
@@ -90,7 +90,7 @@ func TestJudgeReadsTheState(t *testing.T) {
 	}
 }
 
-func TestJudgeReadsOtherErrors(t *testing.T) {
+func TestJudgeOtherErrors(t *testing.T) {
 	for _, c := range []struct {
 		err  error
 		want Trouble
@@ -117,7 +117,7 @@ func TestJudgeReadsOtherErrors(t *testing.T) {
 	}
 }
 
-func TestWhatCountsNoAttemptAndWhatEndsAConnection(t *testing.T) {
+func TestTroubleAwayAndGiveUp(t *testing.T) {
 	for trouble, want := range map[Trouble]struct{ away, giveUp bool }{
 		NoTrouble: {}, SchemaBehind: {}, Transient: {}, Timeout: {}, BadData: {}, BadStatement: {}, Foreign: {},
 		Outage: {away: true}, ReadOnly: {true, true}, Refused: {true, true}, Pooled: {true, true},
@@ -129,7 +129,7 @@ func TestWhatCountsNoAttemptAndWhatEndsAConnection(t *testing.T) {
 	}
 }
 
-func TestAPoolerIsNamedWithTheSetting(t *testing.T) {
+func TestExplainPooler(t *testing.T) {
 	for _, cause := range []error{&pgconn.PgError{Code: "42P05"}, &pq.Error{Code: "08P01", Message: "unsupported startup parameter: extra_float_digits"}} {
 		err := Explain(cause)
 		for _, setting := range []string{"default_query_exec_mode=exec", "binary_parameters=yes", "ignore_startup_parameters"} {
@@ -143,8 +143,8 @@ func TestAPoolerIsNamedWithTheSetting(t *testing.T) {
 	}
 }
 
-// What drivers make of a server that they cannot get into.
-func TestJudgeErrorsOfConnecting(t *testing.T) {
+// Driver errors for a server that cannot be reached.
+func TestJudgeConnectErrors(t *testing.T) {
 	good := testenv.Postgres(t)
 	silent, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -173,7 +173,7 @@ func TestJudgeErrorsOfConnecting(t *testing.T) {
 			err = open(u.String()).Ping()
 			got := Judge(err)
 			if c.want == Outage && got == Lost {
-				got = Outage // lib/pq hands on what the network says
+				got = Outage // lib/pq passes network errors on
 			}
 			if got != c.want {
 				t.Errorf("%s: %v (%T): %q, want %q", c.about, err, err, got, c.want)
@@ -182,8 +182,8 @@ func TestJudgeErrorsOfConnecting(t *testing.T) {
 	})
 }
 
-// The errors of a SQLite driver are told from texts that only sound like them.
-func TestJudgeReadsErrorsOfSQLite(t *testing.T) {
+// Errors of a SQLite driver are distinguished from similar texts.
+func TestJudgeSQLite(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "test.db")
 	db := openSQLite(t, path)
 	db.SetMaxOpenConns(1) // PRAGMA is the connection's

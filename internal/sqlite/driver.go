@@ -4,5 +4,5 @@ package sqlite
 
 import _ "github.com/ncruces/go-sqlite3/driver" // registers "sqlite3"
 
-// built: the driver is part of this program.
+// built reports that the driver is part of this program.
 const built = true

@@ -2,5 +2,5 @@
 
 package sqlite
 
-// built: the driver is part of this program.
+// built reports that the driver is not part of this program.
 const built = false

@@ -1,7 +1,7 @@
-// Package sqlite opens SQLite in the one way in which the promises of outbox
-// and inbox hold: every write transaction takes its lock at the start, waits
+// Package sqlite opens SQLite with the settings that the guarantees of outbox
+// and inbox need: every write transaction takes its lock at the start, waits
 // for others instead of failing, and is on disk when it has committed. It is
-// the only file that knows the driver.
+// the only package that imports the driver.
 package sqlite
 
 import (
@@ -14,8 +14,8 @@ import (
 	"github.com/jmoiron/sqlx"
 )
 
-// driverName is what the driver is registered under; sqlx knows its
-// placeholders by that name.
+// driverName is the registered name of the driver, by which sqlx knows its
+// placeholders.
 const driverName = "sqlite3"
 
 const scheme = "sqlite:"
@@ -25,23 +25,23 @@ const scheme = "sqlite:"
 const busyTimeout = 10_000
 
 // maxConns is the size of a pool. One connection writes at a time; the others
-// read beside it.
+// can read meanwhile.
 const maxConns = 8
 
-// URL is how a database file is written where a database URL is expected.
+// URL returns the database URL of a file.
 func URL(path string) string { return scheme + path }
 
 // IsURL reports whether raw names a SQLite file.
 func IsURL(raw string) bool { return strings.HasPrefix(raw, scheme) }
 
-// Open opens the file that raw names (sqlite:/path/to/file.db), and makes it
-// where there is none; its folder has to exist. Several processes may have the
-// same file open.
+// Open opens the file that raw names (sqlite:/path/to/file.db), and creates it
+// if it does not exist; its directory must exist. Several processes can open
+// the same file.
 //
-// Whoever opens SQLite in another way has to set the same: journal_mode=WAL,
-// synchronous=FULL, busy_timeout, foreign_keys, and transactions that begin
-// immediate. A deferred one that reads and then writes fails with "database is
-// locked" as soon as another writes in between.
+// A program that opens SQLite in another way must set the same:
+// journal_mode=WAL, synchronous=FULL, busy_timeout, foreign_keys, and
+// transactions that begin immediate. A deferred one that reads and then writes
+// fails with "database is locked" as soon as another writes in between.
 func Open(raw string) (*sqlx.DB, error) {
 	if err := Validate(raw); err != nil {
 		return nil, fmt.Errorf("sqlite: %w", err)
@@ -67,7 +67,7 @@ func Open(raw string) (*sqlx.DB, error) {
 	return db, nil
 }
 
-// Validate returns what is wrong with raw, or nil. It does not touch the file.
+// Validate returns what is wrong with raw, or nil. It does not access the file.
 func Validate(raw string) error {
 	switch path, found := strings.CutPrefix(raw, scheme); {
 	case !built:

@@ -25,8 +25,8 @@ func open(t *testing.T, path string) *sqlx.DB {
 	return db
 }
 
-// Every connection of the pool is set up, not only the first.
-func TestOpenSetsUpEachConnection(t *testing.T) {
+// Every connection of the pool gets the settings, not only the first.
+func TestOpenConfiguresEachConnection(t *testing.T) {
 	db := open(t, filepath.Join(t.TempDir(), "a file.db"))
 	for range maxConns {
 		conn, err := db.Connx(t.Context())
@@ -45,7 +45,7 @@ func TestOpenSetsUpEachConnection(t *testing.T) {
 	}
 }
 
-func TestOpenRefuses(t *testing.T) {
+func TestOpenErrors(t *testing.T) {
 	for raw, want := range map[string]string{
 		"":                     "does not begin with sqlite:",
 		"postgres://localhost": "does not begin with sqlite:",
@@ -59,8 +59,8 @@ func TestOpenRefuses(t *testing.T) {
 	}
 }
 
-// A path is a path, whatever it holds.
-func TestOpenTakesAnyPath(t *testing.T) {
+// A path may contain any characters.
+func TestOpenAnyPath(t *testing.T) {
 	for _, name := range []string{"plain.db", "with blank.db", "100%41.db", "a#b&c=d.db", "päth.db"} {
 		path := filepath.Join(t.TempDir(), name)
 		open(t, path).MustExec(`CREATE TABLE t (n int)`)
@@ -70,16 +70,16 @@ func TestOpenTakesAnyPath(t *testing.T) {
 	}
 }
 
-func TestOpenNamesAFolderThatIsNotThere(t *testing.T) {
+func TestOpenMissingDirectory(t *testing.T) {
 	err := open(t, filepath.Join(t.TempDir(), "none", "a.db")).PingContext(t.Context())
 	if err == nil || !strings.Contains(err.Error(), "unable to open database file") {
 		t.Errorf("%v", err)
 	}
 }
 
-// A transaction that reads first and writes later waits for the others at its
-// start, and so never fails half way.
-func TestTransactionsThatReadAndWriteDoNotFail(t *testing.T) {
+// A transaction that reads first and writes later waits for others at its
+// start, and so never fails later.
+func TestTransactionReadThenWrite(t *testing.T) {
 	const workers, each = 4, 20
 	path := filepath.Join(t.TempDir(), "t.db")
 	open(t, path).MustExec(`CREATE TABLE account (balance int); INSERT INTO account VALUES (0)`)
@@ -107,9 +107,9 @@ func TestTransactionsThatReadAndWriteDoNotFail(t *testing.T) {
 
 func second[T any](_ T, err error) error { return err }
 
-// While one writes, others read, and whoever wants to write waits until its
-// context ends.
-func TestAWriterHoldsUpOnlyWriters(t *testing.T) {
+// While one transaction writes, others can read, and other writers wait until
+// their context ends.
+func TestWriterBlocksOnlyWriters(t *testing.T) {
 	db := open(t, filepath.Join(t.TempDir(), "t.db"))
 	db.MustExec(`CREATE TABLE t (n int); INSERT INTO t VALUES (1)`)
 	writer := db.MustBegin()
@@ -140,7 +140,8 @@ func TestAWriterHoldsUpOnlyWriters(t *testing.T) {
 	}
 }
 
-// What fails because another writes may be tried again, and is told from the rest.
+// A failure because another transaction writes can be retried, and is
+// distinguished from others.
 func TestBusyIsRetryable(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "t.db")
 	db := open(t, path)

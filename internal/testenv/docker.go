@@ -12,7 +12,7 @@ import (
 	"github.com/asimalizada/pulse-events/internal/testenv/internal/host"
 )
 
-// Docker skips the test (or fails it, see the package's text) where no Docker
+// Docker skips the test (or fails it, see the package comment) if no Docker
 // daemon answers.
 func Docker(t testing.TB) {
 	t.Helper()
@@ -21,14 +21,14 @@ func Docker(t testing.TB) {
 	}
 }
 
-// imageDefault finds the images that a compose file names, and the variables
-// that name others.
+// imageDefault matches the images in a compose file, and the variables that
+// override them.
 var imageDefault = regexp.MustCompile(`\$\{(PULSE_\w+_IMAGE):-([^}]+)\}`)
 
-// Compose returns how Docker Compose is called here: version 2 as docker
-// compose, version 1 as docker-compose, or both. It skips the test (or fails
-// it) where no client is there, no daemon answers, or an image that the compose
-// file names can neither be found nor fetched.
+// Compose returns the commands of Docker Compose on this machine: docker
+// compose for version 2, docker-compose for version 1, or both. It skips the
+// test (or fails it) if there is no client, no daemon answers, or an image in
+// the compose file can neither be found nor pulled.
 func Compose(t testing.TB, file string) (clients [][]string) {
 	t.Helper()
 	Docker(t)
@@ -50,7 +50,7 @@ func Compose(t testing.TB, file string) (clients [][]string) {
 	}
 	for _, m := range images {
 		image := cmp.Or(os.Getenv(m[1]), m[2])
-		if image == "scratch" { // is none, though builds may begin with it
+		if image == "scratch" { // not an image, though builds may begin with it
 			continue
 		}
 		if err := join(t).Pull(image); err != nil {
@@ -60,7 +60,7 @@ func Compose(t testing.TB, file string) (clients [][]string) {
 	return clients
 }
 
-// FreePorts returns TCP ports of 127.0.0.1 at which nobody listens.
+// FreePorts returns unused TCP ports of 127.0.0.1.
 func FreePorts(t testing.TB, n int) []int {
 	t.Helper()
 	ports, err := host.FreePorts(n)

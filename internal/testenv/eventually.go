@@ -5,9 +5,8 @@ import (
 	"time"
 )
 
-// Eventually asks cond every few milliseconds until it is true, and fails the
-// test when it is not within timeout. what completes the sentence "timed out
-// waiting for".
+// Eventually calls cond every few milliseconds until it returns true, and fails
+// the test after timeout. what completes the sentence "timed out waiting for".
 func Eventually(t testing.TB, timeout time.Duration, what string, cond func() bool) {
 	t.Helper()
 	tick := time.NewTicker(5 * time.Millisecond)

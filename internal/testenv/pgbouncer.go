@@ -16,14 +16,14 @@ import (
 	"github.com/asimalizada/pulse-events/internal/testenv/internal/protocol"
 )
 
-// pgBouncerSessions is how many sessions of the server all clients share: few,
-// so that each soon meets what another has left.
+// pgBouncerSessions is the number of server sessions that all clients share:
+// few, so that each client soon gets a session that another has used.
 const pgBouncerSessions = 2
 
-// PgBouncer starts a PgBouncer in transaction mode for the test alone, before
+// PgBouncer starts a PgBouncer in transaction mode for one test, in front of
 // the server of databaseURL, and returns that URL with its address. settings
-// are further lines of its configuration. It is the binary on this machine (on
-// Debian: apt-get install pgbouncer).
+// are additional lines of its configuration. It uses the binary on this machine
+// (on Debian: apt-get install pgbouncer).
 func PgBouncer(t testing.TB, databaseURL string, settings ...string) string {
 	t.Helper()
 	binary, err := findPgBouncer()
@@ -54,12 +54,12 @@ query_wait_timeout = 20
 %s
 `, u.Hostname(), u.Port(), u.User.Username(), password, port, pgBouncerSessions, strings.Join(settings, "\n"))
 	file := filepath.Join(dir, "pgbouncer.ini")
-	// Readable for the user it changes to.
+	// Readable for the user that it changes to.
 	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
 		t.Fatalf("testenv: %v", err)
 	}
 	args := []string{"-q", file}
-	if os.Geteuid() == 0 { // it refuses to run as root
+	if os.Geteuid() == 0 { // PgBouncer refuses to run as root
 		for d := dir; d != os.TempDir() && d != "/"; d = filepath.Dir(d) {
 			if err := os.Chmod(d, 0o755); err != nil {
 				t.Fatalf("testenv: %v", err)
@@ -67,7 +67,7 @@ query_wait_timeout = 20
 		}
 		args = []string{"-q", "-u", "postgres", file}
 	}
-	// The shell ends it when the pipe closes, however this process ends.
+	// The shell stops it when the pipe closes, however this process ends.
 	cmd := exec.Command("/bin/sh", append([]string{"-c", `"$@" & read _; kill $!; wait`, "sh", binary}, args...)...)
 	log, err := os.Create(filepath.Join(dir, "log"))
 	if err != nil {

@@ -14,8 +14,8 @@ import (
 	"github.com/asimalizada/pulse-events/internal/testenv/internal/protocol"
 )
 
-// Postgres returns the URL of a fresh, empty database of the test's own
-// (postgres://…), which is dropped when the test ends, whoever is still
+// Postgres returns the URL (postgres://…) of a new, empty database for one
+// test, which is dropped when the test ends, even if clients are still
 // connected. Its user is a superuser unless the server was given by URL.
 func Postgres(t testing.TB) string {
 	t.Helper()
@@ -55,7 +55,8 @@ func pgExec(ctx context.Context, server, statement string) error {
 
 var notInNames = regexp.MustCompile(`[^a-z0-9]+`)
 
-// databaseName names the test, as far as PostgreSQL's 63 bytes allow.
+// databaseName returns the test's name, as far as it fits into PostgreSQL's 63
+// bytes.
 func databaseName(t testing.TB) string {
 	test := strings.Trim(notInNames.ReplaceAllString(strings.ToLower(t.Name()), "_"), "_")
 	return "pulse_" + test[:min(len(test), 40)] + "_" + suffix()
@@ -71,17 +72,18 @@ func withDatabase(server, name string) (string, error) {
 	return u.String(), nil
 }
 
-// PostgresUser is a role of the test's own that may log in to one database and
-// make tables there. It is dropped when the test ends, with what it owns. Its
-// methods fail the test themselves, and belong in its goroutine.
+// PostgresUser is a role for one test that can log in to one database and
+// create tables there. It is dropped with everything it owns when the test
+// ends. Its methods fail the test themselves, and must be called in its
+// goroutine.
 type PostgresUser struct {
 	t              testing.TB
 	admin          string // URL of the database, as Postgres returned it
 	name, password string
 }
 
-// NewPostgresUser makes a user for the database at databaseURL, which Postgres
-// or a PostgresServer has returned.
+// NewPostgresUser creates a user for the database at databaseURL, which
+// Postgres or a PostgresServer has returned.
 func NewPostgresUser(t testing.TB, databaseURL string) *PostgresUser {
 	t.Helper()
 	u := &PostgresUser{t: t, admin: databaseURL, name: "pulse_" + suffix(), password: "first/" + suffix()}
@@ -97,7 +99,7 @@ func NewPostgresUser(t testing.TB, databaseURL string) *PostgresUser {
 	return u
 }
 
-// URL is that of the database, for the user with its present password.
+// URL returns the URL of the database with the user and its current password.
 func (u *PostgresUser) URL() string {
 	address, err := url.Parse(u.admin)
 	if err != nil {
@@ -107,10 +109,10 @@ func (u *PostgresUser) URL() string {
 	return address.String()
 }
 
-// Name is the role's.
+// Name returns the role's name.
 func (u *PostgresUser) Name() string { return u.name }
 
-// SetPassword changes the password; connections that are open stay so.
+// SetPassword changes the password; open connections stay open.
 func (u *PostgresUser) SetPassword(password string) {
 	u.t.Helper()
 	u.Exec(`ALTER ROLE ` + u.name + ` PASSWORD '` + password + `'`)
@@ -123,7 +125,7 @@ func (u *PostgresUser) Disconnect() {
 	u.Exec(`SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE usename = '` + u.name + `'`)
 }
 
-// Exec runs statements as the administrator, in the user's database.
+// Exec executes statements as the administrator, in the user's database.
 func (u *PostgresUser) Exec(statements string) {
 	u.t.Helper()
 	ctx, cancel := context.WithTimeout(u.t.Context(), setupLimit)

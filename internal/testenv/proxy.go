@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// Proxy stands between clients and a server and hands on bytes, until it is
-// told to do otherwise. It is safe for concurrent use and ends with the test.
+// Proxy forwards bytes between clients and a server, until it is told
+// otherwise. It is safe for concurrent use and ends with the test.
 type Proxy struct {
 	listener net.Listener
 	wg       sync.WaitGroup
@@ -53,27 +53,26 @@ func (p *Proxy) Through(t testing.TB, targetURL string) string {
 	return u.String()
 }
 
-// Addr is the proxy's own address.
+// Addr returns the proxy's own address.
 func (p *Proxy) Addr() string { return p.listener.Addr().String() }
 
-// Retarget leads new connections to another server. Those that are open stay
-// where they are, as behind a name that is moved.
+// Retarget directs new connections to another server. Open ones stay where they
+// are, as after a DNS change.
 func (p *Proxy) Retarget(target string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.target = target
 }
 
-// Freeze lets no byte pass in either direction, on no connection, until Thaw:
-// a network that is cut, or a server that stands still. Connections can still
-// be made.
+// Freeze stops forwarding in both directions on all connections until Thaw,
+// like a cut network or a frozen server. Connections can still be opened.
 func (p *Proxy) Freeze() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.gate = make(chan struct{})
 }
 
-// Thaw ends Freeze; what waited is handed on.
+// Thaw ends Freeze; bytes that waited are forwarded.
 func (p *Proxy) Thaw() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -84,7 +83,7 @@ func (p *Proxy) Thaw() {
 	}
 }
 
-// Cut breaks all connections; new ones can be made.
+// Cut closes all connections; new ones can be opened.
 func (p *Proxy) Cut() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -118,7 +117,8 @@ func (p *Proxy) accept() {
 	}
 }
 
-// pass hands on what from says, and ends both with either.
+// pass forwards bytes in one direction, and closes both connections when one
+// ends.
 func (p *Proxy) pass(from, to net.Conn) {
 	defer func() {
 		_, _ = from.Close(), to.Close()

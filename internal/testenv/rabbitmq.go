@@ -15,19 +15,19 @@ import (
 	"github.com/asimalizada/pulse-events/internal/testenv/internal/protocol"
 )
 
-// RabbitMQ returns the URL (amqp://…) of a fresh virtual host of the test's
-// own, in which the URL's user may do everything; it is deleted when the test
-// ends, with whatever connections are still open. Where the server was given
-// by URL without its management API, that URL is returned as it is: tests
-// therefore take the names of what they declare from UniqueName.
+// RabbitMQ returns the URL (amqp://…) of a new virtual host for one test, in
+// which the URL's user has all permissions; it is deleted when the test ends,
+// with all connections that are still open. If the server was given by URL
+// without its management API, that URL is returned unchanged: so tests take the
+// names of what they declare from UniqueName.
 func RabbitMQ(t testing.TB) string {
 	t.Helper()
 	server, _ := RabbitMQManaged(t)
 	return server
 }
 
-// RabbitMQManaged is RabbitMQ with the address of the server's management API
-// (http://user:password@host:port/), which is "" where it is not known.
+// RabbitMQManaged is RabbitMQ and also returns the address of the server's
+// management API (http://user:password@host:port/), or "" if it is unknown.
 func RabbitMQManaged(t testing.TB) (server, management string) {
 	t.Helper()
 	server, management = managed(t)
@@ -59,8 +59,8 @@ func RabbitMQManaged(t testing.TB) (server, management string) {
 	return u.String(), management
 }
 
-// managed returns the AMQP URL of the shared server and that of its management
-// API, which is "" where the server was given without.
+// managed returns the AMQP URL of the shared server and the URL of its
+// management API, or "" if that was not given.
 func managed(t testing.TB) (server, management string) {
 	t.Helper()
 	if server = os.Getenv(AMQPVariable); server != "" {
@@ -70,16 +70,16 @@ func managed(t testing.TB) (server, management string) {
 	return endpoints.URL, endpoints.ManagementURL
 }
 
-// Management returns the base URL of the management API of the server that
-// RabbitMQ takes virtual hosts from; "" where it was given without.
+// Management returns the base URL of the management API of the shared server;
+// "" if it was not given.
 func Management(t testing.TB) string {
 	t.Helper()
 	_, management := managed(t)
 	return management
 }
 
-// RabbitMQUser is a user of RabbitMQ of the test's own, deleted when the test
-// ends. Its methods fail the test themselves, and belong in its goroutine.
+// RabbitMQUser is a user of RabbitMQ for one test, deleted when the test ends.
+// Its methods fail the test themselves, and must be called in its goroutine.
 type RabbitMQUser struct {
 	t                      testing.TB
 	management, name, host string
@@ -87,8 +87,8 @@ type RabbitMQUser struct {
 	password               string
 }
 
-// NewRabbitMQUser makes a user who may do everything in the virtual host of
-// amqpURL, which RabbitMQ has returned. Where the server was given without its
+// NewRabbitMQUser creates a user with all permissions in the virtual host of
+// amqpURL, which RabbitMQ has returned. If the server was given without its
 // management API the test is skipped.
 func NewRabbitMQUser(t testing.TB, amqpURL string) *RabbitMQUser {
 	t.Helper()
@@ -113,15 +113,15 @@ func NewRabbitMQUser(t testing.TB, amqpURL string) *RabbitMQUser {
 	return u
 }
 
-// URL is that of the virtual host, with the user's present password.
+// URL returns the URL of the virtual host with the user's current password.
 func (u *RabbitMQUser) URL() string {
 	return (&url.URL{Scheme: "amqp", User: url.UserPassword(u.name, u.password), Host: u.host, Path: "/" + u.vhost}).String()
 }
 
-// Credentials returns the user's name and its present password.
+// Credentials returns the user's name and its current password.
 func (u *RabbitMQUser) Credentials() (name, password string) { return u.name, u.password }
 
-// SetPassword changes the password; connections that are open stay so.
+// SetPassword changes the password; open connections stay open.
 func (u *RabbitMQUser) SetPassword(password string) {
 	u.t.Helper()
 	u.do(http.MethodPut, "/api/users/"+u.name, map[string]string{"password": password, "tags": ""})
@@ -144,10 +144,10 @@ func (u *RabbitMQUser) do(method, path string, body any) {
 }
 
 // SetPolicy sets a policy on the queues of a test's virtual host, as an
-// operator does: their names match pattern, definition is such as
-// {"delivery-limit": 2}. amqpURL is what RabbitMQ returned. The function that
-// it returns takes the policy away again; so does the test's end. It skips the
-// test on a server without a management API.
+// operator does: pattern matches their names, and definition is for example
+// {"delivery-limit": 2}. amqpURL is what RabbitMQ returned. The returned
+// function removes the policy; so does the end of the test. The test is skipped
+// on a server without a management API.
 func SetPolicy(t testing.TB, amqpURL, pattern string, definition map[string]any) (remove func()) {
 	t.Helper()
 	management := Management(t)
@@ -171,8 +171,8 @@ func SetPolicy(t testing.TB, amqpURL, pattern string, definition map[string]any)
 	}
 }
 
-// manage sends one request to RabbitMQ's management API. It keeps no
-// connection, so that leak checks of tests have nothing to find.
+// manage sends one request to RabbitMQ's management API. It keeps no connection
+// open, so that leak checks of tests find none.
 func manage(ctx context.Context, base, method, path string, body any) error {
 	var content io.Reader
 	if body != nil {

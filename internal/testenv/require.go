@@ -12,10 +12,10 @@ import (
 	"github.com/asimalizada/pulse-events/internal/testenv/internal/protocol"
 )
 
-// RequireVariable lists the services a run may not do without.
+// RequireVariable lists the services that a run requires.
 const RequireVariable = protocol.RequireVariable
 
-// need is a service by the name RequireVariable knows it by.
+// need is a service, named as in RequireVariable.
 type need string
 
 const (
@@ -24,14 +24,14 @@ const (
 	needDocker   need = "docker"
 	// PgBouncer is a binary beside PostgreSQL.
 	needPgBouncer need = "pgbouncer"
-	needModules   need = "modules" // the module proxy; a test of the module itself asks for it
+	needModules   need = "modules" // the module proxy; needed by a test of the module itself
 	needTools     need = "tools"   // programs on the PATH, such as other shells
 )
 
 var needs = []need{needPostgres, needRabbitMQ, needPgBouncer, needDocker, needModules, needTools}
 
-// Tool skips the test (or fails it, see the package's text) where a program is
-// not on the PATH, such as a shell or a terminal to try commands in.
+// Tool skips the test (or fails it, see the package comment) if a program, such
+// as a shell or a terminal, is not on the PATH.
 func Tool(t testing.TB, name string) {
 	t.Helper()
 	if _, err := exec.LookPath(name); err != nil {
@@ -39,7 +39,7 @@ func Tool(t testing.TB, name string) {
 	}
 }
 
-// giveUp ends a test that cannot have a service.
+// giveUp ends a test whose service is missing.
 func giveUp(t testing.TB, n need, err error) {
 	t.Helper()
 	message, fatal := verdict(os.Getenv(RequireVariable), n, err)
@@ -49,8 +49,8 @@ func giveUp(t testing.TB, n need, err error) {
 	t.Skip(message)
 }
 
-// verdict decides between skipping and failing. Only a service that is not
-// there at all is a reason to skip: one that breaks fails the test.
+// verdict decides between skipping and failing. Only a missing service is a
+// reason to skip: one that does not work fails the test.
 func verdict(required string, n need, err error) (message string, fatal bool) {
 	var list []need
 	for word := range strings.SplitSeq(required, ",") {

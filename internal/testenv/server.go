@@ -8,23 +8,23 @@ import (
 	"github.com/asimalizada/pulse-events/internal/testenv/internal/protocol"
 )
 
-// Server is a running server of one test's own, removed with its data when
-// the test ends. Over stops and starts it keeps its address and its data. Its
-// methods fail the test themselves and are safe for concurrent use, but as
-// they call t.Fatal they belong in the test's goroutine.
+// Server is a running server for one test, removed with its data when the test
+// ends. It keeps its address and its data when it is stopped and started. Its
+// methods fail the test themselves and are safe for concurrent use, but since
+// they call t.Fatal they must be called in the test's goroutine.
 type Server struct {
 	t      testing.TB
 	server *keeper.Server
 }
 
-// PostgresServer starts a PostgreSQL server for the test alone.
+// PostgresServer starts a PostgreSQL server for one test.
 func PostgresServer(t testing.TB) *Server {
 	t.Helper()
 	return newServer(t, needPostgres, protocol.Postgres)
 }
 
-// RabbitMQServer starts a RabbitMQ server for the test alone; it takes some
-// seconds, so RabbitMQ is the better choice for a test that need not stop it.
+// RabbitMQServer starts a RabbitMQ server for one test, which takes some
+// seconds; a test that does not stop its server should use RabbitMQ.
 func RabbitMQServer(t testing.TB) *Server {
 	t.Helper()
 	return newServer(t, needRabbitMQ, protocol.RabbitMQ)
@@ -47,26 +47,26 @@ func newServer(t testing.TB, n need, kind protocol.Kind) *Server {
 	return &Server{t: t, server: server}
 }
 
-// URL is the server's address with the credentials of an administrator:
+// URL returns the server's address with the credentials of an administrator:
 // postgres://…/postgres, or amqp://…/ with the default virtual host.
 func (s *Server) URL() string { return s.server.URL }
 
-// Stop shuts the server down in order. It returns when the server has ended.
+// Stop shuts the server down gracefully. It returns when the server has ended.
 func (s *Server) Stop() { s.t.Helper(); s.check(s.server.Stop(protocol.Graceful)) }
 
 // StopImmediate is PostgreSQL's immediate shutdown: no checkpoint, recovery
 // at the next start. RabbitMQ has none, and the test fails.
 func (s *Server) StopImmediate() { s.t.Helper(); s.check(s.server.Stop(protocol.Immediate)) }
 
-// Kill ends every process of the server with SIGKILL.
+// Kill kills every process of the server with SIGKILL.
 func (s *Server) Kill() { s.t.Helper(); s.check(s.server.Stop(protocol.Kill)) }
 
 // Start starts the server again and returns once it answers.
 func (s *Server) Start() { s.t.Helper(); s.check(s.server.Start()) }
 
-// HangQueue lets the process of a queue in the default virtual host of RabbitMQ
-// do nothing until resume is called. For publishers that is a queue that has
-// lost its majority.
+// HangQueue suspends the process of a queue in the default virtual host of
+// RabbitMQ until resume is called. To publishers this looks like a queue that
+// has lost its majority.
 func (s *Server) HangQueue(queue string) (resume func()) {
 	s.t.Helper()
 	do := func(what string) {
@@ -78,13 +78,13 @@ func (s *Server) HangQueue(queue string) (resume func()) {
 	return func() { s.t.Helper(); do("resume") }
 }
 
-// StopCommand is a shell command that does what Stop does, for a program
-// under test to run. It works until the test's process ends.
+// StopCommand returns a shell command that does what Stop does, for a program
+// under test. It works until the test's process ends.
 func (s *Server) StopCommand() string {
 	return s.server.StopCommand(protocol.Graceful)
 }
 
-// StartCommand is a shell command that does what Start does.
+// StartCommand returns a shell command that does what Start does.
 func (s *Server) StartCommand() string {
 	return s.server.StartCommand()
 }

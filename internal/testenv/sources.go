@@ -7,8 +7,8 @@ import (
 	"github.com/asimalizada/pulse-events/internal/testenv/internal/protocol"
 )
 
-// Sources says, a line for each service, where tests will take it from or
-// what is missing. ok is false when one is missing that RequireVariable lists.
+// Sources returns a line for each service, with its source or what is missing.
+// ok is false if a service is missing that RequireVariable lists.
 func Sources() (lines []string, ok bool) {
 	client, err := keeper.Join()
 	if err != nil {

@@ -16,13 +16,13 @@ import (
 )
 
 // Standby is an asynchronous streaming standby of a PostgresServer. It runs
-// beside it, with its programs, and is removed with its data.
+// with the same programs, and is removed with its data.
 type Standby struct {
 	t   testing.TB
 	url string
 }
 
-// Standby makes a standby that has everything committed so far.
+// Standby starts a standby that has everything committed so far.
 func (s *Server) Standby() *Standby {
 	s.t.Helper()
 	primary := connectPostgres(s.t, s.URL())
@@ -42,7 +42,7 @@ func (s *Server) Standby() *Standby {
 	}
 	password, _ := u.User.Password()
 	dir := fmt.Sprintf("%s-standby-%d", data, port)
-	// The server itself runs them: as its user, and where it is.
+	// The server itself runs them, as its user and on its machine.
 	backup := fmt.Sprintf(`PGPASSWORD=%s %s/pg_basebackup -h 127.0.0.1 -p %s -U %s -D %s -R -X stream -c fast`, password, bin, from, u.User.Username(), dir)
 	start := fmt.Sprintf(`%s/pg_ctl -D %s -l %[2]s.log -o "-c listen_addresses=%s -c port=%d -c max_connections=%s -c unix_socket_directories=" -w start`,
 		bin, dir, address, port, most)
@@ -59,18 +59,17 @@ func (s *Server) Standby() *Standby {
 			s.t.Errorf("testenv: standby: %v", err)
 			return
 		}
-		// It ends while it answers.
+		// It stops while it answers.
 		_, _ = conn.Exec(ctx, copyToProgram(fmt.Sprintf("kill -QUIT $(head -1 %[1]s/postmaster.pid); rm -rf %[1]s %[1]s.log", dir)))
 		_ = conn.Close(ctx)
 	})
 	return b
 }
 
-// URL is the standby's address, as Server.URL.
+// URL returns the standby's address, like Server.URL.
 func (b *Standby) URL() string { return b.url }
 
-// Detach ends the replication: what is committed from now on the standby never
-// gets.
+// Detach ends the replication: the standby does not get later commits.
 func (b *Standby) Detach() {
 	b.t.Helper()
 	conn := connectPostgres(b.t, b.url)
@@ -105,8 +104,8 @@ func connectPostgres(t testing.TB, address string) *pgx.Conn {
 	return conn
 }
 
-// copyToProgram is a statement that runs a shell command, whose output nobody
-// waits for.
+// copyToProgram returns a statement that runs a shell command without its
+// output.
 func copyToProgram(command string) string {
 	return `COPY (SELECT) TO PROGRAM '` + strings.ReplaceAll(`(`+command+`) </dev/null >/dev/null 2>&1`, `'`, `''`) + `'`
 }

@@ -31,7 +31,7 @@ func run(t *testing.T, conn *pgx.Conn, statement string) {
 	}
 }
 
-func TestPostgresIsFreshAndDropped(t *testing.T) {
+func TestPostgresFreshAndDropped(t *testing.T) {
 	var first string
 	for _, name := range []string{"one", "two"} {
 		t.Run(name, func(t *testing.T) {
@@ -40,8 +40,8 @@ func TestPostgresIsFreshAndDropped(t *testing.T) {
 				t.Fatal("two tests got one database")
 			}
 			first = url
-			// Fails where the table stands already. The connection stays
-			// open while the database is dropped.
+			// Fails if the table already exists. The connection stays open
+			// while the database is dropped.
 			run(t, connect(t, url), "CREATE TABLE mine (id int)")
 		})
 	}
@@ -81,7 +81,7 @@ func declare(t *testing.T, ch *amqp.Channel, queue string, passive bool) amqp.Qu
 	return q
 }
 
-func TestRabbitMQIsFreshAndDeleted(t *testing.T) {
+func TestRabbitMQFreshAndDeleted(t *testing.T) {
 	if os.Getenv(testenv.AMQPVariable) != "" && os.Getenv(testenv.ManagementVariable) == "" {
 		t.Skipf("needs the management API of the server given by %s: %s is not set", testenv.AMQPVariable, testenv.ManagementVariable)
 	}

@@ -17,7 +17,7 @@ import (
 	"github.com/asimalizada/pulse-events/pulsectl/devbroker"
 )
 
-func TestConfigNamesAllProblems(t *testing.T) {
+func TestConfigReportsAllProblems(t *testing.T) {
 	_, err := devbroker.Start(context.Background(), devbroker.Config{
 		Addr: "0.0.0.0:0", MemoryLimit: -1, MaxMessageSize: -1, MaxConnections: -1, Heartbeat: 1500 * time.Millisecond,
 		User: "a\x00b", VHost: strings.Repeat("v", 256),
@@ -37,7 +37,7 @@ func TestConfigNamesAllProblems(t *testing.T) {
 	}
 }
 
-func TestOtherMachinesOnlyIfTold(t *testing.T) {
+func TestConfigAllowNonLoopback(t *testing.T) {
 	b := devbroker.NewTest(t, func(c *devbroker.Config) { c.Addr, c.AllowNonLoopback = "0.0.0.0:0", true })
 	_, port, err := net.SplitHostPort(b.Addr())
 	if err != nil {
@@ -46,7 +46,7 @@ func TestOtherMachinesOnlyIfTold(t *testing.T) {
 	newSession(t, "amqp://guest:guest@127.0.0.1:"+port+"/")
 }
 
-func TestAddressTaken(t *testing.T) {
+func TestStartAddressInUse(t *testing.T) {
 	b := devbroker.NewTest(t)
 	_, err := devbroker.Start(context.Background(), devbroker.Config{Addr: b.Addr()})
 	if err == nil || !strings.Contains(err.Error(), b.Addr()) {
@@ -54,7 +54,7 @@ func TestAddressTaken(t *testing.T) {
 	}
 }
 
-func TestCredentialsAndVirtualHost(t *testing.T) {
+func TestStartCredentialsAndVHost(t *testing.T) {
 	b := devbroker.NewTest(t, func(c *devbroker.Config) { c.User, c.Password, c.VHost = "us/er", "p@ss word", "a/b" })
 	s := newSession(t, b.URL()) // all of them are escaped
 	_, err := s.ch.QueueDeclarePassive("nope", false, false, false, false, nil)
@@ -76,7 +76,7 @@ func TestCredentialsAndVirtualHost(t *testing.T) {
 	_ = amqplain.Close()
 }
 
-func TestCloseTellsClientsAndIsFinal(t *testing.T) {
+func TestCloseNotifiesClients(t *testing.T) {
 	b, s := faulty(t)
 	closed := s.conn.NotifyClose(make(chan *amqp.Error, 1))
 	s.must(b.Close())
@@ -94,7 +94,7 @@ func TestCloseTellsClientsAndIsFinal(t *testing.T) {
 	}
 }
 
-func TestShutdownCutsRudeClients(t *testing.T) {
+func TestShutdownCutsUnresponsiveClients(t *testing.T) {
 	b := devbroker.NewTest(t)
 	dialRaw(t, b).open() // it will not agree to anything
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
@@ -107,7 +107,7 @@ func TestShutdownCutsRudeClients(t *testing.T) {
 	}
 }
 
-func TestShutdownConfirmsWhatIsStored(t *testing.T) {
+func TestShutdownConfirmsStored(t *testing.T) {
 	dir := t.TempDir()
 	b, s := start(t, dir)
 	q := s.queue(nil)
@@ -171,7 +171,7 @@ func (l *lockedBuffer) String() string {
 	return l.b.String()
 }
 
-func TestLogTellsTheOperator(t *testing.T) {
+func TestLogForOperator(t *testing.T) {
 	log := &lockedBuffer{}
 	b := devbroker.NewTest(t, func(c *devbroker.Config) { c.Logger = slog.New(slog.NewTextHandler(log, nil)) })
 	s := newSession(t, b.URL())

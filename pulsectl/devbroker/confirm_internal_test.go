@@ -8,9 +8,9 @@ import (
 	"github.com/asimalizada/pulse-events/pulsectl/devbroker/internal/wire"
 )
 
-// TestVerdictsReachTheirMessages sends verdicts in random order and batches, and reads them as a client does, for which
+// TestConfirmsMatchMessages sends verdicts in random order and batches, and reads them as a client does, for which
 // "multiple" speaks of every tag that has no verdict yet.
-func TestVerdictsReachTheirMessages(t *testing.T) {
+func TestConfirmsMatchMessages(t *testing.T) {
 	for seed := range uint64(200) {
 		rng := rand.New(rand.NewPCG(seed, 0))
 		out := newOutbound()

@@ -35,7 +35,7 @@ func TestCapabilities(t *testing.T) {
 	})
 }
 
-func TestHeartbeatsKeepAnIdleConnection(t *testing.T) {
+func TestHeartbeatKeepsIdleConnection(t *testing.T) {
 	onBrokers(t, func(s *session) {
 		conn := s.dial(amqp.Config{Heartbeat: time.Second})
 		closed := conn.NotifyClose(make(chan *amqp.Error, 1))
@@ -63,7 +63,7 @@ func (m *muted) Write(b []byte) (int, error) {
 	return m.Conn.Write(b)
 }
 
-func TestSilentClientIsGivenUp(t *testing.T) {
+func TestHeartbeatClosesSilentConnection(t *testing.T) {
 	onBrokers(t, func(s *session) {
 		q := s.queue(nil)
 		s.send(q, "x")

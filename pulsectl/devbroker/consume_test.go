@@ -39,7 +39,7 @@ func TestPrefetch(t *testing.T) {
 	})
 }
 
-func TestPrefetchSharedByAChannel(t *testing.T) {
+func TestPrefetchGlobal(t *testing.T) {
 	onBrokers(t, func(s *session) {
 		a, b := s.queue(nil), s.queue(nil)
 		s.must(s.ch.Qos(3, 0, true))
@@ -79,7 +79,7 @@ func TestAutomaticAcknowledgement(t *testing.T) {
 	})
 }
 
-func TestRefusedMessagesComeBackAtTheHead(t *testing.T) {
+func TestNackRequeuesAtHead(t *testing.T) {
 	onBrokers(t, func(s *session) {
 		q := s.queue(nil)
 		s.send(q, "0", "1", "2")
@@ -123,7 +123,7 @@ func TestNackMultipleKeepsOrder(t *testing.T) {
 	})
 }
 
-func TestRecoverRedelivers(t *testing.T) {
+func TestRecover(t *testing.T) {
 	onBrokers(t, func(s *session) {
 		q := s.queue(nil)
 		s.send(q, "0", "1", "2")
@@ -170,7 +170,7 @@ func TestGet(t *testing.T) {
 	})
 }
 
-func TestClosedChannelGivesBack(t *testing.T) {
+func TestChannelCloseRequeues(t *testing.T) {
 	onBrokers(t, func(s *session) {
 		q := s.queue(nil)
 		s.send(q, "0", "1", "2")
@@ -190,7 +190,7 @@ func TestClosedChannelGivesBack(t *testing.T) {
 	})
 }
 
-func TestLostConnectionGivesBack(t *testing.T) {
+func TestConnectionLossRequeues(t *testing.T) {
 	onBrokers(t, func(s *session) {
 		q := s.queue(nil)
 		s.send(q, "x")
@@ -213,7 +213,7 @@ func TestLostConnectionGivesBack(t *testing.T) {
 	})
 }
 
-func TestConsumersTakeTurns(t *testing.T) {
+func TestConsumersRoundRobin(t *testing.T) {
 	onBrokers(t, func(s *session) {
 		q := s.queue(nil)
 		a, b := s.consume(q, 1), s.consume(q, 1)
@@ -254,7 +254,7 @@ func TestConsumerPriorities(t *testing.T) {
 	})
 }
 
-func TestCancelledConsumer(t *testing.T) {
+func TestConsumerCancel(t *testing.T) {
 	onBrokers(t, func(s *session) {
 		q := s.queue(nil)
 		deliveries, err := s.ch.Consume(q, "me", false, false, false, false, nil)
@@ -276,7 +276,7 @@ func TestCancelledConsumer(t *testing.T) {
 	})
 }
 
-func TestDeletedQueueCancelsItsConsumers(t *testing.T) {
+func TestQueueDeleteCancelsConsumers(t *testing.T) {
 	onBrokers(t, func(s *session) {
 		q := s.queue(nil)
 		cancelled := s.ch.NotifyCancel(make(chan string, 1))
@@ -296,7 +296,7 @@ func TestDeletedQueueCancelsItsConsumers(t *testing.T) {
 	})
 }
 
-func TestSecondAcknowledgementClosesTheChannel(t *testing.T) {
+func TestAckTwiceClosesChannel(t *testing.T) {
 	onBrokers(t, func(s *session) {
 		q := s.queue(nil)
 		s.send(q, "x")

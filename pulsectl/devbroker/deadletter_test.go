@@ -22,7 +22,7 @@ func deaths(s *session, d amqp.Delivery) (tables []amqp.Table) {
 	return tables
 }
 
-func TestRejectedMessagesAreDeadLetters(t *testing.T) {
+func TestDeadLetterRejected(t *testing.T) {
 	onBrokers(t, func(s *session) {
 		dlx, dlq := s.exchange("topic", nil), s.queue(nil)
 		s.bind(dlq, "#", dlx, nil)
@@ -54,7 +54,7 @@ func TestRejectedMessagesAreDeadLetters(t *testing.T) {
 	})
 }
 
-func TestDeadLettersUnderAnotherKey(t *testing.T) {
+func TestDeadLetterRoutingKey(t *testing.T) {
 	onBrokers(t, func(s *session) {
 		dlq := s.queue(nil)
 		q := s.queue(amqp.Table{"x-dead-letter-exchange": "", "x-dead-letter-routing-key": dlq})
@@ -72,7 +72,7 @@ func TestDeadLettersUnderAnotherKey(t *testing.T) {
 	})
 }
 
-func TestDelayedRetryRoundTrip(t *testing.T) {
+func TestDeadLetterDelayedRetry(t *testing.T) {
 	onBrokers(t, func(s *session) {
 		for _, kind := range []string{"classic", "quorum"} {
 			retry, work := s.name(), s.name()
@@ -100,7 +100,7 @@ func TestDelayedRetryRoundTrip(t *testing.T) {
 	})
 }
 
-func TestExpiredMessagesLoseTheirExpiration(t *testing.T) {
+func TestDeadLetterRemovesExpiration(t *testing.T) {
 	onBrokers(t, func(s *session) {
 		dlq := s.queue(nil)
 		q := s.queue(amqp.Table{"x-dead-letter-exchange": "", "x-dead-letter-routing-key": dlq, "x-message-ttl": int32(60000)})
@@ -114,7 +114,7 @@ func TestExpiredMessagesLoseTheirExpiration(t *testing.T) {
 	})
 }
 
-func TestDroppedHeadIsADeadLetter(t *testing.T) {
+func TestDeadLetterDroppedHead(t *testing.T) {
 	onBrokers(t, func(s *session) {
 		dlq := s.queue(nil)
 		q := s.queue(amqp.Table{"x-max-length": int32(1), "x-dead-letter-exchange": "", "x-dead-letter-routing-key": dlq})
@@ -129,7 +129,7 @@ func TestDroppedHeadIsADeadLetter(t *testing.T) {
 	})
 }
 
-func TestDeadLettersInACircleEnd(t *testing.T) {
+func TestDeadLetterCycleEnds(t *testing.T) {
 	onBrokers(t, func(s *session) {
 		a, b := s.name(), s.name()
 		s.queueNamed(a, amqp.Table{"x-dead-letter-exchange": "", "x-dead-letter-routing-key": b, "x-message-ttl": int32(10)})
@@ -142,7 +142,7 @@ func TestDeadLettersInACircleEnd(t *testing.T) {
 	})
 }
 
-func TestDeadLettersWithoutExchangeAreDropped(t *testing.T) {
+func TestDeadLetterMissingExchange(t *testing.T) {
 	onBrokers(t, func(s *session) {
 		q := s.queue(amqp.Table{"x-dead-letter-exchange": s.name()})
 		s.send(q, "x", "y")
@@ -153,7 +153,7 @@ func TestDeadLettersWithoutExchangeAreDropped(t *testing.T) {
 	})
 }
 
-func TestAtLeastOnceDeadLettersWaitForTheirExchange(t *testing.T) {
+func TestDeadLetterAtLeastOnceWaits(t *testing.T) {
 	onBrokers(t, func(s *session) {
 		dlx := s.name()
 		q := s.queue(amqp.Table{

@@ -77,8 +77,8 @@ func (p *publisher) confirmed() map[string]bool {
 	return ids
 }
 
-// TestFullDiskBlocksPublishers until consumers have made room; then they go on, and everything is confirmed.
-func TestFullDiskBlocksPublishers(t *testing.T) {
+// TestDiskFullBlocksPublishers until consumers have made room; then they go on, and everything is confirmed.
+func TestDiskFullBlocksPublishers(t *testing.T) {
 	dir := filepath.Join(smallDisk(t, 32), "data")
 	b, s := start(t, dir)
 	q := s.queue(nil)
@@ -106,9 +106,9 @@ func TestFullDiskBlocksPublishers(t *testing.T) {
 	}
 }
 
-// TestDiskFilledBySomebodyElse takes all the room there is, while messages are published. What was confirmed survives a
+// TestDiskFilledByOthers takes all the room there is, while messages are published. What was confirmed survives a
 // kill; what was not is confirmed once there is room.
-func TestDiskFilledBySomebodyElse(t *testing.T) {
+func TestDiskFilledByOthers(t *testing.T) {
 	disk := smallDisk(t, 32)
 	dir := filepath.Join(disk, "data")
 	c := startChild(t, dir)

@@ -54,7 +54,7 @@ func aroundARestart(t *testing.T, before, after func(s *session)) {
 	}
 }
 
-func TestWhatSurvivesARestart(t *testing.T) {
+func TestRestartKeepsDurable(t *testing.T) {
 	aroundARestart(t, func(s *session) {
 		must := s.must
 		must(s.ch.ExchangeDeclare("durable", "topic", true, false, false, false, amqp.Table{"alternate-exchange": "other"}))
@@ -122,7 +122,7 @@ func TestWhatSurvivesARestart(t *testing.T) {
 	})
 }
 
-func TestTimeToLiveGoesOnDuringARestart(t *testing.T) {
+func TestRestartKeepsTimeToLive(t *testing.T) {
 	aroundARestart(t, func(s *session) {
 		s.queueNamed("dlq", nil)
 		s.queueNamed("q", amqp.Table{"x-dead-letter-exchange": "", "x-dead-letter-routing-key": "dlq"})
@@ -138,7 +138,7 @@ func TestTimeToLiveGoesOnDuringARestart(t *testing.T) {
 	})
 }
 
-func TestDeadLettersSurviveARestartOnce(t *testing.T) {
+func TestRestartKeepsDeadLettersOnce(t *testing.T) {
 	aroundARestart(t, func(s *session) {
 		s.queueNamed("dlq", nil)
 		s.queueNamed("q", amqp.Table{"x-queue-type": "quorum", "x-delivery-limit": int32(5), "x-dead-letter-exchange": "", "x-dead-letter-routing-key": "dlq"})
@@ -161,8 +161,8 @@ func TestDeadLettersSurviveARestartOnce(t *testing.T) {
 	})
 }
 
-// TestAcknowledgedIsGoneAfterAnOrderlyStop closes the broker while acknowledgements are on their way to it.
-func TestAcknowledgedIsGoneAfterAnOrderlyStop(t *testing.T) {
+// TestRestartForgetsAcknowledged closes the broker while acknowledgements are on their way to it.
+func TestRestartForgetsAcknowledged(t *testing.T) {
 	dir := t.TempDir()
 	b, s := start(t, dir)
 	q := s.queue(nil)
@@ -192,7 +192,7 @@ func TestAcknowledgedIsGoneAfterAnOrderlyStop(t *testing.T) {
 	}
 }
 
-func TestJournalStaysInProportion(t *testing.T) {
+func TestJournalIsCompacted(t *testing.T) {
 	dir := t.TempDir()
 	b, s := start(t, dir)
 	q := s.queue(nil)
@@ -237,7 +237,7 @@ func sizeOf(t *testing.T, dir string) (size int64) {
 	return size
 }
 
-func TestDataDirIsUsedByOneBroker(t *testing.T) {
+func TestDataDirLocked(t *testing.T) {
 	dir := t.TempDir()
 	start(t, dir)
 	_, err := devbroker.Start(context.Background(), devbroker.Config{Addr: "127.0.0.1:0", DataDir: dir})
@@ -246,7 +246,7 @@ func TestDataDirIsUsedByOneBroker(t *testing.T) {
 	}
 }
 
-func TestDamagedDataDirIsReported(t *testing.T) {
+func TestDataDirDamaged(t *testing.T) {
 	dir := t.TempDir()
 	if err := os.WriteFile(filepath.Join(dir, "00000001.journal"), []byte("something else altogether"), 0o600); err != nil {
 		t.Fatal(err)

@@ -215,7 +215,7 @@ func consumeFrom(name string, exclusive bool, args amqp.Table) func(*session, st
 	}
 }
 
-func TestRefusals(t *testing.T) {
+func TestChannelErrors(t *testing.T) {
 	onBrokers(t, func(s *session) {
 		for _, r := range refusals {
 			r.check(s.other(), s.queue(amqp.Table{"x-message-ttl": int32(1000), "x-dead-letter-exchange": "a"}))
@@ -228,7 +228,7 @@ var unsupported = []refusal{
 	{"streams", fresh(amqp.Table{"x-queue-type": "stream"}), 540, "NOT_IMPLEMENTED - queue type 'stream' is not supported by devbroker, for " + neverQueue, true},
 }
 
-func TestUnsupported(t *testing.T) {
+func TestUnsupportedFeatures(t *testing.T) {
 	s := newSession(t, devbroker.NewTest(t).URL())
 	for _, r := range unsupported {
 		r.check(s.other(), "")

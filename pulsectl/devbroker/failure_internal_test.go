@@ -8,8 +8,8 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 )
 
-// TestGivesUpWhenTheDataDirectoryFails: what the journal does then is tested beside it.
-func TestGivesUpWhenTheDataDirectoryFails(t *testing.T) {
+// TestBrokerEndsWhenDataDirFails: what the journal does then is tested beside it.
+func TestBrokerEndsWhenDataDirFails(t *testing.T) {
 	b := NewTest(t, func(c *Config) { c.DataDir = t.TempDir() })
 	conn, err := amqp.Dial(b.URL())
 	if err != nil {

@@ -23,9 +23,9 @@ func (r *raw) still(when string) {
 	_ = r.nc.SetReadDeadline(time.Now().Add(patience))
 }
 
-// TestOrderlyCloseLeavesTCPToTheClient: some clients fail, or wait for ever, if TCP ends together with the answer to
+// TestCloseLeavesTCPToClient: some clients fail, or wait for ever, if TCP ends together with the answer to
 // their connection.close.
-func TestOrderlyCloseLeavesTCPToTheClient(t *testing.T) {
+func TestCloseLeavesTCPToClient(t *testing.T) {
 	onBrokers(t, func(s *session) {
 		r := s.raw()
 		r.open()
@@ -45,8 +45,8 @@ func TestOrderlyCloseLeavesTCPToTheClient(t *testing.T) {
 	})
 }
 
-// TestExclusiveQueueIsGoneWithCloseOk: what a connection owned is gone when its end is confirmed, not when TCP ends.
-func TestExclusiveQueueIsGoneWithCloseOk(t *testing.T) {
+// TestCloseDeletesExclusiveQueues: what a connection owned is gone when its end is confirmed, not when TCP ends.
+func TestCloseDeletesExclusiveQueues(t *testing.T) {
 	onBrokers(t, func(s *session) {
 		name := s.name()
 		r := s.raw()
@@ -61,8 +61,8 @@ func TestExclusiveQueueIsGoneWithCloseOk(t *testing.T) {
 	})
 }
 
-// TestCloseByTheServer waits for the client to agree, and then ends TCP at once.
-func TestCloseByTheServer(t *testing.T) {
+// TestCloseByServer waits for the client to agree, and then ends TCP at once.
+func TestCloseByServer(t *testing.T) {
 	onBrokers(t, func(s *session) {
 		r := s.raw()
 		r.open()
@@ -78,8 +78,8 @@ func TestCloseByTheServer(t *testing.T) {
 	})
 }
 
-// TestClientThatOnlyStopsSending still reads what was on its way to it.
-func TestClientThatOnlyStopsSending(t *testing.T) {
+// TestConnectionHalfClosed still reads what was on its way to it.
+func TestConnectionHalfClosed(t *testing.T) {
 	r := dialRaw(t, devbroker.NewTest(t))
 	r.open()
 	r.send(0, &wire.ConnectionClose{ReplyCode: 200, ReplyText: "bye"})
@@ -89,8 +89,8 @@ func TestClientThatOnlyStopsSending(t *testing.T) {
 	want[*wire.ConnectionCloseOk](r)
 }
 
-// TestClosingBrokerWaitsForNobodyTwice: clients that were answered and keep TCP open do not hold the broker up.
-func TestClosingBrokerWaitsForNobodyTwice(t *testing.T) {
+// TestCloseWaitsOnce: clients that were answered and keep TCP open do not hold the broker up.
+func TestCloseWaitsOnce(t *testing.T) {
 	b := devbroker.NewTest(t)
 	var all []*raw
 	for range 3 {
@@ -119,7 +119,7 @@ func TestClosingBrokerWaitsForNobodyTwice(t *testing.T) {
 	}
 }
 
-func TestOlderHeader(t *testing.T) {
+func TestHandshakeOlderHeader(t *testing.T) {
 	onBrokers(t, func(s *session) {
 		r := s.raw()
 		r.header = "AMQP\x01\x01\x00\x09"
@@ -129,8 +129,8 @@ func TestOlderHeader(t *testing.T) {
 	})
 }
 
-// TestRefusedHandshakes compares what clients are told, and that TCP stays for a moment.
-func TestRefusedHandshakes(t *testing.T) {
+// TestHandshakeErrors compares what clients are told, and that TCP stays for a moment.
+func TestHandshakeErrors(t *testing.T) {
 	onBrokers(t, func(s *session) {
 		wrong := startOk()
 		wrong.Response = "\x00guest\x00wrong"
@@ -163,8 +163,8 @@ func TestRefusedHandshakes(t *testing.T) {
 	})
 }
 
-// TestConfirmsOfABurstComeTogether sends messages in one piece, and counts the confirms.
-func TestConfirmsOfABurstComeTogether(t *testing.T) {
+// TestConfirmsCoverBurst sends messages in one piece, and counts the confirms.
+func TestConfirmsCoverBurst(t *testing.T) {
 	onDisk(t, func(s *session) {
 		const n = 200
 		q := s.queue(nil)
@@ -195,8 +195,8 @@ func TestConfirmsOfABurstComeTogether(t *testing.T) {
 	})
 }
 
-// TestLargeBodies are taken up to 128 MiB, and refused beyond.
-func TestLargeBodies(t *testing.T) {
+// TestPublishLargeBodies are taken up to 128 MiB, and refused beyond.
+func TestPublishLargeBodies(t *testing.T) {
 	b := devbroker.NewTest(t)
 	s := newSession(t, b.URL())
 	q := s.queue(nil)
@@ -216,7 +216,7 @@ func TestLargeBodies(t *testing.T) {
 	}
 }
 
-func TestBothLoopbackAddresses(t *testing.T) {
+func TestListenBothLoopbackAddresses(t *testing.T) {
 	for _, addr := range []string{"127.0.0.1:0", "localhost:0"} {
 		b := devbroker.NewTest(t, func(c *devbroker.Config) { c.Addr = addr })
 		_, port, err := net.SplitHostPort(b.Addr())

@@ -24,8 +24,8 @@ func (s *session) acked(d *amqp.DeferredConfirmation) bool {
 	return d.Acked()
 }
 
-// TestConfinedWithholding withholds confirms of one queue, of one routing key, and of both in one broker.
-func TestConfinedWithholding(t *testing.T) {
+// TestFaultWithholdConfirmsLimited withholds confirms of one queue, of one routing key, and of both in one broker.
+func TestFaultWithholdConfirmsLimited(t *testing.T) {
 	for _, dir := range []string{"", t.TempDir()} {
 		b, s := start(t, dir)
 		x, q, other := s.exchange("topic", nil), s.queue(nil), s.queue(nil)
@@ -61,7 +61,7 @@ func TestConfinedWithholding(t *testing.T) {
 	}
 }
 
-func TestRefusedPublishes(t *testing.T) {
+func TestFaultRefusePublishes(t *testing.T) {
 	b, s := faulty(t)
 	x, q, other := s.exchange("fanout", nil), s.queue(nil), s.queue(nil)
 	s.bind(q, "", x, nil)
@@ -83,7 +83,7 @@ func TestRefusedPublishes(t *testing.T) {
 	}
 }
 
-func TestStalledQueue(t *testing.T) {
+func TestFaultStallQueues(t *testing.T) {
 	b, s := faulty(t)
 	q, other := s.queue(nil), s.queue(nil)
 	s.must(s.ch.Confirm(false))
@@ -111,7 +111,7 @@ func TestStalledQueue(t *testing.T) {
 	s.must(s.next(deliveries).Ack(false))
 }
 
-func TestConfinedDeliveries(t *testing.T) {
+func TestFaultDeliveriesLimited(t *testing.T) {
 	b, s := faulty(t)
 	q, other := s.queue(nil), s.queue(nil)
 	s.must(b.Inject(devbroker.Fault{Kind: devbroker.FaultDelayDeliveries, Delay: time.Hour, Queue: q}))

@@ -50,7 +50,7 @@ func (s *session) unanswered(all []*amqp.DeferredConfirmation) (n int) {
 	return n
 }
 
-func TestOutage(t *testing.T) {
+func TestFaultDown(t *testing.T) {
 	b, s := faulty(t)
 	q := s.queue(nil)
 	s.send(q, "kept")
@@ -88,7 +88,7 @@ func TestOutage(t *testing.T) {
 	newSession(t, b.URL())
 }
 
-func TestPortTakenDuringAnOutage(t *testing.T) {
+func TestFaultDownPortInUse(t *testing.T) {
 	b, s := faulty(t)
 	s.must(b.Down())
 	squatter, err := net.Listen("tcp", b.Addr())
@@ -101,7 +101,7 @@ func TestPortTakenDuringAnOutage(t *testing.T) {
 	newSession(t, b.URL())
 }
 
-func TestDroppedConnections(t *testing.T) {
+func TestDropConnections(t *testing.T) {
 	b, s := faulty(t)
 	closed := s.conn.NotifyClose(make(chan *amqp.Error, 1))
 	if n := b.DropConnections(); n != 1 {
@@ -111,7 +111,7 @@ func TestDroppedConnections(t *testing.T) {
 	newSession(t, b.URL())
 }
 
-func TestRestartTellsClients(t *testing.T) {
+func TestRestartNotifiesClients(t *testing.T) {
 	b, s := faulty(t)
 	closed := s.conn.NotifyClose(make(chan *amqp.Error, 1))
 	s.must(b.Restart(t.Context()))
@@ -121,7 +121,7 @@ func TestRestartTellsClients(t *testing.T) {
 	newSession(t, b.URL())
 }
 
-func TestBlockedPublishers(t *testing.T) {
+func TestFaultBlockPublishers(t *testing.T) {
 	b, s := faulty(t)
 	q := s.queue(nil)
 	blocked := s.conn.NotifyBlocked(make(chan amqp.Blocking, 2))
@@ -142,7 +142,7 @@ func TestBlockedPublishers(t *testing.T) {
 	}
 }
 
-func TestBlockedPublisherCanBeShutDown(t *testing.T) {
+func TestFaultBlockPublishersShutdown(t *testing.T) {
 	b, s := faulty(t)
 	q := s.queue(nil)
 	blocked := s.conn.NotifyBlocked(make(chan amqp.Blocking, 2))
@@ -156,7 +156,7 @@ func TestBlockedPublisherCanBeShutDown(t *testing.T) {
 	}
 }
 
-func TestWithheldConfirms(t *testing.T) {
+func TestFaultWithholdConfirms(t *testing.T) {
 	b, s := faulty(t)
 	q := s.queue(nil)
 	s.must(s.ch.Confirm(false))
@@ -174,7 +174,7 @@ func TestWithheldConfirms(t *testing.T) {
 	}
 }
 
-func TestDelayedConfirms(t *testing.T) {
+func TestFaultDelayConfirms(t *testing.T) {
 	b, s := faulty(t)
 	q := s.queue(nil)
 	s.must(s.ch.Confirm(false))
@@ -195,7 +195,7 @@ func TestDelayedConfirms(t *testing.T) {
 	}
 }
 
-func TestDroppedConfirms(t *testing.T) {
+func TestFaultDropConfirms(t *testing.T) {
 	b, s := start(t, t.TempDir()) // where confirms come in batches
 	q := s.queue(nil)
 	s.must(s.ch.Confirm(false))
@@ -214,7 +214,7 @@ func TestDroppedConfirms(t *testing.T) {
 	}
 }
 
-func TestDuplicatedDeliveries(t *testing.T) {
+func TestFaultDuplicateDeliveries(t *testing.T) {
 	b, s := faulty(t)
 	q := s.queue(nil)
 	inject(s, b, devbroker.Fault{Kind: devbroker.FaultDuplicateDeliveries, Count: 2})
@@ -234,7 +234,7 @@ func TestDuplicatedDeliveries(t *testing.T) {
 	}
 }
 
-func TestDelayedDeliveries(t *testing.T) {
+func TestFaultDelayDeliveries(t *testing.T) {
 	b, s := faulty(t)
 	q := s.queue(nil)
 	const delay = 150 * time.Millisecond
@@ -254,7 +254,7 @@ func TestDelayedDeliveries(t *testing.T) {
 	s.nextBody(deliveries, "2") // at once
 }
 
-func TestFaultsThatMakeNoSense(t *testing.T) {
+func TestInjectErrors(t *testing.T) {
 	b := devbroker.NewTest(t)
 	for _, c := range []struct {
 		fault     devbroker.Fault

@@ -180,7 +180,7 @@ func drain(r *raw) {
 	}
 }
 
-func TestThousandsOfConnections(t *testing.T) {
+func TestConnectionsMany(t *testing.T) {
 	const limit, clients = 1500, 2000
 	b := devbroker.NewTest(t, func(c *devbroker.Config) { c.MaxConnections = limit })
 	before := runtime.NumGoroutine()
@@ -213,7 +213,7 @@ func TestThousandsOfConnections(t *testing.T) {
 	newSession(t, b.URL())
 }
 
-func TestMessageBeyondTheMaximum(t *testing.T) {
+func TestPublishAboveMaximum(t *testing.T) {
 	b := devbroker.NewTest(t, func(c *devbroker.Config) { c.MaxMessageSize = 1000 })
 	s := newSession(t, b.URL())
 	q := s.queue(nil)
@@ -229,7 +229,7 @@ func TestMessageBeyondTheMaximum(t *testing.T) {
 	}
 }
 
-func TestManyChannelsAndTheirEnd(t *testing.T) {
+func TestChannelsMany(t *testing.T) {
 	b := devbroker.NewTest(t)
 	s := newSession(t, b.URL())
 	q := s.queue(nil)

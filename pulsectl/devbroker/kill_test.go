@@ -64,10 +64,10 @@ func (c *child) kill() {
 	_ = c.cmd.Wait()
 }
 
-// TestKilledDuringABurst kills the broker again and again while messages are published and consumed, with bodies so
+// TestKillDuringBurst kills the broker again and again while messages are published and consumed, with bodies so
 // large that the journal is compacted meanwhile. What was confirmed and not acknowledged must be there in the end, in
 // order.
-func TestKilledDuringABurst(t *testing.T) {
+func TestKillDuringBurst(t *testing.T) {
 	t.Parallel()
 	for _, kind := range []string{"classic", "quorum"} {
 		t.Run(kind, func(t *testing.T) {
@@ -163,9 +163,9 @@ func (b *burst) check(s *session) {
 	s.Logf("%d sent, %d confirmed, %d acknowledged, %d present", b.sent, len(b.confirmed), len(b.acked), len(present))
 }
 
-// TestKilledWhileDelivering: whoever dies together with the broker sees the message flagged as redelivered afterwards,
+// TestKillWhileDelivering: whoever dies together with the broker sees the message flagged as redelivered afterwards,
 // every time.
-func TestKilledWhileDelivering(t *testing.T) {
+func TestKillWhileDelivering(t *testing.T) {
 	dir := t.TempDir()
 	for count := range 4 {
 		c := startChild(t, dir)
@@ -184,8 +184,8 @@ func TestKilledWhileDelivering(t *testing.T) {
 	}
 }
 
-// TestKilledAfterDeclaring: what was declared and answered is there.
-func TestKilledAfterDeclaring(t *testing.T) {
+// TestKillAfterDeclaring: what was declared and answered is there.
+func TestKillAfterDeclaring(t *testing.T) {
 	dir := t.TempDir()
 	c := startChild(t, dir)
 	s := newSession(t, c.url)

@@ -139,7 +139,7 @@ func fields(o map[string]any, keys ...string) string {
 	return strings.TrimSpace(b.String())
 }
 
-func TestManagedQueues(t *testing.T) {
+func TestManagementQueues(t *testing.T) {
 	onManaged(t, func(m *managed) {
 		vhost := url.PathEscape(m.ownVHost())
 		if status := m.call(http.MethodGet, "queues/"+vhost+"/q", nil, nil); status != http.StatusNotFound {
@@ -206,7 +206,7 @@ func (m *managed) eventually(what string, condition func() bool) {
 	eventually(m.T, what, condition)
 }
 
-func TestManagedConnections(t *testing.T) {
+func TestManagementConnections(t *testing.T) {
 	onManaged(t, func(m *managed) {
 		s := connect(m.T, m.url, m.real)
 		conn := s.dial(amqp.Config{Properties: amqp.Table{"connection_name": m.name("mine")}})
@@ -233,7 +233,7 @@ func TestManagedConnections(t *testing.T) {
 	})
 }
 
-func TestManagedChecks(t *testing.T) {
+func TestManagementHealthChecks(t *testing.T) {
 	onManaged(t, func(m *managed) {
 		for _, path := range []string{
 			"aliveness-test/" + url.PathEscape(m.ownVHost()), "health/checks/alarms", "health/checks/local-alarms", "health/checks/virtual-hosts",
@@ -289,8 +289,8 @@ func TestManagedChecks(t *testing.T) {
 	})
 }
 
-// TestManagedAlarm tells health checks of an alarm, and goes down and up with the broker.
-func TestManagedAlarm(t *testing.T) {
+// TestManagementAlarm tells health checks of an alarm, and goes down and up with the broker.
+func TestManagementAlarm(t *testing.T) {
 	b := devbroker.NewTest(t, func(c *devbroker.Config) { c.ManagementAddr, c.MemoryLimit = "127.0.0.1:0", 1000 })
 	m := &managed{T: t, url: b.URL(), api: b.ManagementURL()}
 	newSession(t, b.URL()).queue(nil)

@@ -17,7 +17,7 @@ func limited(t *testing.T, limit int64) *devbroker.Broker {
 	return devbroker.NewTest(t, func(c *devbroker.Config) { c.MemoryLimit, c.MaxMessageSize = limit, megabyte })
 }
 
-func TestFullMemoryBlocksPublishers(t *testing.T) {
+func TestMemoryFullBlocksPublishers(t *testing.T) {
 	b := limited(t, 4*megabyte)
 	s, reader := newSession(t, b.URL()), newSession(t, b.URL())
 	blocked := s.conn.NotifyBlocked(make(chan amqp.Blocking, 1000)) // a full listener would stall the client
@@ -69,7 +69,7 @@ func TestFullMemoryBlocksPublishers(t *testing.T) {
 	}
 }
 
-func TestMemoryIsGivenBack(t *testing.T) {
+func TestMemoryIsReleased(t *testing.T) {
 	b := devbroker.NewTest(t)
 	s := newSession(t, b.URL())
 	before := b.Stats().MemoryBytes
@@ -106,7 +106,7 @@ func TestMemoryIsGivenBack(t *testing.T) {
 	}
 }
 
-func TestDefinitionsWithoutEndAreRefused(t *testing.T) {
+func TestMemoryLimitsDefinitions(t *testing.T) {
 	b := limited(t, megabyte)
 	s := newSession(t, b.URL())
 	ballast := amqp.Table{"ballast": strings.Repeat("x", 60000)}
@@ -121,7 +121,7 @@ func TestDefinitionsWithoutEndAreRefused(t *testing.T) {
 	t.Fatal("60 MB of definitions in a broker of 1 MB")
 }
 
-func TestUploadsWithoutEndAreRefused(t *testing.T) {
+func TestMemoryLimitsUploads(t *testing.T) {
 	b := limited(t, megabyte)
 	header := contentHeader(megabyte-1, "\x00\x00")
 	half := frameOf(3, 1, bytes.Repeat([]byte("x"), 100000))
@@ -149,9 +149,9 @@ func TestUploadsWithoutEndAreRefused(t *testing.T) {
 	eventually(t, "the memory to be given back", func() bool { return b.Stats().MemoryBytes == 0 && !b.Stats().Blocked })
 }
 
-// TestSlowReader publishes far more than a client reads that has set no prefetch: what waits for it must stay queued,
+// TestConnectionSlowReader publishes far more than a client reads that has set no prefetch: what waits for it must stay queued,
 // not pile up on the way to it.
-func TestSlowReader(t *testing.T) {
+func TestConnectionSlowReader(t *testing.T) {
 	b := devbroker.NewTest(t)
 	s := newSession(t, b.URL())
 	q := s.queue(nil)
@@ -176,8 +176,8 @@ func TestSlowReader(t *testing.T) {
 	t.Fatal("not everything was delivered")
 }
 
-// TestAskingWithoutReading sends requests and reads no answers. The broker must stop reading, not collect them.
-func TestAskingWithoutReading(t *testing.T) {
+// TestConnectionNeverReads sends requests and reads no answers. The broker must stop reading, not collect them.
+func TestConnectionNeverReads(t *testing.T) {
 	b := devbroker.NewTest(t)
 	s := newSession(t, b.URL())
 	q := s.queue(nil)

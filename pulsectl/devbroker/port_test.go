@@ -10,8 +10,8 @@ import (
 	"github.com/asimalizada/pulse-events/pulsectl/devbroker"
 )
 
-// TestPortIsNotTheKernelsToGive: an outgoing connection that got the port while the broker is down would keep it down.
-func TestPortIsNotTheKernelsToGive(t *testing.T) {
+// TestNewTestPortRange: an outgoing connection that got the port while the broker is down would keep it down.
+func TestNewTestPortRange(t *testing.T) {
 	t.Parallel()
 	var from, to int
 	text, err := os.ReadFile("/proc/sys/net/ipv4/ip_local_port_range")

@@ -45,8 +45,8 @@ func TestPrioritiesWithoutMaximum(t *testing.T) {
 	})
 }
 
-// TestFullQueueWithPriorities drops from the head, where the urgent ones are.
-func TestFullQueueWithPriorities(t *testing.T) {
+// TestPrioritiesFullQueue drops from the head, where the urgent ones are.
+func TestPrioritiesFullQueue(t *testing.T) {
 	onBrokers(t, func(s *session) {
 		q := s.queue(amqp.Table{"x-max-priority": int32(5), "x-max-length": int32(2)})
 		s.urgent(q, "high", 5)
@@ -60,7 +60,7 @@ func TestFullQueueWithPriorities(t *testing.T) {
 	})
 }
 
-func TestPrioritiesSurvive(t *testing.T) {
+func TestPrioritiesSurviveRestart(t *testing.T) {
 	dir := t.TempDir()
 	c := startChild(t, dir)
 	s := newSession(t, c.url)

@@ -22,7 +22,7 @@ func code(err error) int {
 	return 0
 }
 
-func TestEveryPublishIsConfirmed(t *testing.T) {
+func TestConfirmsEveryPublish(t *testing.T) {
 	onBrokers(t, func(s *session) {
 		const messages, outstanding = 5000, 256
 		q := s.queue(nil)
@@ -78,7 +78,7 @@ func TestConfirmsOnManyChannels(t *testing.T) {
 	})
 }
 
-func TestTransientAndPersistentConfirmsMixed(t *testing.T) {
+func TestConfirmsTransientAndPersistent(t *testing.T) {
 	onBrokers(t, func(s *session) {
 		q := s.queue(nil)
 		s.must(s.ch.Confirm(false))
@@ -94,7 +94,7 @@ func TestTransientAndPersistentConfirmsMixed(t *testing.T) {
 	})
 }
 
-func TestMandatoryIsReturnedBeforeItsConfirm(t *testing.T) {
+func TestMandatoryReturnedBeforeConfirm(t *testing.T) {
 	onBrokers(t, func(s *session) {
 		x := s.exchange("topic", nil)
 		s.must(s.ch.Confirm(false))
@@ -118,7 +118,7 @@ func TestMandatoryIsReturnedBeforeItsConfirm(t *testing.T) {
 	})
 }
 
-func TestMandatoryThatIsRoutedIsNotReturned(t *testing.T) {
+func TestMandatoryRouted(t *testing.T) {
 	onBrokers(t, func(s *session) {
 		q := s.queue(nil)
 		s.must(s.ch.Confirm(false))
@@ -134,7 +134,7 @@ func TestMandatoryThatIsRoutedIsNotReturned(t *testing.T) {
 	})
 }
 
-func TestPropertiesAndHeadersComeBackAsTheyWere(t *testing.T) {
+func TestPublishPropertiesRoundTrip(t *testing.T) {
 	onBrokers(t, func(s *session) {
 		q := s.queue(nil)
 		at := time.Unix(1700000000, 0)
@@ -168,7 +168,7 @@ func TestPropertiesAndHeadersComeBackAsTheyWere(t *testing.T) {
 	})
 }
 
-func TestBodiesOfAllSizes(t *testing.T) {
+func TestPublishBodySizes(t *testing.T) {
 	onBrokers(t, func(s *session) {
 		q := s.queue(nil)
 		s.must(s.ch.Confirm(false))
@@ -187,7 +187,7 @@ func TestBodiesOfAllSizes(t *testing.T) {
 	})
 }
 
-func TestSmallFrames(t *testing.T) {
+func TestPublishSmallFrames(t *testing.T) {
 	onBrokers(t, func(s *session) {
 		s.conn = s.dial(amqp.Config{FrameSize: 4096})
 		s.ch = s.channel()
@@ -199,7 +199,7 @@ func TestSmallFrames(t *testing.T) {
 	})
 }
 
-func TestExpiredMessagesAreNotDelivered(t *testing.T) {
+func TestTimeToLiveExpires(t *testing.T) {
 	onBrokers(t, func(s *session) {
 		q := s.queue(nil)
 		s.must(s.ch.Confirm(false))
@@ -214,7 +214,7 @@ func TestExpiredMessagesAreNotDelivered(t *testing.T) {
 	})
 }
 
-func TestNoTimeToLive(t *testing.T) {
+func TestTimeToLiveZero(t *testing.T) {
 	onBrokers(t, func(s *session) {
 		q := s.queue(nil)
 		s.must(s.ch.Confirm(false))

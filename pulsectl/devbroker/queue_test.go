@@ -9,7 +9,7 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 )
 
-func TestServerNamedExclusiveQueue(t *testing.T) {
+func TestQueueServerNamedExclusive(t *testing.T) {
 	onBrokers(t, func(s *session) {
 		q, err := s.ch.QueueDeclare("", false, true, true, false, nil)
 		s.must(err)
@@ -31,7 +31,7 @@ func TestServerNamedExclusiveQueue(t *testing.T) {
 	})
 }
 
-func TestAutoDeletedQueue(t *testing.T) {
+func TestQueueAutoDelete(t *testing.T) {
 	onBrokers(t, func(s *session) {
 		name := s.name()
 		_, err := s.ch.QueueDeclare(name, false, true, false, false, nil)
@@ -50,7 +50,7 @@ func TestAutoDeletedQueue(t *testing.T) {
 	})
 }
 
-func TestCountsAndPurge(t *testing.T) {
+func TestQueueCountsAndPurge(t *testing.T) {
 	onBrokers(t, func(s *session) {
 		q := s.queue(nil)
 		s.send(q, numbered(10)...)
@@ -75,7 +75,7 @@ func TestCountsAndPurge(t *testing.T) {
 	})
 }
 
-func TestDeleteIfEmpty(t *testing.T) {
+func TestQueueDeleteIfEmpty(t *testing.T) {
 	onBrokers(t, func(s *session) {
 		q := s.queue(nil)
 		s.send(q, "x")
@@ -92,7 +92,7 @@ func TestDeleteIfEmpty(t *testing.T) {
 	})
 }
 
-func TestLengthLimitDropsTheHead(t *testing.T) {
+func TestQueueLengthDropsHead(t *testing.T) {
 	onBrokers(t, func(s *session) {
 		for _, limit := range []amqp.Table{{"x-max-length": int32(3)}, {"x-max-length-bytes": int32(3)}} {
 			q := s.queue(limit)
@@ -109,7 +109,7 @@ func TestLengthLimitDropsTheHead(t *testing.T) {
 	})
 }
 
-func TestFullQueueRefuses(t *testing.T) {
+func TestQueueFullRefuses(t *testing.T) {
 	onBrokers(t, func(s *session) {
 		q := s.queue(amqp.Table{"x-max-length": int32(2), "x-overflow": "reject-publish"})
 		s.must(s.ch.Confirm(false))
@@ -135,7 +135,7 @@ func TestFullQueueRefuses(t *testing.T) {
 	})
 }
 
-func TestFullQueueRefusesIntoDeadLetters(t *testing.T) {
+func TestQueueFullDeadLetters(t *testing.T) {
 	onBrokers(t, func(s *session) {
 		dlq := s.queue(nil)
 		q := s.queue(amqp.Table{
@@ -188,7 +188,7 @@ func TestQuorumQueueHasNoGlobalPrefetch(t *testing.T) {
 	})
 }
 
-func TestUnusedQueueExpires(t *testing.T) {
+func TestQueueExpires(t *testing.T) {
 	onBrokers(t, func(s *session) {
 		used := s.queue(amqp.Table{"x-expires": int32(100)})
 		unused := s.queue(amqp.Table{"x-expires": int32(100)})

@@ -23,7 +23,7 @@ func (s *session) requester(queue string) (*amqp.Channel, <-chan amqp.Delivery, 
 	return ch, replies, request.ReplyTo
 }
 
-func TestDirectReplies(t *testing.T) {
+func TestDirectReplyTo(t *testing.T) {
 	onBrokers(t, func(s *session) {
 		q := s.queue(nil)
 		ch, replies, name := s.requester(q)
@@ -57,9 +57,9 @@ func TestDirectReplies(t *testing.T) {
 	})
 }
 
-// TestRepliesThatFindNobody go to a requester that has gone, or never was: they are dropped, confirmed and, if
+// TestDirectReplyToNobody go to a requester that has gone, or never was: they are dropped, confirmed and, if
 // mandatory, returned, as every reply is, since no queue is involved.
-func TestRepliesThatFindNobody(t *testing.T) {
+func TestDirectReplyToNobody(t *testing.T) {
 	onBrokers(t, func(s *session) {
 		ch, replies, name := s.requester(s.queue(nil))
 		s.must(s.ch.Confirm(false))
@@ -118,7 +118,7 @@ var replyRefusals = []refusal{
 	{"a request with a name of its own", publishing("", false, amqp.Publishing{ReplyTo: replyTo + ".x"}), 0, "", false},
 }
 
-func TestReplyRefusals(t *testing.T) {
+func TestDirectReplyToErrors(t *testing.T) {
 	onBrokers(t, func(s *session) {
 		for _, r := range replyRefusals {
 			r.check(s.other(), s.queue(nil))

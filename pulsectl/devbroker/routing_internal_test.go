@@ -18,7 +18,7 @@ func matchSlowly(pattern, words []string) bool {
 	return (pattern[0] == "*" || pattern[0] == words[0]) && matchSlowly(pattern[1:], words[1:])
 }
 
-func TestTopicMatchesAsDefined(t *testing.T) {
+func TestTopicMatch(t *testing.T) {
 	all := func(alphabet string, longest int) (keys [][]string) {
 		keys = [][]string{nil}
 		for begin, length := 0, 0; length < longest; length++ {
@@ -42,8 +42,8 @@ func TestTopicMatchesAsDefined(t *testing.T) {
 	}
 }
 
-// TestHostilePattern ends at all only because matching does not try every way to spread the words.
-func TestHostilePattern(t *testing.T) {
+// TestTopicMatchHostilePattern ends at all only because matching does not try every way to spread the words.
+func TestTopicMatchHostilePattern(t *testing.T) {
 	pattern := strings.Split(strings.Repeat("#.a.", 60)+"b", ".")
 	key := strings.Split(strings.Repeat("a.", 125)+"c", ".")
 	if topicMatches(pattern, key) {

@@ -7,7 +7,7 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 )
 
-func TestTopicRouting(t *testing.T) {
+func TestRoutingTopic(t *testing.T) {
 	onBrokers(t, func(s *session) {
 		x := s.exchange("topic", nil)
 		for _, c := range []struct {
@@ -46,7 +46,7 @@ func TestTopicRouting(t *testing.T) {
 	})
 }
 
-func TestAMessageComesOnceThroughSeveralBindings(t *testing.T) {
+func TestRoutingSeveralBindings(t *testing.T) {
 	onBrokers(t, func(s *session) {
 		x, q := s.exchange("topic", nil), s.queue(nil)
 		s.bind(q, "d.#", x, nil)
@@ -66,7 +66,7 @@ func TestAMessageComesOnceThroughSeveralBindings(t *testing.T) {
 	})
 }
 
-func TestDirectAndFanoutRouting(t *testing.T) {
+func TestRoutingDirectAndFanout(t *testing.T) {
 	onBrokers(t, func(s *session) {
 		direct, fanout, q := s.exchange("direct", nil), s.exchange("fanout", nil), s.queue(nil)
 		s.bind(q, "k", direct, nil)
@@ -81,7 +81,7 @@ func TestDirectAndFanoutRouting(t *testing.T) {
 	})
 }
 
-func TestHeadersRouting(t *testing.T) {
+func TestRoutingHeaders(t *testing.T) {
 	onBrokers(t, func(s *session) {
 		x := s.exchange("headers", nil)
 		s.must(s.ch.Confirm(false))
@@ -118,7 +118,7 @@ func TestHeadersRouting(t *testing.T) {
 	})
 }
 
-func TestBindingsBetweenExchanges(t *testing.T) {
+func TestRoutingExchangeBindings(t *testing.T) {
 	onBrokers(t, func(s *session) {
 		a, b, q := s.exchange("topic", nil), s.exchange("direct", nil), s.queue(nil)
 		s.must(s.ch.ExchangeBind(b, "x.#", a, false, nil))
@@ -138,7 +138,7 @@ func TestBindingsBetweenExchanges(t *testing.T) {
 	})
 }
 
-func TestAlternateExchange(t *testing.T) {
+func TestRoutingAlternateExchange(t *testing.T) {
 	onBrokers(t, func(s *session) {
 		fallback := s.exchange("fanout", nil)
 		x := s.exchange("direct", amqp.Table{"alternate-exchange": fallback})
@@ -162,7 +162,7 @@ func TestAlternateExchange(t *testing.T) {
 	})
 }
 
-func TestCarbonCopies(t *testing.T) {
+func TestRoutingCarbonCopies(t *testing.T) {
 	onBrokers(t, func(s *session) {
 		x := s.exchange("direct", nil)
 		to, cc, bcc := s.queue(nil), s.queue(nil), s.queue(nil)
@@ -184,7 +184,7 @@ func TestCarbonCopies(t *testing.T) {
 	})
 }
 
-func TestAutoDeletedExchange(t *testing.T) {
+func TestExchangeAutoDelete(t *testing.T) {
 	onBrokers(t, func(s *session) {
 		x, q := s.name(), s.queue(nil)
 		s.must(s.ch.ExchangeDeclare(x, "direct", false, true, false, false, nil))
@@ -197,7 +197,7 @@ func TestAutoDeletedExchange(t *testing.T) {
 	})
 }
 
-func TestDeletedExchangeTakesItsBindings(t *testing.T) {
+func TestExchangeDeleteRemovesBindings(t *testing.T) {
 	onBrokers(t, func(s *session) {
 		x, sink, q := s.exchange("fanout", nil), s.exchange("fanout", nil), s.queue(nil)
 		s.bind(q, "", sink, nil)

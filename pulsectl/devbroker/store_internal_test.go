@@ -10,10 +10,10 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 )
 
-// TestTheMarkLeavesBeforeTheMessage holds the broker's lock, so that the journal's own goroutine is stuck in its
+// TestDeliveryMarkedBeforeSent holds the broker's lock, so that the journal's own goroutine is stuck in its
 // callback, and delivers a message meanwhile: by the time the client has it, the mark that it was delivered must be in
 // the file.
-func TestTheMarkLeavesBeforeTheMessage(t *testing.T) {
+func TestDeliveryMarkedBeforeSent(t *testing.T) {
 	dir := t.TempDir()
 	b := NewTest(t, func(c *Config) { c.DataDir = dir })
 	conn, err := amqp.Dial(b.URL())

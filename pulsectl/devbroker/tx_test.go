@@ -49,7 +49,7 @@ func TestTransactions(t *testing.T) {
 	})
 }
 
-func TestAcknowledgementsInTransactions(t *testing.T) {
+func TestTransactionAcks(t *testing.T) {
 	onDisk(t, func(s *session) {
 		q := s.queue(nil)
 		tx := s.channel()
@@ -80,7 +80,7 @@ func TestAcknowledgementsInTransactions(t *testing.T) {
 	})
 }
 
-func TestUnroutableInTransaction(t *testing.T) {
+func TestTransactionUnroutable(t *testing.T) {
 	onBrokers(t, func(s *session) {
 		s.must(s.ch.Tx())
 		returns := s.ch.NotifyReturn(make(chan amqp.Return, 1))
@@ -127,7 +127,7 @@ var txRefusals = []refusal{
 	}, 406, "PRECONDITION_FAILED - partial tx completion", false},
 }
 
-func TestTransactionRefusals(t *testing.T) {
+func TestTransactionErrors(t *testing.T) {
 	onBrokers(t, func(s *session) {
 		for _, r := range txRefusals {
 			r.check(s.other(), s.queue(nil))
@@ -135,7 +135,7 @@ func TestTransactionRefusals(t *testing.T) {
 	})
 }
 
-func TestCommittedSurvivesAKill(t *testing.T) {
+func TestTransactionSurvivesKill(t *testing.T) {
 	dir := t.TempDir()
 	c := startChild(t, dir)
 	s := newSession(t, c.url)

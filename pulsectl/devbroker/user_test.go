@@ -191,8 +191,8 @@ func TestUsersAndVirtualHosts(t *testing.T) {
 	})
 }
 
-// TestPermissionsChange while a user is connected, by the broker's own methods.
-func TestPermissionsChange(t *testing.T) {
+// TestPermissionsChanged while a user is connected, by the broker's own methods.
+func TestPermissionsChanged(t *testing.T) {
 	b := devbroker.NewTest(t)
 	s := newSession(t, b.URL())
 	q := s.queue(nil)

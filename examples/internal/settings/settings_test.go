@@ -53,7 +53,7 @@ func TestReader(t *testing.T) {
 	}
 }
 
-func TestReaderNamesEveryProblemAndNoSecret(t *testing.T) {
+func TestReaderReportsEveryProblem(t *testing.T) {
 	empty := filepath.Join(t.TempDir(), "empty")
 	if err := os.WriteFile(empty, nil, 0o600); err != nil {
 		t.Fatal(err)

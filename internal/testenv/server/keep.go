@@ -23,7 +23,7 @@ import (
 
 const (
 	idleLimit = 10 * time.Second       // without users before the keeper ends
-	watchTick = 500 * time.Millisecond // between two looks at the lock
+	watchTick = 500 * time.Millisecond // between two checks of the lock
 )
 
 type keeper struct {
@@ -42,7 +42,7 @@ type private struct {
 	owner int
 }
 
-// keep owns servers until nobody uses them.
+// keep owns servers until no process uses them.
 func keep(dir string) error {
 	lock := flock.New(filepath.Join(dir, "lock"))
 	defer lock.Close()
@@ -76,7 +76,7 @@ func keep(dir string) error {
 	return errors.Join(err, k.close())
 }
 
-// clearUp ends and deletes what a keeper left that was itself killed.
+// clearUp stops and deletes what a killed keeper left behind.
 func clearUp(ctx context.Context, dir string) error {
 	problems := []error{service.KillMarked(dir), service.RemoveOrphans(ctx)}
 	entries, err := os.ReadDir(dir)
@@ -89,8 +89,8 @@ func clearUp(ctx context.Context, dir string) error {
 	return errors.Join(problems...)
 }
 
-// watch returns, with the lock held alone, once nobody has held it for the
-// idle limit; or when ctx ends, with or without it.
+// watch returns, with the lock held exclusively, once no process has held it
+// for the idle limit; or when ctx ends, with or without it.
 func (k *keeper) watch(ctx context.Context, lock *flock.Flock) error {
 	tick := time.NewTicker(watchTick)
 	defer tick.Stop()
@@ -212,7 +212,7 @@ func (k *keeper) make(ctx context.Context, req protocol.Request) (protocol.Reply
 }
 
 // removeOrphaned removes the private servers of processes that have ended
-// without doing so.
+// without removing them.
 func (k *keeper) removeOrphaned() {
 	k.mu.Lock()
 	var orphans []private
@@ -230,7 +230,7 @@ func (k *keeper) removeOrphaned() {
 	}
 }
 
-// close ends all servers and deletes the directory.
+// close stops all servers and deletes the directory.
 func (k *keeper) close() error {
 	var problems []error
 	for _, p := range k.private {

@@ -22,7 +22,7 @@ import (
 )
 
 // childVariable makes this test program a user of the shared PostgreSQL that
-// prints its URL and stays until its input ends.
+// prints its URL and runs until its input ends.
 const childVariable = "PULSE_KEEPER_TEST_CHILD"
 
 func TestMain(m *testing.M) {
@@ -54,7 +54,7 @@ func useServer() error {
 	return err
 }
 
-// meetingPlace is a directory for TMPDIR that servers may enter.
+// meetingPlace returns a directory for TMPDIR that servers can enter.
 func meetingPlace(t *testing.T) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("/tmp", "keeper")
@@ -73,7 +73,7 @@ func child(t *testing.T, tmp string) (*exec.Cmd, string) {
 	t.Helper()
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), childVariable+"=1", "TMPDIR="+tmp)
-	if _, err := cmd.StdinPipe(); err != nil { // held open while the child is to live
+	if _, err := cmd.StdinPipe(); err != nil { // open as long as the child should live
 		t.Fatal(err)
 	}
 	out, err := cmd.StdoutPipe()
@@ -94,7 +94,7 @@ func child(t *testing.T, tmp string) (*exec.Cmd, string) {
 	return cmd, strings.TrimSpace(line)
 }
 
-// end kills a child; one that has been ended before is left as it is.
+// end kills a child, unless it has ended.
 func end(cmd *exec.Cmd) {
 	if cmd.ProcessState == nil {
 		_ = cmd.Process.Kill()
@@ -102,7 +102,7 @@ func end(cmd *exec.Cmd) {
 	}
 }
 
-// eventually is testenv.Eventually with a tick that suits processes.
+// eventually is testenv.Eventually with a tick suitable for processes.
 func eventually(t *testing.T, timeout time.Duration, what string, cond func() bool) {
 	t.Helper()
 	tick := time.NewTicker(20 * time.Millisecond)
@@ -123,7 +123,7 @@ func answers(t *testing.T, url string) bool {
 	return conn.Close(t.Context()) == nil
 }
 
-func TestServerIsSharedAndGoesWithItsLastUser(t *testing.T) {
+func TestKeeperSharesServer(t *testing.T) {
 	t.Parallel()
 	tmp := meetingPlace(t)
 	one, first := child(t, tmp)
@@ -145,7 +145,7 @@ func TestServerIsSharedAndGoesWithItsLastUser(t *testing.T) {
 	}
 }
 
-func TestKilledKeeperIsReplaced(t *testing.T) {
+func TestKeeperKilledIsReplaced(t *testing.T) {
 	t.Parallel()
 	if _, err := os.Stat("/proc/self/environ"); errors.Is(err, fs.ErrNotExist) {
 		t.Skip("needs /proc to find what a killed keeper left running")
@@ -165,11 +165,11 @@ func TestKilledKeeperIsReplaced(t *testing.T) {
 	}
 	eventually(t, 10*time.Second, "the keeper's end", func() bool { return !host.Alive(rep.PID) })
 	if !answers(t, first) {
-		t.Fatal("the server went with its keeper; this test is then without object")
+		t.Fatal("the server ended with its keeper; there is nothing to test")
 	}
 	two, second := child(t, tmp)
 	if answers(t, first) {
-		t.Error("what the killed keeper left still runs")
+		t.Error("a server of the killed keeper still runs")
 	}
 	if !answers(t, second) {
 		t.Error("the new keeper's server does not answer")

@@ -1,12 +1,12 @@
 // Command server keeps the real servers that tests share: PostgreSQL and
 // RabbitMQ, in containers or from the binaries on this machine. Package testenv
-// builds and starts it; nobody else needs it.
+// builds and starts it; it has no other users.
 //
-//	server keep DIRECTORY                       own servers until nobody uses them
+//	server keep DIRECTORY                       own servers until no process uses them
 //	server control SOCKET ID OPERATION [MANNER] start or stop a private server
 //
-// It is a module of its own, so that what it is built from is no dependency of
-// the libraries' tests.
+// It is a separate module, so that its dependencies are not those of the
+// libraries' tests.
 package main
 
 import (

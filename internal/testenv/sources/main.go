@@ -1,5 +1,5 @@
-// Command sources says where the tests will find their services, and fails
-// when one is missing that PULSE_TEST_REQUIRE lists.
+// Command sources prints where the tests will find their services, and fails if
+// one is missing that PULSE_TEST_REQUIRE lists.
 package main
 
 import (
@@ -16,10 +16,10 @@ func main() {
 	}
 	if !ok {
 		fmt.Fprintln(os.Stderr, `
-Any of these gives the tests what they need:
+Any of these provides the services:
   - make install-services   (Debian and Ubuntu, as root)
   - a running Docker daemon
-  - PULSE_TEST_POSTGRES_URL and PULSE_TEST_AMQP_URL of servers that run already
+  - PULSE_TEST_POSTGRES_URL and PULSE_TEST_AMQP_URL of running servers
 To skip the tests that need them: make test PULSE_TEST_REQUIRE=`)
 		os.Exit(1)
 	}

@@ -1,14 +1,14 @@
-// Command with runs a command beside a PostgreSQL and a RabbitMQ server of its
-// own, to play with:
+// Command with runs a command with its own PostgreSQL and RabbitMQ server, for
+// experiments:
 //
 //	go run ./internal/testenv/with -- bash
 //
-// The command finds in its environment two databases (PULSE_OUTBOX_DB,
+// The command gets in its environment two databases (PULSE_OUTBOX_DB,
 // PULSE_INBOX_DB), the broker (PULSE_AMQP_URL), and shell commands that stop
 // and start the broker (PULSE_BROKER_STOP_CMD, PULSE_BROKER_START_CMD); with
-// prints them for a second terminal. When the command ends, so do the servers, and their
-// data is deleted. Where the servers come from, package testenv says; tests
-// do not need this program.
+// prints them for a second terminal. When the command ends, the servers are
+// stopped and their data is deleted. Package testenv says where the servers
+// come from; tests do not need this program.
 package main
 
 import (
@@ -78,7 +78,7 @@ func run(args []string) (code int, err error) {
 		name, value, _ := strings.Cut(line, "=")
 		fmt.Fprintf(os.Stderr, "export %s='%s'\n", name, strings.ReplaceAll(value, "'", `'\''`))
 	}
-	// Ctrl-C goes to the command as well, which decides what it means.
+	// Ctrl-C also goes to the command, which decides what it means.
 	interrupts := make(chan os.Signal, 1)
 	signal.Notify(interrupts, os.Interrupt, syscall.SIGTERM)
 	defer signal.Stop(interrupts)
@@ -86,14 +86,14 @@ func run(args []string) (code int, err error) {
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	cmd.Env = append(os.Environ(), env...)
 	err = cmd.Run()
-	// The command has said itself what was wrong.
+	// The command has reported the problem itself.
 	if exit := (*exec.ExitError)(nil); errors.As(err, &exit) && exit.Exited() {
 		return exit.ExitCode(), nil
 	}
 	return 0, err
 }
 
-// environment makes the databases and says where everything is.
+// environment creates the databases and returns the variables.
 func environment(postgres, rabbitmq *keeper.Server) ([]string, error) {
 	outbox, err := createDatabase(postgres.URL, "orders")
 	if err != nil {
@@ -112,7 +112,7 @@ func environment(postgres, rabbitmq *keeper.Server) ([]string, error) {
 	}, nil
 }
 
-// createDatabase makes a database and returns its URL.
+// createDatabase creates a database and returns its URL.
 func createDatabase(server, name string) (string, error) {
 	u, err := url.Parse(server)
 	if err != nil {

@@ -60,7 +60,7 @@ func TestNormalise(t *testing.T) {
 }
 
 // What the parser makes of a normalised line is what the user meant.
-func TestNormalisedLineIsParsed(t *testing.T) {
+func TestNormaliseParses(t *testing.T) {
 	a := app()
 	var id, output string
 	var deep bool

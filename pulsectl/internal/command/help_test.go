@@ -47,7 +47,7 @@ var (
 )
 
 // Every command shows how it is used, and what it shows can be typed.
-func TestExamplesOfEveryCommand(t *testing.T) {
+func TestHelpExamples(t *testing.T) {
 	e := newTestEnv(new(bytes.Buffer))
 	known := leaves(newApp(e).Commands, "")
 	for path := range examples {
@@ -104,7 +104,7 @@ func call(t *testing.T, words []string) (called string) {
 
 // No line of help is wider than a pipe's reader may expect, but for what is to
 // be copied and a few long words.
-func TestHelpFitsEightyColumns(t *testing.T) {
+func TestHelpWidth(t *testing.T) {
 	var out bytes.Buffer
 	e := newTestEnv(&out)
 	app := newApp(e)
@@ -130,7 +130,7 @@ func TestHelpFitsEightyColumns(t *testing.T) {
 	}
 }
 
-func TestCandidates(t *testing.T) {
+func TestCompletion(t *testing.T) {
 	t.Chdir(t.TempDir())
 	e := newTestEnv(new(bytes.Buffer))
 	app := newApp(e)
@@ -177,7 +177,7 @@ func TestCandidates(t *testing.T) {
 }
 
 // What completion offers is what the commands take.
-func TestCandidatesAreTaken(t *testing.T) {
+func TestCompletionAccepted(t *testing.T) {
 	e := newTestEnv(new(bytes.Buffer))
 	for _, c := range values(e, []string{"outbox", "ls"}, &cli.StringFlag{Name: "status"}) {
 		if _, _, err := messages.ParseStatuses(c.word); err != nil {

@@ -191,7 +191,7 @@ func (b *billing) verify(code int, want string, args ...string) verdict {
 // verify proves any service: it is told the consumer, the topic and the tables,
 // and finds queue and retry ladder by what the consumer says of itself. What is
 // in a handler or waits for its retry is never lost.
-func TestVerifyAnotherService(t *testing.T) {
+func TestVerifyOtherService(t *testing.T) {
 	for name, start := range map[string]func(t *testing.T) *billing{
 		"SQLite and the development broker": func(t *testing.T) *billing {
 			dir := t.TempDir()

@@ -13,7 +13,7 @@ import (
 
 // What the clients really say. Version 2 and docker-compose 1.29 differ, and
 // so do daemons.
-func TestFailuresAreExplained(t *testing.T) {
+func TestExplain(t *testing.T) {
 	for name, c := range map[string]struct {
 		said    string
 		kind    fail.Kind
@@ -77,7 +77,7 @@ func TestFailuresAreExplained(t *testing.T) {
 	}
 }
 
-func TestTakenPortsAreFound(t *testing.T) {
+func TestExplainPortInUse(t *testing.T) {
 	for _, said := range []string{
 		"Error response from daemon: driver failed programming external connectivity on endpoint x-1 (0ece): Error starting userland proxy: listen tcp4 127.0.0.1:5999: bind: address already in use",
 		"ERROR: for x_1  Cannot start service a: driver failed programming external connectivity on endpoint x_1 (bac0): Bind for 127.0.0.1:5999 failed: port is already allocated",
@@ -91,7 +91,7 @@ func TestTakenPortsAreFound(t *testing.T) {
 	}
 }
 
-func TestContainersAreRead(t *testing.T) {
+func TestParseContainers(t *testing.T) {
 	raw, err := os.ReadFile("testdata/inspect.json")
 	if err != nil {
 		t.Fatal(err)
@@ -121,7 +121,7 @@ func TestContainersAreRead(t *testing.T) {
 	}
 }
 
-func TestComposeFileIsFound(t *testing.T) {
+func TestFindFile(t *testing.T) {
 	root := t.TempDir()
 	inner := filepath.Join(root, "a", "b")
 	if err := os.MkdirAll(inner, 0o700); err != nil {
@@ -141,7 +141,7 @@ func TestComposeFileIsFound(t *testing.T) {
 	}
 }
 
-func TestSettingsAndNames(t *testing.T) {
+func TestReadSettings(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "Pulse.Events")
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		t.Fatal(err)
@@ -177,7 +177,7 @@ func TestSettingsAndNames(t *testing.T) {
 	}
 }
 
-func TestImagesAreFound(t *testing.T) {
+func TestImagesIn(t *testing.T) {
 	for name, config := range map[string]string{
 		"version 2": "name: x\nservices:\n  credentials:\n    build:\n      context: /src\n      args:\n        image: no\n    image: built\n" +
 			"  postgres:\n    environment:\n      image: no\n    image: registry.example:5000/postgres:17\n  again:\n    image: \"registry.example:5000/postgres:17\"\n" +
@@ -192,7 +192,7 @@ func TestImagesAreFound(t *testing.T) {
 	}
 }
 
-func TestShownCommandIsShort(t *testing.T) {
+func TestCallShown(t *testing.T) {
 	c := call{args: []string{"docker", "compose", "--file", "/home/me/docker-compose.yml", "--project-name", "x", "up", "--detach"}}
 	if got := c.shown(); got != "docker compose up --detach" {
 		t.Error(got)

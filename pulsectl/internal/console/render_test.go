@@ -94,7 +94,7 @@ func TestRenderListJSON(t *testing.T) {
 }
 
 // Colour comes from the settings alone, and never into a pipe by itself.
-func TestColour(t *testing.T) {
+func TestSetColor(t *testing.T) {
 	for name, tc := range map[string]struct {
 		mode console.ColorMode
 		tty  bool

@@ -38,7 +38,7 @@ func TestFit(t *testing.T) {
 }
 
 // No table is wider than the terminal, and none leaves out what had room.
-func TestFitNeverExceedsTheLimit(t *testing.T) {
+func TestFitLimit(t *testing.T) {
 	for range 2000 {
 		limit := minWidth + rand.IntN(150)
 		var columns []size

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-func TestCellsAndCut(t *testing.T) {
+func TestCut(t *testing.T) {
 	for _, c := range []struct {
 		text  string
 		cells int
@@ -69,7 +69,7 @@ func TestVisible(t *testing.T) {
 }
 
 // What is written while a line is drawn stands above it, whole lines only.
-func TestLiveLineKeepsBelowWhatIsWritten(t *testing.T) {
+func TestLiveLineStaysLast(t *testing.T) {
 	var screen bytes.Buffer
 	width := 10
 	line := &liveLine{w: &screen, width: func() int { return width }}

@@ -29,7 +29,7 @@ func serve(t *testing.T) (*devbroker.Broker, control.Client) {
 	return broker, control.Client{URL: s.URL(), Token: s.Token()}
 }
 
-func TestFaultsBeginAndEnd(t *testing.T) {
+func TestClientInjectAndClear(t *testing.T) {
 	broker, c := serve(t)
 	ctx := t.Context()
 	slow := control.Fault{Kind: devbroker.FaultDelayConfirms, Delay: 50 * time.Millisecond, Count: 3}
@@ -57,7 +57,7 @@ func TestFaultsBeginAndEnd(t *testing.T) {
 	}
 }
 
-func TestRefusals(t *testing.T) {
+func TestClientErrors(t *testing.T) {
 	broker, c := serve(t)
 	err := c.Inject(t.Context(), control.Fault{Kind: "flood"})
 	if err == nil || !strings.Contains(err.Error(), `"flood"`) {

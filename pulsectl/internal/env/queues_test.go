@@ -19,7 +19,7 @@ import (
 )
 
 // Of a classic queue only the management API tells what a tool holds.
-func TestManagementTellsWhatIsHeld(t *testing.T) {
+func TestQueuesManagementUnacked(t *testing.T) {
 	amqpURL, managementURL := testenv.RabbitMQ(t), testenv.Management(t)
 	if managementURL == "" {
 		t.Skip("the server was given without its management API")
@@ -103,7 +103,7 @@ func TestManagementTellsWhatIsHeld(t *testing.T) {
 }
 
 // Dead letters that another takes while they are looked at are no evidence.
-func TestDeadLettersInUseAreNotRead(t *testing.T) {
+func TestQueuesDeadLettersInUse(t *testing.T) {
 	cfg := inboxrabbit.SourceConfig{URL: testenv.RabbitMQ(t), Queue: testenv.UniqueName(t, "order.created"),
 		RetryDelays: []time.Duration{time.Hour}, Logger: slog.New(slog.DiscardHandler)}
 	declare(t, cfg)

@@ -19,7 +19,7 @@ const patience = time.Minute
 type findings = map[reconcile.Kind][]string
 
 // Every sort of fault is planted beside an event that went well, and found.
-func TestPlantedFaults(t *testing.T) {
+func TestVerifyFindings(t *testing.T) {
 	for name, plant := range map[string]func(b *books) (verdict string, want findings){
 		"nothing": func(b *books) (string, findings) { return "ok", nil },
 		"a lost event": func(b *books) (string, findings) {

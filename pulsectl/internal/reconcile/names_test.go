@@ -16,7 +16,7 @@ import (
 )
 
 // A name that is not there is refused, with those that are.
-func TestMistypedNames(t *testing.T) {
+func TestVerifyMistypedNames(t *testing.T) {
 	for name, tc := range map[string]struct {
 		mistype func(b *books)
 		what    string
@@ -45,7 +45,7 @@ func TestMistypedNames(t *testing.T) {
 }
 
 // A consumer that runs is there, though it has applied nothing yet.
-func TestConsumerThatHasAppliedNothing(t *testing.T) {
+func TestVerifyIdleConsumer(t *testing.T) {
 	b := onSQLite(t)
 	b.commit(event{})
 	b.exec(b.ledger.InboxDB, `INSERT INTO processed_events (consumer, event_id, payload_hash) VALUES ('another', 'e', zeroblob(32))`)
@@ -56,7 +56,7 @@ func TestConsumerThatHasAppliedNothing(t *testing.T) {
 }
 
 // Nothing compared is no verdict.
-func TestNothingCompared(t *testing.T) {
+func TestVerifyNothing(t *testing.T) {
 	for name, tc := range map[string]struct {
 		fill func(b *books)
 		says string
@@ -109,7 +109,7 @@ func TestVerifyWithoutInstances(t *testing.T) {
 
 // A client's list names what it was told of and is not there, by the ids of
 // events or of orders.
-func TestAcknowledgedThatAreGone(t *testing.T) {
+func TestVerifyAcknowledged(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, b *books) {
 		known, paid := b.handled(), b.commit(event{topic: "order.paid", noOrder: true})
 		purged := b.effect(b.apply(b.commit(event{noRow: true})), 1)
@@ -139,7 +139,7 @@ func each(ids ...string) iter.Seq2[string, error] {
 }
 
 // Any service's tables, by whatever names and types, or none at all.
-func TestOtherServices(t *testing.T) {
+func TestVerifyOtherServices(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, b *books) {
 		b.exec(b.ledger.OutboxDB, `CREATE TABLE "Invoices" ("Event" varchar(64), made text)`)
 		b.exec(b.ledger.InboxDB, `CREATE TABLE mails (event text, sent_at text)`)

@@ -10,7 +10,7 @@ import (
 	"github.com/asimalizada/pulse-events/pulsectl/internal/reconcile"
 )
 
-func TestCounts(t *testing.T) {
+func TestVerifyCounts(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, b *books) {
 		for range 3 {
 			b.handled()
@@ -49,7 +49,7 @@ func TestCounts(t *testing.T) {
 	})
 }
 
-func TestSeveralTopics(t *testing.T) {
+func TestVerifySeveralTopics(t *testing.T) {
 	b := onSQLite(t)
 	b.ledger.Effects = nil
 	b.ledger.Topics = []string{topic, "order.paid"}
@@ -65,7 +65,7 @@ func TestSeveralTopics(t *testing.T) {
 
 // More events than any buffer holds, on every side: found all the same, in
 // order and completely.
-func TestMany(t *testing.T) {
+func TestVerifyMany(t *testing.T) {
 	const n = 12_000
 	b := onSQLite(t)
 	tx := b.ledger.OutboxDB.MustBegin()

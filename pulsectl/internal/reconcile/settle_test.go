@@ -15,7 +15,7 @@ import (
 
 // Whatever may still hold a message keeps it from being called lost, for as
 // long as it may, and is named.
-func TestHeldIsNotLost(t *testing.T) {
+func TestVerifyHeld(t *testing.T) {
 	for name, tc := range map[string]struct {
 		hold func(b *books)
 		says string
@@ -83,7 +83,7 @@ func (b *books) reports(name string, held int, age time.Duration) {
 
 // A consumer that says it holds nothing, and nothing in the queues: then what
 // is missing is lost. While new messages flow through its hands as well.
-func TestLostUnderAConsumer(t *testing.T) {
+func TestVerifyLostUnderConsumer(t *testing.T) {
 	for name, held := range map[string]int{"idle": 0, "busy": 5} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -101,7 +101,7 @@ func TestLostUnderAConsumer(t *testing.T) {
 
 // What turns up meanwhile is not lost: applied out of a queue, published by a
 // relay.
-func TestSettles(t *testing.T) {
+func TestVerifySettles(t *testing.T) {
 	b := onSQLite(t)
 	b.handled()
 	id := b.commit(event{})
@@ -138,7 +138,7 @@ func TestSettles(t *testing.T) {
 }
 
 // What is applied while it is looked for is held against its body as well.
-func TestConflictWhileItIsLookedFor(t *testing.T) {
+func TestVerifyConflictMeanwhile(t *testing.T) {
 	b := onSQLite(t)
 	b.handled()
 	id := b.commit(event{payload: "{}"})
@@ -153,7 +153,7 @@ func TestConflictWhileItIsLookedFor(t *testing.T) {
 }
 
 // While a message is pending, what is certainly wrong is said all the same.
-func TestFindsWhileUnsettled(t *testing.T) {
+func TestVerifyFindsWhileUnsettled(t *testing.T) {
 	b := onSQLite(t)
 	b.commit(event{status: outbox.Pending})
 	twice := b.effect(b.apply(b.commit(event{})), 2)
@@ -166,7 +166,7 @@ func TestFindsWhileUnsettled(t *testing.T) {
 }
 
 // What is enqueued after the cut is not missed.
-func TestCut(t *testing.T) {
+func TestVerifyCut(t *testing.T) {
 	b := onSQLite(t)
 	b.handled()
 	var newer string
@@ -183,7 +183,7 @@ func TestCut(t *testing.T) {
 }
 
 // Of an interrupted comparison there is as much as was seen.
-func TestInterrupted(t *testing.T) {
+func TestVerifyInterrupted(t *testing.T) {
 	b := onSQLite(t)
 	for range 20 {
 		b.handled()

@@ -15,7 +15,7 @@ import (
 )
 
 // Each kind has a driver of its own, and an unknown one is nothing of ours.
-func TestDriverOfEachKind(t *testing.T) {
+func TestDriverOf(t *testing.T) {
 	for _, kind := range []stack.Kind{stack.Embedded, stack.External, stack.Compose} {
 		d, known := stack.DriverOf(kind)
 		if !known || d.Kind() != kind || (stack.State{Stack: kind}).Driver().Kind() != kind {
@@ -30,7 +30,7 @@ func TestDriverOfEachKind(t *testing.T) {
 	}
 }
 
-func TestOnlyTheEmbeddedBrokerIsControlled(t *testing.T) {
+func TestDriverControl(t *testing.T) {
 	for _, c := range []struct {
 		state stack.State
 		says  string // empty: it is
@@ -48,7 +48,7 @@ func TestOnlyTheEmbeddedBrokerIsControlled(t *testing.T) {
 }
 
 // Settings of another kind are refused.
-func TestConfigureRefusesForeignSettings(t *testing.T) {
+func TestCheckForeign(t *testing.T) {
 	none := func() (stack.Services, []error) { return stack.Services{}, nil }
 	for _, d := range stack.Drivers() {
 		cfg := stack.Config{Ephemeral: true, Profile: "gin"}
@@ -84,7 +84,7 @@ esac
 `
 
 // Containers are stopped, listed as faults, and started again, the database first.
-func TestComposeChangesContainers(t *testing.T) {
+func TestComposeDriverChange(t *testing.T) {
 	dir := t.TempDir()
 	if err := os.WriteFile(filepath.Join(dir, "docker"), []byte(fakeDocker), 0o700); err != nil {
 		t.Fatal(err)
@@ -144,7 +144,7 @@ func TestComposeChangesContainers(t *testing.T) {
 
 // An external stack's servers are stopped by the user's command, and restarted
 // by two.
-func TestExternalRunsTheUsersCommand(t *testing.T) {
+func TestExternalDriverChange(t *testing.T) {
 	var said bytes.Buffer
 	out := &console.IO{Out: &said, Err: &said, Now: time.Now}
 	d, _ := stack.DriverOf(stack.External)

@@ -32,7 +32,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-func TestStateIsBelievedWhileItsProcessLives(t *testing.T) {
+func TestLoadWhileProcessLives(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "state")
 	if _, err := stack.Load(dir); !errors.Is(err, stack.ErrNotRunning) {
 		t.Fatalf("nothing there: %v", err)
@@ -85,7 +85,7 @@ func TestStateIsBelievedWhileItsProcessLives(t *testing.T) {
 
 // Containers run without a process of ours: their note stands by itself, and
 // keeps other kinds away.
-func TestContainersAreBelievedWithoutAProcess(t *testing.T) {
+func TestLoadContainers(t *testing.T) {
 	dir := t.TempDir()
 	claim := func(kind stack.Kind) *stack.Claimed {
 		t.Helper()
@@ -130,7 +130,7 @@ func TestContainersAreBelievedWithoutAProcess(t *testing.T) {
 	must(claim(stack.Embedded).Release())
 }
 
-func TestTakenPortNamesItsHolder(t *testing.T) {
+func TestPortTakenErrorNamesHolder(t *testing.T) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

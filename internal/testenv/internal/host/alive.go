@@ -9,10 +9,10 @@ import (
 	"syscall"
 )
 
-// Alive reports whether a process runs. One that has ended and is not yet
-// collected by its parent does not, where /proc tells. (Package gopsutil would
-// tell it elsewhere as well, but what the libraries' tests import is in the
-// go.sum of their users.)
+// Alive reports whether a process runs. Where /proc exists, a process that has
+// ended and was not yet reaped by its parent does not. (Package gopsutil
+// reports this on other systems too, but what the libraries' tests import is in
+// their users' go.sum.)
 func Alive(pid int) bool {
 	if err := syscall.Kill(pid, 0); errors.Is(err, syscall.ESRCH) {
 		return false
@@ -21,8 +21,8 @@ func Alive(pid int) bool {
 	if err != nil {
 		return true
 	}
-	// The command's name is in parentheses and may contain anything; the state
-	// is the letter behind it.
+	// The command's name is in parentheses and may contain any character; the
+	// state is the letter after it.
 	_, state, found := strings.Cut(string(text[bytes.LastIndexByte(text, ')'):]), ") ")
 	return !found || !strings.HasPrefix(state, "Z") && !strings.HasPrefix(state, "X")
 }

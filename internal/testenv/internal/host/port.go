@@ -1,5 +1,5 @@
-// Package host has what the tests and the program that keeps their servers both
-// ask of this machine: free ports, and whether a process runs.
+// Package host returns facts about this machine to the tests and to the program
+// that keeps their servers: free ports, and whether a process runs.
 package host
 
 import (
@@ -10,15 +10,15 @@ import (
 	"os"
 )
 
-// Ports are taken from below the range the kernel hands out by itself. A
-// stopped server's port would otherwise go to some outgoing connection, and a
-// client redialling it could even connect to itself.
+// Ports are below the range that the kernel assigns. Otherwise a stopped
+// server's port might be assigned to an outgoing connection, and a client that
+// reconnects could even connect to itself.
 const (
 	firstPort = 20000
 	lastPort  = 32000
 )
 
-// FreePort returns a TCP port nobody listens on at 127.0.0.1.
+// FreePort returns an unused TCP port of 127.0.0.1.
 func FreePort() (int, error) {
 	low := lastPort
 	if text, err := os.ReadFile("/proc/sys/net/ipv4/ip_local_port_range"); err == nil {

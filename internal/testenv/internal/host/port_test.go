@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-func TestFreePortsDifferAndAreBelowTheKernelsOwn(t *testing.T) {
+func TestFreePorts(t *testing.T) {
 	ports, err := FreePorts(20)
 	if err != nil {
 		t.Fatal(err)

@@ -1,11 +1,11 @@
 // Package keeper shares real servers between the test processes of a run.
 //
-// go test runs one process per package, several at a time. The first that
-// needs a server builds and starts the keeper, the program in ../../server,
-// detached, which owns all servers. Everybody who uses them holds a lock file; when nobody
-// has held it for some seconds the keeper stops the servers, deletes their
-// data and ends. The lock goes with its holder, so a killed test leaves
-// nothing behind.
+// go test runs one process per package, several at a time. The first that needs
+// a server builds and starts the keeper, the program in ../../server, which
+// runs in the background and owns all servers. Every user of the servers holds
+// a lock file; when no process has held it for some seconds, the keeper stops
+// the servers, deletes their data and exits. The lock is released when its
+// holder ends, so a killed test leaves nothing behind.
 package keeper
 
 import (
@@ -26,7 +26,7 @@ import (
 	"github.com/asimalizada/pulse-events/internal/testenv/internal/protocol"
 )
 
-// Client is a process's share in the keeper.
+// Client is a process's connection to the keeper.
 type Client struct {
 	dir  string
 	lock *flock.Flock // held until the process ends
@@ -51,37 +51,37 @@ var join = sync.OnceValues(func() (*Client, error) {
 	return c, nil
 })
 
-// Join takes this process's share, starting the keeper where there is none.
+// Join connects this process to the keeper, and starts one if there is none.
 func Join() (*Client, error) { return join() }
 
-// Find says where a server of this kind would come from, without starting any.
-// The error matches protocol.ErrUnavailable. Whether an image that Docker would
-// use can be fetched shows only when it is needed.
+// Find returns the source of a server of this kind, without starting any. The
+// error matches protocol.ErrUnavailable. Whether an image for Docker can be
+// pulled is only known when it is needed.
 func (c *Client) Find(kind protocol.Kind) (string, error) {
 	rep, err := c.ask(protocol.Request{Op: protocol.Find, Kind: kind})
 	return rep.Source, err
 }
 
-// Docker returns an error where no Docker daemon answers.
+// Docker returns an error if no Docker daemon answers.
 func (c *Client) Docker() error {
 	_, err := c.ask(protocol.Request{Op: protocol.Docker})
 	return err
 }
 
-// Pull fetches an image that the Docker daemon does not have.
+// Pull pulls an image that the Docker daemon does not have.
 func (c *Client) Pull(image string) error {
 	_, err := c.ask(protocol.Request{Op: protocol.Pull, Image: image})
 	return err
 }
 
 // Share returns the server of this kind that all processes share. The error
-// matches protocol.ErrUnavailable when the machine has no source for it.
+// matches protocol.ErrUnavailable if the machine has no source for it.
 func (c *Client) Share(kind protocol.Kind) (protocol.Endpoints, error) {
 	rep, err := c.ask(protocol.Request{Op: protocol.Share, Kind: kind})
 	return rep.Endpoints, err
 }
 
-// Make makes a server for this process alone.
+// Make starts a server for this process only.
 func (c *Client) Make(kind protocol.Kind) (*Server, error) {
 	rep, err := c.ask(protocol.Request{Op: protocol.Make, Kind: kind, Owner: os.Getpid()})
 	if err != nil {
@@ -97,20 +97,20 @@ type Server struct {
 	id     string
 }
 
-// Start starts it again and returns once it answers.
+// Start starts the server again and returns once it answers.
 func (s *Server) Start() error { return s.do(protocol.Request{Op: protocol.Start}) }
 
-// Stop ends it and keeps its data.
+// Stop stops the server and keeps its data.
 func (s *Server) Stop(how protocol.Manner) error {
 	return s.do(protocol.Request{Op: protocol.Stop, How: how})
 }
 
-// Eval has a RabbitMQ server evaluate an Erlang expression.
+// Eval evaluates an Erlang expression in a RabbitMQ server.
 func (s *Server) Eval(text string) error {
 	return s.do(protocol.Request{Op: protocol.Eval, Text: text})
 }
 
-// Remove ends it and deletes its data.
+// Remove stops the server and deletes its data.
 func (s *Server) Remove() error { return s.do(protocol.Request{Op: protocol.Remove}) }
 
 func (s *Server) do(req protocol.Request) error {
@@ -119,11 +119,11 @@ func (s *Server) do(req protocol.Request) error {
 	return err
 }
 
-// StartCommand is a shell command that does what Start does. It works while
-// this process lives.
+// StartCommand returns a shell command that does what Start does. It works
+// while this process lives.
 func (s *Server) StartCommand() string { return s.command(protocol.Start) }
 
-// StopCommand is a shell command that does what Stop does.
+// StopCommand returns a shell command that does what Stop does.
 func (s *Server) StopCommand(how protocol.Manner) string {
 	return s.command(protocol.Stop, string(how))
 }
@@ -177,8 +177,8 @@ func (c *Client) ensureKeeper() error {
 	return errors.Join(fmt.Errorf("keeper does not answer; its log:\n%s", text), err)
 }
 
-// build builds the keeper's program, which is a module of its own beside this
-// package. Go's cache makes all but the first time quick.
+// build builds the keeper's program, which is a separate module. Go's cache
+// makes all but the first build fast.
 func (c *Client) build() error {
 	dir, err := exec.Command("go", "list", "-f", "{{.Dir}}", "github.com/asimalizada/pulse-events/internal/testenv").Output()
 	if err != nil {
@@ -186,7 +186,7 @@ func (c *Client) build() error {
 	}
 	cmd := exec.Command("go", "build", "-o", c.program(), ".")
 	cmd.Dir = filepath.Join(strings.TrimSpace(string(dir)), "server")
-	// Neither a workspace nor flags for the caller's module are meant for it.
+	// A workspace, or flags for the caller's module, do not apply to it.
 	cmd.Env = append(os.Environ(), "GOWORK=off", "GOFLAGS=-buildvcs=false")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("build the keeper's program in %s: %w\n%s", cmd.Dir, err, out)
@@ -202,8 +202,8 @@ func (c *Client) ask(req protocol.Request) (protocol.Reply, error) {
 	return protocol.Ask(c.socket(), req)
 }
 
-// directory names the place where the processes of one user meet. Runs that
-// want other images have another one.
+// directory returns the directory shared by the processes of one user. Runs
+// with other images have another one.
 func directory() (string, error) {
 	choice := fnv.New32a()
 	for _, name := range []string{protocol.PostgresImageVariable, protocol.RabbitMQImageVariable, protocol.RequireVariable, "DOCKER_HOST"} {
@@ -211,7 +211,7 @@ func directory() (string, error) {
 	}
 	base := os.TempDir()
 	if os.Geteuid() == 0 && !open(base) {
-		base = "/tmp" // servers run as other users and must get there
+		base = "/tmp" // servers run as other users and need access
 	}
 	base, err := filepath.Abs(base)
 	if err != nil {
@@ -224,7 +224,7 @@ func directory() (string, error) {
 	return dir, nil
 }
 
-// open reports whether every user may pass through a directory.
+// open reports whether every user can enter a directory.
 func open(dir string) bool {
 	for dir = filepath.Clean(dir); ; dir = filepath.Dir(dir) {
 		info, err := os.Stat(dir)

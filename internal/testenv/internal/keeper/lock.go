@@ -11,12 +11,11 @@ import (
 	"github.com/gofrs/flock"
 )
 
-// The lock file is what everything hangs on: each process that uses the
-// servers holds it shared while it lives, however it ends; the keeper takes
-// it alone before it clears up.
+// Every process that uses the servers holds the lock file shared as long as it
+// lives, however it ends; the keeper locks it exclusively before it cleans up.
 
-// lockShared opens the lock file of dir, making both where they are missing,
-// and holds it shared. It waits while a keeper clears up.
+// lockShared opens the lock file of dir, creating both if needed, and locks it
+// shared. It waits while a keeper cleans up.
 func lockShared(dir string) (*flock.Flock, error) {
 	path := filepath.Join(dir, "lock")
 	for {
@@ -26,12 +25,13 @@ func lockShared(dir string) (*flock.Flock, error) {
 		lock := flock.New(path)
 		err := lock.RLock()
 		if errors.Is(err, fs.ErrNotExist) {
-			continue // cleared up between the two calls
+			continue // deleted between the two calls
 		}
 		if err != nil {
 			return nil, err
 		}
-		// The keeper that held it may have deleted it: then it guards nothing.
+		// The keeper that held it may have deleted it: then it protects
+		// nothing.
 		mine, err := lock.Stat()
 		if err != nil {
 			return nil, errors.Join(err, lock.Close())
@@ -45,7 +45,7 @@ func lockShared(dir string) (*flock.Flock, error) {
 	}
 }
 
-// ownDir refuses a directory that another user has put in our place.
+// ownDir returns an error for a directory that belongs to another user.
 func ownDir(dir string) error {
 	info, err := os.Lstat(dir)
 	if err != nil {

@@ -1,7 +1,7 @@
-// Package protocol is what the tests and the program that keeps their servers
-// say to each other: one request and one answer, as JSON, on each connection
-// to a Unix socket. The program is a module of its own, ../../server, so that
-// what it needs to run containers is no dependency of the tests.
+// Package protocol is the protocol between the tests and the program that keeps
+// their servers: one request and one reply, as JSON, on each connection to a
+// Unix socket. The program is a separate module, ../../server, so that its
+// dependencies for running containers are not those of the tests.
 package protocol
 
 import (
@@ -13,45 +13,45 @@ import (
 	"time"
 )
 
-// Version is part of the name of the directory where both sides meet: programs
-// built from other versions have a keeper of their own.
+// Version is part of the name of the shared directory: programs built from
+// other versions have their own keeper.
 const Version = "3"
 
-// Kind names a service.
+// Kind is a kind of service.
 type Kind string
 
 const (
 	Postgres Kind = "postgres"
 	RabbitMQ Kind = "rabbitmq"
-	// ManagedRabbitMQ is RabbitMQ with its management API. That serves to make
-	// virtual hosts in milliseconds, but takes five seconds more to stop.
+	// ManagedRabbitMQ is RabbitMQ with its management API. That creates virtual
+	// hosts in milliseconds, but takes five seconds longer to stop.
 	ManagedRabbitMQ Kind = "rabbitmq-management"
 )
 
-// Kinds are all there are.
+// Kinds lists all kinds.
 var Kinds = []Kind{Postgres, RabbitMQ, ManagedRabbitMQ}
 
-// Manner is a way to end a server.
+// Manner is a way to stop a server.
 type Manner string
 
 const (
-	// Graceful lets the server write down what it has: PostgreSQL's fast
-	// shutdown, RabbitMQ's ordinary stop.
+	// Graceful lets the server save its state: PostgreSQL's fast shutdown,
+	// RabbitMQ's ordinary stop.
 	Graceful Manner = "stop"
 	// Immediate is PostgreSQL's immediate shutdown: no checkpoint, recovery at
-	// the next start. RabbitMQ has no such thing.
+	// the next start. RabbitMQ has none.
 	Immediate Manner = "stop-immediate"
 	// Kill is SIGKILL to every process of the server.
 	Kill Manner = "kill"
 )
 
-// Variables that choose where servers come from. Processes with other values
+// Variables that select the sources of servers. Processes with other values
 // have another keeper.
 const (
 	PostgresImageVariable = "PULSE_TEST_POSTGRES_IMAGE"
 	RabbitMQImageVariable = "PULSE_TEST_RABBITMQ_IMAGE"
-	// RequireVariable lists what a run may not do without, separated by commas.
-	// With docker among it no server comes from elsewhere.
+	// RequireVariable lists the services that a run requires, separated by
+	// commas. With docker in the list servers come from Docker only.
 	RequireVariable = "PULSE_TEST_REQUIRE"
 )
 
@@ -59,7 +59,7 @@ const (
 // has no source; the text says what is missing and how to get it.
 var ErrUnavailable = errors.New("not available")
 
-// Endpoints say where a server is reached. They stay the same over restarts.
+// Endpoints are the addresses of a server. They stay the same over restarts.
 type Endpoints struct {
 	URL           string   // postgres://… or amqp://…, with administrator's credentials
 	ManagementURL string   // http://… of the management API of a ManagedRabbitMQ
@@ -67,34 +67,34 @@ type Endpoints struct {
 	Notes         []string // sources that were tried before, and why they failed
 }
 
-// Operation is what the keeper is asked to do.
+// Operation is an operation of the keeper.
 type Operation string
 
 const (
 	Ping   Operation = "ping"
-	Find   Operation = "find"   // say where a server of this kind would come from
-	Docker Operation = "docker" // say whether a Docker daemon answers
-	Pull   Operation = "pull"   // fetch an image that the daemon lacks
-	Share  Operation = "share"  // give the server of this kind that all share
-	Make   Operation = "make"   // make a private one
+	Find   Operation = "find"   // return the source of a server of this kind
+	Docker Operation = "docker" // report whether a Docker daemon answers
+	Pull   Operation = "pull"   // pull an image that the daemon lacks
+	Share  Operation = "share"  // return the shared server of this kind
+	Make   Operation = "make"   // start a private one
 	Start  Operation = "start"  // start it again
-	Stop   Operation = "stop"   // end it in the manner of How
-	Eval   Operation = "eval"   // have RabbitMQ evaluate the Erlang in Text
-	Remove Operation = "remove" // end it and delete its data
+	Stop   Operation = "stop"   // stop it in the manner of How
+	Eval   Operation = "eval"   // evaluate the Erlang expression in Text in RabbitMQ
+	Remove Operation = "remove" // stop it and delete its data
 )
 
-// Request is one question to the keeper.
+// Request is a request to the keeper.
 type Request struct {
 	Op    Operation
 	Kind  Kind   // of a server to find, share or make
 	Image string // to pull
-	Owner int    // process a private server is removed with
+	Owner int    // the process with which a private server is removed
 	ID    string // of a server to act on
 	How   Manner // of a stop
 	Text  string // to evaluate
 }
 
-// Reply is its answer.
+// Reply is the keeper's reply.
 type Reply struct {
 	PID         int    // of the keeper, in the answer to a ping
 	ID          string // of a private server
@@ -104,14 +104,14 @@ type Reply struct {
 	Unavailable bool // Error says what is missing on this machine
 }
 
-// Socket is the keeper's in the directory where both sides meet.
+// Socket returns the path of the keeper's socket in the shared directory.
 func Socket(dir string) string { return filepath.Join(dir, "socket") }
 
-// AnswerLimit is how long a request may take: an image may have to be fetched.
+// AnswerLimit limits a request: it may have to pull an image.
 const AnswerLimit = 7 * time.Minute
 
-// Ask sends one request. The error matches ErrUnavailable where the answer says
-// so. It uses no goroutine, so that leak checks of tests have nothing to find.
+// Ask sends one request. The error matches ErrUnavailable if the reply says so.
+// It starts no goroutine, so that leak checks of tests find none.
 func Ask(socket string, req Request) (Reply, error) {
 	conn, err := net.DialTimeout("unix", socket, 5*time.Second)
 	if err != nil {

@@ -20,7 +20,7 @@ import (
 	"github.com/asimalizada/pulse-events/internal/testenv/internal/protocol"
 )
 
-// Images used unless the environment names others.
+// Default images.
 const (
 	postgresImage = "postgres:17"
 	rabbitmqImage = "rabbitmq:4-management"

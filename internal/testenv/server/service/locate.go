@@ -19,7 +19,7 @@ var digits = regexp.MustCompile(`\d+`)
 func byVersion(a, b string) int {
 	numbers := func(s string) (out []int) {
 		for _, d := range digits.FindAllString(s, -1) {
-			n, _ := strconv.Atoi(d) // too long a number sorts as 0
+			n, _ := strconv.Atoi(d) // a number that is too long sorts as 0
 			out = append(out, n)
 		}
 		return out

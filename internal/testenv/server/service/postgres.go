@@ -38,7 +38,7 @@ func newLocalPostgres(ctx context.Context, dir string) (*Instance, error) {
 	if err := user.writeFile(password, pgPassword); err != nil {
 		return nil, err
 	}
-	// What initdb writes need not survive a power cut; what tests write must.
+	// Files of initdb need not survive a power failure; writes of tests must.
 	initdb := user.command(dir, nil, filepath.Join(bin, "initdb"), "--pgdata="+data, "--no-sync",
 		"--username="+pgUser, "--pwfile="+password, "--auth=scram-sha-256", "--encoding=UTF8", "--locale=C")
 	stopInit := context.AfterFunc(ctx, func() { _ = initdb.Process.Kill() })
@@ -97,8 +97,8 @@ func localPostgres() (string, *account, error) {
 	return bin, user, nil
 }
 
-// findPostgres returns the directory that holds initdb and postgres, of the
-// newest version where there are several.
+// findPostgres returns the directory that contains initdb and postgres, of the
+// newest version if there are several.
 func findPostgres() (string, error) {
 	var dirs []string
 	for _, pattern := range []string{"/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin", "/opt/homebrew/opt/postgresql@*/bin", "/usr/local/opt/postgresql@*/bin"} {

@@ -14,11 +14,11 @@ import (
 	"github.com/asimalizada/pulse-events/internal/testenv/internal/host"
 )
 
-// killTree kills a process and everything below it. PostgreSQL's backends and
+// killTree kills a process and all its descendants. PostgreSQL's backends and
 // Erlang's helpers leave the process group, and a backend that outlives its
 // postmaster keeps the shared memory, so that the server cannot start again:
-// they are killed by descent. The first process is held
-// still meanwhile, so that it makes no new ones.
+// they are found by descent. The first process is stopped meanwhile, so that it
+// starts no new ones.
 func killTree(pid int) error {
 	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil && !errors.Is(err, syscall.ESRCH) {
 		return fmt.Errorf("hold process %d: %w", pid, err)
@@ -52,22 +52,22 @@ func descendants(pid int) []int {
 	return below
 }
 
-// awaitEnd waits until a process that is no child of ours has ended.
+// awaitEnd waits until a process that is not a child of this one has ended.
 func awaitEnd(pid int, limit time.Duration) {
 	for deadline := time.Now().Add(limit); host.Alive(pid) && time.Now().Before(deadline); {
 		time.Sleep(2 * time.Millisecond)
 	}
 }
 
-// KillMarked kills the processes that serve directories below dir and were
-// left running by a keeper that is gone.
+// KillMarked kills the processes that serve directories below dir and were left
+// running by a keeper that has ended.
 func KillMarked(dir string) error {
 	var problems []error
 	mark := MarkVariable + "=" + dir + string(filepath.Separator)
 	for _, p := range allProcesses() {
 		env, err := p.Environ()
 		if err != nil || !slices.ContainsFunc(env, func(v string) bool { return strings.HasPrefix(v, mark) }) {
-			continue // gone, or another user's
+			continue // ended, or another user's
 		}
 		problems = append(problems, killTree(int(p.Pid)))
 		awaitEnd(int(p.Pid), 5*time.Second)
@@ -75,7 +75,8 @@ func KillMarked(dir string) error {
 	return errors.Join(problems...)
 }
 
-// allProcesses lists those of this machine; none where the system does not tell.
+// allProcesses lists the processes of this machine; none if the system does not
+// provide them.
 func allProcesses() []*process.Process {
 	list, err := process.Processes()
 	if err != nil {

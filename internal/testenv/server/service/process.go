@@ -14,19 +14,19 @@ import (
 	"github.com/asimalizada/pulse-events/internal/testenv/internal/protocol"
 )
 
-// MarkVariable is set in the environment of every process started here, to
-// the directory it serves: a later keeper finds by it what an earlier one,
-// killed itself, left running.
+// MarkVariable is set in the environment of every process started here, to the
+// directory it serves: with it a later keeper finds the processes of a killed
+// one.
 const MarkVariable = "PULSE_TESTENV_SERVER"
 
-// account is the user servers run as; nil means the user of this process.
+// account is the user that servers run as; nil means the user of this process.
 type account struct {
 	uid, gid int
 	name     string
 }
 
-// accountFor returns the system user to drop to: the named one where this
-// process is root. The error says that root has no such user to drop to.
+// accountFor returns the named system user if this process is root, which has
+// to drop its privileges. The error says that there is no such user.
 func accountFor(name string) (*account, error) {
 	if os.Geteuid() != 0 {
 		return nil, nil
@@ -46,7 +46,7 @@ func accountFor(name string) (*account, error) {
 	return &account{uid: uid, gid: gid, name: name}, nil
 }
 
-// makeDir makes a private directory that belongs to the account.
+// makeDir creates a private directory that belongs to the account.
 func (a *account) makeDir(dir string) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
@@ -69,8 +69,8 @@ func (a *account) own(path string) error {
 	return os.Chown(path, a.uid, a.gid)
 }
 
-// command prepares a process of the account in a session of its own, with a
-// small environment.
+// command prepares a process of the account in a new session, with a small
+// environment.
 func (a *account) command(dir string, env []string, name string, args ...string) *exec.Cmd {
 	cmd := exec.Command(name, args...)
 	cmd.Dir = dir
@@ -87,16 +87,16 @@ func (a *account) command(dir string, env []string, name string, args ...string)
 	return cmd
 }
 
-// processes is the machine of a server that runs from binaries. All its files
-// are in dir.
+// processes implements machine for a server that runs from binaries. All its
+// files are in dir.
 type processes struct {
 	dir       string
 	command   func() *exec.Cmd
-	tool      func(command []string) *exec.Cmd // a program beside the server
+	tool      func(command []string) *exec.Cmd // runs a command-line tool of the server
 	graceful  syscall.Signal
 	immediate syscall.Signal // 0: the server has no immediate shutdown
 
-	beside []*exec.Cmd // started before the server and ended with its data
+	beside []*exec.Cmd // started before the server and stopped with its data
 
 	pid  int
 	done chan struct{}
@@ -123,7 +123,7 @@ func (p *processes) start(context.Context) error {
 	return nil
 }
 
-// startBeside starts a process the server needs next to it.
+// startBeside starts a process that the server needs.
 func (p *processes) startBeside(cmd *exec.Cmd) error {
 	if err := cmd.Start(); err != nil {
 		return err
@@ -133,8 +133,8 @@ func (p *processes) startBeside(cmd *exec.Cmd) error {
 	return nil
 }
 
-// reap waits for a process and closes the channel when it has ended. How it
-// ended is in its log.
+// reap waits for a process and closes the channel when it has ended. Its log
+// tells how it ended.
 func reap(cmd *exec.Cmd) chan struct{} {
 	done := make(chan struct{})
 	go func() {
@@ -179,7 +179,8 @@ func (p *processes) remove() error {
 	return errors.Join(append(problems, os.RemoveAll(p.dir))...)
 }
 
-// signalGroup signals a process group; one that is gone is no error.
+// signalGroup signals a process group; it is not an error if the group has
+// ended.
 func signalGroup(pid int, sig syscall.Signal) error {
 	if err := syscall.Kill(-pid, sig); err != nil && !errors.Is(err, syscall.ESRCH) {
 		return fmt.Errorf("signal %v to process group %d: %w", sig, pid, err)

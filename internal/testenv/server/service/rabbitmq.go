@@ -23,7 +23,7 @@ import (
 
 const rabbitUser, rabbitPassword = "guest", "guest"
 
-// dialLimit bounds one attempt to reach a server that may not be up yet.
+// dialLimit limits one attempt to reach a server that may not be up yet.
 const dialLimit = 2 * time.Second
 
 func newLocalRabbitMQ(dir string, kind protocol.Kind) (*Instance, error) {
@@ -62,7 +62,7 @@ func newLocalRabbitMQ(dir string, kind protocol.Kind) (*Instance, error) {
 		return nil, err
 	}
 	// Erlang's port mapper outlives the servers that start it and is shared by
-	// all of a machine: each server here has its own, on another port.
+	// all servers of a machine: here each server has its own, on another port.
 	epmd := []string{"ERL_EPMD_ADDRESS=127.0.0.1", "ERL_EPMD_PORT=" + strconv.Itoa(epmdPort)}
 	env := append([]string{
 		"RABBITMQ_NODENAME=pulse" + strconv.Itoa(amqpPort) + "@localhost",
@@ -81,7 +81,7 @@ func newLocalRabbitMQ(dir string, kind protocol.Kind) (*Instance, error) {
 		tool:     func(command []string) *exec.Cmd { return user.command(dir, env, command[0], command[1:]...) },
 		graceful: syscall.SIGTERM,
 	}
-	// Without the program at hand Erlang finds its own and starts it.
+	// If this program is not found, Erlang starts its own.
 	if path, err := exec.LookPath("epmd"); err == nil {
 		if err := m.startBeside(user.command(dir, nil, path, "-address", "127.0.0.1", "-port", strconv.Itoa(epmdPort))); err != nil {
 			return nil, fmt.Errorf("start epmd: %w", err)
@@ -93,8 +93,7 @@ func newLocalRabbitMQ(dir string, kind protocol.Kind) (*Instance, error) {
 	return i, nil
 }
 
-// rabbitEndpoints makes the addresses; without a management port, of AMQP
-// alone.
+// rabbitEndpoints returns the endpoints; without a management port, only AMQP.
 func rabbitEndpoints(host string, amqpPort, managementPort int) protocol.Endpoints {
 	address := func(scheme string, port int) string {
 		return (&url.URL{
@@ -111,8 +110,8 @@ func rabbitEndpoints(host string, amqpPort, managementPort int) protocol.Endpoin
 	return endpoints
 }
 
-// rabbitReady tries both doors where there are two: they open at different
-// moments.
+// rabbitReady checks AMQP and, if there is one, the management API: they become
+// ready at different times.
 func (i *Instance) rabbitReady(ctx context.Context) error {
 	conn, err := amqp.DialConfig(i.URL, amqp.Config{Dial: amqp.DefaultDial(dialLimit)})
 	if err != nil {
@@ -141,8 +140,8 @@ func (i *Instance) rabbitReady(ctx context.Context) error {
 }
 
 // findRabbitMQ returns the path of rabbitmq-server. Debian's wrapper in PATH
-// insists on the system's own directories, so the script behind it is sought
-// first.
+// insists on the system's own directories, so the script that it calls is
+// preferred.
 func findRabbitMQ() (string, error) {
 	for _, pattern := range []string{"/usr/lib/rabbitmq/bin/rabbitmq-server", "/usr/lib/rabbitmq/lib/rabbitmq_server-*/sbin/rabbitmq-server", "/opt/rabbitmq/sbin/rabbitmq-server"} {
 		found, err := filepath.Glob(pattern)

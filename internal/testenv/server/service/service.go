@@ -1,6 +1,6 @@
-// Package service runs the real servers tests are made against: PostgreSQL
-// and RabbitMQ, in a container where a Docker daemon answers, otherwise from
-// the binaries on this machine. It works on Unix only.
+// Package service runs the servers for tests: PostgreSQL and RabbitMQ, in a
+// container if a Docker daemon answers, otherwise from the binaries on this
+// machine. It works on Unix only.
 package service
 
 import (
@@ -23,33 +23,34 @@ const (
 	evalLimit  = 60 * time.Second
 )
 
-// Instance is one server with data of its own. Its methods are safe for
-// concurrent use and run one at a time.
+// Instance is one server with its own data. Its methods are safe for concurrent
+// use and run one at a time.
 type Instance struct {
 	protocol.Endpoints
 
 	mu      sync.Mutex
 	machine machine
-	ready   func(context.Context) error // one attempt to talk to the server
-	control []string                    // the command line tool; nil: it has none
+	ready   func(context.Context) error // one attempt to connect to the server
+	control []string                    // the command-line tool; nil: none
 	running bool
 }
 
-// machine is what a server runs on: processes here, or a container.
+// machine runs a server, as processes or as a container.
 type machine interface {
 	start(ctx context.Context) error
-	// exited is closed when the server started last has ended.
+	// exited returns a channel that is closed when the server started last has
+	// ended.
 	exited() <-chan struct{}
 	stop(ctx context.Context, how protocol.Manner) error
-	// run runs a program where the server runs, and returns what it prints.
+	// run runs a program where the server runs, and returns its output.
 	run(ctx context.Context, command []string) (string, error)
-	// logTail is the end of the server's output.
+	// logTail returns the end of the server's output.
 	logTail() string
-	// remove ends whatever runs and deletes the data.
+	// remove stops everything that runs and deletes the data.
 	remove() error
 }
 
-// New makes and starts a server whose files live in dir, which must not exist.
+// New starts a server whose files are in dir, which must not exist.
 func New(ctx context.Context, kind protocol.Kind, dir string) (*Instance, error) {
 	if !slices.Contains(protocol.Kinds, kind) {
 		return nil, fmt.Errorf("unknown service %q", kind)
@@ -83,9 +84,9 @@ func New(ctx context.Context, kind protocol.Kind, dir string) (*Instance, error)
 	return local, local.begin(ctx)
 }
 
-// Find says where New would take the service from, without starting anything.
-// The error matches protocol.ErrUnavailable. Whether an image that Docker would use can
-// be fetched shows only when it is needed.
+// Find returns where New would take the service from, without starting
+// anything. The error matches protocol.ErrUnavailable. Whether an image for
+// Docker can be pulled is only known when it is needed.
 func Find(ctx context.Context, kind protocol.Kind) (string, error) {
 	if _, err := DockerPool(ctx); err == nil {
 		return "Docker, image " + image(kind), nil
@@ -99,7 +100,7 @@ func Find(ctx context.Context, kind protocol.Kind) (string, error) {
 	return findRabbitMQ()
 }
 
-// begin starts a new instance, and leaves nothing behind when that fails.
+// begin starts a new instance, and removes it if that fails.
 func (i *Instance) begin(ctx context.Context) error {
 	if err := i.Start(ctx); err != nil {
 		return errors.Join(err, i.Remove())
@@ -143,7 +144,7 @@ func (i *Instance) Start(ctx context.Context) error {
 	}
 }
 
-// Stop ends a running server and keeps its data. Stopping a stopped one does
+// Stop stops a running server and keeps its data. Stopping a stopped one does
 // nothing.
 func (i *Instance) Stop(ctx context.Context, how protocol.Manner) error {
 	i.mu.Lock()
@@ -165,7 +166,7 @@ func (i *Instance) Stop(ctx context.Context, how protocol.Manner) error {
 	}
 }
 
-// Eval has a running RabbitMQ evaluate an Erlang expression.
+// Eval evaluates an Erlang expression in a running RabbitMQ.
 func (i *Instance) Eval(ctx context.Context, text string) error {
 	i.mu.Lock()
 	defer i.mu.Unlock()

@@ -12,7 +12,7 @@ import (
 	"github.com/asimalizada/pulse-events/internal/testenv/internal/protocol"
 )
 
-func TestByVersionPutsTheNewestLast(t *testing.T) {
+func TestByVersion(t *testing.T) {
 	paths := []string{"/usr/lib/postgresql/15/bin", "/usr/lib/postgresql/9/bin", "/usr/lib/postgresql/16/bin", "/opt/rabbitmq_server-3.9.10", "/opt/rabbitmq_server-3.10.8"}
 	slices.SortFunc(paths, byVersion)
 	got := strings.Join(paths, " ")
@@ -34,7 +34,7 @@ func TestDockerHost(t *testing.T) {
 	}
 }
 
-func TestBinariesAreNoSubstituteForRequiredContainers(t *testing.T) {
+func TestFindDockerRequired(t *testing.T) {
 	t.Setenv("DOCKER_HOST", "unix:///nowhere/docker.sock")
 	for required, wanted := range map[string]bool{"": false, "postgres,rabbitmq": false, "postgres, docker": true} {
 		t.Setenv(protocol.RequireVariable, required)
@@ -51,9 +51,9 @@ func TestBinariesAreNoSubstituteForRequiredContainers(t *testing.T) {
 	}
 }
 
-// A shell that leaves its child in a session of its own, as PostgreSQL's
-// backends and Erlang's helpers are.
-func TestKillTreeReachesWhatLeftTheGroup(t *testing.T) {
+// A shell whose child is in another session, like PostgreSQL's backends and
+// Erlang's helpers.
+func TestKillTreeOtherSessions(t *testing.T) {
 	cmd := (*account)(nil).command(t.TempDir(), nil, "sh", "-c", "setsid sleep 600 & echo $!; wait")
 	out, err := cmd.StdoutPipe()
 	if err != nil {

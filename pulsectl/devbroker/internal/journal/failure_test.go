@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-func TestAfterAFailedWriteNothingIsPromised(t *testing.T) {
+func TestAppendAfterFailedWrite(t *testing.T) {
 	var synced Position
 	j, err := Open(t.TempDir(), nil, func(p Position) { synced = p })
 	if err != nil {

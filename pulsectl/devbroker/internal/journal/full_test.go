@@ -38,8 +38,8 @@ func await(t *testing.T, what string, condition func() bool) {
 	}
 }
 
-// TestFullDisk fills the disk, goes on appending, asks for a new generation, and makes room again.
-func TestFullDisk(t *testing.T) {
+// TestAppendFullDisk fills the disk, goes on appending, asks for a new generation, and makes room again.
+func TestAppendFullDisk(t *testing.T) {
 	dir := t.TempDir()
 	var synced atomic.Uint64
 	j, err := Open(dir, nil, func(p Position) { synced.Store(uint64(p)) })
@@ -93,9 +93,9 @@ func TestFullDisk(t *testing.T) {
 	}
 }
 
-// TestSnapshotOnAFullDisk replaces a log that lacks what found no room: the snapshot has it, and what is appended
+// TestSnapshotFullDisk replaces a log that lacks what found no room: the snapshot has it, and what is appended
 // meanwhile follows once there is room.
-func TestSnapshotOnAFullDisk(t *testing.T) {
+func TestSnapshotFullDisk(t *testing.T) {
 	dir := t.TempDir()
 	var synced atomic.Uint64
 	j, err := Open(dir, nil, func(p Position) { synced.Store(uint64(p)) })
@@ -128,8 +128,8 @@ func TestSnapshotOnAFullDisk(t *testing.T) {
 	}
 }
 
-// TestClosedOnAFullDisk tells that not everything was kept, and what was is whole.
-func TestClosedOnAFullDisk(t *testing.T) {
+// TestCloseFullDisk tells that not everything was kept, and what was is whole.
+func TestCloseFullDisk(t *testing.T) {
 	dir := t.TempDir()
 	j, err := Open(dir, nil, func(Position) {})
 	if err != nil {

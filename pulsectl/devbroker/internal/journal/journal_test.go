@@ -64,7 +64,7 @@ func wantRecords(t *testing.T, got, want []string) {
 	}
 }
 
-func TestRecordsSurvive(t *testing.T) {
+func TestRecoverRecords(t *testing.T) {
 	dir := t.TempDir()
 	j, records := open(t, dir)
 	wantRecords(t, records, []string{})
@@ -79,7 +79,7 @@ func TestRecordsSurvive(t *testing.T) {
 	closed(t, j)
 }
 
-func TestWriteHandsRecordsToTheOperatingSystem(t *testing.T) {
+func TestWriteReachesOperatingSystem(t *testing.T) {
 	dir := t.TempDir()
 	j, _ := open(t, dir)
 	defer closed(t, j)
@@ -91,7 +91,7 @@ func TestWriteHandsRecordsToTheOperatingSystem(t *testing.T) {
 	}
 }
 
-func TestSyncWaitsForTheDisk(t *testing.T) {
+func TestSyncWaitsForDisk(t *testing.T) {
 	var mu sync.Mutex
 	var seen journal.Position
 	j, err := journal.Open(t.TempDir(), nil, func(p journal.Position) {
@@ -123,8 +123,8 @@ func TestSyncWaitsForTheDisk(t *testing.T) {
 	}
 }
 
-// TestTornTail cuts the log at every byte, as a crash may, and also leaves zeros or rubbish behind the cut.
-func TestTornTail(t *testing.T) {
+// TestRecoverTornTail cuts the log at every byte, as a crash may, and also leaves zeros or rubbish behind the cut.
+func TestRecoverTornTail(t *testing.T) {
 	dir := t.TempDir()
 	j, _ := open(t, dir)
 	appendAll(j, numbered(0, 4))
@@ -155,7 +155,7 @@ func TestTornTail(t *testing.T) {
 	}
 }
 
-func TestDamageInOlderFilesIsAnError(t *testing.T) {
+func TestRecoverDamagedOlderFile(t *testing.T) {
 	for _, c := range []struct {
 		file, complaint string
 		damage          func(path string) error
@@ -207,7 +207,7 @@ func flip(path string) error {
 	return os.WriteFile(path, b, 0o600)
 }
 
-func TestReplayErrorsAreReported(t *testing.T) {
+func TestRecoverReplayError(t *testing.T) {
 	dir := t.TempDir()
 	j, _ := open(t, dir)
 	appendAll(j, numbered(0, 1))
@@ -220,7 +220,7 @@ func TestReplayErrorsAreReported(t *testing.T) {
 	closed(t, j)
 }
 
-func TestOneAtATime(t *testing.T) {
+func TestOpenLocked(t *testing.T) {
 	dir := t.TempDir()
 	j, _ := open(t, dir)
 	if _, _, err := tryOpen(dir); !errors.Is(err, journal.ErrLocked) {

@@ -49,7 +49,7 @@ func files(t *testing.T, dir string) string {
 	return strings.Join(names, " ")
 }
 
-func TestSnapshotReplacesWhatCameBefore(t *testing.T) {
+func TestSnapshotReplacesEarlier(t *testing.T) {
 	dir := t.TempDir()
 	j, _ := open(t, dir)
 	appendAll(j, numbered(0, 1000))
@@ -81,7 +81,7 @@ func TestSnapshotReplacesWhatCameBefore(t *testing.T) {
 	closed(t, j)
 }
 
-func TestEmptySnapshot(t *testing.T) {
+func TestSnapshotEmpty(t *testing.T) {
 	dir := t.TempDir()
 	j, _ := open(t, dir)
 	appendAll(j, numbered(0, 10))
@@ -92,8 +92,8 @@ func TestEmptySnapshot(t *testing.T) {
 	closed(t, j)
 }
 
-// TestCrashDuringASnapshot copies the directory at each stage, as a crash would leave it.
-func TestCrashDuringASnapshot(t *testing.T) {
+// TestSnapshotCrash copies the directory at each stage, as a crash would leave it.
+func TestSnapshotCrash(t *testing.T) {
 	dir := t.TempDir()
 	j, _ := open(t, dir)
 	appendAll(j, numbered(0, 10))
@@ -144,9 +144,9 @@ func copied(t *testing.T, dir string) string {
 	return to
 }
 
-// TestSnapshotsUnderLoad takes snapshots while others append: what is replayed must always be the snapshot's sum and
+// TestSnapshotUnderLoad takes snapshots while others append: what is replayed must always be the snapshot's sum and
 // everything after it.
-func TestSnapshotsUnderLoad(t *testing.T) {
+func TestSnapshotUnderLoad(t *testing.T) {
 	dir := t.TempDir()
 	j, _ := open(t, dir)
 	var (

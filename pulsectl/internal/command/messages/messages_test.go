@@ -11,7 +11,7 @@ import (
 )
 
 // The states of the outbox are those that --status takes and its help names.
-func TestStatusFlagKnowsEveryState(t *testing.T) {
+func TestParseStatuses(t *testing.T) {
 	help := ""
 	for _, f := range outboxListCommand(&env.Env{}).Flags {
 		if f.Names()[0] == "status" {
