@@ -8,14 +8,16 @@ import (
 	"github.com/asimalizada/pulse-events/pulsectl/devbroker/internal/wire"
 )
 
-// diskLook is how often the room on the disk is looked at.
+// diskLook is the interval between two checks of the free disk space.
 const diskLook = 200 * time.Millisecond
 
-// alarms are what publishers are blocked for, faults excepted. The broker's lock guards them.
+// alarms are the reasons for blocking publishers, except faults. The broker's
+// lock guards them.
 type alarms struct{ memory, disk bool }
 
-// checkAlarm blocks publishers when too much memory is held, the disk is full or a fault says so, and lets them go on
-// afterwards. There is a tenth between the two limits, so that an alarm does not flutter. The caller holds the lock.
+// checkAlarm blocks publishers when too much memory is held, the disk is full
+// or a fault requires it, and unblocks them afterwards. The two limits differ
+// by a tenth, so that an alarm does not flap. The caller holds the lock.
 func (b *Broker) checkAlarm() {
 	held := b.memory.Load()
 	limit := b.cfg.MemoryLimit
@@ -43,7 +45,8 @@ func (b *Broker) checkAlarm() {
 	}
 }
 
-// blockReason is what clients are told, in RabbitMQ's words, or "" if publishers are not to be blocked.
+// blockReason returns the reason for clients, in RabbitMQ's words, or "" if
+// publishers are not blocked.
 func (b *Broker) blockReason() string {
 	var low []string
 	if b.alarms.memory {
@@ -61,8 +64,9 @@ func (b *Broker) blockReason() string {
 	return ""
 }
 
-// reserve counts n bytes more against the memory limit. Blocked publishers keep to it by themselves; far beyond it are
-// only clients that define things without end, or very many large messages under way at once.
+// reserve counts n more bytes against the memory limit. Blocked publishers stop
+// by themselves; only clients that create endless definitions, or very many
+// large messages in flight at once, exceed the limit by far.
 func (b *Broker) reserve(n int) error {
 	held := b.memory.Add(int64(n))
 	if held > 2*b.cfg.MemoryLimit+b.cfg.MaxMessageSize {
@@ -72,7 +76,7 @@ func (b *Broker) reserve(n int) error {
 	return nil
 }
 
-// watchDisk is the goroutine that looks at the room on the disk.
+// watchDisk is the goroutine that checks the free disk space.
 func (b *Broker) watchDisk() {
 	ticker := time.NewTicker(diskLook)
 	defer ticker.Stop()
@@ -86,8 +90,8 @@ func (b *Broker) watchDisk() {
 	}
 }
 
-// lookAtDisk raises or ends the alarm, and has the journal compacted while there is one: what consumers have taken gives
-// room back only then.
+// lookAtDisk raises or ends the alarm, and has the journal compacted during
+// one: otherwise consumed messages free no space.
 func (b *Broker) lookAtDisk() {
 	free, size, known := journal.Space(b.cfg.DataDir)
 	b.mu.Lock()

@@ -9,7 +9,7 @@ import (
 	"github.com/asimalizada/pulse-events/pulsectl/devbroker/internal/wire"
 )
 
-// overflow is what a full queue does with one message more.
+// overflow is the behaviour of a full queue for another message.
 type overflow string
 
 const (
@@ -19,13 +19,13 @@ const (
 )
 
 const (
-	// none stands for a limit that is not set.
+	// none means that a limit is not set.
 	none = -1
 	// maxMilliseconds is the longest time that RabbitMQ accepts, ten years.
 	maxMilliseconds = 315_360_000_000
 )
 
-// queueSettings is what a queue's arguments mean.
+// queueSettings are the parsed arguments of a queue.
 type queueSettings struct {
 	quorum               bool
 	ttl, expires         int64 // milliseconds
@@ -39,7 +39,8 @@ type queueSettings struct {
 	singleActiveConsumer bool
 }
 
-// argumentsOf lists the arguments that a type of queue has. RabbitMQ refuses those of others.
+// argumentsOf lists the arguments of each type of queue. RabbitMQ refuses those
+// of other types.
 var argumentsOf = map[string][]string{
 	"rabbit_classic_queue": {"x-expires", "x-message-ttl", "x-dead-letter-exchange", "x-dead-letter-routing-key", "x-max-length",
 		"x-max-length-bytes", "x-max-priority", "x-overflow", "x-queue-mode", "x-queue-version", "x-single-active-consumer",
@@ -71,15 +72,16 @@ func foreignArgument(of map[string][]string, own string, args wire.Table) string
 	return ""
 }
 
-// comparedArguments are those that a second declaration must repeat. Others are kept and ignored.
+// comparedArguments are the arguments that a second declaration must repeat.
+// Others are stored and ignored.
 var comparedArguments = []string{
 	"x-expires", "x-message-ttl", "x-dead-letter-exchange", "x-dead-letter-routing-key", "x-dead-letter-strategy", "x-max-length",
 	"x-max-length-bytes", "x-max-in-memory-length", "x-max-in-memory-bytes", "x-max-priority", "x-overflow", "x-queue-mode",
 	"x-queue-version", "x-single-active-consumer", "x-quorum-initial-group-size", "x-delivery-limit", "x-queue-leader-locator",
 }
 
-// queueArguments reads the arguments of the queue called what, such as "queue 'q' in vhost '/'". RabbitMQ looks at them
-// in this order, too.
+// queueArguments parses the arguments of the queue called what, such as "queue
+// 'q' in vhost '/'", in the same order as RabbitMQ.
 func queueArguments(what string, args wire.Table) (queueSettings, error) {
 	r := argumentReader{what: what, args: args}
 	s := queueSettings{deliveryLimit: none, maxPriority: none}
@@ -129,7 +131,7 @@ func ownType(quorum bool) string {
 	return "rabbit_classic_queue"
 }
 
-// argumentReader reads a queue's arguments; the first error sticks.
+// argumentReader parses a queue's arguments and keeps the first error.
 type argumentReader struct {
 	what string
 	args wire.Table
@@ -158,7 +160,7 @@ func (r *argumentReader) anyInteger(key string) int64 {
 	return n
 }
 
-// integer reads an integer of least or more, or none.
+// integer parses an integer of at least least, or none.
 func (r *argumentReader) integer(key string, least int64) int64 {
 	if _, ok := r.args[key]; !ok {
 		return none
@@ -174,7 +176,7 @@ func (r *argumentReader) integer(key string, least int64) int64 {
 	return none
 }
 
-// time is integer for milliseconds.
+// time parses a time in milliseconds, like integer.
 func (r *argumentReader) time(key string, least int64) int64 {
 	ms := r.integer(key, least)
 	if ms > maxMilliseconds {
@@ -210,7 +212,8 @@ func (r *argumentReader) deadLetterKey() *string {
 	return &s
 }
 
-// choice reads one of the values allowed; the first one is the default. complaint may name what is not allowed.
+// choice parses one of the allowed values; the first is the default. complaint
+// may name the value that is not allowed.
 func (r *argumentReader) choice(key, complaint string, allowed ...string) string {
 	v, ok := r.args[key]
 	if !ok {
@@ -255,8 +258,9 @@ func (r *argumentReader) unacceptable(key string, v any) {
 	r.invalid(key, fmt.Sprintf("{unacceptable_type,%s}", fieldType(v)))
 }
 
-// differingArgument compares the arguments of a second declaration with the first, as RabbitMQ does: integers of any
-// width are equal if their values are.
+// differingArgument compares the arguments of a second declaration with the
+// first, as RabbitMQ does: integers of different width are equal if their
+// values are.
 func differingArgument(key, what string, current, received wire.Table) error {
 	have, had := current[key]
 	want, wanted := received[key]

@@ -2,16 +2,17 @@ package devbroker
 
 import "slices"
 
-// backlog holds what is ready in a queue, by priority. The zero value is empty.
+// backlog holds the ready entries of a queue, by priority. The zero value is
+// empty.
 type backlog struct {
 	levels []level // by priority; a queue without priorities has one
-	top    int     // no level above has anything
+	top    int     // all levels above are empty
 	count  int
 }
 
 // level holds the entries of one priority.
 type level struct {
-	returned []*entry // given back, by order of publishing; they go before fresh
+	returned []*entry // requeued, in order of publishing; they are delivered before fresh
 	fresh    fifo
 }
 
@@ -48,7 +49,7 @@ func (b *backlog) head() *entry {
 	return l.fresh.head()
 }
 
-// pop takes the head.
+// pop removes the head and returns it.
 func (b *backlog) pop() *entry {
 	l := b.next()
 	b.count--
@@ -63,14 +64,15 @@ func (b *backlog) pop() *entry {
 	return e
 }
 
-// push adds an entry behind all others of its priority.
+// push adds an entry after all others of its priority.
 func (b *backlog) push(priority int, e *entry) {
 	b.at(priority).fresh.push(e)
 	b.top = max(b.top, priority)
 	b.count++
 }
 
-// putBack returns an entry to the place it had: all that was ever delivered was published before what is fresh.
+// putBack returns an entry to its former place: every delivered entry was
+// published before the fresh ones.
 func (b *backlog) putBack(priority int, e *entry) {
 	l := b.at(priority)
 	at, _ := slices.BinarySearchFunc(l.returned, e.msg.seq, func(o *entry, seq uint64) int {
@@ -94,7 +96,7 @@ func (b *backlog) all(f func(*entry)) {
 	}
 }
 
-// fifo is a queue of entries in a slice that is shifted now and then.
+// fifo is a queue of entries in a slice that is shifted from time to time.
 type fifo struct {
 	entries []*entry
 	first   int

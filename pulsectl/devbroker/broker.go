@@ -16,7 +16,8 @@ import (
 	"github.com/asimalizada/pulse-events/pulsectl/devbroker/internal/wire"
 )
 
-// shutdownTimeout is how long [Broker.Close] lets clients agree to the end of their connections.
+// shutdownTimeout is how long [Broker.Close] waits for clients to close their
+// connections.
 const shutdownTimeout = 5 * time.Second
 
 // Broker is a running broker. Its methods are safe for concurrent use.
@@ -24,43 +25,44 @@ type Broker struct {
 	cfg     Config
 	log     *slog.Logger
 	store   *store
-	memory  atomic.Int64 // bytes held, roughly
-	blocked atomic.Bool  // publishers must wait; changed under mu
+	memory  atomic.Int64 // bytes held, approximately
+	blocked atomic.Bool  // publishers must wait; changed with mu held
 
-	done       sync.WaitGroup // the goroutines that live as long as the broker
-	clients    sync.WaitGroup // those of connections
-	accepting  sync.WaitGroup // those that accept
-	stopped    chan struct{}  // closed to end the former
-	failed     chan struct{}  // closed when the broker had to give up
+	done       sync.WaitGroup // goroutines that live as long as the broker
+	clients    sync.WaitGroup // goroutines of connections
+	accepting  sync.WaitGroup // goroutines that accept
+	stopped    chan struct{}  // closed to end the goroutines of done
+	failed     chan struct{}  // closed when the broker has failed
 	compacting chan struct{}  // asks for a compaction
-	control    sync.Mutex     // held while going up, down, or away; taken before mu
+	control    sync.Mutex     // held during start, stop and outage; taken before mu
 
-	mu        sync.Mutex // guards what follows, and all that says so elsewhere
-	doors     doors
+	mu        sync.Mutex // guards the fields below, and others whose comments say so
+	endpoints endpoints
 	closing   bool
 	failure   error
 	conns     map[*conn]struct{}
 	vhosts    map[string]*virtualHost
 	users     map[string]*user
-	replies   map[string]*channel // that the names of direct reply-to lead to
+	replies   map[string]*channel // by the names of direct reply-to
 	lastSeq   uint64              // of messages
 	lastQueue uint64              // id
-	// What a snapshot would take, about: messages, and definitions.
+	// Approximate size of a snapshot: messages, and definitions.
 	storedBytes, definedBytes int64
 	faults                    faults
 	alarms                    alarms
-	unblocked                 chan struct{} // closed when publishers may go on; nil if they may
+	unblocked                 chan struct{} // closed when publishers are unblocked; nil if they are not blocked
 	schedule                  schedule
 	rescheduled               chan struct{}
-	dirty                     []*queue   // to be settled before the lock is given up
-	awaiting                  []*channel // those with confirms that wait for the journal
+	dirty                     []*queue   // to be settled before the lock is released
+	awaiting                  []*channel // channels with confirms that wait for the journal
 	taking                    []*queue   // reused by enqueue
 	verdicts                  []verdict  // reused by committed
 }
 
-// Start reads what the data directory holds and starts to listen. ctx bounds only the start; [Broker.Close] or
-// [Broker.Shutdown] ends the broker. The error names every problem of the configuration, the address that is taken, or
-// what is damaged in the data directory.
+// Start reads the data directory and starts to listen. ctx limits only the
+// start; [Broker.Close] or [Broker.Shutdown] ends the broker. The error names
+// every problem of the configuration, the address in use, or the damage in the
+// data directory.
 func Start(ctx context.Context, cfg Config) (*Broker, error) {
 	cfg = cfg.withDefaults()
 	if err := cfg.check(); err != nil {
@@ -72,9 +74,9 @@ func Start(ctx context.Context, cfg Config) (*Broker, error) {
 		conns: make(map[*conn]struct{}), vhosts: make(map[string]*virtualHost), users: make(map[string]*user),
 		replies: make(map[string]*channel),
 	}
-	b.doors.amqp = door{configured: cfg.Addr, serve: func(l net.Listener) { b.accept(l, b.admit) }}
-	b.doors.tls = door{configured: cfg.TLSAddr, serve: func(l net.Listener) { b.accept(l, b.admitTLS) }}
-	b.doors.management = door{configured: cfg.ManagementAddr, serve: b.serveManagement}
+	b.endpoints.amqp = endpoint{configured: cfg.Addr, serve: func(l net.Listener) { b.accept(l, b.admit) }}
+	b.endpoints.tls = endpoint{configured: cfg.TLSAddr, serve: func(l net.Listener) { b.accept(l, b.admitTLS) }}
+	b.endpoints.management = endpoint{configured: cfg.ManagementAddr, serve: b.serveManagement}
 	b.vhosts[cfg.VHost] = newVirtualHost(cfg.VHost)
 	if err := errors.Join(
 		b.SetUser(User{Name: cfg.User, Password: cfg.Password, Tags: []string{"administrator"}}),
@@ -92,7 +94,7 @@ func Start(ctx context.Context, cfg Config) (*Broker, error) {
 	return b, nil
 }
 
-// open recovers the state and starts the goroutines that work on it.
+// open recovers the state and starts the broker's goroutines.
 func (b *Broker) open(ctx context.Context) error {
 	b.store = &store{}
 	if b.cfg.DataDir != "" {
@@ -117,25 +119,27 @@ func (b *Broker) open(ctx context.Context) error {
 	return nil
 }
 
-// Addr returns the address that the broker listens on, or would if it were not down, such as "127.0.0.1:5673".
+// Addr returns the address of the broker, such as "127.0.0.1:5673", also while
+// it is down.
 func (b *Broker) Addr() string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.doors.amqp.String()
+	return b.endpoints.amqp.String()
 }
 
-// URL returns what to dial, credentials included, such as "amqp://guest:guest@127.0.0.1:5673/".
+// URL returns the URL to dial, with credentials, such as
+// "amqp://guest:guest@127.0.0.1:5673/".
 func (b *Broker) URL() string { return b.url("amqp", b.Addr()) }
 
-// TLSURL returns what to dial with TLS, credentials included, such as "amqps://guest:guest@127.0.0.1:5671/", or "" if
-// Config.TLSAddr is.
+// TLSURL returns the URL to dial with TLS, with credentials, such as
+// "amqps://guest:guest@127.0.0.1:5671/", or "" if Config.TLSAddr is empty.
 func (b *Broker) TLSURL() string {
 	if b.cfg.TLSAddr == "" {
 		return ""
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.url("amqps", b.doors.tls.String())
+	return b.url("amqps", b.endpoints.tls.String())
 }
 
 func (b *Broker) url(scheme, host string) string {
@@ -146,31 +150,35 @@ func (b *Broker) url(scheme, host string) string {
 	return u.String()
 }
 
-// Done is closed when the broker has given up by itself, because its data directory failed; [Broker.Err] tells why.
-// It stays open after Close.
+// Done returns a channel that is closed when the broker has failed because of
+// its data directory; [Broker.Err] returns the error. It stays open after
+// Close.
 func (b *Broker) Done() <-chan struct{} { return b.failed }
 
-// Err returns why the broker gave up, or nil.
+// Err returns the error with which the broker failed, or nil.
 func (b *Broker) Err() error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.failure
 }
 
-// Close shuts the broker down, giving clients a few seconds to agree. See [Broker.Shutdown].
+// Close shuts the broker down and gives clients a few seconds to close their
+// connections. See [Broker.Shutdown].
 func (b *Broker) Close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), shutdownTimeout)
 	defer cancel()
 	err := b.Shutdown(ctx)
 	if errors.Is(err, context.DeadlineExceeded) {
-		return nil // rude clients were cut off: nothing is lost by that
+		return nil // some clients were cut off: nothing is lost by that
 	}
 	return err
 }
 
-// Shutdown ends the broker in order: it stops listening, confirms what is stored, closes connections with 320
-// CONNECTION_FORCED, and syncs the journal. Connections that do not end before ctx does are cut, and the error is that
-// of ctx. Nothing of the broker runs after it returned. A second call returns [ErrClosed].
+// Shutdown shuts the broker down gracefully: it stops listening, confirms what
+// is stored, closes connections with 320 CONNECTION_FORCED, and syncs the
+// journal. Connections that are still open when ctx ends are cut, and ctx's
+// error is returned. No goroutine of the broker runs after it returned. A
+// second call returns [ErrClosed].
 func (b *Broker) Shutdown(ctx context.Context) error {
 	b.control.Lock()
 	defer b.control.Unlock()
@@ -189,15 +197,15 @@ func (b *Broker) Shutdown(ctx context.Context) error {
 	return errors.Join(err, b.store.close())
 }
 
-// disconnect stops listening and ends all connections with reason, and those that remain when ctx ends without it. The
-// caller holds control.
+// disconnect stops listening and ends all connections with reason; when ctx
+// ends it cuts the remaining ones. The caller holds control.
 func (b *Broker) disconnect(ctx context.Context, reason error) error {
 	b.mu.Lock()
-	b.doors.close()
+	b.endpoints.close()
 	b.mu.Unlock()
-	b.accepting.Wait()                                              // no connection comes after this
-	if stored := b.lastStored(); b.store.awaitSync(stored) == nil { // if it fails, closing the journal will say so
-		b.committed(stored) // these confirms go out before the connections end
+	b.accepting.Wait()                                              // no new connection after this
+	if stored := b.lastStored(); b.store.awaitSync(stored) == nil { // if it fails, closing the journal returns the error
+		b.committed(stored) // these confirms are sent before the connections end
 	}
 	for _, c := range b.connected() {
 		c.force(reason)
@@ -230,14 +238,14 @@ func (b *Broker) connected() []*conn {
 	return conns
 }
 
-// silence ends deliveries to a connection that is to end.
+// silence stops deliveries to a connection that is about to end.
 func (b *Broker) silence(c *conn) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	c.silenced = true
 }
 
-// forget ends all that a connection has. Further calls do nothing.
+// forget removes everything that a connection owns. Further calls do nothing.
 func (b *Broker) forget(c *conn) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -263,7 +271,8 @@ func (b *Broker) forget(c *conn) {
 	b.settleQueues()
 }
 
-// closeChannel ends all that a channel has, while the connection lives on.
+// closeChannel removes everything that a channel owns, while the connection
+// stays open.
 func (b *Broker) closeChannel(ch *channel) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -275,18 +284,18 @@ func (b *Broker) endChannel(ch *channel) {
 	if ch.closed {
 		return
 	}
-	ch.conn.payLocked()
+	ch.conn.sendConfirmsLocked()
 	ch.closed = true
 	b.endReplies(ch)
 	b.dropTx(ch)
 	for _, c := range ch.consumers {
 		b.endConsumer(c)
 	}
-	unacked, _ := ch.settle(0, true) // everything there is
+	unacked, _ := ch.settle(0, true) // all of them
 	b.requeue(unacked)
 }
 
-// feed delivers to a client that has caught up with what was sent to it.
+// feed resumes deliveries to a client that has received what was sent to it.
 func (b *Broker) feed(c *conn) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -296,7 +305,7 @@ func (b *Broker) feed(c *conn) {
 	b.settleQueues()
 }
 
-// beat sends heartbeats to a client as long as it is connected.
+// beat sends heartbeats to a connected client.
 func (b *Broker) beat(c *conn, interval time.Duration) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -308,10 +317,10 @@ func (b *Broker) beat(c *conn, interval time.Duration) {
 	c.heart = b.later(now()+interval.Milliseconds(), next)
 }
 
-// awaitUnblocked holds a publisher back while an alarm is on, and tells the client so.
+// awaitUnblocked blocks a publisher during an alarm, and notifies the client.
 func (c *conn) awaitUnblocked() error {
 	for c.b.blocked.Load() {
-		c.pay()
+		c.sendConfirms()
 		c.b.mu.Lock()
 		unblocked := c.b.unblocked
 		if unblocked != nil && !c.toldBlocked && c.canBlock {

@@ -6,17 +6,18 @@ import (
 	"github.com/asimalizada/pulse-events/pulsectl/devbroker/internal/wire"
 )
 
-// channel is one channel of a connection. Its connection's reading goroutine alone uses the fields above the line; the
-// broker's lock guards those below.
+// channel is one channel of a connection. Only its connection's reading
+// goroutine uses the fields above the line; the broker's lock guards those
+// below.
 type channel struct {
 	id        uint16
 	conn      *conn
-	closing   bool    // closed by the broker; the client has not answered yet
+	closing   bool    // closed by the broker; waiting for the client's answer
 	content   *upload // message being received
-	lastQueue string  // the queue declared last, which an empty name stands for
+	lastQueue string  // the queue declared last, meant by an empty name
 
 	confirming bool   // in confirm mode
-	published  uint64 // messages since then: the tag of the last one
+	published  uint64 // delivery tag of the last publish in confirm mode
 
 	// ---
 
@@ -24,27 +25,27 @@ type channel struct {
 	consumers map[string]*consumer
 	confirms  confirms
 	lastTag   uint64     // of deliveries
-	unacked   []delivery // by tag; acknowledged ones stay until they are at an end
-	settled   int        // how many of them are acknowledged
+	unacked   []delivery // by tag; acknowledged ones stay until those before them are settled
+	settled   int        // number of acknowledged ones among them
 
-	prefetch       uint16 // for consumers to come
+	prefetch       uint16 // for future consumers
 	globalPrefetch uint16 // for all consumers together; 0: no limit
 	outstanding    int    // deliveries to consumers that await an acknowledgement
 
-	replies *replyConsumer // nil: it has not subscribed to replies
-	tx      *transaction   // nil: it is not in tx mode
+	replies *replyConsumer // nil: not subscribed to replies
+	tx      *transaction   // nil: not in tx mode
 }
 
-// delivery is a message handed out that awaits its acknowledgement.
+// delivery is a delivered message that waits for its acknowledgement.
 type delivery struct {
 	tag      uint64
 	queue    *queue
 	entry    *entry    // nil once it is settled
 	consumer *consumer // nil for basic.get
-	held     bool      // settled in a transaction that is not committed yet
+	held     bool      // settled in a transaction that is not yet committed
 }
 
-// free tells whether the delivery can be settled.
+// free reports whether the delivery can be settled.
 func (d *delivery) free() bool { return d.entry != nil && !d.held }
 
 // consumer is a subscription of a channel to a queue.
@@ -58,7 +59,7 @@ type consumer struct {
 	outstanding      int
 }
 
-// hasRoom tells whether the consumer can take one delivery more.
+// hasRoom reports whether the consumer can take another delivery.
 func (c *consumer) hasRoom() bool {
 	ch := c.channel
 	if !c.noAck {
@@ -72,7 +73,7 @@ func (c *consumer) hasRoom() bool {
 	return !ch.conn.silenced && !ch.conn.out.full()
 }
 
-// track notes a delivery that must be acknowledged and returns it.
+// track records a delivery that must be acknowledged and returns it.
 func (ch *channel) track(q *queue, e *entry, c *consumer) {
 	ch.unacked = append(ch.unacked, delivery{tag: ch.lastTag, queue: q, entry: e, consumer: c})
 	q.unacked++
@@ -82,8 +83,8 @@ func (ch *channel) track(q *queue, e *entry, c *consumer) {
 	}
 }
 
-// span finds the delivery of this tag, or with multiple all up to it; tag 0 with multiple means all there are. Some of
-// them may not be free.
+// span returns the deliveries with this tag, or with multiple all up to it; tag
+// 0 with multiple means all. Some of them may not be free.
 func (ch *channel) span(tag uint64, multiple bool) (from, to int, err error) {
 	if tag == 0 && multiple {
 		return 0, len(ch.unacked), nil
@@ -102,7 +103,8 @@ func (ch *channel) find(tag uint64) (int, bool) {
 	return slices.BinarySearchFunc(ch.unacked, tag, func(d delivery, tag uint64) int { return int(int64(d.tag) - int64(tag)) })
 }
 
-// settle takes the deliveries that span finds off the channel's books and returns them in order.
+// settle removes the deliveries that span returns from the channel and returns
+// them in order.
 func (ch *channel) settle(tag uint64, multiple bool) ([]delivery, error) {
 	from, to, err := ch.span(tag, multiple)
 	if err != nil {
@@ -118,7 +120,8 @@ func (ch *channel) settle(tag uint64, multiple bool) ([]delivery, error) {
 	return settled, nil
 }
 
-// take takes the deliveries of these tags, which a transaction holds, off the channel's books.
+// take removes the deliveries with these tags, which a transaction holds, from
+// the channel.
 func (ch *channel) take(tags []uint64) []delivery {
 	taken := make([]delivery, 0, len(tags))
 	for _, tag := range tags {
@@ -142,7 +145,8 @@ func (ch *channel) takeOff(d *delivery) delivery {
 	return settled
 }
 
-// trim drops settled deliveries at the front, and all of them once they are the greater part.
+// trim removes settled deliveries at the front, and all of them once they are
+// the majority.
 func (ch *channel) trim() {
 	front := 0
 	for front < len(ch.unacked) && ch.unacked[front].entry == nil {
@@ -156,5 +160,6 @@ func (ch *channel) trim() {
 	}
 }
 
-// send queues a method for the client. The broker's lock need not be held, but orders what is sent under it.
+// send queues a method for the client. It works without the broker's lock,
+// which only determines the order.
 func (ch *channel) send(m wire.Method) { ch.conn.out.method(ch.id, m) }

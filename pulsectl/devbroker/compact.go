@@ -10,11 +10,12 @@ import (
 	"github.com/asimalizada/pulse-events/pulsectl/devbroker/internal/journal"
 )
 
-// compactionSlack is how much the journal may take beyond twice of what matters before it is compacted, in bytes.
+// compactionSlack is how many bytes the journal may take beyond twice the live
+// data before it is compacted.
 const compactionSlack = 8 << 20
 
-// afterCommit looks after the journal each time it has written: is it well, and is it too long? The caller holds the
-// lock.
+// afterCommit checks the journal after each write: for errors, and for its
+// size. The caller holds the lock.
 func (b *Broker) afterCommit() {
 	if b.store.journal == nil {
 		return // still opening
@@ -27,7 +28,7 @@ func (b *Broker) afterCommit() {
 		b.alarms.disk = true
 		b.checkAlarm()
 	}
-	if b.tooLong() && !b.alarms.disk { // else whether there is room for it is to be seen first
+	if b.tooLong() && !b.alarms.disk { // on a full disk, first check whether there is space for it
 		b.askCompaction()
 	}
 }
@@ -35,12 +36,13 @@ func (b *Broker) afterCommit() {
 func (b *Broker) askCompaction() {
 	select {
 	case b.compacting <- struct{}{}:
-	default: // asked already
+	default: // already requested
 	}
 }
 
-// tooLong tells whether the journal is to be compacted: when half of it is of no use any more, or on a full disk as soon
-// as it is worth while. The caller holds the lock.
+// tooLong reports whether the journal should be compacted: when half of it is
+// dead, or on a full disk as soon as it is worthwhile. The caller holds the
+// lock.
 func (b *Broker) tooLong() bool {
 	useful := b.storedBytes + b.definedBytes
 	if b.alarms.disk {
@@ -49,7 +51,8 @@ func (b *Broker) tooLong() bool {
 	return b.store.journal.Size() > 2*useful+compactionSlack
 }
 
-// giveUp ends the service when nothing can be promised any more: no confirm will be sent, and clients learn why.
+// giveUp ends the service when nothing can be stored any more: no confirms are
+// sent, and clients get the reason.
 func (b *Broker) giveUp(err error) {
 	if b.failure != nil {
 		return
@@ -57,13 +60,13 @@ func (b *Broker) giveUp(err error) {
 	b.failure = err
 	close(b.failed)
 	b.log.Error("giving up: the data directory failed", "error", err)
-	b.doors.close()
+	b.endpoints.close()
 	for c := range b.conns {
 		c.force(internalError("the broker's data directory failed"))
 	}
 }
 
-// compact is the goroutine that compacts the journal when asked to.
+// compact is the goroutine that compacts the journal on request.
 func (b *Broker) compact() {
 	for {
 		select {
@@ -72,10 +75,11 @@ func (b *Broker) compact() {
 			return
 		}
 		if err := b.snapshot(); err != nil {
-			// The journal goes on as it is, only longer; if it is the disk, the journal will notice by itself.
+			// The journal continues, only longer; a problem of the disk shows
+			// at the next write.
 			level := slog.LevelError
 			if errors.Is(err, journal.ErrFull) {
-				level = slog.LevelDebug // the alarm has told
+				level = slog.LevelDebug // the alarm was logged
 			}
 			b.log.Log(context.Background(), level, "compacting the journal", "error", err)
 		}
@@ -88,8 +92,9 @@ type held struct {
 	holder
 }
 
-// snapshot replaces the journal by what matters now. Messages do not change, so that only the references to them are
-// collected under the lock, and the writing goes on beside everything else.
+// snapshot replaces the journal by the live data. Messages are immutable, so
+// that only references are collected with the lock held, and everything else
+// goes on while they are written.
 func (b *Broker) snapshot() error {
 	b.mu.Lock()
 	if !b.tooLong() {
@@ -101,7 +106,7 @@ func (b *Broker) snapshot() error {
 		b.mu.Unlock()
 		return err
 	}
-	scratch := &store{} // builds records in a buffer of its own
+	scratch := &store{} // builds records in its own buffer
 	definitions := b.definitions(scratch)
 	entries := b.durableEntries()
 	b.mu.Unlock()
@@ -119,7 +124,7 @@ func (b *Broker) snapshot() error {
 	return s.Commit()
 }
 
-// appendMessages writes each message once, with all that hold it.
+// appendMessages writes each message once, with all queues that hold it.
 func appendMessages(s *journal.Snapshot, scratch *store, entries []held) error {
 	slices.SortFunc(entries, func(x, y held) int { return cmp.Compare(x.msg.seq, y.msg.seq) })
 	var holders []holder
@@ -164,7 +169,8 @@ func (b *Broker) definitions(scratch *store) (records [][]byte) {
 	return records
 }
 
-// durableEntries returns what is ready, delivered, or on its way to the dead letters. The caller holds the lock.
+// durableEntries returns the entries that are ready, delivered, or waiting to
+// be dead-lettered. The caller holds the lock.
 func (b *Broker) durableEntries() (entries []held) {
 	add := func(q *queue, e *entry) {
 		if e.durable && !q.deleted {

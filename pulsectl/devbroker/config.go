@@ -12,46 +12,55 @@ import (
 
 // Config configures a [Broker]. The zero value is a broker on 127.0.0.1:5673 that keeps everything in memory.
 type Config struct {
-	// Addr is the host and port to listen on. Port 0 picks a free one, which [Broker.Addr] names. With 127.0.0.1 or
-	// localhost as host the broker also listens on the same port of ::1, where that can be had: programs that are told
+	// Addr is the host and port to listen on. Port 0 picks a free one, which
+	// [Broker.Addr] names. With 127.0.0.1 or localhost as host the broker also
+	// listens on the same port of ::1, if possible: programs that connect to
 	// localhost try either. Defaults to "127.0.0.1:5673".
 	Addr string
-	// TLSAddr is where to listen for clients that speak TLS, under the same rules; [Broker.TLSURL] names it. TLS is how
-	// to speak it: its certificate, and for clients that must show one its ClientAuth. Defaults to nowhere.
+	// TLSAddr is the address for TLS clients, with the same rules;
+	// [Broker.TLSURL] returns its URL. TLS is its configuration: the
+	// certificate, and ClientAuth if clients must present one. Defaults to
+	// none.
 	TLSAddr string
 	TLS     *tls.Config
-	// ManagementAddr is where to serve a part of RabbitMQ's management API over HTTP, under the same rules;
-	// [Broker.ManagementURL] names it. See [Broker.Management]. Defaults to nowhere.
+	// ManagementAddr is the address of a part of RabbitMQ's management API over
+	// HTTP, with the same rules; [Broker.ManagementURL] returns its URL. See
+	// [Broker.Management]. Defaults to none.
 	ManagementAddr string
-	// AllowNonLoopback permits addresses that other machines can reach. The protocol is not encrypted and the password is
-	// public, so that without it they are refused.
+	// AllowNonLoopback permits addresses that other machines can reach. The
+	// protocol is not encrypted and the password is public, so they are refused
+	// without it.
 	AllowNonLoopback bool
-	// DataDir is where durable queues and persistent messages are kept. It is created if missing, and used by one broker
-	// at a time. Defaults to none: everything is in memory only.
+	// DataDir is the directory for durable queues and persistent messages. It
+	// is created if missing, and only one broker can use it at a time. Defaults
+	// to none: everything is in memory only.
 	DataDir string
 	// MemoryLimit is how many bytes of messages and definitions may be held before publishers are blocked; at twice as
 	// many (plus one message), which only very many connections at once can reach, connections are closed with 506.
 	// Defaults to 512 MiB.
 	MemoryLimit int64
-	// DiskFreeLimit is how much room, in bytes, the file system of DataDir must have, or publishers are blocked until it has
-	// again. Defaults to 50 MiB, as RabbitMQ, or a tenth of the file system if that is less. Negative: publishers are
-	// blocked only when a write fails for lack of room.
+	// DiskFreeLimit is how many bytes must be free in the file system of
+	// DataDir; with fewer publishers are blocked. Defaults to 50 MiB, as
+	// RabbitMQ, or a tenth of the file system if that is less. Negative:
+	// publishers are blocked only when a write fails for lack of space.
 	DiskFreeLimit int64
-	// MaxMessageSize is the largest body accepted, in bytes. Defaults to 128 MiB, as RabbitMQ 3.10; for
-	// RabbitMQ 4 it is 16 MiB. The most is 512 MiB.
+	// MaxMessageSize is the largest body accepted, in bytes. Defaults to 128
+	// MiB, as RabbitMQ 3.10; for RabbitMQ 4 it is 16 MiB. The maximum is 512
+	// MiB.
 	MaxMessageSize int64
 	// MaxConnections is how many clients may be connected. More are disconnected at once. Defaults to 4096.
 	MaxConnections int
 	// User and Password are the credentials of the first user, who is an administrator and may do everything in VHost.
 	// Each defaults to "guest". See [Broker.SetUser] for more.
 	User, Password string
-	// VHost is the name of the virtual host that is always there. Defaults to "/". See [Broker.AddVHost] for more.
+	// VHost is the name of the virtual host that always exists. Defaults to
+	// "/". See [Broker.AddVHost] for more.
 	VHost string
-	// Heartbeat is what is proposed to clients, in whole seconds; a client may choose another value or none.
-	// Defaults to 60 s, as RabbitMQ.
+	// Heartbeat is the heartbeat proposed to clients, in whole seconds; a
+	// client may choose another value or none. Defaults to 60 s, as RabbitMQ.
 	Heartbeat time.Duration
-	// Logger receives what an operator would want to know: connections refused or lost, alarms, repairs.
-	// Defaults to discarding.
+	// Logger receives events for operators: refused and lost connections,
+	// alarms, repairs. Defaults to discarding them.
 	Logger *slog.Logger
 }
 

@@ -5,14 +5,15 @@ import (
 	"github.com/asimalizada/pulse-events/pulsectl/devbroker/internal/wire"
 )
 
-// confirms is what a channel owes its publisher. The broker's lock guards it.
+// confirms holds the confirms that a channel has to send. The broker's lock
+// guards it.
 type confirms struct {
-	settled  uint64              // every tag up to here has its verdict
-	ahead    map[uint64]struct{} // tags beyond that have theirs, too
+	settled  uint64              // every tag up to here is answered
+	ahead    map[uint64]struct{} // tags after that which are answered
 	awaiting []awaited           // by position
-	ready    []verdict           // to be sent when the connection has nothing more to read
-	gap      bool                // a fault swallowed a confirm: no confirm may ever cover it
-	withheld []verdict           // by a fault
+	ready    []verdict           // to be sent when there is nothing more to read on the connection
+	gap      bool                // a fault dropped a confirm: no later one may cover it
+	withheld []verdict           // withheld by a fault
 }
 
 // awaited is a confirm that waits for the journal.
@@ -22,18 +23,19 @@ type awaited struct {
 	about  *concern
 }
 
-// verdict is a confirm or its refusal.
+// verdict is an ack or a nack of a publish.
 type verdict struct {
 	tag   uint64
 	nack  bool
-	about *concern // what faults may be confined to; nil where none was when it was published
+	about *concern // what faults may be limited to; nil if there was no limited fault
 }
 
-// confirmPublish answers a publish, or notes to do so once the journal has it.
+// confirmPublish confirms a publish, or records that the journal must store it
+// first.
 func (b *Broker) confirmPublish(ch *channel, tag uint64, out outcome) {
 	if out.stored == 0 || out.refused {
 		if len(ch.confirms.ready) == 0 {
-			ch.conn.owing = append(ch.conn.owing, ch)
+			ch.conn.unsent = append(ch.conn.unsent, ch)
 		}
 		ch.confirms.ready = append(ch.confirms.ready, verdict{tag: tag, nack: out.refused, about: out.about})
 		return
@@ -44,24 +46,25 @@ func (b *Broker) confirmPublish(ch *channel, tag uint64, out outcome) {
 	ch.confirms.awaiting = append(ch.confirms.awaiting, awaited{stored: out.stored, tag: tag, about: out.about})
 }
 
-// pay sends the confirms that wait for the connection to have nothing more to read: those of a burst of messages go out
-// as one. Only the connection's reading goroutine calls it.
-func (c *conn) pay() {
-	if len(c.owing) > 0 {
+// sendConfirms sends the confirms that wait until there is nothing more to read: a burst
+// of messages is confirmed at once. Only the connection's reading goroutine
+// calls it.
+func (c *conn) sendConfirms() {
+	if len(c.unsent) > 0 {
 		c.b.mu.Lock()
 		defer c.b.mu.Unlock()
-		c.payLocked()
+		c.sendConfirmsLocked()
 	}
 }
 
-// payLocked is pay for a caller that holds the lock.
-func (c *conn) payLocked() {
-	for _, ch := range c.owing {
+// sendConfirmsLocked is sendConfirms for a caller that holds the lock.
+func (c *conn) sendConfirmsLocked() {
+	for _, ch := range c.unsent {
 		c.b.answer(ch, ch.confirms.ready)
 		ch.confirms.ready = ch.confirms.ready[:0]
 	}
-	clear(c.owing)
-	c.owing = c.owing[:0]
+	clear(c.unsent)
+	c.unsent = c.unsent[:0]
 }
 
 // committed is called by the journal: everything up to synced is on disk.
@@ -70,7 +73,7 @@ func (b *Broker) committed(synced journal.Position) {
 	defer b.mu.Unlock()
 	still := b.awaiting[:0]
 	for _, ch := range b.awaiting {
-		b.verdicts = ch.confirms.ripe(b.verdicts[:0], synced)
+		b.verdicts = ch.confirms.takeStored(b.verdicts[:0], synced)
 		b.answer(ch, b.verdicts)
 		if len(ch.confirms.awaiting) > 0 {
 			still = append(still, ch)
@@ -81,8 +84,9 @@ func (b *Broker) committed(synced journal.Position) {
 	b.afterCommit()
 }
 
-// ripe takes off the confirms that the journal has caught up with and appends them to dst.
-func (c *confirms) ripe(dst []verdict, synced journal.Position) []verdict {
+// takeStored removes the confirms that the journal has stored and appends them to
+// dst.
+func (c *confirms) takeStored(dst []verdict, synced journal.Position) []verdict {
 	n := 0
 	for n < len(c.awaiting) && c.awaiting[n].stored <= synced {
 		dst = append(dst, verdict{tag: c.awaiting[n].tag, about: c.awaiting[n].about})
@@ -94,16 +98,17 @@ func (c *confirms) ripe(dst []verdict, synced journal.Position) []verdict {
 	return dst
 }
 
-// answer sends verdicts, unless a fault has other plans with them. The slice is the caller's again afterwards.
+// answer sends verdicts, unless a fault prevents it. The caller may reuse the
+// slice afterwards.
 func (b *Broker) answer(ch *channel, verdicts []verdict) {
 	if len(b.faults) > 0 {
-		verdicts = b.spoil(ch, verdicts)
+		verdicts = b.applyFaults(ch, verdicts)
 	}
 	ch.sendVerdicts(verdicts)
 }
 
-// spoil returns the verdicts that no fault keeps from being sent.
-func (b *Broker) spoil(ch *channel, verdicts []verdict) (sent []verdict) {
+// applyFaults applies the faults to verdicts and returns those that can be sent.
+func (b *Broker) applyFaults(ch *channel, verdicts []verdict) (sent []verdict) {
 	c := &ch.confirms
 	for _, v := range verdicts {
 		if b.faults.spend(FaultDropConfirms, v.about) != nil {
@@ -121,7 +126,7 @@ func (b *Broker) spoil(ch *channel, verdicts []verdict) (sent []verdict) {
 	return sent
 }
 
-// sendVerdicts sends verdicts, neighbours of a kind in one method.
+// sendVerdicts sends verdicts, consecutive ones of the same kind in one method.
 func (ch *channel) sendVerdicts(verdicts []verdict) {
 	if ch.closed {
 		return
@@ -130,7 +135,7 @@ func (ch *channel) sendVerdicts(verdicts []verdict) {
 	for i := 0; i < len(verdicts); {
 		v := verdicts[i]
 		run := 1
-		// "multiple" speaks for every earlier tag, so that it may only be said if none is left out.
+		// "multiple" covers every earlier tag, so it can be used only if none is left out.
 		if v.tag == c.settled+1 && !c.gap {
 			for i+run < len(verdicts) && verdicts[i+run].tag == v.tag+uint64(run) && verdicts[i+run].nack == v.nack {
 				run++
@@ -149,7 +154,7 @@ func (ch *channel) sendVerdicts(verdicts []verdict) {
 	}
 }
 
-// settle notes that a tag has its verdict.
+// settle records that a tag is answered.
 func (c *confirms) settle(tag uint64) {
 	if tag != c.settled+1 {
 		if c.ahead == nil {

@@ -14,48 +14,49 @@ import (
 
 const (
 	handshakeTimeout = 10 * time.Second
-	// sendTimeout is how long a client may take to receive what is sent to it.
+	// sendTimeout is how long a client may take to receive sent data.
 	sendTimeout = 30 * time.Second
 
 	channelMax = 2047
 	frameMax   = 131072
 )
 
-// conn is one client's connection. Two goroutines serve it: one reads and handles, which owns the fields above the
-// line, and one writes. The broker's lock guards the fields below the line; the reading goroutine alone changes those
-// of the handshake, under the lock.
+// conn is one client's connection. Two goroutines serve it: one reads and
+// handles frames, and owns the fields above the line, and one writes. The
+// broker's lock guards the fields below the line; only the reading goroutine
+// changes those of the handshake, with the lock held.
 type conn struct {
 	b          *Broker
 	nc         net.Conn
 	in         *wire.Reader
 	out        *outbound
 	log        *slog.Logger
-	patience   time.Duration // how long to wait for the client's next octet; 0: for ever
+	patience   time.Duration // how long to wait for the client's next octet; 0: forever
 	deadline   time.Time     // when to stop waiting in any case; zero: never
 	channelMax uint16
 	canCancel  bool // the client understands basic.cancel from us
 	canBlock   bool // the client understands connection.blocked
-	owing      []*channel
+	unsent     []*channel
 	quit       chan struct{}
 
-	interrupt sync.Mutex // held to change the read deadline
+	interrupt sync.Mutex // held while changing the read deadline
 	forced    error      // why the broker ends the connection; guarded by interrupt
 
 	// ---
 
-	user        *user        // nil before the handshake has found out
-	vhost       *virtualHost // likewise
+	user        *user        // nil before the login
+	vhost       *virtualHost // nil before connection.open
 	client      clientInfo
-	channels    map[uint16]*channel // the reader changes it, under the lock
+	channels    map[uint16]*channel // changed by the reader, with the lock held
 	heart       *task               // sends the next heartbeat
 	toldBlocked bool
 	silenced    bool // it gets no further deliveries
 	gone        bool
 }
 
-// clientInfo is what is told about a connection.
+// clientInfo describes a connection.
 type clientInfo struct {
-	name       string // as the management API names the connection
+	name       string // the connection's name in the management API
 	since      time.Time
 	properties wire.Table
 	mechanism  string
@@ -74,7 +75,7 @@ func newConn(b *Broker, nc net.Conn, tls bool) *conn {
 	return c
 }
 
-// serve runs the connection to its end.
+// serve runs the connection until its end.
 func (c *conn) serve() {
 	var writer sync.WaitGroup
 	writer.Go(c.write)
@@ -86,7 +87,7 @@ func (c *conn) serve() {
 	}
 	orderly := c.isForced(err)
 	if orderly {
-		c.b.silence(c) // what the client still acknowledges shall count
+		c.b.silence(c) // acknowledgements of the client still count
 	} else {
 		c.b.forget(c)
 	}
@@ -111,7 +112,7 @@ func (c *conn) read() error {
 	}
 }
 
-// write sends what is queued until there will be nothing more.
+// write sends queued data until nothing more will follow.
 func (c *conn) write() {
 	defer c.out.end()
 	var used []byte
@@ -138,7 +139,8 @@ func (c *conn) write() {
 	}
 }
 
-// force ends the connection with an exception from outside its goroutines. Only the first call counts.
+// force ends the connection with an exception from outside its goroutines. Only
+// the first call has an effect.
 func (c *conn) force(err error) {
 	c.interrupt.Lock()
 	defer c.interrupt.Unlock()
@@ -152,14 +154,14 @@ func (c *conn) force(err error) {
 	_ = c.nc.SetReadDeadline(time.Now())
 }
 
-// isForced tells whether err is an exception that came from outside the connection.
+// isForced reports whether err is an exception from outside the connection.
 func (c *conn) isForced(err error) bool {
 	c.interrupt.Lock()
 	defer c.interrupt.Unlock()
 	return err != nil && err == c.forced && asException(err) != nil
 }
 
-// cut ends the connection as a broken network does.
+// cut ends the connection like a broken network.
 func (c *conn) cut() {
 	if tcp, ok := c.nc.(*net.TCPConn); ok {
 		_ = tcp.SetLinger(0)
@@ -169,12 +171,13 @@ func (c *conn) cut() {
 	c.force(net.ErrClosed)
 }
 
-// patientReader reads from the network, but no longer than the connection's patience, nor beyond its forced end.
+// patientReader reads from the network, limited by the connection's patience
+// and its forced end.
 type patientReader struct{ c *conn }
 
 func (r patientReader) Read(p []byte) (int, error) {
 	c := r.c
-	c.pay()
+	c.sendConfirms()
 	if err := c.arm(); err != nil {
 		return 0, err
 	}
@@ -205,5 +208,5 @@ func (c *conn) arm() error {
 	return c.nc.SetReadDeadline(deadline)
 }
 
-// half tells whether the client has only finished sending, and may still read what is on its way to it.
+// half reports whether the client has only stopped sending, and may still read.
 func half(err error) bool { return errors.Is(err, io.EOF) }

@@ -6,7 +6,8 @@ import (
 	"github.com/asimalizada/pulse-events/pulsectl/devbroker/internal/wire"
 )
 
-// qos sets the limit for consumers to come or, if global, the one that all consumers of the channel share.
+// qos sets the limit for future consumers or, if global, the one shared by all
+// consumers of the channel.
 func (b *Broker) qos(ch *channel, m *wire.BasicQos) error {
 	if m.PrefetchSize != 0 {
 		return notImplemented("prefetch_size!=0 (%d)", m.PrefetchSize)
@@ -46,7 +47,7 @@ func (b *Broker) consume(ch *channel, m *wire.BasicConsume) error {
 		return err
 	}
 	if q.settings.quorum {
-		m.Exclusive = false // as RabbitMQ, which lets others join
+		m.Exclusive = false // like RabbitMQ, which allows other consumers
 	}
 	switch {
 	case q.exclusiveUse, m.Exclusive && (len(q.consumers) > 0 || q.settings.singleActiveConsumer):
@@ -86,7 +87,7 @@ func consumerArguments(q *queue, args wire.Table) (priority int64, err error) {
 
 func generatedTag() string { return "amq.ctag-" + rand.Text() }
 
-// cancel ends a subscription. One that does not exist has ended already.
+// cancel ends a subscription. One that does not exist has already ended.
 func (b *Broker) cancel(ch *channel, m *wire.BasicCancel) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -102,7 +103,7 @@ func (b *Broker) cancel(ch *channel, m *wire.BasicCancel) error {
 	return nil
 }
 
-// get hands out one message on request.
+// get returns one message on request.
 func (b *Broker) get(ch *channel, m *wire.BasicGet) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -139,7 +140,7 @@ func (b *Broker) get(ch *channel, m *wire.BasicGet) error {
 	return nil
 }
 
-// settleDeliveries ends deliveries up to a tag in the given way.
+// settleDeliveries settles deliveries up to a tag in the given way.
 func (b *Broker) settleDeliveries(ch *channel, tag uint64, multiple bool, how func([]delivery)) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -162,13 +163,13 @@ func (b *Broker) refuseDeliveries(ch *channel, tag uint64, multiple, requeue boo
 	return b.settleDeliveries(ch, tag, multiple, b.reject)
 }
 
-// recoverDeliveries queues again all that the channel has not acknowledged.
+// recoverDeliveries requeues everything that the channel has not acknowledged.
 func (b *Broker) recoverDeliveries(ch *channel, requeue, answer bool) error {
 	if !requeue {
 		return notImplemented("requeue=false")
 	}
 	b.mu.Lock()
-	unacked, _ := ch.settle(0, true) // those in a transaction excepted
+	unacked, _ := ch.settle(0, true) // except those in a transaction
 	b.requeue(unacked)
 	b.settleQueues()
 	b.mu.Unlock()

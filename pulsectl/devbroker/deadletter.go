@@ -10,7 +10,8 @@ import (
 	"github.com/asimalizada/pulse-events/pulsectl/devbroker/internal/wire"
 )
 
-// death is why a message left its queue other than by an acknowledgement, as x-death names it.
+// death is the reason why a message left its queue other than by an
+// acknowledgement, as in x-death.
 type death string
 
 const (
@@ -20,7 +21,7 @@ const (
 	deathDeliveryLimit death = "delivery_limit"
 )
 
-// stuckRetry is how often dead letters without a way out are tried again, in milliseconds.
+// stuckRetry is how often unroutable dead letters are retried, in milliseconds.
 const stuckRetry = 500
 
 // stuckLetter is a dead letter of an at-least-once queue that could not be routed yet.
@@ -29,7 +30,8 @@ type stuckLetter struct {
 	cause death
 }
 
-// deadLetter moves an entry that was taken off q to where dead letters go, or ends it.
+// deadLetter moves an entry that was removed from q to its dead-letter
+// exchange, or drops it.
 func (b *Broker) deadLetter(q *queue, e *entry, cause death) {
 	if q.settings.deadLetterTo == nil {
 		b.discard(q, e)
@@ -46,7 +48,7 @@ func (b *Broker) deadLetter(q *queue, e *entry, cause death) {
 	}
 }
 
-// retryStuck tries again what had no way out.
+// retryStuck retries unroutable dead letters.
 func (b *Broker) retryStuck(q *queue) {
 	q.stuck = slices.DeleteFunc(q.stuck, func(l stuckLetter) bool { return b.republish(q, l.entry, l.cause) })
 	if len(q.stuck) > 0 {
@@ -54,8 +56,9 @@ func (b *Broker) retryStuck(q *queue) {
 	}
 }
 
-// republish publishes an entry to the dead-letter exchange of its queue and ends it. It tells whether it did: without
-// a queue that takes the message, nothing has changed.
+// republish publishes an entry to the dead-letter exchange of its queue and
+// removes it. It reports whether it did: if no queue accepts the message,
+// nothing has changed.
 func (b *Broker) republish(q *queue, e *entry, cause death) bool {
 	x := q.vhost.exchanges[*q.settings.deadLetterTo]
 	if x == nil {
@@ -77,7 +80,8 @@ func (b *Broker) republish(q *queue, e *entry, cause death) bool {
 		targets = slices.DeleteFunc(targets, func(target *queue) bool { return inCycle(headers, target.name) })
 	}
 	m := &message{exchange: x.name, key: keys[0], props: props.Append(nil), body: e.msg.body, expiration: none, priority: e.msg.priority}
-	// The journal adds the letter and removes the entry in one record: no crash loses or doubles it.
+	// The journal adds the dead letter and removes the entry in one record: a
+	// crash neither loses nor duplicates it.
 	outcome := b.enqueue(m, targets, isPersistent(props), &origin{queue: q, entry: e})
 	if outcome.taken == 0 {
 		return false
@@ -88,8 +92,9 @@ func (b *Broker) republish(q *queue, e *entry, cause death) bool {
 
 func isPersistent(p wire.Properties) bool { return p.DeliveryMode != nil && *p.DeliveryMode == 2 }
 
-// recordDeath returns a message's headers with this death in x-death: one entry for each queue and reason with a
-// count, the latest first. The first death has headers of its own.
+// recordDeath returns a message's headers with this death in x-death: one entry
+// with a count for each queue and reason, the latest first. The first death is
+// also recorded in separate headers.
 func recordDeath(props wire.Properties, q *queue, m *message, cause death, keys []string) wire.Table {
 	headers := wire.Table{}
 	for key, value := range props.Headers {
@@ -130,8 +135,9 @@ func recordDeath(props wire.Properties, q *queue, m *message, cause death, keys 
 	return headers
 }
 
-// inCycle tells whether a message has been in the queue before and came back without anybody rejecting it on the way.
-// Such a message would go round for ever; it is dropped, as by RabbitMQ.
+// inCycle reports whether a message was in the queue before and came back
+// without a reject on the way. Such a message would cycle forever; it is
+// dropped, as by RabbitMQ.
 func inCycle(headers wire.Table, queue string) bool {
 	deaths, _ := headers["x-death"].([]any)
 	for _, d := range deaths {
@@ -146,7 +152,8 @@ func inCycle(headers wire.Table, queue string) bool {
 	return false
 }
 
-// routingKeys are the key a message was published with and those of its CC header.
+// routingKeys returns the key that a message was published with and those in
+// its CC header.
 func routingKeys(key string, headers wire.Table) []string {
 	return append([]string{key}, stringsIn(headers["CC"])...)
 }
@@ -161,7 +168,8 @@ func stringsIn(v any) (out []string) {
 	return out
 }
 
-// parseExpiration reads a message's expiration property: milliseconds in decimal.
+// parseExpiration parses a message's expiration property: milliseconds in
+// decimal.
 func parseExpiration(s string) (int64, error) {
 	rest := strings.TrimLeft(strings.TrimPrefix(strings.TrimPrefix(s, "-"), "+"), "0123456789")
 	number := strings.TrimPrefix(s[:len(s)-len(rest)], "+")

@@ -6,7 +6,8 @@ import (
 	"github.com/asimalizada/pulse-events/pulsectl/devbroker/internal/wire"
 )
 
-// touch notes that something may have become deliverable from q, or due to leave it.
+// touch records that messages of q may have become deliverable, or due to leave
+// it.
 func (b *Broker) touch(q *queue) {
 	if !q.dirty && !q.deleted {
 		q.dirty = true
@@ -14,10 +15,11 @@ func (b *Broker) touch(q *queue) {
 	}
 }
 
-// settleQueues delivers what can be delivered and removes what is due, until nothing moves. Every operation that
-// touched a queue ends with it, before it gives up the broker's lock.
+// settleQueues delivers what can be delivered and removes what is due, until
+// nothing changes. Every operation that touched a queue ends with it, before it
+// releases the broker's lock.
 func (b *Broker) settleQueues() {
-	for i := 0; i < len(b.dirty); i++ { // grows meanwhile: dead letters move on to other queues
+	for i := 0; i < len(b.dirty); i++ { // grows meanwhile: dead letters move to other queues
 		q := b.dirty[i]
 		b.dirty[i] = nil
 		q.dirty = false
@@ -29,11 +31,11 @@ func (b *Broker) settleQueues() {
 	b.checkAlarm()
 }
 
-// pump delivers from the head of q while there is somebody to take it.
+// pump delivers from the head of q while a consumer can take a message.
 func (b *Broker) pump(q *queue) {
 	at := now()
 	if b.faults.stalled(q) {
-		return // it is looked at again when the fault is cleared
+		return // continued when the fault is cleared
 	}
 	for e := q.head(); e != nil; e = q.head() {
 		if e.expires != 0 && e.expires < at {
@@ -50,7 +52,7 @@ func (b *Broker) pump(q *queue) {
 		}
 		b.deliver(c, q.pop())
 	}
-	// What may live 0 ms had its chance just now.
+	// A message with a time to live of 0 had its chance just now.
 	for e := q.head(); e != nil && e.expires != 0 && e.expires <= at; e = q.head() {
 		b.deadLetter(q, q.pop(), deathExpired)
 	}
@@ -62,8 +64,9 @@ func (b *Broker) pump(q *queue) {
 	}
 }
 
-// nextConsumer picks who gets the next delivery: the highest priority first, in turns within one priority. With a
-// single active consumer it is always the one that came first.
+// nextConsumer returns the consumer for the next delivery: the highest priority
+// first, round-robin within one priority. With a single active consumer it is
+// always the first one.
 func (q *queue) nextConsumer() *consumer {
 	if q.settings.singleActiveConsumer {
 		if len(q.consumers) > 0 && q.consumers[0].hasRoom() {
@@ -86,7 +89,7 @@ func (q *queue) nextConsumer() *consumer {
 	return nil
 }
 
-// deliver hands an entry that was popped to a consumer.
+// deliver delivers an entry that was popped to a consumer.
 func (b *Broker) deliver(c *consumer, e *entry) {
 	ch, q := c.channel, c.queue
 	ch.lastTag++
@@ -99,7 +102,8 @@ func (b *Broker) deliver(c *consumer, e *entry) {
 	ch.conn.out.content(ch.id, method, props, e.msg.body)
 }
 
-// handOut notes that an entry is about to be sent to a client, by delivery or by basic.get (then c is nil).
+// handOut records that an entry is about to be sent to a client, by delivery or
+// by basic.get (then c is nil).
 func (b *Broker) handOut(ch *channel, q *queue, e *entry, c *consumer, noAck bool) {
 	duplicate := b.faults.duplicates(q, e)
 	if duplicate {
@@ -111,7 +115,8 @@ func (b *Broker) handOut(ch *channel, q *queue, e *entry, c *consumer, noAck boo
 	}
 	ch.track(q, e, c)
 	if e.durable {
-		// The mark leaves this process before the message does: whoever dies of the message sees it flagged next time.
+		// The record leaves this process before the message does: if the
+		// message crashes the process, it is flagged as redelivered next time.
 		ch.conn.out.after(b.store.delivered(q, e))
 	}
 }
@@ -122,13 +127,13 @@ func (b *Broker) addCopy(q *queue, e *entry) {
 	q.putBack(&entry{msg: e.msg, since: e.since, deliveries: e.deliveries, copied: true})
 }
 
-// propsFor returns the properties an entry is delivered with: a quorum queue tells how often it delivered before, on
-// request even if it did not.
+// propsFor returns the properties of an entry for delivery: a quorum queue adds
+// its delivery count, on request even if it is zero.
 func (q *queue) propsFor(e *entry, requested bool) []byte {
 	if !q.settings.quorum || e.deliveries == 0 && !requested {
 		return e.msg.props
 	}
-	props, _ := wire.ParseProperties(e.msg.props) // checked when the message came in
+	props, _ := wire.ParseProperties(e.msg.props) // was checked at publish
 	if props.Headers == nil {
 		props.Headers = wire.Table{}
 	}
@@ -136,7 +141,7 @@ func (q *queue) propsFor(e *entry, requested bool) []byte {
 	return props.Append(nil)
 }
 
-// requeue takes back what was delivered and not acknowledged.
+// requeue requeues deliveries that were not acknowledged.
 func (b *Broker) requeue(deliveries []delivery) {
 	at := now()
 	for _, d := range deliveries {
@@ -155,7 +160,7 @@ func (b *Broker) requeue(deliveries []delivery) {
 	b.touchAfter(deliveries)
 }
 
-// acknowledge ends deliveries that were processed, or that nobody wants.
+// acknowledge ends deliveries that were processed, or that nobody needs.
 func (b *Broker) acknowledge(deliveries []delivery) {
 	for _, d := range deliveries {
 		b.discard(d.queue, d.entry)
@@ -163,7 +168,7 @@ func (b *Broker) acknowledge(deliveries []delivery) {
 	b.touchAfter(deliveries)
 }
 
-// reject ends deliveries that were refused.
+// reject dead-letters or drops deliveries.
 func (b *Broker) reject(deliveries []delivery) {
 	for _, d := range deliveries {
 		if d.queue.deleted {
@@ -175,8 +180,9 @@ func (b *Broker) reject(deliveries []delivery) {
 	b.touchAfter(deliveries)
 }
 
-// touchAfter touches the queues that deliveries of one channel made room for: theirs and, if its consumers share a
-// limit, those of all its consumers.
+// touchAfter touches the queues for which settled deliveries of one channel
+// made room: their own and, if the channel's consumers share a limit, those of
+// all its consumers.
 func (b *Broker) touchAfter(deliveries []delivery) {
 	var sharing *channel
 	for _, d := range deliveries {
@@ -196,7 +202,7 @@ func (b *Broker) touchConsumersOf(ch *channel) {
 	}
 }
 
-// discard ends an entry: nothing holds it any more.
+// discard removes an entry for good.
 func (b *Broker) discard(q *queue, e *entry) {
 	if e.durable && !q.deleted {
 		b.store.removed(q, e)
@@ -226,7 +232,7 @@ func (b *Broker) release(m *message, e *entry) {
 	}
 }
 
-// addConsumer subscribes c, behind the consumers of its own priority.
+// addConsumer subscribes c, after the consumers of the same priority.
 func (q *queue) addConsumer(c *consumer) {
 	at := len(q.consumers)
 	if !q.settings.singleActiveConsumer {
@@ -239,7 +245,8 @@ func (q *queue) addConsumer(c *consumer) {
 	q.exclusiveUse = c.exclusive
 }
 
-// removeConsumer ends a subscription; its deliveries stay with the channel. It tells whether the queue goes with it.
+// removeConsumer ends a subscription; its deliveries stay with the channel. It
+// reports whether the queue must be deleted with it.
 func (q *queue) removeConsumer(c *consumer) (deleteQueue bool) {
 	q.consumers = slices.DeleteFunc(q.consumers, func(o *consumer) bool { return o == c })
 	q.exclusiveUse = q.exclusiveUse && !c.exclusive

@@ -6,7 +6,7 @@ import (
 	"github.com/asimalizada/pulse-events/pulsectl/devbroker/internal/wire"
 )
 
-// handle acts on one frame. An error ends the connection.
+// handle processes one frame. An error ends the connection.
 func (c *conn) handle(f wire.Frame) error {
 	switch f.Type {
 	case wire.FrameHeartbeat:
@@ -27,7 +27,7 @@ func (c *conn) handle(f wire.Frame) error {
 	case errors.As(err, &unknown):
 		return notImplemented("%v", err)
 	case errors.As(err, &undecodable):
-		return during(wire.MethodID(f.Payload), frameError("%s", undecodable.Text)) // where the next frame begins is known
+		return during(wire.MethodID(f.Payload), frameError("%s", undecodable.Text)) // the beginning of the next frame is known
 	case err != nil:
 		return frameError("%v", err)
 	case f.Channel == 0:
@@ -46,7 +46,8 @@ func (c *conn) handle(f wire.Frame) error {
 	return c.raise(ch, m.ID(), ch.handle(m))
 }
 
-// raise closes the channel for an error that concerns it alone, and passes on what concerns the connection.
+// raise closes the channel for an error that concerns only the channel, and
+// returns one that concerns the connection.
 func (c *conn) raise(ch *channel, method uint32, err error) error {
 	var e *exception
 	if !errors.As(during(method, err), &e) || e.hard {
@@ -68,7 +69,8 @@ func (c *conn) handleConnection(m wire.Method) error {
 		c.out.method(0, &wire.ConnectionCloseOk{})
 		return errClientClosed
 	case *wire.ConnectionUpdateSecret:
-		// With RabbitMQ's own users it has no effect either: a password is asked for at the handshake alone.
+		// It has no effect with RabbitMQ's own users either: a password is
+		// checked only at the handshake.
 		c.out.method(0, &wire.ConnectionUpdateSecretOk{})
 		return nil
 	}
@@ -85,14 +87,14 @@ func (c *conn) openChannel(id uint16) error {
 	return nil
 }
 
-// drop forgets a channel once both sides have closed it.
+// drop removes a channel once both sides have closed it.
 func (c *conn) drop(ch *channel) {
 	c.b.mu.Lock()
 	delete(c.channels, ch.id)
 	c.b.mu.Unlock()
 }
 
-// handleContent takes in header and body frames.
+// handleContent processes header and body frames.
 func (c *conn) handleContent(f wire.Frame) error {
 	ch := c.channels[f.Channel]
 	switch {
@@ -124,11 +126,11 @@ func (c *conn) handleContent(f wire.Frame) error {
 	}
 	ch.content = nil
 	c.b.store.throttle()
-	c.b.memory.Add(-int64(len(u.body))) // from now on it counts as a message, if it becomes one
+	c.b.memory.Add(-int64(len(u.body))) // from now on it counts as a message
 	return c.raise(ch, u.method.ID(), c.b.receive(ch, u))
 }
 
-// handle acts on a method of an open channel.
+// handle processes a method of an open channel.
 func (ch *channel) handle(m wire.Method) error {
 	if ch.closing {
 		switch m.(type) {
@@ -159,7 +161,7 @@ func (ch *channel) handle(m wire.Method) error {
 	case *wire.BasicCancel:
 		return b.cancel(ch, m)
 	case *wire.BasicCancelOk:
-		return nil // the answer to a cancellation of ours
+		return nil // the answer to the broker's basic.cancel
 	case *wire.BasicGet:
 		return b.get(ch, m)
 	case *wire.BasicRecover:

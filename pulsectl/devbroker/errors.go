@@ -13,14 +13,14 @@ var ErrClosed = errors.New("devbroker: broker is closed")
 // exception is an AMQP error on its way to the client that caused it.
 type exception struct {
 	code   uint16
-	text   string // as the client reads it, with the code's name in front
-	hard   bool   // closes the connection, not only the channel
-	method uint32 // that caused it; 0: none
+	text   string // as sent to the client, with the code's name in front
+	hard   bool   // closes the connection and not only the channel
+	method uint32 // the method that caused it; 0: none
 }
 
 func (e *exception) Error() string { return fmt.Sprintf("%d %s", e.code, e.text) }
 
-// reply is the text as it fits into a short string, cut as RabbitMQ cuts it.
+// reply returns the text as it fits into a short string, cut like RabbitMQ's.
 func (e *exception) reply() string {
 	if len(e.text) > 255 {
 		return e.text[:252] + "..."
@@ -28,7 +28,7 @@ func (e *exception) reply() string {
 	return e.text
 }
 
-// during notes the method that caused an exception.
+// during records the method that caused an exception.
 func during(method uint32, err error) error {
 	if e := (*exception)(nil); errors.As(err, &e) && e.method == 0 {
 		e.method = method
@@ -68,7 +68,8 @@ var (
 	internalError    = hardException(541, "INTERNAL_ERROR")
 )
 
-// asException tells what to answer to err, or nil if it is the network's and there is nobody to answer to.
+// asException returns the exception to send for err, or nil if it is a network
+// error and there is no client to answer.
 func asException(err error) *exception {
 	var e *exception
 	var frame *wire.FrameError

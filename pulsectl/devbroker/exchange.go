@@ -13,11 +13,11 @@ type exchange struct {
 	name, kind                    string
 	durable, autoDelete, internal bool
 	arguments                     wire.Table
-	alternate                     string // exchange for what it cannot route; "" for none
+	alternate                     string // exchange for unroutable messages; "" for none
 	bindings                      []*binding
-	byKey                         map[string][]*binding // the same, for exchanges that compare whole keys
-	incoming                      int                   // bindings that lead here
-	routed                        uint64                // the last routing that passed here
+	byKey                         map[string][]*binding // for exchanges that compare whole keys
+	incoming                      int                   // number of bindings to this exchange
+	routed                        uint64                // the last routing pass that visited it
 }
 
 // binding leads from an exchange to a queue or to another exchange.
@@ -48,10 +48,10 @@ func newExchange(v *virtualHost, name, kind string) *exchange {
 	return &exchange{vhost: v, name: name, kind: kind, byKey: make(map[string][]*binding)}
 }
 
-// reserved tells whether a name is the broker's own.
+// reserved reports whether a name is reserved for the broker.
 func reserved(name string) bool { return strings.HasPrefix(name, "amq.") }
 
-// durable tells whether the binding outlives a restart.
+// durable reports whether the binding survives a restart.
 func (b *binding) durable() bool {
 	if b.queue != nil {
 		return b.source.durable && b.queue.stored()
@@ -96,7 +96,8 @@ func (x *exchange) unbind(b *binding) {
 	}
 }
 
-// checkBinding refuses arguments that the exchange cannot work with.
+// checkBinding returns an error for arguments that the exchange does not
+// support.
 func (x *exchange) checkBinding(args wire.Table) error {
 	if x.kind != "headers" {
 		return nil
@@ -118,17 +119,19 @@ func (x *exchange) checkBinding(args wire.Table) error {
 	return nil
 }
 
-// router finds the queues for a message. It is reused from message to message under the broker's lock.
+// router finds the queues for a message. It is reused for all messages, with
+// the broker's lock held.
 type router struct {
 	exchanges map[string]*exchange
 	queues    map[string]*queue
 	found     []*queue
 	words     []string
-	pass      uint64 // marks exchanges and queues already met
+	pass      uint64 // marks visited exchanges and queues
 }
 
-// route returns the queues that a message published to x under these keys goes to, each once, in the order found. The
-// result is valid until the next call. headers are the entries of the message's header table.
+// route returns the queues for a message published to x with these keys, each
+// once, in the order found. The result is valid until the next call. headers
+// are the entries of the message's header table.
 func (r *router) route(x *exchange, keys []string, headers []byte) []*queue {
 	r.pass++
 	r.found = r.found[:0]
@@ -141,7 +144,7 @@ func (r *router) route(x *exchange, keys []string, headers []byte) []*queue {
 		}
 		r.words = splitWords(r.words[:0], key)
 		r.visit(x, key, headers)
-		// A further key may take another way through exchanges that this one has been to.
+		// Another key may take another way through exchanges already visited.
 		if len(keys) > 1 {
 			r.pass++
 			for _, q := range r.found {
@@ -189,7 +192,7 @@ func (r *router) visit(x *exchange, key string, headers []byte) {
 			}
 		}
 	case "headers":
-		table, _ := wire.DecodeTable(headers) // checked when the message came in
+		table, _ := wire.DecodeTable(headers) // was checked at publish
 		for _, b := range x.bindings {
 			if headersMatch(b.arguments, table) {
 				follow(b)
@@ -218,9 +221,10 @@ func splitWords(dst []string, key string) []string {
 	}
 }
 
-// topicMatches tells whether the words of a routing key match a pattern, in which "*" stands for one word and "#" for
-// any number. Going back to the last "#" alone is enough, as in matching file names, so that the time is bounded by
-// the product of the lengths.
+// topicMatches reports whether the words of a routing key match a pattern, in
+// which "*" matches one word and "#" any number. As in matching file names,
+// backtracking to the last "#" is enough, so that the time is limited by the
+// product of the lengths.
 func topicMatches(pattern, words []string) bool {
 	p, w := 0, 0
 	hash, resume := -1, 0
@@ -245,8 +249,9 @@ func topicMatches(pattern, words []string) bool {
 	return p == len(pattern)
 }
 
-// headersMatch tells whether a message's headers match a binding's arguments. An argument without value asks only for
-// the header to be there; "x-" arguments count if x-match ends in "-with-x".
+// headersMatch reports whether a message's headers match a binding's arguments.
+// An argument without value only requires the header to exist; "x-" arguments
+// count if x-match ends in "-with-x".
 func headersMatch(args, headers wire.Table) bool {
 	mode, _ := args["x-match"].(string)
 	kind, withX := strings.CutSuffix(mode, "-with-x")

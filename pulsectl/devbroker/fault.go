@@ -8,53 +8,58 @@ import (
 	"time"
 )
 
-// FaultKind names a way in which a broker misbehaves on demand.
+// FaultKind is a kind of fault.
 type FaultKind string
 
-// The faults that [Broker.Inject] knows.
+// The faults that [Broker.Inject] supports.
 const (
 	// FaultDown is an outage: every connection is cut and new ones are refused. See [Broker.Down].
 	FaultDown FaultKind = "down"
-	// FaultBlockPublishers sends connection.blocked to whoever publishes, and stops reading from them.
+	// FaultBlockPublishers sends connection.blocked to publishers, and stops
+	// reading from them.
 	FaultBlockPublishers FaultKind = "block-publishers"
-	// FaultWithholdConfirms keeps confirms back until the fault is cleared; then they are sent. The messages are stored
-	// and delivered.
+	// FaultWithholdConfirms withholds confirms until the fault is cleared; then
+	// they are sent. The messages are stored and delivered.
 	FaultWithholdConfirms FaultKind = "withhold-confirms"
-	// FaultDelayConfirms sends confirms later by Delay.
+	// FaultDelayConfirms delays confirms by Delay.
 	FaultDelayConfirms FaultKind = "delay-confirms"
-	// FaultDropConfirms never sends confirms, as when they are lost on the way: the messages are stored and delivered.
+	// FaultDropConfirms never sends confirms, as if they were lost on the
+	// network: the messages are stored and delivered.
 	FaultDropConfirms FaultKind = "drop-confirms"
-	// FaultDuplicateDeliveries delivers a message twice, with two delivery tags and without the redelivered flag, as
-	// when a publisher has sent it twice.
+	// FaultDuplicateDeliveries delivers a message twice, with two delivery tags
+	// and without the redelivered flag, as if a publisher had sent it twice.
 	FaultDuplicateDeliveries FaultKind = "duplicate-deliveries"
-	// FaultDelayDeliveries delivers a message to consumers no sooner than Delay after it came into its queue.
-	// basic.get is not delayed.
+	// FaultDelayDeliveries delivers a message to consumers no sooner than Delay
+	// after it arrived in its queue. basic.get is not delayed.
 	FaultDelayDeliveries FaultKind = "delay-deliveries"
-	// FaultRefusePublishes lets queues refuse what is published, with basic.nack for who wants confirms, as a full
-	// queue with x-overflow reject-publish does.
+	// FaultRefusePublishes makes queues refuse messages, with basic.nack in
+	// confirm mode, like a full queue with x-overflow reject-publish.
 	FaultRefusePublishes FaultKind = "refuse-publishes"
-	// FaultStallQueues lets queues stand still, as a quorum queue without a majority does: they take messages in, and
-	// neither confirm nor deliver them until the fault is cleared. basic.get is answered with 541.
+	// FaultStallQueues makes queues hang, like a quorum queue without a
+	// majority: they accept messages, and neither confirm nor deliver them
+	// until the fault is cleared. basic.get is answered with 541.
 	FaultStallQueues FaultKind = "stall-queues"
 )
 
-// Fault is a fault to inject or one that is active.
+// Fault is a fault to inject, or an active one.
 type Fault struct {
 	Kind FaultKind
-	// Delay is by how long, in whole milliseconds, for the kinds that delay something; zero for the others.
+	// Delay is the delay, in whole milliseconds, for kinds that delay
+	// something; zero for others.
 	Delay time.Duration
-	// Count ends drop-confirms, delay-confirms, refuse-publishes and duplicate-deliveries after so many. Zero: until it
-	// is cleared.
+	// Count ends drop-confirms, delay-confirms, refuse-publishes and
+	// duplicate-deliveries after that many. Zero: until it is cleared.
 	Count int
-	// Queue confines the fault to one queue: to its deliveries, and to messages that are routed to it, in whatever
-	// virtual host. RoutingKey confines it to messages published with this key. Empty: all. Neither has a meaning for
-	// down and block-publishers, RoutingKey none for stall-queues.
+	// Queue limits the fault to one queue: to its deliveries, and to messages
+	// routed to it, in any virtual host. RoutingKey limits it to messages
+	// published with this key. Empty: all. Neither can be used with down and
+	// block-publishers, nor RoutingKey with stall-queues.
 	Queue, RoutingKey string
-	// Since is when the fault began. It is set by the broker.
+	// Since is when the fault began, set by the broker.
 	Since time.Time
 }
 
-// check reports all problems of a fault to be injected.
+// check reports all problems of a fault.
 func (f Fault) check() error {
 	var problems []error
 	refuse := func(format string, args ...any) {
@@ -95,18 +100,20 @@ func (f Fault) check() error {
 	return errors.Join(problems...)
 }
 
-// same tells whether f is what o is, but for its measure.
+// same reports whether f and o have the same kind, queue and routing key.
 func (f *Fault) same(o *Fault) bool {
 	return f.Kind == o.Kind && f.Queue == o.Queue && f.RoutingKey == o.RoutingKey
 }
 
-// concern is what a fault may be confined to: a message's routing key and the queues it was routed to.
+// concern is what a fault can be limited to: a message's routing key and the
+// queues it was routed to.
 type concern struct {
 	key    string
 	queues []*queue
 }
 
-// covers tells whether the fault is about c. Of nil, only one that is not confined is.
+// covers reports whether the fault applies to c. A nil concern is covered only
+// by a fault without limits.
 func (f *Fault) covers(c *concern) bool {
 	switch {
 	case f.Queue == "" && f.RoutingKey == "":
@@ -118,7 +125,8 @@ func (f *Fault) covers(c *concern) bool {
 		(f.Queue == "" || slices.ContainsFunc(c.queues, func(q *queue) bool { return q.name == f.Queue }))
 }
 
-// faults are those active, the oldest first. The broker's lock guards them.
+// faults are the active faults, the oldest first. The broker's lock guards
+// them.
 type faults []*Fault
 
 // on returns the first fault of this kind that covers c, or nil.
@@ -131,7 +139,7 @@ func (f faults) on(kind FaultKind, c *concern) *Fault {
 	return nil
 }
 
-// spend uses a fault once, if one is on, and returns it, or nil.
+// spend uses an active fault once and returns it, or nil if there is none.
 func (f *faults) spend(kind FaultKind, c *concern) *Fault {
 	fault := f.on(kind, c)
 	if fault != nil && fault.Count > 0 {
@@ -142,12 +150,13 @@ func (f *faults) spend(kind FaultKind, c *concern) *Fault {
 	return fault
 }
 
-// confined tells whether any fault is confined to some messages.
+// confined reports whether any fault is limited to some messages.
 func (f faults) confined() bool {
 	return slices.ContainsFunc(f, func(o *Fault) bool { return o.Queue != "" || o.RoutingKey != "" })
 }
 
-// onEntry returns the first fault of this kind about an entry of a queue, or nil.
+// onEntry returns the first fault of this kind that covers an entry of a queue,
+// or nil.
 func (f faults) onEntry(kind FaultKind, q *queue, e *entry) *Fault {
 	if len(f) == 0 {
 		return nil
@@ -155,12 +164,13 @@ func (f faults) onEntry(kind FaultKind, q *queue, e *entry) *Fault {
 	return f.on(kind, &concern{key: e.msg.key, queues: []*queue{q}})
 }
 
-// stalled tells whether a queue stands still.
+// stalled reports whether a queue hangs.
 func (f faults) stalled(q *queue) bool {
 	return len(f) > 0 && f.on(FaultStallQueues, &concern{queues: []*queue{q}}) != nil
 }
 
-// holdDelivery tells for how many milliseconds more an entry may not be delivered.
+// holdDelivery returns how many milliseconds an entry must still wait before
+// delivery.
 func (f faults) holdDelivery(q *queue, e *entry, at int64) int64 {
 	if fault := f.onEntry(FaultDelayDeliveries, q, e); fault != nil {
 		return max(0, e.since+fault.Delay.Milliseconds()-at)
@@ -168,18 +178,20 @@ func (f faults) holdDelivery(q *queue, e *entry, at int64) int64 {
 	return 0
 }
 
-// duplicates tells whether an entry that is being delivered shall be delivered once more.
+// duplicates reports whether an entry that is being delivered must be delivered
+// twice.
 func (f *faults) duplicates(q *queue, e *entry) bool {
 	return len(*f) > 0 && !e.copied && f.spend(FaultDuplicateDeliveries, &concern{key: e.msg.key, queues: []*queue{q}}) != nil
 }
 
-// refuses tells whether a queue shall not take a message.
+// refuses reports whether a queue must refuse a message.
 func (f *faults) refuses(q *queue, m *message) bool {
 	return len(*f) > 0 && f.spend(FaultRefusePublishes, &concern{key: m.key, queues: []*queue{q}}) != nil
 }
 
-// Inject makes the broker misbehave, from now on until the fault is cleared or used up. A fault of the same kind and
-// confined to the same queue and routing key that is active already is replaced.
+// Inject starts a fault, which lasts until it is cleared or used up. It
+// replaces an active fault of the same kind with the same queue and routing
+// key.
 func (b *Broker) Inject(f Fault) error {
 	if err := f.check(); err != nil {
 		return err
@@ -215,15 +227,16 @@ func (b *Broker) Faults() []Fault {
 	return active
 }
 
-// Clear ends faults of these kinds, or all of them if none is named, whatever they are confined to; kinds that are not
-// active are ignored. Confirms that were withheld are sent; what was delayed already comes when it would have come. The
-// error, if any, is that of [Broker.Up].
+// Clear ends faults of these kinds, or all of them if none is named, whatever
+// they are limited to; kinds that are not active are ignored. Withheld confirms
+// are sent; what is already delayed arrives when its delay is over. The error,
+// if any, is that of [Broker.Up].
 func (b *Broker) Clear(kinds ...FaultKind) error {
 	return b.clear(func(f *Fault) bool { return len(kinds) == 0 || slices.Contains(kinds, f.Kind) })
 }
 
-// ClearFault ends the fault of this kind that is confined to the same queue and routing key, if it is active. See
-// [Broker.Clear].
+// ClearFault ends the fault of this kind with the same queue and routing key,
+// if it is active. See [Broker.Clear].
 func (b *Broker) ClearFault(f Fault) error { return b.clear(f.same) }
 
 func (b *Broker) clear(which func(*Fault) bool) error {
@@ -242,7 +255,7 @@ func (b *Broker) clear(which func(*Fault) bool) error {
 	return nil
 }
 
-// releaseConfirms sends the confirms that no fault withholds any more.
+// releaseConfirms sends the confirms that no fault withholds any longer.
 func (b *Broker) releaseConfirms() {
 	for c := range b.conns {
 		for _, ch := range c.channels {

@@ -17,7 +17,7 @@ func (s *session) publishing(exchange, key string) *amqp.DeferredConfirmation {
 	return d
 }
 
-// acked waits for a confirm and tells whether it was one.
+// acked waits for a confirm and reports whether it was one.
 func (s *session) acked(d *amqp.DeferredConfirmation) bool {
 	s.Helper()
 	await(s.T, "a confirm", d.Done())

@@ -30,7 +30,8 @@ func integer(v any) (int64, bool) {
 	return 0, false
 }
 
-// sameField tells whether two fields are equal as RabbitMQ sees it: within the integers the width does not matter.
+// sameField reports whether two fields are equal for RabbitMQ: the width of
+// integers does not matter.
 func sameField(a, b any) bool {
 	if x, ok := integer(a); ok {
 		y, ok := integer(b)
@@ -55,7 +56,7 @@ func fieldClass(v any) string {
 	return fieldType(v)
 }
 
-// fieldType is RabbitMQ's name for the type of a field.
+// fieldType returns RabbitMQ's name for the type of a field.
 func fieldType(v any) string {
 	switch v.(type) {
 	case bool:

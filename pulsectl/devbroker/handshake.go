@@ -12,19 +12,20 @@ import (
 
 const (
 	protocolHeader = "AMQP\x00\x00\x09\x01"
-	// olderHeader is that of AMQP 0-9, which differs in nothing that matters.
+	// olderHeader is the header of AMQP 0-9, whose differences do not matter.
 	olderHeader = "AMQP\x01\x01\x00\x09"
 )
 
-// handshake agrees with the client on the protocol, checks its credentials, and opens the virtual host. As with
-// RabbitMQ, only a client whose credentials were right, or that says it understands, is told what is wrong.
+// handshake agrees with the client on the protocol, checks its credentials, and
+// opens the virtual host. As with RabbitMQ, only a client with correct
+// credentials, or with the capability for it, is told what is wrong.
 func (c *conn) handshake() error {
 	header, err := c.in.ReadProtocolHeader()
 	if err != nil {
 		return err
 	}
 	if h := string(header[:]); h != protocolHeader && h != olderHeader {
-		c.out.raw(protocolHeader) // the version we would speak, and good-bye
+		c.out.raw(protocolHeader) // the supported version
 		return errOtherProtocol
 	}
 	c.out.method(0, &wire.ConnectionStart{
@@ -58,7 +59,7 @@ func (c *conn) handshake() error {
 	return nil
 }
 
-// silently turns an exception into a refusal of which the client is not told.
+// silently converts an exception to a refusal that the client is not told.
 func silently(err error) error {
 	if e := asException(err); e != nil {
 		return fmt.Errorf("%w: %w", errRefused, errText(e.Error()))
@@ -66,12 +67,12 @@ func silently(err error) error {
 	return err
 }
 
-// errText is an error that nothing can be done with but to read it.
+// errText is an error that is only a text.
 type errText string
 
 func (e errText) Error() string { return string(e) }
 
-// expect reads the method that the handshake is at.
+// expect reads the method that the handshake expects next.
 func expect[M wire.Method](c *conn) (M, error) {
 	var none M
 	for {
@@ -97,7 +98,8 @@ func expect[M wire.Method](c *conn) (M, error) {
 	}
 }
 
-// What RabbitMQ presents, and clients switch on; the property "devbroker" says what this is.
+// RabbitMQ's server properties, on which clients depend; the property
+// "devbroker" tells what the broker really is.
 const (
 	presentedVersion  = "3.10.8"
 	presentedPlatform = "Erlang/OTP 25.2.3"
@@ -121,7 +123,7 @@ func serverProperties() wire.Table {
 	}
 }
 
-// clusterName is what RabbitMQ calls a cluster of one node that nobody named.
+// clusterName returns RabbitMQ's default name for a cluster of one node.
 func clusterName() string {
 	host, err := os.Hostname()
 	if err != nil {
@@ -130,7 +132,8 @@ func clusterName() string {
 	return "rabbit@" + host
 }
 
-// authenticate checks the credentials. A client that cannot be told why it is refused only sees the connection end.
+// authenticate checks the credentials. A client that cannot be told the reason
+// of a refusal only sees the connection end.
 func (c *conn) authenticate(m *wire.ConnectionStartOk) error {
 	capabilities, _ := m.ClientProperties["capabilities"].(wire.Table)
 	c.canCancel, _ = capabilities["consumer_cancel_notify"].(bool)
@@ -152,7 +155,7 @@ func (c *conn) authenticate(m *wire.ConnectionStartOk) error {
 	return errRefused
 }
 
-// credentials reads what the client logs in with.
+// credentials returns the credentials in the client's login.
 func credentials(m *wire.ConnectionStartOk) (name, password string, err error) {
 	switch m.Mechanism {
 	case "PLAIN":
@@ -176,7 +179,7 @@ func credentials(m *wire.ConnectionStartOk) (name, password string, err error) {
 	return "", "", commandInvalid("unknown authentication mechanism '%s'", m.Mechanism)
 }
 
-// tune takes over what the client settled for.
+// tune applies the values chosen by the client.
 func (c *conn) tune(m *wire.ConnectionTuneOk) error {
 	for _, v := range []struct {
 		name                 string
@@ -208,7 +211,7 @@ func (c *conn) tune(m *wire.ConnectionTuneOk) error {
 	return nil
 }
 
-// open enters a virtual host.
+// open opens a virtual host.
 func (c *conn) open(name string) error {
 	c.b.mu.Lock()
 	defer c.b.mu.Unlock()

@@ -1,7 +1,9 @@
 package devbroker
 
-// consumerCount is how many consumers a client is told of. A quorum queue counts, as RabbitMQ's do, whoever else holds
-// messages of it: once for each message got, and for each consumer that was cancelled and has not settled everything.
+// consumerCount returns the number of consumers that clients are told. Like
+// RabbitMQ's, a quorum queue also counts other holders of its messages: once
+// for each message got, and for each cancelled consumer that has not settled
+// everything.
 func (b *Broker) consumerCount(q *queue) int {
 	n := len(q.consumers)
 	if !q.settings.quorum || q.unacked == 0 {

@@ -7,15 +7,17 @@ import (
 	"github.com/asimalizada/pulse-events/pulsectl/devbroker/internal/wire"
 )
 
-// QueueInfo is what a queue is and holds at one moment.
+// QueueInfo is the state of a queue at one moment.
 type QueueInfo struct {
 	VHost, Name                    string
 	Type                           string // "classic" or "quorum"
 	Durable, Exclusive, AutoDelete bool
-	// Arguments are those it was declared with. Tables in them are of type map[string]any.
+	// Arguments are the arguments of its declaration. Tables in them are of
+	// type map[string]any.
 	Arguments map[string]any
-	// Ready messages can be delivered; Unacked ones were, and await their acknowledgement; Stuck ones are dead letters
-	// of an at-least-once queue that cannot be routed.
+	// Ready messages can be delivered; Unacked ones were delivered and wait for
+	// acknowledgement; Stuck ones are unroutable dead letters of an
+	// at-least-once queue.
 	Ready, Unacked, Stuck int
 	// Bytes of bodies that are ready.
 	Bytes int64
@@ -84,15 +86,16 @@ type Stats struct {
 	Exchanges, Queues                int
 	// Ready and Unacked messages in all queues.
 	Ready, Unacked int
-	// MemoryBytes are held of Config.MemoryLimit, roughly.
+	// MemoryBytes is the memory that counts against Config.MemoryLimit,
+	// approximately.
 	MemoryBytes int64
-	// JournalBytes are taken on disk.
+	// JournalBytes is the size of the journal on disk.
 	JournalBytes int64
-	// Blocked tells that publishers must wait.
+	// Blocked reports whether publishers are blocked.
 	Blocked bool
 }
 
-// Stats counts what there is.
+// Stats returns the current state.
 func (b *Broker) Stats() Stats {
 	b.mu.Lock()
 	defer b.mu.Unlock()

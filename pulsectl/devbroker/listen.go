@@ -10,9 +10,10 @@ import (
 	"time"
 )
 
-// Down makes the broker unreachable, as an outage would: it stops listening and cuts every connection without a word.
-// What is queued stays; what was delivered and not acknowledged is queued again. Down returns when all that has
-// happened. A broker that is down already stays so.
+// Down makes the broker unreachable, like an outage: it stops listening and
+// cuts every connection without an answer. Queued messages stay; delivered and
+// unacknowledged ones are requeued. Down returns when all that has happened. On
+// a broker that is down it does nothing.
 func (b *Broker) Down() error {
 	b.control.Lock()
 	defer b.control.Unlock()
@@ -34,31 +35,32 @@ func (b *Broker) Down() error {
 func (b *Broker) stopNow() {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
-	_ = b.disconnect(ctx, net.ErrClosed) // its error only says that nobody was waited for
+	_ = b.disconnect(ctx, net.ErrClosed) // its error only says that it waited for nobody
 }
 
-// Up listens again after [Broker.Down], on the same address. It fails if the port has been taken by somebody else
-// meanwhile; the broker then stays down. A broker that is up already stays so.
+// Up listens again after [Broker.Down], on the same address. It fails if
+// another program uses the port meanwhile; then the broker stays down. On a
+// broker that is up it does nothing.
 func (b *Broker) Up() error {
 	b.control.Lock()
 	defer b.control.Unlock()
 	return b.listen()
 }
 
-// door is an address that the broker listens on while it is up.
-type door struct {
+// endpoint is an address that the broker listens on while it is up.
+type endpoint struct {
 	configured string // "": there is none
 	addr       net.Addr
 	listeners  []net.Listener // none while down
 	serve      func(net.Listener)
 }
 
-// doors are what the broker listens on. The lock guards them.
-type doors struct{ amqp, tls, management door }
+// endpoints are the broker's addresses. The lock guards them.
+type endpoints struct{ amqp, tls, management endpoint }
 
-func (d *doors) all() []*door { return []*door{&d.amqp, &d.tls, &d.management} }
+func (d *endpoints) all() []*endpoint { return []*endpoint{&d.amqp, &d.tls, &d.management} }
 
-func (d *doors) close() {
+func (d *endpoints) close() {
 	for _, d := range d.all() {
 		for _, l := range d.listeners {
 			_ = l.Close()
@@ -67,16 +69,16 @@ func (d *doors) close() {
 	}
 }
 
-// String is the address that the door has, or would have.
-func (d *door) String() string {
+// String returns the address of the endpoint, also while it is closed.
+func (d *endpoint) String() string {
 	if d.addr == nil {
-		return d.configured // port 0 is settled the first time it opens
+		return d.configured // port 0 is chosen when it opens first
 	}
 	return d.addr.String()
 }
 
 // open starts to listen, on both addresses of a local host.
-func (d *door) open(log *slog.Logger) error {
+func (d *endpoint) open(log *slog.Logger) error {
 	if d.configured == "" || len(d.listeners) > 0 {
 		return nil
 	}
@@ -101,7 +103,7 @@ func (d *door) open(log *slog.Logger) error {
 		if l, err := net.Listen("tcp", net.JoinHostPort("::1", port)); err == nil {
 			d.listeners = append(d.listeners, l)
 		} else {
-			log.Info("not listening on ::1", "port", port, "error", err) // no IPv6 here, or somebody else's port
+			log.Info("not listening on ::1", "port", port, "error", err) // no IPv6, or the port is in use
 		}
 	}
 	return nil
@@ -117,13 +119,13 @@ func (b *Broker) listen() error {
 	case b.closing:
 		return ErrClosed
 	}
-	var opened []*door
-	for _, d := range b.doors.all() {
+	var opened []*endpoint
+	for _, d := range b.endpoints.all() {
 		if d.configured == "" || len(d.listeners) > 0 {
 			continue
 		}
 		if err := d.open(b.log); err != nil {
-			b.doors.close()
+			b.endpoints.close()
 			return fmt.Errorf("devbroker: %w", err)
 		}
 		opened = append(opened, d)
@@ -137,9 +139,11 @@ func (b *Broker) listen() error {
 	return nil
 }
 
-// Restart does what restarting a broker does: connections are closed with 320 CONNECTION_FORCED, transient messages,
-// transient and exclusive queues and transient exchanges are gone, and it listens again. It is quicker than closing
-// the broker and starting it anew, and works without a data directory, too. ctx bounds how long clients are waited for.
+// Restart does what a restart of a broker does: connections are closed with 320
+// CONNECTION_FORCED, transient messages, transient and exclusive queues and
+// transient exchanges are deleted, and it listens again. It is faster than
+// closing and starting the broker, and also works without a data directory. ctx
+// limits how long it waits for clients.
 func (b *Broker) Restart(ctx context.Context) error {
 	b.control.Lock()
 	defer b.control.Unlock()
@@ -159,8 +163,8 @@ func (b *Broker) Restart(ctx context.Context) error {
 	return b.listen()
 }
 
-// DropConnections cuts every connection as a broken network does, and returns how many there were. Clients may connect
-// again at once.
+// DropConnections cuts every connection like a broken network, and returns how
+// many there were. Clients may connect again at once.
 func (b *Broker) DropConnections() int {
 	conns := b.connected()
 	for _, c := range conns {
@@ -169,7 +173,7 @@ func (b *Broker) DropConnections() int {
 	return len(conns)
 }
 
-// accept takes connections until the listener is closed.
+// accept accepts connections until the listener is closed.
 func (b *Broker) accept(l net.Listener, serve func(net.Conn)) {
 	for {
 		nc, err := l.Accept()
@@ -177,7 +181,8 @@ func (b *Broker) accept(l net.Listener, serve func(net.Conn)) {
 			return
 		}
 		if err != nil {
-			// Out of file descriptors, as a rule: it passes when clients go.
+			// Usually out of file descriptors: this ends when clients
+			// disconnect.
 			b.log.Error("accepting connections", "error", err)
 			select {
 			case <-time.After(100 * time.Millisecond):

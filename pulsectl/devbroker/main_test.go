@@ -156,7 +156,7 @@ func (s *session) send(queue string, bodies ...string) {
 	}
 }
 
-// confirmed publishes a message and tells whether it was confirmed. The channel must be in confirm mode.
+// confirmed publishes a message and reports whether it was confirmed. The channel must be in confirm mode.
 func (s *session) confirmed(exchange, key string, p amqp.Publishing) bool {
 	s.Helper()
 	d, err := s.ch.PublishWithDeferredConfirmWithContext(s.Context(), exchange, key, false, false, p)

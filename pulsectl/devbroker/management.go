@@ -16,15 +16,18 @@ import (
 
 const (
 	managementTimeout = 30 * time.Second // of one request
-	managementStop    = 3 * time.Second  // for those under way when the broker goes down
-	managementBody    = 256 << 20        // a message in base64, and then some
+	managementStop    = 3 * time.Second  // for requests in progress when the broker goes down
+	managementBody    = 256 << 20        // a message in base64, and some more
 )
 
-// Management serves a part of RabbitMQ's management API, for tests and health checks: what there is and how much of it,
-// connections and their end, users, permissions, virtual hosts, queues, exchanges, bindings, publishing and getting
-// messages, health checks, and the export of definitions. Paths, JSON and status codes are RabbitMQ's. Users log in by
-// HTTP basic authentication and need one of the tags management, policymaker, monitoring and administrator, the last to
-// change what is not in a virtual host. With Config.ManagementAddr the broker serves it itself.
+// Management serves a part of RabbitMQ's management API, for tests and health
+// checks: lists and counts, connections and closing them, users, permissions,
+// virtual hosts, queues, exchanges, bindings, publishing and getting messages,
+// health checks, and the export of definitions. Paths, JSON and status codes
+// are RabbitMQ's. Users log in with HTTP basic authentication and need one of
+// the tags management, policymaker, monitoring and administrator, the last to
+// change what is outside a virtual host. With Config.ManagementAddr the broker
+// serves it itself.
 func (b *Broker) Management() http.Handler {
 	mux := http.NewServeMux()
 	for _, r := range slicesOf(readRoutes, changeRoutes) {
@@ -36,14 +39,15 @@ func (b *Broker) Management() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) { mux.ServeHTTP(w, withSlashes(req)) })
 }
 
-// alone stands for a part of a path that is "/", as the virtual host is: the multiplexer takes that for the path's end.
-const alone = "\x00"
+// slash replaces a part of a path that is "/", such as the name of the virtual
+// host, which the multiplexer would take for the path's end.
+const slash = "\x00"
 
 func withSlashes(req *http.Request) *http.Request {
 	parts := strings.Split(strings.TrimRight(req.URL.EscapedPath(), "/"), "/")
 	for i, part := range parts {
 		if strings.EqualFold(part, "%2F") {
-			parts[i] = url.PathEscape(alone)
+			parts[i] = url.PathEscape(slash)
 		}
 	}
 	escaped := strings.Join(parts, "/")
@@ -56,9 +60,10 @@ func withSlashes(req *http.Request) *http.Request {
 	return &changed
 }
 
-// part is a part of the path by its name in the pattern, "" if that has none.
+// part returns a part of the path by its name in the pattern, "" if the pattern
+// has none.
 func (m *managed) part(name string) string {
-	if part := m.req.PathValue(name); part != alone {
+	if part := m.req.PathValue(name); part != slash {
 		return part
 	}
 	return "/"
@@ -75,7 +80,8 @@ func slicesOf(all ...[]route) (routes []route) {
 type route struct {
 	pattern string
 	admin   bool // only for administrators
-	// do returns what is answered as JSON, nil for no content. The lock is not held.
+	// do returns the answer, which is encoded as JSON, nil for no content. The
+	// lock is not held.
 	do func(m *managed) (any, error)
 }
 
@@ -84,7 +90,7 @@ type managed struct {
 	b    *Broker
 	req  *http.Request
 	user *user
-	// status of the answer, if not the usual one.
+	// status of the answer, if not the default.
 	status int
 }
 
@@ -136,10 +142,10 @@ func writeJSON(w http.ResponseWriter, status int, v any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-cache")
 	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(v) // nobody is there to be told
+	_ = json.NewEncoder(w).Encode(v) // the client may be gone
 }
 
-// run checks who asks and carries out the operation.
+// run checks the user's rights and carries out the operation.
 func (m *managed) run(r route) (any, error) {
 	name, password, _ := m.req.BasicAuth()
 	m.b.mu.Lock()
@@ -160,12 +166,14 @@ func (m *managed) run(r route) (any, error) {
 	return r.do(m)
 }
 
-// sees tells whether the user may look into a virtual host. The caller holds the lock.
+// sees reports whether the user may read a virtual host. The caller holds the
+// lock.
 func (m *managed) sees(v *virtualHost) bool {
 	return m.user.grants[v.name] != nil || m.user.tagged("monitoring", "administrator")
 }
 
-// vhosts returns the virtual host that the path names, or all that the user may look into. The caller holds the lock.
+// vhosts returns the virtual host in the path, or all that the user may read.
+// The caller holds the lock.
 func (m *managed) vhosts() ([]*virtualHost, error) {
 	if m.part("vhost") != "" {
 		v, err := m.vhost()
@@ -264,5 +272,5 @@ func (b *Broker) ManagementURL() string {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return "http://" + b.cfg.User + ":" + b.cfg.Password + "@" + b.doors.management.String() + "/"
+	return "http://" + b.cfg.User + ":" + b.cfg.Password + "@" + b.endpoints.management.String() + "/"
 }

@@ -212,7 +212,7 @@ func toField(value any) any {
 	return value
 }
 
-// publish publishes a message and tells whether a queue took it.
+// publish publishes a message and reports whether a queue took it.
 func (m *managed) publish() (any, error) {
 	var body struct {
 		RoutingKey string         `json:"routing_key"`

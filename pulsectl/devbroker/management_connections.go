@@ -7,7 +7,8 @@ import (
 	"time"
 )
 
-// listConnections lists those that are open, of the user's own or, for who may see them, of all users.
+// listConnections lists the open connections of the user or, with the right
+// tag, of all users.
 func (m *managed) listConnections() (any, error) {
 	all := []object{}
 	for c := range m.b.conns {
@@ -22,7 +23,8 @@ func (m *managed) seesConn(c *conn) bool {
 	return c.live() && (c.user == m.user || m.user.tagged("monitoring", "administrator"))
 }
 
-// live tells whether the handshake is over and nobody has closed the connection. The caller holds the lock.
+// live reports whether the handshake is complete and neither side has closed
+// the connection. The caller holds the lock.
 func (c *conn) live() bool { return c.vhost != nil && !c.silenced && !c.gone }
 
 func (c *conn) exported() object {
@@ -92,7 +94,8 @@ func (m *managed) listConsumers() (any, error) {
 	return sorted(all, "consumer_tag"), nil
 }
 
-// closeConnection ends a connection with 320 CONNECTION_FORCED and the reason that the header X-Reason gives.
+// closeConnection closes a connection with 320 CONNECTION_FORCED and the reason
+// in the header X-Reason.
 func (m *managed) closeConnection() (any, error) {
 	reason := m.req.Header.Get("X-Reason")
 	if reason == "" {
@@ -107,16 +110,18 @@ func (m *managed) closeConnection() (any, error) {
 
 // Connection is one client's connection.
 type Connection struct {
-	// Name as the management API has it, such as "127.0.0.1:51234 -> 127.0.0.1:5673".
+	// Name is the name in the management API, such as "127.0.0.1:51234 ->
+	// 127.0.0.1:5673".
 	Name        string
 	User, VHost string
 	Since       time.Time
 	Channels    int
-	// ClientProperties are what the client says of itself. Tables in them are of type map[string]any.
+	// ClientProperties are the properties sent by the client. Tables in them
+	// are of type map[string]any.
 	ClientProperties map[string]any
 }
 
-// Connections lists those that are open, in no order.
+// Connections lists the open connections, in no particular order.
 func (b *Broker) Connections() []Connection {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -132,8 +137,8 @@ func (b *Broker) Connections() []Connection {
 	return all
 }
 
-// CloseConnections closes the connections for which meant returns true, in order, with 320 CONNECTION_FORCED and this
-// reason, and returns how many they are.
+// CloseConnections closes the connections for which meant returns true, with
+// 320 CONNECTION_FORCED and this reason, and returns their number.
 func (b *Broker) CloseConnections(reason string, meant func(Connection) bool) int {
 	names := make(map[string]bool)
 	for _, c := range b.Connections() {

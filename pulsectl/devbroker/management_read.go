@@ -12,7 +12,7 @@ import (
 	"github.com/asimalizada/pulse-events/pulsectl/devbroker/internal/wire"
 )
 
-// object is an object of JSON.
+// object is a JSON object.
 type object map[string]any
 
 var readRoutes = []route{
@@ -60,7 +60,7 @@ var readRoutes = []route{
 	{pattern: "GET /api/health/checks/protocol-listener/{protocol}", do: (*managed).checkListener},
 }
 
-// locked holds the lock while an operation is carried out.
+// locked holds the lock during an operation.
 func locked(do func(*managed) (any, error)) func(*managed) (any, error) {
 	return func(m *managed) (any, error) {
 		m.b.mu.Lock()
@@ -69,7 +69,7 @@ func locked(do func(*managed) (any, error)) func(*managed) (any, error) {
 	}
 }
 
-// single answers with the only object of a list, which the path has confined to it.
+// single answers with the only object of a list that the path limits to it.
 func single(list func(*managed) (any, error)) func(*managed) (any, error) {
 	return func(m *managed) (any, error) {
 		all, err := list(m)
@@ -85,7 +85,7 @@ func single(list func(*managed) (any, error)) func(*managed) (any, error) {
 
 func listed(tags []string) []string { return append([]string{}, tags...) }
 
-// named tells whether a part of the path, if it is there, is this name.
+// named reports whether a part of the path, if present, is this name.
 func (m *managed) named(part, name string) bool {
 	want := m.part(part)
 	return want == "" || want == name || part == "exchange" && want == "amq.default" && name == ""
@@ -115,7 +115,7 @@ func (m *managed) listeners() []object {
 	m.b.mu.Lock()
 	defer m.b.mu.Unlock()
 	all := []object{}
-	for protocol, d := range map[string]*door{"amqp": &m.b.doors.amqp, "amqp/ssl": &m.b.doors.tls, "http": &m.b.doors.management} {
+	for protocol, d := range map[string]*endpoint{"amqp": &m.b.endpoints.amqp, "amqp/ssl": &m.b.endpoints.tls, "http": &m.b.endpoints.management} {
 		for _, l := range d.listeners {
 			host, port, _ := net.SplitHostPort(l.Addr().String())
 			number, _ := strconv.Atoi(port)
@@ -194,7 +194,7 @@ func (m *managed) listUsers() (any, error) {
 	return sorted(all, "name"), nil
 }
 
-// exported is a user as definitions have it, with all that is known of its password.
+// exported returns a user as in definitions, with the hash of its password.
 func (u *user) exported() object {
 	return object{
 		"name": u.name, "tags": listed(u.tags), "limits": object{}, "hashing_algorithm": "rabbit_password_hashing_sha256",
@@ -245,7 +245,7 @@ func (m *managed) listExchanges() (any, error) {
 	return sorted(all, "vhost", "name"), nil
 }
 
-// table is an empty table rather than none.
+// table returns an empty table for nil.
 func table(t wire.Table) wire.Table {
 	if t == nil {
 		return wire.Table{}
@@ -320,7 +320,8 @@ func bindingObject(v *virtualHost, source, destination, kind, key string, args w
 	}
 }
 
-// definitions is what a broker could be set up with again: what is durable.
+// definitions returns the durable definitions, from which a broker can be set
+// up again.
 func (m *managed) definitions() (any, error) {
 	exchanges, queues, bindings := []object{}, []object{}, []object{}
 	vhosts, err := m.vhosts()

@@ -8,25 +8,28 @@ import (
 )
 
 const (
-	// fullAt is how much may wait to be sent to a client before it gets no further deliveries, in bytes.
+	// fullAt is how many bytes may wait to be sent to a client before it gets
+	// no further deliveries.
 	fullAt = 1 << 20
-	// stalledAt is how much may wait before nothing more is read from the client either.
+	// stalledAt is how many bytes may wait before nothing more is read from the
+	// client.
 	stalledAt = 4 << 20
 	// keepBuffer is the largest buffer kept for reuse.
 	keepBuffer = 1 << 20
 )
 
-// outbound is what waits to be sent to one client. Anybody appends; the connection's writer takes. Frames of one call
-// stay together, and leave in the order of the calls.
+// outbound holds the frames that wait to be sent to one client. Any goroutine
+// appends; the connection's writer takes. Frames of one call stay together, and
+// are sent in the order of the calls.
 type outbound struct {
 	mu       sync.Mutex
 	changed  sync.Cond // mu
 	buf      []byte
-	barrier  journal.Position // the journal must have written up to here before buf leaves
+	barrier  journal.Position // the journal must have written up to here before buf is sent
 	beat     bool             // a heartbeat is due
-	closed   bool             // nothing more is accepted; the writer ends once buf is sent
-	ended    bool             // it has
-	starved  bool             // deliveries were refused because it was full
+	closed   bool             // no more frames are accepted; the writer ends once buf is sent
+	ended    bool             // the writer has ended
+	starved  bool             // deliveries were held back because it was full
 	frameMax uint32
 }
 
@@ -65,14 +68,14 @@ func (o *outbound) raw(b string) {
 	o.changed.Broadcast()
 }
 
-// after lets nothing that was queued leave before the journal has written up to pos.
+// after delays everything queued until the journal has written up to pos.
 func (o *outbound) after(pos journal.Position) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.barrier = max(o.barrier, pos)
 }
 
-// heartbeat queues a heartbeat unless something is on its way anyhow.
+// heartbeat queues a heartbeat unless other frames are queued.
 func (o *outbound) heartbeat() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -80,7 +83,8 @@ func (o *outbound) heartbeat() {
 	o.changed.Broadcast()
 }
 
-// full tells whether the client has enough to read; if so, the writer calls for more deliveries when it has sent some.
+// full reports whether enough data waits for the client; then the writer
+// requests more deliveries when it has sent some.
 func (o *outbound) full() bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -91,14 +95,15 @@ func (o *outbound) full() bool {
 	return true
 }
 
-// waiting tells how much waits to be sent, in bytes.
+// waiting returns how many bytes wait to be sent.
 func (o *outbound) waiting() int {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return len(o.buf)
 }
 
-// awaitSent waits until the writer has sent all that is queued, or gave up. Nothing more may be queued.
+// awaitSent waits until the writer has sent everything queued, or has failed.
+// Nothing more may be queued.
 func (o *outbound) awaitSent() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -107,7 +112,7 @@ func (o *outbound) awaitSent() {
 	}
 }
 
-// end notes that the writer is done.
+// end records that the writer has ended.
 func (o *outbound) end() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -115,7 +120,8 @@ func (o *outbound) end() {
 	o.changed.Broadcast()
 }
 
-// awaitRoom waits while far too much is waiting to be sent: a client that asks without reading the answers.
+// awaitRoom waits while far too much waits to be sent, to a client that sends
+// requests without reading the answers.
 func (o *outbound) awaitRoom() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -140,15 +146,15 @@ func (o *outbound) abandon() {
 	o.changed.Broadcast()
 }
 
-// batch is what a writer sends at once.
+// batch is the data of one write.
 type batch struct {
 	bytes   []byte
 	barrier journal.Position
 	starved bool
 }
 
-// take waits for something to send. used is the batch sent before, whose buffer may be reused. It returns false when
-// there will be nothing more.
+// take waits for data to send. used is the previous batch, whose buffer may be
+// reused. It returns false when nothing more will follow.
 func (o *outbound) take(used []byte) (batch, bool) {
 	if cap(used) > keepBuffer {
 		used = nil
@@ -171,7 +177,7 @@ func (o *outbound) take(used []byte) (batch, bool) {
 	return next, true
 }
 
-// setFrameMax takes over the agreed size of frames.
+// setFrameMax sets the negotiated frame size.
 func (o *outbound) setFrameMax(n uint32) {
 	o.mu.Lock()
 	defer o.mu.Unlock()

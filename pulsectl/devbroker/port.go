@@ -7,9 +7,9 @@ import (
 	"os"
 )
 
-// listenAnywhere listens on a free port of host that is still free after the broker was down for a while: it is
-// from below the range of which the kernel gives ports to outgoing connections. Where none is found, the kernel
-// chooses.
+// listenAnywhere listens on a port of host that will still be free after the
+// broker was down for a while: it is below the range from which the kernel
+// assigns ports to outgoing connections. If there is none, the kernel chooses.
 func listenAnywhere(host string) (net.Listener, error) {
 	const first, last, tries = 20000, 32000, 50
 	end := last

@@ -11,17 +11,18 @@ import (
 type upload struct {
 	method  *wire.BasicPublish
 	tag     uint64 // of its confirm; 0 if the channel is not in confirm mode
-	size    uint64 // of the body, once the header was read
+	size    uint64 // of the body, known after the header
 	started bool   // the header was read
 	props   []byte
 	routing wire.Routing
 	body    []byte
 }
 
-// firstBodyAllocation bounds what is allocated for a body on the word of its header alone.
+// firstBodyAllocation limits the memory allocated for a body because of its
+// header alone.
 const firstBodyAllocation = 256 << 10
 
-// header takes the content header in.
+// header processes the content header.
 func (u *upload) header(payload []byte, maxSize int64) error {
 	h, err := wire.ParseContentHeader(payload)
 	if err != nil {
@@ -52,16 +53,16 @@ func (u *upload) interrupted() error {
 
 func (u *upload) complete() bool { return u.started && uint64(len(u.body)) == u.size }
 
-// publication is a message that was checked and routed.
+// publication is a message that has been checked and routed.
 type publication struct {
 	message    *message
 	targets    []*queue
 	mandatory  bool
 	persistent bool
-	tag        uint64 // of its confirm; 0: none is wanted
+	tag        uint64 // for its confirm; 0: none
 }
 
-// receive publishes a message that was received whole.
+// receive publishes a message that was received completely.
 func (b *Broker) receive(ch *channel, u *upload) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -69,7 +70,8 @@ func (b *Broker) receive(ch *channel, u *upload) error {
 	return err
 }
 
-// publish checks and routes a message, and returns how many queues took it. The caller holds the lock.
+// publish checks and routes a message, and returns how many queues accepted it.
+// The caller holds the lock.
 func (b *Broker) publish(ch *channel, u *upload) (taken int, err error) {
 	m := &message{exchange: u.method.Exchange, key: u.method.RoutingKey, props: u.props, body: u.body, priority: u.routing.Priority}
 	v := ch.conn.vhost
@@ -105,7 +107,8 @@ func (b *Broker) publish(ch *channel, u *upload) (taken int, err error) {
 	return outcome.taken, nil
 }
 
-// prepare checks a message's properties, fills in what depends on the channel, and returns the routing keys.
+// prepare checks a message's properties, fills in those that depend on the
+// channel, and returns the routing keys.
 func (ch *channel) prepare(m *message, u *upload) (keys []string, err error) {
 	if u.routing.ReplyTo == replyTo {
 		if err := ch.addressReply(m); err != nil {
@@ -141,8 +144,8 @@ func (b *Broker) enqueuePublished(ch *channel, p publication) outcome {
 	return b.enqueue(p.message, p.targets, p.persistent, nil)
 }
 
-// takeCopies reads the further routing keys in the headers CC and BCC, and takes BCC out: who gets the message must
-// not see it.
+// takeCopies returns the additional routing keys in the headers CC and BCC, and
+// removes BCC: receivers must not see it.
 func (m *message) takeCopies() ([]string, error) {
 	props, err := wire.ParseProperties(m.props)
 	if err != nil {
@@ -169,15 +172,16 @@ type origin struct {
 	entry *entry
 }
 
-// outcome is what became of a message.
+// outcome is the result of publishing a message.
 type outcome struct {
-	taken   int              // queues that took it
+	taken   int              // queues that accepted it
 	refused bool             // a queue refused it because it is full
-	stored  journal.Position // when the journal has it; 0: nothing to wait for
-	about   *concern         // set while some fault is confined
+	stored  journal.Position // its position in the journal; 0: nothing to wait for
+	about   *concern         // set while a fault is limited
 }
 
-// enqueue adds a message to the targets that take it. from is nil unless it is a dead letter.
+// enqueue adds a message to the targets that accept it. from is nil unless it
+// is a dead letter.
 func (b *Broker) enqueue(m *message, targets []*queue, persistent bool, from *origin) outcome {
 	var out outcome
 	if b.faults.confined() {
@@ -203,7 +207,7 @@ func (b *Broker) enqueue(m *message, targets []*queue, persistent bool, from *or
 		b.retain(m)
 		if e.durable {
 			durable++
-			taking[durable-1] = q // what goes into the journal comes to the front
+			taking[durable-1] = q // durable queues come first
 		}
 		q.push(e)
 		b.touch(q)

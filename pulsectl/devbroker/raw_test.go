@@ -142,7 +142,7 @@ func (r *raw) ended() (code uint16) {
 	}
 }
 
-// silent tells whether the connection was ended without a word.
+// silent reports whether the connection was ended without a word.
 func (r *raw) silent() bool {
 	_, err := r.nc.Read(make([]byte, 1))
 	return errors.Is(err, io.EOF)

@@ -20,7 +20,8 @@ func newRecovery(b *Broker) *recovery {
 	return &recovery{b: b, queues: make(map[uint64]*queue), entries: make(map[uint64]map[uint64]*entry)}
 }
 
-// replay applies one record. What refers to something unknown is ignored: the rest of it was removed before.
+// replay applies one record. References to unknown objects are ignored: they
+// were removed before.
 func (r *recovery) replay(record []byte) error {
 	in := recordReader{b: record[1:], ok: true}
 	kind, vhost := recordKind(record[0]), defaultVHost
@@ -73,7 +74,7 @@ func (r *recovery) replay(record []byte) error {
 	return nil
 }
 
-// vhost returns the virtual host of a name. One that has things in it exists.
+// vhost returns the virtual host of a name, and creates it if needed.
 func (r *recovery) vhost(name string) *virtualHost {
 	if r.b.vhosts[name] == nil {
 		r.b.vhosts[name] = newVirtualHost(name)
@@ -154,7 +155,8 @@ func (r *recovery) message(in *recordReader) {
 	}
 }
 
-// finish fills the queues with what is left. The caller holds the broker's lock.
+// finish fills the queues with the remaining entries. The caller holds the
+// broker's lock.
 func (r *recovery) finish() {
 	at := now()
 	for id, entries := range r.entries {

@@ -7,8 +7,9 @@ import (
 	"github.com/asimalizada/pulse-events/pulsectl/devbroker/internal/wire"
 )
 
-// The functions here change what is defined, keep the journal and the books on memory in step, and check nothing. Those
-// who follow the protocol and those who replay the journal use them alike. The caller holds the lock.
+// The functions here change definitions, keep the journal and the accounting of
+// memory in step, and check nothing. Both the protocol and the replay of the
+// journal use them. The caller holds the lock.
 
 func tableSize(t wire.Table) int64 { return int64(len(wire.AppendTable(nil, t))) }
 
@@ -22,7 +23,8 @@ func (b *binding) memory() int64 {
 	return bindingOverhead + 2*int64(len(b.key)) + tableSize(b.arguments)
 }
 
-// account counts what definitions take, in memory and, about as much, in the journal.
+// account counts the size of definitions in memory and, approximately, in the
+// journal.
 func (b *Broker) account(size int64) {
 	b.memory.Add(size)
 	b.definedBytes += size
@@ -77,8 +79,8 @@ func (b *Broker) addQueue(q *queue) {
 	b.watchExpiry(q)
 }
 
-// deleteQueue deletes a queue with what is ready in it and every binding to it. What is not acknowledged ends when its
-// consumers let go of it.
+// deleteQueue deletes a queue with its ready messages and every binding to it.
+// Unacknowledged messages end when their consumers settle them.
 func (b *Broker) deleteQueue(q *queue) {
 	if q.deleted {
 		return
@@ -122,8 +124,8 @@ func (b *Broker) addBinding(bound *binding) {
 	}
 }
 
-// removeBinding removes a binding and, if it was the last one, the exchange it led from when that is to be deleted
-// automatically.
+// removeBinding removes a binding and, if it was the last one of an auto-delete
+// exchange, the exchange.
 func (b *Broker) removeBinding(bound *binding) {
 	bound.source.unbind(bound)
 	if bound.queue != nil {
@@ -138,7 +140,8 @@ func (b *Broker) removeBinding(bound *binding) {
 	}
 }
 
-// watchExpiry deletes a queue with x-expires once it has been without use for so long.
+// watchExpiry deletes a queue with x-expires once it has been unused for that
+// time.
 func (b *Broker) watchExpiry(q *queue) {
 	lifetime := q.settings.expires
 	if lifetime == none {
@@ -158,7 +161,8 @@ func (b *Broker) watchExpiry(q *queue) {
 	})
 }
 
-// endConsumer ends a subscription and, if it was the last one, a queue that is to be deleted automatically.
+// endConsumer ends a subscription and, if it was the last one of an auto-delete
+// queue, deletes the queue.
 func (b *Broker) endConsumer(c *consumer) {
 	delete(c.channel.consumers, c.tag)
 	b.memory.Add(-consumerOverhead)
@@ -169,7 +173,7 @@ func (b *Broker) endConsumer(c *consumer) {
 	}
 }
 
-// forgetTransient drops what a restart drops. No client is connected.
+// forgetTransient removes what a restart removes. No client is connected.
 func (b *Broker) forgetTransient() {
 	for _, q := range slices.Collect(b.allQueues()) {
 		if !q.stored() {

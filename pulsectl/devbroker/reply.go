@@ -8,21 +8,24 @@ import (
 	"github.com/asimalizada/pulse-events/pulsectl/devbroker/internal/wire"
 )
 
-// Direct reply-to: a client consumes from the pseudo-queue replyTo and publishes requests with that name in reply_to,
-// which the broker replaces by one that leads back to the client's channel. Who answers publishes to that name through
-// the default exchange, and no queue is involved: a reply that finds nobody is dropped.
+// Direct reply-to: a client consumes from the pseudo-queue replyTo and
+// publishes requests with that name in reply_to, which the broker replaces by a
+// name that leads back to the client's channel. Replies are published to that
+// name through the default exchange, without a queue: a reply without a
+// receiver is dropped.
 
 const (
 	replyTo       = "amq.rabbitmq.reply-to"
 	replyToPrefix = replyTo + "."
-	// replyBacklog is how much may wait to be sent to a client that does not read before replies to it are dropped.
+	// replyBacklog is how much may wait to be sent to a client that does not
+	// read before replies to it are dropped.
 	replyBacklog = 64 << 20
 )
 
 // replyConsumer is the subscription of a channel to its replies. The broker's lock guards it.
 type replyConsumer struct {
 	tag  string
-	name string // what leads here
+	name string // the name that leads here
 }
 
 // consumeReplies subscribes the channel to its replies.
@@ -49,7 +52,8 @@ func (b *Broker) consumeReplies(ch *channel, m *wire.BasicConsume) error {
 	return nil
 }
 
-// replyName makes a name that nobody can guess, in the form that RabbitMQ's have: the channel's process and a key.
+// replyName returns a name that cannot be guessed, in RabbitMQ's format: the
+// channel's process and a key.
 func replyName() string {
 	var channel, key [24]byte
 	_, _ = rand.Read(channel[:])
@@ -66,7 +70,8 @@ func (b *Broker) endReplies(ch *channel) {
 	}
 }
 
-// declareReplyQueue tells whether a name leads to somebody. Every declaration of such a name is a passive one.
+// declareReplyQueue reports whether a name leads to a channel. Every
+// declaration of such a name is passive.
 func (b *Broker) declareReplyQueue(ch *channel, name string) (wire.Method, error) {
 	if name != replyTo && b.replies[name] == nil {
 		return nil, notFound("no %s", ch.conn.vhost.queueName(name))
@@ -75,7 +80,7 @@ func (b *Broker) declareReplyQueue(ch *channel, name string) (wire.Method, error
 	return &wire.QueueDeclareOk{Queue: name, ConsumerCount: 1}, nil
 }
 
-// addressReply puts the name that leads back to the channel into a request.
+// addressReply sets the name that leads back to the channel in a request.
 func (ch *channel) addressReply(m *message) error {
 	if ch.replies == nil {
 		return preconditionFailed("fast reply consumer does not exist")
@@ -89,7 +94,8 @@ func (ch *channel) addressReply(m *message) error {
 	return nil
 }
 
-// deliverReplies sends a message to those of its routing keys that lead to a channel. No such key counts as a route.
+// deliverReplies sends a message to those of its routing keys that lead to a
+// channel. Such keys do not count as routes.
 func (b *Broker) deliverReplies(m *message, keys []string) {
 	for _, key := range keys {
 		if !strings.HasPrefix(key, replyToPrefix) {

@@ -5,11 +5,11 @@ import (
 	"time"
 )
 
-// task is something to be done later.
+// task is a function to be called later.
 type task struct {
 	at    int64 // unix milliseconds
 	do    func()
-	index int // in the schedule; -1: no longer there
+	index int // in the schedule; -1: removed
 }
 
 // schedule holds the tasks, soonest first.
@@ -37,7 +37,8 @@ func (s *schedule) Pop() any {
 	return t
 }
 
-// later has do called under the broker's lock, once the time has come. The caller holds the lock.
+// later schedules do to be called with the broker's lock held. The caller holds
+// the lock.
 func (b *Broker) later(at int64, do func()) *task {
 	t := &task{at: at, do: do}
 	heap.Push(&b.schedule, t)
@@ -50,14 +51,15 @@ func (b *Broker) later(at int64, do func()) *task {
 	return t
 }
 
-// unschedule takes a task off the schedule, if there is one and it is still there: what it refers to may go.
+// unschedule removes a task from the schedule, if it is still there, so that
+// what it refers to can be freed.
 func (b *Broker) unschedule(t *task) {
 	if t != nil && t.index >= 0 {
 		heap.Remove(&b.schedule, t.index)
 	}
 }
 
-// wakeQueue has q looked at again, at the latest at the given time.
+// wakeQueue schedules a check of q, at the latest at the given time.
 func (b *Broker) wakeQueue(q *queue, at int64) {
 	if q.wake != nil && q.wake.index >= 0 && q.wake.at <= at {
 		return
@@ -66,7 +68,7 @@ func (b *Broker) wakeQueue(q *queue, at int64) {
 	q.wake = b.later(at, func() { b.touch(q) })
 }
 
-// keepTime is the goroutine that does what is scheduled.
+// keepTime is the goroutine that runs scheduled tasks.
 func (b *Broker) keepTime() {
 	const idle = time.Hour
 	timer := time.NewTimer(idle)
@@ -82,7 +84,7 @@ func (b *Broker) keepTime() {
 	}
 }
 
-// doDue does what is due and returns how long there is nothing more to do.
+// doDue runs the tasks that are due and returns the time until the next one.
 func (b *Broker) doDue() time.Duration {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -9,7 +9,8 @@ import (
 	"github.com/asimalizada/pulse-events/pulsectl/devbroker/internal/wire"
 )
 
-// recordKind opens each record of the journal. The numbers are part of the format on disk.
+// recordKind is the first byte of each record of the journal. The numbers are
+// part of the format on disk.
 type recordKind byte
 
 const (
@@ -19,16 +20,16 @@ const (
 	recordQueueRemoved    recordKind = 4
 	recordBinding         recordKind = 5
 	recordBindingRemoved  recordKind = 6
-	recordMessage         recordKind = 7 // came into queues, possibly as a dead letter that left another
+	recordMessage         recordKind = 7 // arrived in queues, possibly as a dead letter of another
 	recordRemoved         recordKind = 8 // left a queue
 	recordDelivered       recordKind = 9
 	recordVHost           recordKind = 10
 	recordVHostRemoved    recordKind = 11
-	recordIn              recordKind = 12 // names the virtual host, unless it is defaultVHost, and goes before another
+	recordIn              recordKind = 12 // names the virtual host of the next record, unless it is defaultVHost
 )
 
-// store writes what must survive to the journal. Without a journal it does nothing. The broker's lock guards it, except
-// where a method says otherwise.
+// store writes durable state to the journal. Without a journal it does nothing.
+// The broker's lock guards it, unless a method says otherwise.
 type store struct {
 	journal *journal.Journal
 	last    journal.Position // of the last record
@@ -148,13 +149,14 @@ func (s *store) bindingRecord(kind recordKind, b *binding) recordWriter {
 	return r
 }
 
-// holder is a queue that holds a message, and how often it delivered it.
+// holder is a queue that holds a message, with its delivery count.
 type holder struct {
 	queue      uint64
 	deliveries uint32
 }
 
-// enqueued adds a message that came into queues and, if from is not nil, left another in the same moment.
+// enqueued records that a message arrived in queues and, if from is not nil,
+// left another at the same moment.
 func (s *store) enqueued(m *message, queues []*queue, from *origin) journal.Position {
 	if s.journal == nil {
 		return 0
@@ -198,7 +200,7 @@ func (s *store) messageRecord(m *message) recordWriter {
 	return r
 }
 
-// removed notes that an entry left its queue for good.
+// removed records that an entry has left its queue for good.
 func (s *store) removed(q *queue, e *entry) {
 	r := s.record(recordRemoved)
 	r.number(q.id)
@@ -206,7 +208,8 @@ func (s *store) removed(q *queue, e *entry) {
 	s.append(r, false)
 }
 
-// delivered notes that an entry was handed out, and returns the position of the note.
+// delivered records that an entry was delivered, and returns the position of
+// the record.
 func (s *store) delivered(q *queue, e *entry) journal.Position {
 	r := s.record(recordDelivered)
 	r.number(q.id)
@@ -215,8 +218,8 @@ func (s *store) delivered(q *queue, e *entry) journal.Position {
 	return s.append(r, false)
 }
 
-// write hands the journal up to pos to the operating system, unless the disk is full: consumers may go on then, and make
-// room. The lock is not needed.
+// write writes the journal up to pos to the operating system, unless the disk
+// is full: then consumers may go on, and free space. It does not need the lock.
 func (s *store) write(pos journal.Position) error {
 	if s.journal == nil || pos == 0 {
 		return nil
@@ -235,7 +238,8 @@ func (s *store) awaitSync(pos journal.Position) error {
 	return s.journal.Sync(pos)
 }
 
-// throttle holds a publisher back while the disk is behind. The lock must not be held.
+// throttle blocks a publisher while the disk is behind. The lock must not be
+// held.
 func (s *store) throttle() {
 	if s.journal != nil {
 		s.journal.Throttle()
@@ -250,7 +254,8 @@ func (s *store) close() error {
 	return s.journal.Close()
 }
 
-// recordReader takes a record apart. After an error it yields zero values, and ok is false.
+// recordReader parses a record. After an error it returns zero values, and ok
+// is false.
 type recordReader struct {
 	b  []byte
 	ok bool

@@ -10,7 +10,8 @@ import (
 	"github.com/asimalizada/pulse-events/pulsectl/devbroker/internal/wire"
 )
 
-// handleTopology acts on a method that defines or deletes something. The answer leaves once the journal has it.
+// handleTopology processes a method that defines or deletes something. The
+// answer is sent once the journal has stored it.
 func (b *Broker) handleTopology(ch *channel, m wire.Method) error {
 	b.mu.Lock()
 	before := b.store.last
@@ -32,7 +33,8 @@ func (b *Broker) handleTopology(ch *channel, m wire.Method) error {
 	return nil
 }
 
-// notStored is the error for what the journal could not keep. On a full disk it is kept once there is room.
+// notStored returns the error for a definition that the journal could not
+// store. On a full disk it is stored once there is space.
 func notStored(err error) error {
 	if errors.Is(err, journal.ErrFull) {
 		return resourceError("%v", err)
@@ -40,7 +42,8 @@ func notStored(err error) error {
 	return internalError("%v", err)
 }
 
-// define acts on a method under the lock and returns its answer, nil if none is wanted.
+// define processes a method with the lock held and returns its answer, nil if
+// none is wanted.
 func (b *Broker) define(ch *channel, m wire.Method) (wire.Method, error) {
 	var (
 		reply  wire.Method
@@ -79,10 +82,10 @@ func (b *Broker) define(ch *channel, m wire.Method) (wire.Method, error) {
 	return reply, err
 }
 
-// lineEnds are taken out of the names of what is declared, bound or deleted.
+// lineEnds are removed from names in declarations, bindings and deletions.
 var lineEnds = strings.NewReplacer("\r", "", "\n", "")
 
-// errDefaultExchange refuses to change what every queue is bound to.
+// errDefaultExchange is returned for changes of the default exchange.
 func errDefaultExchange() error {
 	return accessRefused("operation not permitted on the default exchange")
 }
@@ -145,7 +148,7 @@ func (b *Broker) createExchange(ch *channel, m *wire.ExchangeDeclare) error {
 	}
 	x := newExchange(ch.conn.vhost, m.Exchange, m.Type)
 	x.durable, x.autoDelete, x.internal, x.arguments = m.Durable, m.AutoDelete, m.Internal, m.Arguments
-	if err := b.afford(x.memory()); err != nil {
+	if err := b.checkMemory(x.memory()); err != nil {
 		return err
 	}
 	b.addExchange(x)
@@ -156,8 +159,9 @@ func inequivalent(property, what, received, current string) error {
 	return preconditionFailed("inequivalent arg '%s' for %s: received '%s' but current is '%s'", property, what, received, current)
 }
 
-// afford refuses a definition if the broker holds far too much already.
-func (b *Broker) afford(size int64) error {
+// checkMemory returns an error for a definition if the broker already holds far too
+// much.
+func (b *Broker) checkMemory(size int64) error {
 	if err := b.reserve(int(size)); err != nil {
 		return err
 	}
@@ -188,7 +192,8 @@ func (b *Broker) exchangeDelete(ch *channel, m *wire.ExchangeDelete) error {
 	return nil
 }
 
-// mayBind checks what is needed to bind to, or unbind from, a source; toDestination is the verdict on the destination.
+// mayBind checks the permissions to bind to, or unbind from, a source;
+// toDestination is the result for the destination.
 func (c *conn) mayBind(source string, toDestination error, defaultDestination bool) error {
 	switch {
 	case toDestination != nil:
@@ -260,7 +265,8 @@ func (b *Broker) unbindQueue(ch *channel, m *wire.QueueUnbind) (err error) {
 	return nil
 }
 
-// bindingNames resolves an empty queue name, and an empty key beside it, to the queue that the channel declared last.
+// bindingNames resolves an empty queue name, and an empty key with it, to the
+// queue that the channel declared last.
 func (ch *channel) bindingNames(queue, key string) (string, string, error) {
 	name, err := ch.queueNamed(lineEnds.Replace(queue))
 	if queue == "" && key == "" {
@@ -283,14 +289,14 @@ func (b *Broker) bind(bound *binding) error {
 	if bound.source.find(bound) != nil {
 		return nil
 	}
-	if err := b.afford(bound.memory()); err != nil {
+	if err := b.checkMemory(bound.memory()); err != nil {
 		return err
 	}
 	b.addBinding(bound)
 	return nil
 }
 
-// unbind removes a binding. One that does not exist is removed already.
+// unbind removes a binding. One that does not exist is already removed.
 func (b *Broker) unbind(like *binding) {
 	if like.source == nil || like.exchange == nil && like.queue == nil {
 		return

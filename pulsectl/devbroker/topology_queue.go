@@ -8,14 +8,15 @@ import (
 	"github.com/asimalizada/pulse-events/pulsectl/devbroker/internal/wire"
 )
 
-// declareQueue creates a queue, or compares it with one that exists.
+// declareQueue creates a queue, or compares the declaration with an existing
+// one.
 func (b *Broker) declareQueue(ch *channel, m *wire.QueueDeclare) (wire.Method, error) {
 	m.Queue = lineEnds.Replace(m.Queue)
 	if strings.HasPrefix(m.Queue, replyTo) {
 		return b.declareReplyQueue(ch, m.Queue)
 	}
 	what := ch.conn.vhost.queueName(m.Queue)
-	durable := m.Durable && !m.Exclusive // an exclusive queue goes with its connection
+	durable := m.Durable && !m.Exclusive // an exclusive queue is deleted with its connection
 	q := ch.conn.vhost.queues[m.Queue]
 	if m.Passive {
 		if q == nil {
@@ -52,7 +53,8 @@ func (b *Broker) declareQueue(ch *channel, m *wire.QueueDeclare) (wire.Method, e
 	return ch.declared(q), nil
 }
 
-// declared answers a declaration. The queue is from now on the one that an empty name stands for.
+// declared returns the answer to a declaration, and makes the queue the one
+// that an empty name means.
 func (ch *channel) declared(q *queue) wire.Method {
 	q.usedAt = now()
 	ch.lastQueue = q.name
@@ -92,7 +94,7 @@ func (b *Broker) createQueue(ch *channel, name string, durable bool, m *wire.Que
 	if m.Exclusive {
 		q.owner = ch.conn
 	}
-	if err := b.afford(q.memory()); err != nil {
+	if err := b.checkMemory(q.memory()); err != nil {
 		return nil, err
 	}
 	b.addQueue(q)
@@ -104,7 +106,7 @@ func (q *queue) locked() error {
 		"connection or the exclusive property value does not match that of the original declaration.", q.what)
 }
 
-// compare refuses a declaration that asks for another queue than this one.
+// compare returns an error for a declaration that differs from the queue.
 func (q *queue) compare(m *wire.QueueDeclare, durable bool) error {
 	switch {
 	case m.Exclusive != q.exclusive:
@@ -168,7 +170,7 @@ func (b *Broker) purge(ch *channel, m *wire.QueuePurge) (wire.Method, error) {
 	return &wire.QueuePurgeOk{MessageCount: uint32(b.purgeQueue(q))}, nil
 }
 
-// purgeQueue drops what is ready, and returns how many messages that were.
+// purgeQueue removes the ready messages, and returns their number.
 func (b *Broker) purgeQueue(q *queue) int {
 	n := q.ready()
 	for range n {

@@ -6,15 +6,16 @@ import (
 	"github.com/asimalizada/pulse-events/pulsectl/devbroker/internal/wire"
 )
 
-// transaction is what a channel in tx mode has done since the last commit. As with RabbitMQ it is checked and routed at
-// once and takes effect at the commit, which is atomic for nobody who looks meanwhile. The broker's lock guards it.
+// transaction holds what a channel in tx mode has done since the last commit.
+// As with RabbitMQ it is checked and routed at once and takes effect at commit,
+// which is not atomic for concurrent readers. The broker's lock guards it.
 type transaction struct {
 	published []publication
 	settled   []settlement
 	size      int64 // of the messages, counted against the memory limit
 }
 
-// settlement is an acknowledgement or a refusal of deliveries in a transaction.
+// settlement is an acknowledgement or rejection of deliveries in a transaction.
 type settlement struct {
 	tags []uint64
 	how  func([]delivery)
@@ -34,7 +35,7 @@ func (b *Broker) selectTx(ch *channel) error {
 	return nil
 }
 
-// publish keeps a publication for the commit.
+// publish stores a publication until the commit.
 func (t *transaction) publish(b *Broker, p publication) error {
 	size := p.message.memory()
 	if err := b.reserve(int(size)); err != nil {
@@ -46,7 +47,8 @@ func (t *transaction) publish(b *Broker, p publication) error {
 	return nil
 }
 
-// settle keeps for the commit how deliveries end; until then they count as unacknowledged, and cannot be settled again.
+// settle stores until the commit how deliveries are settled; until then they
+// count as unacknowledged, and cannot be settled again.
 func (t *transaction) settle(ch *channel, tag uint64, multiple bool, how func([]delivery)) error {
 	from, to, err := ch.span(tag, multiple)
 	if err != nil {
@@ -63,7 +65,7 @@ func (t *transaction) settle(ch *channel, tag uint64, multiple bool, how func([]
 	return nil
 }
 
-// commit carries out what the transaction holds, and answers once that is on disk.
+// commit applies the transaction, and answers once that is on disk.
 func (b *Broker) commit(ch *channel) error {
 	b.mu.Lock()
 	if ch.tx == nil {
@@ -94,7 +96,7 @@ func (b *Broker) commit(ch *channel) error {
 	return nil
 }
 
-// rollback drops what the transaction holds. Deliveries that it settled are to be settled again.
+// rollback drops the transaction. Its deliveries must be settled again.
 func (b *Broker) rollback(ch *channel) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -107,7 +109,7 @@ func (b *Broker) rollback(ch *channel) error {
 	return nil
 }
 
-// dropTx ends the channel's transaction without effect, if there is one.
+// dropTx drops the channel's transaction, if there is one.
 func (b *Broker) dropTx(ch *channel) {
 	if ch.tx == nil {
 		return

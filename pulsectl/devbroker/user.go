@@ -11,19 +11,23 @@ import (
 	"slices"
 )
 
-// User is somebody who may connect.
+// User is a user of the broker.
 type User struct {
 	Name string
-	// Password of the user. It is never given out again. A user with none cannot log in.
+	// Password of the user. It is never returned. A user without one cannot log
+	// in.
 	Password string
-	// Tags are RabbitMQ's: "administrator" and "monitoring" open the management API, "management" and "policymaker" a
-	// part of it; "impersonator" may publish under another user's name. Others are kept.
+	// Tags are RabbitMQ's tags: "administrator" and "monitoring" give access to
+	// the management API, "management" and "policymaker" to a part of it; an
+	// "impersonator" may publish under another user's name. Other tags are
+	// stored.
 	Tags []string
 }
 
-// Permissions are what a user may do in a virtual host: patterns in the syntax of package regexp that match the names,
-// anywhere unless anchored, of queues and exchanges ("amq.default" for the default one). "" matches nothing. What needs
-// which permission is as with RabbitMQ.
+// Permissions are a user's permissions in a virtual host: regular expressions
+// of package regexp that match the names, anywhere unless anchored, of queues
+// and exchanges ("amq.default" for the default one). "" matches nothing. The
+// permission that an operation needs is that of RabbitMQ.
 type Permissions struct {
 	// Configure: declare and delete; Write: publish, bind to; Read: consume, get, purge, bind from.
 	Configure, Write, Read string
@@ -32,15 +36,15 @@ type Permissions struct {
 // AllPermissions allow everything.
 var AllPermissions = Permissions{Configure: ".*", Write: ".*", Read: ".*"}
 
-// user is a user with what it may do. The broker's lock guards it.
+// user is a user with its permissions. The broker's lock guards it.
 type user struct {
 	name   string
-	secret []byte // salt and digest, as RabbitMQ keeps them; nil: no password is right
+	secret []byte // salt and digest, as RabbitMQ stores them; nil: no password matches
 	tags   []string
 	grants map[string]*grant // by virtual host
 }
 
-// permission is one of the three kinds.
+// permission is one of the three permissions.
 type permission int
 
 const (
@@ -56,7 +60,7 @@ type grant struct {
 	known    [3]map[string]bool
 }
 
-const knownNames = 1024 // remembered verdicts of one pattern
+const knownNames = 1024 // number of cached results of one pattern
 
 func (p Permissions) compile() (*grant, error) {
 	g := &grant{Permissions: p}
@@ -106,7 +110,8 @@ func salted(salt []byte, password string) []byte {
 	return append(slices.Clone(salt), digest[:]...)
 }
 
-// checks tells whether a password is the user's. A blank one never is, as with RabbitMQ.
+// checks reports whether a password is the user's. As with RabbitMQ, a blank
+// one never is.
 func (u *user) checks(password string) bool {
 	if password == "" || len(u.secret) < saltSize {
 		return false
@@ -126,8 +131,9 @@ func (b *Broker) authenticated(name, password string) *user {
 	return nil
 }
 
-// SetUser adds a user, or changes the password and the tags of one that exists: its connections stay. A new user may
-// not do anything before [Broker.SetPermissions] says so. Users are not kept in the data directory.
+// SetUser adds a user, or changes the password and the tags of an existing one,
+// whose connections stay open. A new user has no permissions before
+// [Broker.SetPermissions]. Users are not stored in the data directory.
 func (b *Broker) SetUser(u User) error {
 	return b.setUser(u, func(known *user) { known.setPassword(u.Password) })
 }
@@ -175,8 +181,9 @@ func (b *Broker) Users() []User {
 	return users
 }
 
-// SetPermissions says what a user may do in a virtual host, from the next operation on. The error wraps [ErrNotFound]
-// if there is no such user or virtual host, or names the pattern that is none.
+// SetPermissions sets a user's permissions in a virtual host, from the next
+// operation on. The error wraps [ErrNotFound] if the user or virtual host does
+// not exist, or names the invalid pattern.
 func (b *Broker) SetPermissions(userName, vhost string, p Permissions) error {
 	g, err := p.compile()
 	if err != nil {
@@ -195,8 +202,8 @@ func (b *Broker) SetPermissions(userName, vhost string, p Permissions) error {
 	return nil
 }
 
-// ClearPermissions takes from a user all that it may do in a virtual host. Its connections stay, and are refused
-// whatever they ask for.
+// ClearPermissions removes all permissions of a user in a virtual host. Its
+// connections stay open, and every operation is refused.
 func (b *Broker) ClearPermissions(userName, vhost string) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -208,7 +215,8 @@ func (b *Broker) ClearPermissions(userName, vhost string) error {
 	return nil
 }
 
-// PermissionsOf returns what a user may do, by virtual host; empty if there is no such user.
+// PermissionsOf returns a user's permissions, by virtual host; empty if the
+// user does not exist.
 func (b *Broker) PermissionsOf(userName string) map[string]Permissions {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -221,8 +229,8 @@ func (b *Broker) PermissionsOf(userName string) map[string]Permissions {
 	return all
 }
 
-// may refuses what the channel's user has no permission for, in RabbitMQ's words. what is the resource as error texts
-// name it. The caller holds the lock.
+// may returns an error, in RabbitMQ's words, if the channel's user lacks the
+// permission. what is the resource in error texts. The caller holds the lock.
 func (c *conn) may(p permission, name string, what func(string) string) error {
 	if g := c.user.grants[c.vhost.name]; g != nil && g.allows(p, name) {
 		return nil

@@ -10,13 +10,14 @@ import (
 	"strings"
 )
 
-// ErrNotFound is wrapped by the error of a method that was given a name which does not exist.
+// ErrNotFound is wrapped by errors about a name that does not exist.
 var ErrNotFound = errors.New("devbroker: not found")
 
-// defaultVHost is the one whose records in the journal name none.
+// defaultVHost is the virtual host of journal records that name none.
 const defaultVHost = "/"
 
-// virtualHost is a name space of exchanges and queues. The broker's lock guards it.
+// virtualHost is a namespace of exchanges and queues. The broker's lock guards
+// it.
 type virtualHost struct {
 	name      string
 	exchanges map[string]*exchange
@@ -31,7 +32,7 @@ func newVirtualHost(name string) *virtualHost {
 	return v
 }
 
-// The names of things as RabbitMQ's error texts have them.
+// The names of objects in RabbitMQ's error texts.
 func (v *virtualHost) queueName(name string) string {
 	return fmt.Sprintf("queue '%s' in vhost '%s'", name, v.name)
 }
@@ -45,7 +46,8 @@ func (b *Broker) sortedVHosts() []*virtualHost {
 	return slices.SortedFunc(maps.Values(b.vhosts), func(x, y *virtualHost) int { return cmp.Compare(x.name, y.name) })
 }
 
-// allQueues goes over the queues of all virtual hosts. The caller holds the lock.
+// allQueues iterates over the queues of all virtual hosts. The caller holds the
+// lock.
 func (b *Broker) allQueues() iter.Seq[*queue] {
 	return func(yield func(*queue) bool) {
 		for _, v := range b.vhosts {
@@ -65,8 +67,9 @@ func (b *Broker) VHosts() []string {
 	return slices.Sorted(maps.Keys(b.vhosts))
 }
 
-// AddVHost makes a virtual host with the exchanges that every one has, unless it exists. It is kept in the data
-// directory. No user may use it before [Broker.SetPermissions] says so.
+// AddVHost creates a virtual host with the predeclared exchanges, unless it
+// exists. It is stored in the data directory. No user can use it before
+// [Broker.SetPermissions].
 func (b *Broker) AddVHost(name string) error {
 	if err := checkName("virtual host", name); err != nil {
 		return err
@@ -81,7 +84,8 @@ func (b *Broker) AddVHost(name string) error {
 	return b.store.awaitSync(stored)
 }
 
-// DeleteVHost deletes a virtual host with all that is in it, and closes its connections with 320 CONNECTION_FORCED.
+// DeleteVHost deletes a virtual host with its content, and closes its
+// connections with 320 CONNECTION_FORCED.
 func (b *Broker) DeleteVHost(name string) error {
 	b.mu.Lock()
 	v := b.vhosts[name]
@@ -97,7 +101,8 @@ func (b *Broker) DeleteVHost(name string) error {
 	return b.store.awaitSync(stored)
 }
 
-// removeVHost deletes a virtual host with all that is in it. The caller holds the lock.
+// removeVHost deletes a virtual host with its content. The caller holds the
+// lock.
 func (b *Broker) removeVHost(v *virtualHost) {
 	delete(b.vhosts, v.name)
 	for _, q := range slices.Collect(maps.Values(v.queues)) {
@@ -112,12 +117,12 @@ func (b *Broker) removeVHost(v *virtualHost) {
 	b.store.vhostRemoved(v.name)
 }
 
-// closeConnections ends those connections that are meant, in order.
+// closeConnections closes the connections for which meant returns true.
 func (b *Broker) closeConnections(reason string, meant func(*conn) bool) (n int) {
 	for _, c := range b.connected() {
 		b.mu.Lock()
 		is := meant(c)
-		c.silenced = c.silenced || is // from now on it is none of those that are open
+		c.silenced = c.silenced || is // from now on it does not count as open
 		b.mu.Unlock()
 		if is {
 			n++
@@ -127,7 +132,7 @@ func (b *Broker) closeConnections(reason string, meant func(*conn) bool) (n int)
 	return n
 }
 
-// checkName refuses a name that no short string can hold.
+// checkName returns an error for a name that does not fit into a short string.
 func checkName(what, name string) error {
 	if name == "" || len(name) > 255 || strings.ContainsRune(name, 0) {
 		return fmt.Errorf("devbroker: %s %q: a name has 1 to 255 bytes without NUL", what, name)

@@ -131,7 +131,7 @@ func (b *billing) book(ctx context.Context, msg inbox.Message) error {
 	b.entered.Add(1)
 	<-*b.gate.Load()
 	if b.fail.Load() {
-		return errors.New("the ledger is closed")
+		return errors.New("the comparison is closed")
 	}
 	_, err := b.inbox.Once(ctx, msg, func(ctx context.Context, tx inbox.Tx) error {
 		_, err := tx.ExecContext(ctx, `INSERT INTO bookings (event_id) VALUES ($1)`, msg.ID)

@@ -48,7 +48,7 @@ type evidence struct {
 // observe takes the reports of queues and consumers and returns what to wait
 // for: nothing once the rounds are complete. hidden says that there may be
 // holders that the broker does not count.
-func (e *evidence) observe(q Queues, hidden bool, now time.Time, all []inbox.InstanceStatus, settings Ledger, at time.Time) (waiting []string) {
+func (e *evidence) observe(q Queues, hidden bool, now time.Time, all []inbox.InstanceStatus, settings Comparison, at time.Time) (waiting []string) {
 	live := slices.DeleteFunc(slices.Clone(all), func(i inbox.InstanceStatus) bool { return !i.Live })
 	waiting = blind(q, hidden, live, settings)
 	if q.Retrying > 0 {
@@ -94,7 +94,7 @@ func (e *evidence) observe(q Queues, hidden bool, now time.Time, all []inbox.Ins
 
 // blind lists what cannot be seen: missing queues, and holders that do not
 // report.
-func blind(q Queues, hidden bool, live []inbox.InstanceStatus, settings Ledger) (reasons []string) {
+func blind(q Queues, hidden bool, live []inbox.InstanceStatus, settings Comparison) (reasons []string) {
 	if len(q.Missing) > 0 {
 		reasons = append(reasons, fmt.Sprintf("queues do not exist (%s): messages in other retry or dead-letter queues cannot be seen; see --retry-delays", strings.Join(q.Missing, ", ")))
 	}

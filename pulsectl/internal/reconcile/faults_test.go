@@ -67,7 +67,7 @@ func TestVerifyFindings(t *testing.T) {
 		},
 		"an order that waited for long before it was published": func(b *books) (string, findings) {
 			id := b.commit(event{})
-			b.exec(b.ledger.OutboxDB, `UPDATE orders SET created_at = $1 WHERE event_id = $2`, b.ago(40*day), id)
+			b.exec(b.comparison.OutboxDB, `UPDATE orders SET created_at = $1 WHERE event_id = $2`, b.ago(40*day), id)
 			return "lost", findings{reconcile.Lost: {id}, reconcile.OrderWithoutEffect: {id}}
 		},
 		"an inbox row of nobody's": func(b *books) (string, findings) {
@@ -140,7 +140,7 @@ func TestVerifyFindings(t *testing.T) {
 			return "ok", nil
 		},
 		"bodies that the consumer reads otherwise": func(b *books) (string, findings) {
-			b.ledger.IgnoreBodies = true
+			b.comparison.IgnoreBodies = true
 			b.effect(b.apply(b.commit(event{payload: "encrypted"})), 1)
 			return "ok", nil
 		},

@@ -67,9 +67,9 @@ func (q *queues) DeadLetters(_ context.Context, each func(reconcile.DeadLetter) 
 
 // books are both databases, filled by hand.
 type books struct {
-	t      *testing.T
-	ledger reconcile.Ledger
-	queues *queues
+	t          *testing.T
+	comparison reconcile.Comparison
+	queues     *queues
 }
 
 // eachDatabase runs test once on each kind of database.
@@ -98,29 +98,29 @@ func newBooks(t *testing.T, outboxURL, inboxURL string) *books {
 		return db
 	}
 	b := &books{t: t, queues: &queues{Queues: reconcile.Queues{Unacked: -1}}}
-	b.ledger = reconcile.Ledger{OutboxDB: open(outboxURL), InboxDB: open(inboxURL), Broker: b.queues,
+	b.comparison = reconcile.Comparison{OutboxDB: open(outboxURL), InboxDB: open(inboxURL), Broker: b.queues,
 		Queue: topic, Consumer: consumer, Topics: []string{topic}, EffectsPerEvent: 1, OutboxRetention: 7 * day, InboxRetention: 30 * day}
-	ob, err := outbox.New(b.ledger.OutboxDB)
+	ob, err := outbox.New(b.comparison.OutboxDB)
 	b.must(err)
 	_, err = ob.Migrate(t.Context())
 	b.must(err)
-	in, err := inbox.New(b.ledger.InboxDB, consumer)
+	in, err := inbox.New(b.comparison.InboxDB, consumer)
 	b.must(err)
 	_, err = in.Migrate(t.Context())
 	b.must(err)
-	_, err = orders.Schema(outbox.Dialect(b.dialect())).Up(t.Context(), b.ledger.OutboxDB)
+	_, err = orders.Schema(outbox.Dialect(b.dialect())).Up(t.Context(), b.comparison.OutboxDB)
 	b.must(err)
-	_, err = notifications.Schema(outbox.Dialect(b.dialect())).Up(t.Context(), b.ledger.InboxDB)
+	_, err = notifications.Schema(outbox.Dialect(b.dialect())).Up(t.Context(), b.comparison.InboxDB)
 	b.must(err)
-	b.ledger.Orders, err = reconcile.FindColumn(t.Context(), b.ledger.OutboxDB, "orders", "", "orders.event_id")
+	b.comparison.Orders, err = reconcile.FindColumn(t.Context(), b.comparison.OutboxDB, "orders", "", "orders.event_id")
 	b.must(err)
-	b.ledger.Effects, err = reconcile.FindColumn(t.Context(), b.ledger.InboxDB, "effects", "", "notifications.event_id")
+	b.comparison.Effects, err = reconcile.FindColumn(t.Context(), b.comparison.InboxDB, "effects", "", "notifications.event_id")
 	b.must(err)
 	return b
 }
 
 func (b *books) dialect() sqldb.Dialect {
-	d, err := sqldb.Detect(b.ledger.OutboxDB.DriverName())
+	d, err := sqldb.Detect(b.comparison.OutboxDB.DriverName())
 	b.must(err)
 	return d
 }
@@ -178,7 +178,7 @@ func (b *books) commitAs(id string, e event) string {
 		e.status = outbox.Published
 	}
 	if !e.noOrder {
-		b.exec(b.ledger.OutboxDB, `INSERT INTO orders (id, event_id, customer_id, amount_cents, correlation_id, created_at) VALUES ($1, $2, 'c', 1, 'x', $3)`,
+		b.exec(b.comparison.OutboxDB, `INSERT INTO orders (id, event_id, customer_id, amount_cents, correlation_id, created_at) VALUES ($1, $2, 'c', 1, 'x', $3)`,
 			uuid.NewString(), id, b.ago(e.age))
 	}
 	if e.noRow {
@@ -204,7 +204,7 @@ func (b *books) commitAs(id string, e event) string {
 	if b.dialect() == sqldb.SQLite {
 		columns, bucket = ", bucket", ", 0"
 	}
-	b.exec(b.ledger.OutboxDB, `INSERT INTO outbox_messages (id, topic, type, payload, status, attempts, created_at, available_at, published_at, discarded_at`+columns+`)
+	b.exec(b.comparison.OutboxDB, `INSERT INTO outbox_messages (id, topic, type, payload, status, attempts, created_at, available_at, published_at, discarded_at`+columns+`)
 		VALUES ($1, $2, 'T', $3, $4, $5, $6, $7, $8, $9`+bucket+`)`,
 		id, e.topic, []byte(e.payload), string(e.status), attempts, b.ago(e.age), available, published, discarded)
 	return id
@@ -216,7 +216,7 @@ func (b *books) apply(id string) string { return b.applyAs(id, topic, 0) }
 func (b *books) applyAs(id, topic string, age time.Duration) string {
 	b.t.Helper()
 	hash := sha256.Sum256(nil)
-	b.exec(b.ledger.InboxDB, `INSERT INTO processed_events (consumer, event_id, topic, payload_hash, processed_at) VALUES ('notifications', $1, $2, $3, $4)`,
+	b.exec(b.comparison.InboxDB, `INSERT INTO processed_events (consumer, event_id, topic, payload_hash, processed_at) VALUES ('notifications', $1, $2, $3, $4)`,
 		id, topic, hash[:], b.ago(age))
 	return id
 }
@@ -227,7 +227,7 @@ func (b *books) effect(id string, n int) string { return b.effectOf(id, n, 0) }
 func (b *books) effectOf(id string, n int, age time.Duration) string {
 	b.t.Helper()
 	for range n {
-		b.exec(b.ledger.InboxDB, `INSERT INTO notifications (id, order_id, event_id, customer_id, amount_cents, correlation_id, created_at) VALUES ($1, $2, $3, 'c', 1, 'x', $4)`,
+		b.exec(b.comparison.InboxDB, `INSERT INTO notifications (id, order_id, event_id, customer_id, amount_cents, correlation_id, created_at) VALUES ($1, $2, $3, 'c', 1, 'x', $4)`,
 			uuid.NewString(), uuid.NewString(), id, b.ago(age))
 	}
 	return id
@@ -240,7 +240,7 @@ func (b *books) handled() string { return b.effect(b.apply(b.commit(event{})), 1
 // be waited for in vain.
 func (b *books) verify(patience time.Duration) *reconcile.Report {
 	b.t.Helper()
-	r, err := b.ledger.Verify(b.t.Context(), patience)
+	r, err := b.comparison.Verify(b.t.Context(), patience)
 	b.must(err)
 	b.t.Cleanup(func() { b.must(r.Close()) })
 	return r

@@ -36,8 +36,8 @@ type Broker interface {
 	DeadLetters(ctx context.Context, each func(DeadLetter) error) error
 }
 
-// Ledger configures a comparison: one outbox with one consumer.
-type Ledger struct {
+// Comparison configures a comparison: one outbox with one consumer.
+type Comparison struct {
 	OutboxDB *sqlx.DB
 	InboxDB  *sqlx.DB
 	Broker   Broker
@@ -69,9 +69,9 @@ type Ledger struct {
 	Progress *Progress
 }
 
-// verification is one run of a Ledger.
+// verification is one run of a Comparison.
 type verification struct {
-	Ledger
+	Comparison
 	inbox  *inbox.Inbox
 	outbox *outbox.Outbox
 	report *Report
@@ -92,11 +92,11 @@ type verification struct {
 }
 
 // Verify compares, and waits up to patience for messages that are on their way.
-// Orders and Effects must come from Ledger.Resolve. When ctx ends it returns
+// Orders and Effects must come from Comparison.Resolve. When ctx ends it returns
 // what it has found so far with ctx's error. A NameError says that a name does
 // not exist, ErrNothing that there was nothing to compare. The caller closes
 // the report.
-func (l Ledger) Verify(ctx context.Context, patience time.Duration) (r *Report, err error) {
+func (l Comparison) Verify(ctx context.Context, patience time.Duration) (r *Report, err error) {
 	v, err := l.begin()
 	if err != nil {
 		return nil, err
@@ -121,11 +121,11 @@ func (l Ledger) Verify(ctx context.Context, patience time.Duration) (r *Report, 
 	return v.report, v.nothing()
 }
 
-func (l Ledger) begin() (*verification, error) {
+func (l Comparison) begin() (*verification, error) {
 	if l.Progress == nil {
 		l.Progress = new(Progress)
 	}
-	v := &verification{Ledger: l, report: new(Report), missing: new(spool), looked: &l.Progress.looked}
+	v := &verification{Comparison: l, report: new(Report), missing: new(spool), looked: &l.Progress.looked}
 	var err error
 	if v.outbox, err = outbox.New(l.OutboxDB); err != nil {
 		return nil, err

@@ -18,7 +18,7 @@ const (
 	// queued nor dead-lettered.
 	Lost Kind = "lost"
 	// Duplicated: it has more effects than it should, see
-	// Ledger.EffectsPerEvent.
+	// Comparison.EffectsPerEvent.
 	Duplicated Kind = "duplicated"
 	// Conflicting: applied with another body than the outbox has. The message
 	// published under this id is not applied: the inbox takes it for a

@@ -51,8 +51,8 @@ func TestVerifyCounts(t *testing.T) {
 
 func TestVerifySeveralTopics(t *testing.T) {
 	b := onSQLite(t)
-	b.ledger.Effects = nil
-	b.ledger.Topics = []string{topic, "order.paid"}
+	b.comparison.Effects = nil
+	b.comparison.Topics = []string{topic, "order.paid"}
 	b.apply(b.commit(event{}))
 	b.applyAs(b.commit(event{topic: "order.paid", noOrder: true}), "order.paid", 0)
 	lost := b.commit(event{topic: "order.paid", noOrder: true})
@@ -68,7 +68,7 @@ func TestVerifySeveralTopics(t *testing.T) {
 func TestVerifyMany(t *testing.T) {
 	const n = 12_000
 	b := onSQLite(t)
-	tx := b.ledger.OutboxDB.MustBegin()
+	tx := b.comparison.OutboxDB.MustBegin()
 	insert, err := tx.Prepare(`INSERT INTO outbox_messages (id, topic, type, payload, status, published_at, bucket) VALUES ($1, 'order.created', 'T', '{}', 'published', $2, 0)`)
 	b.must(err)
 	var ids []string
@@ -79,10 +79,10 @@ func TestVerifyMany(t *testing.T) {
 		ids = append(ids, id)
 	}
 	b.must(tx.Commit())
-	b.ledger.Orders = nil
+	b.comparison.Orders = nil
 	// Every third is applied, every third a dead letter; the queue is in no order.
 	hash := make([]byte, 32)
-	tx = b.ledger.InboxDB.MustBegin()
+	tx = b.comparison.InboxDB.MustBegin()
 	var lost []string
 	for i, id := range ids {
 		switch i % 3 {
@@ -133,7 +133,7 @@ func TestFindColumn(t *testing.T) {
 			"orders.event_id:made_at":    {"orders.made_at", "created_at"},
 			"orders.event_id:created_at": {},
 		} {
-			c, err := reconcile.FindColumn(t.Context(), b.ledger.OutboxDB, "--orders-table", text, "")
+			c, err := reconcile.FindColumn(t.Context(), b.comparison.OutboxDB, "--orders-table", text, "")
 			if want.name == "" {
 				if err != nil || c == nil || c.Time != "created_at" {
 					t.Errorf("%s: %v, %v", text, c, err)
@@ -146,7 +146,7 @@ func TestFindColumn(t *testing.T) {
 			}
 		}
 		for text, fallback := range map[string]string{"none": "orders.event_id", "": "bills.event_id"} {
-			if c, err := reconcile.FindColumn(t.Context(), b.ledger.OutboxDB, "", text, fallback); c != nil || err != nil {
+			if c, err := reconcile.FindColumn(t.Context(), b.comparison.OutboxDB, "", text, fallback); c != nil || err != nil {
 				t.Errorf("%q or else %s: %v, %v", text, fallback, c, err)
 			}
 		}

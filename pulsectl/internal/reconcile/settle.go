@@ -177,7 +177,7 @@ func (v *verification) look(ctx context.Context, seen *evidence) (waiting []stri
 		hidden := !counts
 		v.hidden = &hidden
 	}
-	waiting = seen.observe(q, v.hidden != nil && *v.hidden, now, instances, v.Ledger, time.Now())
+	waiting = seen.observe(q, v.hidden != nil && *v.hidden, now, instances, v.Comparison, time.Now())
 	v.report.Held = 0
 	for _, i := range instances {
 		if i.Live {

@@ -35,17 +35,17 @@ func TestVerifyHeld(t *testing.T) {
 		"a consumer that has said nothing for long": {func(b *books) {
 			b.queues.Holders = 1
 			b.reports("frozen", 0, 0)
-			b.exec(b.ledger.InboxDB, `UPDATE inbox_instances SET seen_at = $1`, b.ago(time.Minute))
+			b.exec(b.comparison.InboxDB, `UPDATE inbox_instances SET seen_at = $1`, b.ago(time.Minute))
 		}, "1 of 1 consumers"},
 		"a consumer of another queue": {func(b *books) {
 			b.queues.Holders = 1
 			b.reports("a", 0, 0)
-			b.exec(b.ledger.InboxDB, `UPDATE inbox_instances SET queue = 'other'`)
+			b.exec(b.comparison.InboxDB, `UPDATE inbox_instances SET queue = 'other'`)
 		}, "1 of 1 consumers"},
 		"a consumer that has lost the broker": {func(b *books) {
 			b.queues.Holders = 1
 			b.reports("a", 0, 0)
-			b.exec(b.ledger.InboxDB, `UPDATE inbox_instances SET subscribed = FALSE`)
+			b.exec(b.comparison.InboxDB, `UPDATE inbox_instances SET subscribed = FALSE`)
 		}, "1 of 1 consumers"},
 		"a queue that hides who gets from it": {func(b *books) { b.queues.hidden = true }, "cannot be seen over AMQP"},
 		"a retry queue that is not there":     {func(b *books) { b.queues.Missing = []string{"order.created.retry.1s"} }, "order.created.retry.1s"},
@@ -76,8 +76,8 @@ func (b *books) reports(name string, held int, age time.Duration) {
 	if held > 0 {
 		oldest = b.ago(age)
 	}
-	b.exec(b.ledger.InboxDB, `DELETE FROM inbox_instances WHERE instance = $1`, name)
-	b.exec(b.ledger.InboxDB, `INSERT INTO inbox_instances (consumer, instance, queue, subscribed, held, oldest_held_at, seen_at) VALUES ('notifications', $1, $2, TRUE, $3, $4, $5)`,
+	b.exec(b.comparison.InboxDB, `DELETE FROM inbox_instances WHERE instance = $1`, name)
+	b.exec(b.comparison.InboxDB, `INSERT INTO inbox_instances (consumer, instance, queue, subscribed, held, oldest_held_at, seen_at) VALUES ('notifications', $1, $2, TRUE, $3, $4, $5)`,
 		name, topic, held, oldest, b.ago(0))
 }
 
@@ -124,12 +124,12 @@ func TestVerifySettles(t *testing.T) {
 	if text := strings.Join(r.Waiting, "; "); !strings.Contains(text, "1 pending (1 of them refused by the broker and retried), and no relay is ready") {
 		t.Errorf("waiting %q", text)
 	}
-	b.ledger.Progress = new(reconcile.Progress)
+	b.comparison.Progress = new(reconcile.Progress)
 	published := make(chan struct{})
 	go func() {
 		defer close(published)
-		testenv.Eventually(t, patience, "it to wait", func() bool { return strings.Contains(b.ledger.Progress.Line(), "1 pending") })
-		b.exec(b.ledger.OutboxDB, `UPDATE outbox_messages SET status = 'published', published_at = $1 WHERE id = $2`, b.ago(0), pending)
+		testenv.Eventually(t, patience, "it to wait", func() bool { return strings.Contains(b.comparison.Progress.Line(), "1 pending") })
+		b.exec(b.comparison.OutboxDB, `UPDATE outbox_messages SET status = 'published', published_at = $1 WHERE id = $2`, b.ago(0), pending)
 		b.effect(b.apply(pending), 1)
 	}()
 	r = b.verify(patience)
@@ -196,7 +196,7 @@ func TestVerifyInterrupted(t *testing.T) {
 			cancel()
 		}
 	}
-	r, err := b.ledger.Verify(ctx, patience)
+	r, err := b.comparison.Verify(ctx, patience)
 	if !errors.Is(err, context.Canceled) {
 		t.Fatalf("error %v", err)
 	}

@@ -121,7 +121,7 @@ func (v *verification) orphan(e event) error {
 }
 
 // outboxColumn returns the outbox's own column of ids.
-func (l Ledger) outboxColumn() Column {
+func (l Comparison) outboxColumn() Column {
 	return Column{Table: "outbox_messages", Name: "id", kind: "uuid"}
 }
 

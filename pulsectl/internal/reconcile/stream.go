@@ -43,7 +43,7 @@ type applied struct {
 }
 
 // committedQuery reads the outbox and the orders. $1 is the cut, $2 the topics.
-func (l Ledger) committedQuery() string {
+func (l Comparison) committedQuery() string {
 	d := dialect(l.OutboxDB)
 	query := `SELECT CAST(id AS text) AS id, 'm' AS origin, topic, status, seq > $1 AS newer, coalesce(published_at, created_at) AS at, ` + hashable(d) + ` AS body
 		FROM outbox_messages WHERE topic IN (` + elements(d, 2) + `)`
@@ -55,7 +55,7 @@ func (l Ledger) committedQuery() string {
 }
 
 // appliedQuery reads the inbox and the effects. $1 is the consumer.
-func (l Ledger) appliedQuery() string {
+func (l Comparison) appliedQuery() string {
 	d := dialect(l.InboxDB)
 	earlier := "least"
 	if d == sqldb.SQLite {
@@ -151,7 +151,7 @@ func (c *cursor[T]) read() {
 
 func (c *cursor[T]) close() { _ = c.rows.Close() }
 
-func (l Ledger) openCommitted(ctx context.Context, cut int64) (*cursor[committed], error) {
+func (l Comparison) openCommitted(ctx context.Context, cut int64) (*cursor[committed], error) {
 	d := dialect(l.OutboxDB)
 	return openCursor(ctx, l.OutboxDB, l.committedQuery(), []any{cut, list(l.Topics)},
 		func(rows *sql.Rows) (string, func(*committed), error) {
@@ -175,7 +175,7 @@ func (l Ledger) openCommitted(ctx context.Context, cut int64) (*cursor[committed
 		}, func(id string) committed { return committed{id: id} })
 }
 
-func (l Ledger) openApplied(ctx context.Context) (*cursor[applied], error) {
+func (l Comparison) openApplied(ctx context.Context) (*cursor[applied], error) {
 	return openCursor(ctx, l.InboxDB, l.appliedQuery(), []any{l.Consumer},
 		func(rows *sql.Rows) (string, func(*applied), error) {
 			var id, origin, topic string

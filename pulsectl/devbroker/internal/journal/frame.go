@@ -10,9 +10,10 @@ import (
 )
 
 const (
-	// fileMagic opens every file, so that no foreign file is ever taken for a journal or cut like one.
+	// fileMagic begins every file, so that no other file is taken for a journal
+	// and truncated.
 	fileMagic = "devbroker journal 1\n"
-	// snapshotEnd closes a snapshot. Records of users start with another octet.
+	// snapshotEnd ends a snapshot. Records of users begin with another octet.
 	snapshotEnd = "\xffend of snapshot"
 
 	frameHeader = 8 // length and checksum
@@ -20,7 +21,7 @@ const (
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// errDamaged tells that a frame is cut short or does not match its checksum.
+// errDamaged says that a frame is cut short or does not match its checksum.
 var errDamaged = errors.New("damaged record")
 
 func appendFrame(dst, record []byte) []byte {
@@ -29,8 +30,9 @@ func appendFrame(dst, record []byte) []byte {
 	return append(dst, record...)
 }
 
-// nextFrame splits the first record off b. An empty record counts as damage: a tail of zeros, which some file systems
-// leave after a power cut, would otherwise look like empty records with a valid checksum.
+// nextFrame splits the first record off b. An empty record counts as damage:
+// otherwise a tail of zeros, which some file systems leave after a power
+// failure, would look like empty records with a valid checksum.
 func nextFrame(b []byte) (record, rest []byte, err error) {
 	if len(b) < frameHeader {
 		return nil, nil, errDamaged

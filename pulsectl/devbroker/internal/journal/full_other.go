@@ -2,8 +2,9 @@
 
 package journal
 
-// isFull does not know how a full disk shows itself here: every failed write counts as final.
+// isFull returns false: how a full disk is reported on this system is unknown,
+// so every failed write is final.
 func isFull(error) bool { return false }
 
-// Space cannot be known here.
+// Space is not supported on this system.
 func Space(string) (free, size int64, ok bool) { return 0, 0, false }

@@ -7,11 +7,12 @@ import (
 	"syscall"
 )
 
-// isFull tells whether a write failed for lack of room, which may come back.
+// isFull reports whether a write failed for lack of space, which may be
+// temporary.
 func isFull(err error) bool { return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) }
 
-// Space returns how much room the file system of dir has for us, and how large it is, in bytes; ok is false where that
-// cannot be known.
+// Space returns the free space for this user and the size of the file system of
+// dir, in bytes; ok is false if they are unknown.
 func Space(dir string) (free, size int64, ok bool) {
 	var s syscall.Statfs_t
 	if err := syscall.Statfs(dir, &s); err != nil {

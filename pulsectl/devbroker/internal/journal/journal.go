@@ -25,25 +25,25 @@ import (
 	"github.com/gofrs/flock"
 )
 
-// backlogLimit is how much may wait to be written before [Journal.Throttle] holds callers back, in bytes.
+// backlogLimit is how many bytes may wait to be written before [Journal.Throttle] blocks.
 const backlogLimit = 8 << 20
 
 // ErrClosed is returned when a journal is used after Close.
 var ErrClosed = errors.New("journal is closed")
 
-// ErrFull is returned while the disk is full. What was appended is written once there is room.
+// ErrFull is returned while the disk is full. Appended records are written once there is space.
 var ErrFull = errors.New("the disk is full")
 
-// fullRetry is how often a full disk is tried again.
+// fullRetry is how often a write to a full disk is retried.
 const fullRetry = 100 * time.Millisecond
 
-// ErrLocked is returned by Open when another process has the directory.
+// ErrLocked is returned by Open if another process uses the directory.
 var ErrLocked = errors.New("directory is in use by another process")
 
-// Position counts the bytes appended since a journal was opened. What was appended earlier has a lower position.
+// Position counts the bytes appended since a journal was opened. Earlier records have lower positions.
 type Position uint64
 
-// never is the position of what was not appended.
+// never is the position of a record that was not appended.
 const never = Position(math.MaxUint64)
 
 // Journal is a log open for appending. Its methods are safe for concurrent use.
@@ -51,21 +51,21 @@ type Journal struct {
 	dir     string
 	lock    *flock.Flock
 	reserve atomic.Int64
-	// committed is called by the committing goroutine each time it has written or synced something.
+	// committed is called by the committing goroutine after each write or sync.
 	committed func(synced Position)
 	done      sync.WaitGroup
 
 	mu       sync.Mutex
-	changed  sync.Cond // mu; broadcast when anything below moved on
+	changed  sync.Cond // mu; broadcast when a field below changes
 	pending  []byte    // appended, not yet written
 	spare    []byte    // the buffer to swap with pending
 	appended Position
 	synced   Position
-	urgent   bool // somebody waits for an fsync of pending
+	urgent   bool // a caller waits for an fsync of pending
 	closed   bool
-	err      error // sticky: after a failed write or fsync nothing more is promised
-	full     bool  // the last write found no room
-	retry    bool  // it is time to try again
+	err      error // sticky: after a failed write or fsync nothing is guaranteed any more
+	full     bool  // the last write failed for lack of space
+	retry    bool  // it is time to retry
 	rotateAt int   // where in pending the next generation begins; -1: nowhere
 	active   uint64
 	sizes    map[uint64]int64 // bytes on disk by generation, snapshot included
@@ -107,12 +107,12 @@ func Open(dir string, replay func(record []byte) error, committed func(synced Po
 	return j, nil
 }
 
-// KeepFree keeps that many bytes of the disk free of the log, so that there is room for a snapshot when it is full.
+// KeepFree keeps that many bytes of the disk free, so that there is space for a snapshot when the log has filled it.
 func (j *Journal) KeepFree(n int64) { j.reserve.Store(n) }
 
-// Append adds a record, which must not be empty, and returns the position behind it. durable asks for an fsync soon;
-// other records are handed to the operating system soon, and are synced with the next durable one. On a journal that
-// is closed or broken it does nothing, and returns a position that is never reached.
+// Append adds a record, which must not be empty, and returns the position after it. durable requests an fsync soon;
+// other records are written to the operating system soon, and synced with the next durable one. On a closed or broken
+// journal it does nothing, and returns a position that is never reached.
 func (j *Journal) Append(record []byte, durable bool) Position {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -130,8 +130,8 @@ func (j *Journal) Append(record []byte, durable bool) Position {
 	return j.appended
 }
 
-// Write hands everything up to pos to the operating system: it then survives the end of this process, though not of
-// the machine. While the disk is full it fails with [ErrFull] at once.
+// Write writes everything up to pos to the operating system: it then survives the end of this process, but not of the
+// machine. While the disk is full it returns [ErrFull] at once.
 func (j *Journal) Write(pos Position) error {
 	if Position(j.written.Load()) >= pos {
 		return nil
@@ -147,7 +147,7 @@ func (j *Journal) Write(pos Position) error {
 	return j.flush()
 }
 
-// Sync waits until everything up to pos is on disk. While the disk is full it fails with [ErrFull] at once.
+// Sync waits until everything up to pos is on disk. While the disk is full it returns [ErrFull] at once.
 func (j *Journal) Sync(pos Position) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -167,7 +167,7 @@ func (j *Journal) Sync(pos Position) error {
 	return j.err
 }
 
-// Throttle waits while the disk is far behind what is appended, but not while it is full.
+// Throttle blocks while the disk is far behind the appended records, but not while it is full.
 func (j *Journal) Throttle() {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -186,21 +186,21 @@ func (j *Journal) Size() (total int64) {
 	return total
 }
 
-// Full tells whether the last write found no room on the disk.
+// Full reports whether the last write failed for lack of space.
 func (j *Journal) Full() bool {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	return j.full
 }
 
-// Err returns the error that ended the journal's promises, if one did.
+// Err returns the error that broke the journal, if any.
 func (j *Journal) Err() error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	return j.err
 }
 
-// Close syncs what was appended and closes the journal. No snapshot may be under way.
+// Close syncs the appended records and closes the journal. No snapshot may be in progress.
 func (j *Journal) Close() error {
 	j.mu.Lock()
 	if j.closed {
@@ -263,7 +263,7 @@ func (j *Journal) commit() {
 	}
 }
 
-// due tells whether there is something to write, or to end. The caller holds mu.
+// due reports whether there is something to write, or to end. The caller holds mu.
 func (j *Journal) due() bool {
 	switch {
 	case j.closed || j.err != nil:
@@ -328,11 +328,11 @@ func (j *Journal) flush() error {
 	return err
 }
 
-// keep puts back what found no room, before what was appended meanwhile. cut is where in it the next generation was to
-// begin, negative if nowhere. The caller holds mu.
+// keep puts back what could not be written for lack of space, before what was appended meanwhile. cut is the offset
+// in it at which the next generation begins, negative if none does. The caller holds mu.
 func (j *Journal) keep(left []byte, cut int) {
 	switch {
-	case j.rotateAt >= 0: // a later one was asked for meanwhile, which makes up for both
+	case j.rotateAt >= 0: // a later one was requested meanwhile, which replaces both
 		j.rotateAt += len(left)
 	case cut >= 0:
 		j.rotateAt = cut
@@ -353,7 +353,7 @@ func (j *Journal) write(generation uint64, b []byte) error {
 	if _, err := j.file.Write(b); err != nil {
 		if isFull(err) {
 			if cut := j.file.Truncate(j.whole); cut != nil {
-				return fmt.Errorf("after %v: %w", err, cut) // half a record stays: nothing may follow it
+				return fmt.Errorf("after %v: %w", err, cut) // half a record remains: nothing may follow it
 			}
 		}
 		return err
@@ -365,7 +365,7 @@ func (j *Journal) write(generation uint64, b []byte) error {
 	return nil
 }
 
-// beginGeneration makes the log so far safe and goes on in a new one, so that only the newest log can have a torn tail.
+// beginGeneration syncs the current log and continues in a new one, so that only the newest log can have a torn tail.
 func (j *Journal) beginGeneration(generation uint64) error {
 	if err := j.file.Sync(); err != nil {
 		return err

@@ -7,7 +7,8 @@ import (
 	"github.com/gofrs/flock"
 )
 
-// lockDir takes the directory for this process. The lock goes with the process, however that ends.
+// lockDir locks the directory for this process. The lock ends with the process,
+// however it ends.
 func lockDir(dir string) (*flock.Flock, error) {
 	lock := flock.New(filepath.Join(dir, "lock"))
 	switch locked, err := lock.TryLock(); {

@@ -11,7 +11,7 @@ import (
 	"strings"
 )
 
-// recover replays what the directory holds and opens the newest log for appending.
+// recover replays the directory and opens the newest log for appending.
 func (j *Journal) recover(replay func([]byte) error) error {
 	logs, snapshots, err := j.scan()
 	if err != nil {
@@ -50,7 +50,7 @@ func (j *Journal) recover(replay func([]byte) error) error {
 	return nil
 }
 
-// scan lists the generations and removes what a crash left half-written.
+// scan lists the generations and removes files that a crash left incomplete.
 func (j *Journal) scan() (logs, snapshots []uint64, err error) {
 	entries, err := os.ReadDir(j.dir)
 	if err != nil {
@@ -103,8 +103,8 @@ func (j *Journal) replaySnapshot(generation uint64, replay func([]byte) error) e
 	return fmt.Errorf("%s at byte %d: %w", path, len(b)-len(rest), errDamaged)
 }
 
-// replayLog replays one log. Only the newest may end in a torn record, which was never confirmed to anybody: it is cut
-// off, and the log stays open for appending.
+// replayLog replays one log. Only the newest may end in a torn record, which
+// was never confirmed: it is cut off, and the log stays open for appending.
 func (j *Journal) replayLog(generation uint64, newest bool, replay func([]byte) error) error {
 	path := logPath(j.dir, generation)
 	b, err := os.ReadFile(path)
@@ -128,7 +128,7 @@ func (j *Journal) replayLog(generation uint64, newest bool, replay func([]byte) 
 		}
 		rest = after
 	}
-	if !ok { // the crash came before the first octets were written
+	if !ok { // the crash came before the first bytes were written
 		rest = nil
 	}
 	j.sizes[generation] += int64(max(len(b)-len(rest), len(fileMagic)))
@@ -138,7 +138,7 @@ func (j *Journal) replayLog(generation uint64, newest bool, replay func([]byte) 
 	return j.reopen(generation, path, len(b)-len(rest), ok)
 }
 
-// reopen opens the newest log for appending, cut to the bytes that are whole.
+// reopen opens the newest log for appending, truncated to its whole records.
 func (j *Journal) reopen(generation uint64, path string, whole int, started bool) (err error) {
 	j.active = generation
 	if !started {
@@ -158,7 +158,7 @@ func (j *Journal) reopen(generation uint64, path string, whole int, started bool
 	return nil
 }
 
-// create begins a log.
+// create creates a log.
 func (j *Journal) create(generation uint64) error {
 	f, err := createLog(j.dir, generation)
 	if err != nil {
@@ -168,7 +168,7 @@ func (j *Journal) create(generation uint64) error {
 	return nil
 }
 
-// removeBefore deletes the generations that a snapshot has replaced.
+// removeBefore deletes the generations replaced by a snapshot.
 func (j *Journal) removeBefore(generation uint64) error {
 	logs, snapshots, err := j.scan()
 	if err != nil {

@@ -7,11 +7,12 @@ import (
 	"os"
 )
 
-// Snapshot is a compaction under way: it takes the records that replace everything appended before it began.
+// Snapshot is a compaction in progress: it receives the records that replace
+// everything appended before it began.
 type Snapshot struct {
 	j          *Journal
 	generation uint64
-	from       Position // what was appended before is in the snapshot
+	from       Position // the snapshot contains what was appended before
 	tmp        string
 	file       *os.File
 	w          *bufio.Writer
@@ -19,10 +20,11 @@ type Snapshot struct {
 	size       int64
 }
 
-// BeginSnapshot starts a new generation: what was appended so far belongs to the old ones, what is appended from now
-// on to the new one. The caller must collect its state at the same moment, holding off its own appends, and may write
-// it into the snapshot afterwards at leisure. One snapshot may be under way at a time. The caller ends it with Commit
-// or Abort.
+// BeginSnapshot starts a new generation: records appended so far belong to the
+// old ones, later ones to the new one. The caller must collect its state at the
+// same moment, without appends of its own, and can write it to the snapshot
+// afterwards. One snapshot may be in progress at a time. The caller ends it
+// with Commit or Abort.
 func (j *Journal) BeginSnapshot() (*Snapshot, error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -31,7 +33,7 @@ func (j *Journal) BeginSnapshot() (*Snapshot, error) {
 		return nil, j.err
 	case j.closed:
 		return nil, ErrClosed
-	case j.rotateAt >= 0 && !j.full: // on a full disk it may be that of one that was given up
+	case j.rotateAt >= 0 && !j.full: // on a full disk it may belong to an aborted one
 		return nil, errors.New("journal: a snapshot is already under way")
 	}
 	j.rotateAt = len(j.pending)
@@ -90,19 +92,20 @@ func (s *Snapshot) Commit() error {
 	return s.j.removeBefore(s.generation)
 }
 
-// rename puts the snapshot in charge.
+// rename makes the snapshot valid.
 func (s *Snapshot) rename() error {
 	return errors.Join(os.Rename(s.tmp, snapshotPath(s.j.dir, s.generation)), syncDir(s.j.dir), s.file.Close())
 }
 
-// overtake puts the snapshot in charge although the log before it lacks records, for which there is no room: they are in
-// the snapshot. What it replaces is then deleted, which makes room.
+// overtake makes the snapshot valid although the log before it lacks records,
+// for which there is no space: they are in the snapshot. Then what it replaces
+// is deleted, which frees space.
 func (s *Snapshot) overtake() error {
 	j := s.j
 	j.writing.Lock()
 	defer j.writing.Unlock()
 	j.mu.Lock()
-	begun := j.active >= s.generation // there was room for a moment
+	begun := j.active >= s.generation // there was space for a moment
 	j.mu.Unlock()
 	if begun {
 		return s.rename()
@@ -131,7 +134,7 @@ func (s *Snapshot) overtake() error {
 	return nil
 }
 
-// noRoom makes a full disk known as such.
+// noRoom converts the error of a full disk to ErrFull.
 func noRoom(err error) error {
 	if isFull(err) {
 		return fmt.Errorf("%w: %w", ErrFull, err)
@@ -139,7 +142,7 @@ func noRoom(err error) error {
 	return err
 }
 
-// Abort gives the snapshot up; the generations so far stay in charge.
+// Abort discards the snapshot; the generations so far stay valid.
 func (s *Snapshot) Abort() {
 	if s.file != nil {
 		_ = s.file.Close()

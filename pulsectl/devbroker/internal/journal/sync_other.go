@@ -2,5 +2,6 @@
 
 package journal
 
-// syncDir does nothing: directories cannot be synced here, and names are as durable as the file system makes them.
+// syncDir does nothing: directories cannot be synced on this system, and names
+// are as durable as the file system makes them.
 func syncDir(string) error { return nil }

@@ -2,8 +2,9 @@ package wire
 
 import "encoding/binary"
 
-// coder walks over a method's arguments, reading them from buf or appending them to it, so that each method is
-// described once for both directions. The first error sticks; reading past it yields zero values.
+// coder reads a method's arguments from buf or appends them to it, so that each
+// method is described once for both directions. It keeps the first error; after
+// it reads yield zero values.
 type coder struct {
 	buf     []byte
 	reading bool
@@ -60,7 +61,8 @@ func (c *coder) longlong(p *uint64) {
 	}
 }
 
-// shortstr cuts what is longer than 255 bytes when writing: only texts meant for people can be.
+// shortstr truncates texts longer than 255 bytes when writing: only texts for
+// people can be that long.
 func (c *coder) shortstr(p *string) {
 	if !c.reading {
 		s := (*p)[:min(len(*p), 255)]
@@ -106,7 +108,8 @@ func (c *coder) table(p *Table) {
 	*p = t
 }
 
-// flags packs the bits that stand side by side in a method, at most eight, into an octet, lowest bit first.
+// flags packs consecutive bits of a method, at most eight, into an octet,
+// lowest bit first.
 func (c *coder) flags(ps ...*bool) {
 	var packed byte
 	if c.reading {

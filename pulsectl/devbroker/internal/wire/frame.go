@@ -1,5 +1,6 @@
-// Package wire reads and writes AMQP 0-9-1: frames, methods, content properties and field tables, with
-// RabbitMQ's extensions. It trusts nothing it reads: every length is checked before it is believed.
+// Package wire reads and writes AMQP 0-9-1: frames, methods, content properties
+// and field tables, with RabbitMQ's extensions. It checks every length before
+// it uses it.
 package wire
 
 import (
@@ -27,21 +28,24 @@ const (
 	frameHeaderSize = 7
 	frameEnd        = 0xCE
 
-	// FrameOverhead is what a frame costs beside its payload: header and end octet. A negotiated frame-max counts
-	// the whole frame.
+	// FrameOverhead is the size of a frame without its payload: header and end
+	// octet. A negotiated frame-max includes it.
 	FrameOverhead = frameHeaderSize + 1
-	// FrameMinSize is the frame-max that holds before tuning, and the least that a peer may ask for.
+	// FrameMinSize is the frame-max before tuning, and the smallest that a peer
+	// may request.
 	FrameMinSize = 4096
 )
 
-// ErrMalformed is wrapped by every error that says the peer broke the protocol, as opposed to the network failing.
+// ErrMalformed is wrapped by every error about a protocol violation of the
+// peer, as opposed to a network failure.
 var ErrMalformed = errors.New("malformed AMQP")
 
 func malformed(format string, args ...any) error {
 	return fmt.Errorf("%w: %s", ErrMalformed, fmt.Sprintf(format, args...))
 }
 
-// FrameError tells what is wrong with a frame, in RabbitMQ's words. It is an [ErrMalformed].
+// FrameError says what is wrong with a frame, in RabbitMQ's words. It is an
+// [ErrMalformed].
 type FrameError struct{ Text string }
 
 func (e *FrameError) Error() string { return e.Text }
@@ -65,7 +69,7 @@ func describe(kind FrameType, payload []byte) string {
 // Describe names the frame by its type and the beginning of its payload, in RabbitMQ's words.
 func (f Frame) Describe() string { return describe(f.Type, f.Payload) }
 
-// Erlang writes octets as Erlang prints them: as text if all of them can be printed.
+// Erlang formats octets as Erlang does: as text if all of them are printable.
 func Erlang(b []byte) string {
 	printable := len(b) > 0
 	numbers := make([]string, len(b))
@@ -79,7 +83,8 @@ func Erlang(b []byte) string {
 	return "<<" + strings.Join(numbers, ",") + ">>"
 }
 
-// Frame is one frame as read, of a type that may be unknown. Payload is only valid until the next call of [Reader.Next].
+// Frame is a frame as read, possibly of an unknown type. Payload is only valid
+// until the next call of [Reader.Next].
 type Frame struct {
 	Type    FrameType
 	Channel uint16
@@ -90,12 +95,13 @@ type Frame struct {
 type Reader struct {
 	br       *bufio.Reader
 	frameMax uint32
-	consumed int    // bytes of br that back the frame handed out last
+	consumed int    // bytes of br that back the frame returned last
 	large    []byte // backs frames that do not fit br
-	filled   int    // bytes of large that a read which failed left there
+	filled   int    // bytes that a failed read left in large
 }
 
-// NewReader reads frames from r, refusing any larger than [FrameMinSize] until [Reader.SetFrameMax] says otherwise.
+// NewReader returns a reader of frames from r, which refuses frames larger than
+// [FrameMinSize] until [Reader.SetFrameMax] is called.
 func NewReader(r io.Reader) *Reader {
 	return &Reader{br: bufio.NewReaderSize(r, 32<<10), frameMax: FrameMinSize}
 }
@@ -103,14 +109,15 @@ func NewReader(r io.Reader) *Reader {
 // SetFrameMax sets the largest frame accepted, in bytes, its header and end octet included.
 func (r *Reader) SetFrameMax(n uint32) { r.frameMax = n }
 
-// ReadProtocolHeader reads the eight octets a client opens with.
+// ReadProtocolHeader reads the eight octets with which a client begins.
 func (r *Reader) ReadProtocolHeader() (header [8]byte, err error) {
 	_, err = io.ReadFull(r.br, header[:])
 	return header, err
 }
 
-// Next reads one frame. Errors that wrap [ErrMalformed] are the peer's fault; others are the network's. After a timeout
-// of the network Next may be called again: it goes on where it was.
+// Next reads one frame. Errors that wrap [ErrMalformed] are the peer's fault;
+// others are the network's. After a network timeout Next may be called again:
+// it continues where it was.
 func (r *Reader) Next() (Frame, error) {
 	if r.consumed > 0 {
 		_, _ = r.br.Discard(r.consumed) // peeked before, so it cannot fail
@@ -125,7 +132,7 @@ func (r *Reader) Next() (Frame, error) {
 	}
 	f := Frame{Type: FrameType(header[0]), Channel: binary.BigEndian.Uint16(header[1:3])}
 	size := binary.BigEndian.Uint32(header[3:7])
-	if size > r.frameMax { // as RabbitMQ, which forgives clients that forget the overhead
+	if size > r.frameMax { // like RabbitMQ, which accepts clients that forget the overhead
 		return Frame{}, frameError(f.Type, nil, "{frame_too_large,%d,%d}", size, r.frameMax-FrameOverhead)
 	}
 	whole, err := r.whole(int(size) + FrameOverhead)
@@ -152,7 +159,7 @@ func (r *Reader) whole(n int) ([]byte, error) {
 		r.large = make([]byte, n)
 	}
 	b := r.large[:n]
-	if r.filled == 0 { // the header was peeked, so that at least that much comes at once
+	if r.filled == 0 { // the header was peeked, so at least that much is available
 		r.filled, _ = io.ReadFull(r.br, b[:frameHeaderSize])
 	}
 	n, err := io.ReadFull(r.br, b[r.filled:])
@@ -171,8 +178,8 @@ func AppendMethod(dst []byte, channel uint16, m Method) []byte {
 	return endFrame(c.buf, start)
 }
 
-// AppendContent appends a content header frame and as many body frames as frameMax asks for. props are the property
-// flags and list as they stand in a header frame.
+// AppendContent appends a content header frame and as many body frames as
+// frameMax requires. props are the property flags and list of a header frame.
 func AppendContent(dst []byte, channel uint16, props, body []byte, frameMax uint32) []byte {
 	start := len(dst)
 	dst = append(dst, byte(FrameHeader), byte(channel>>8), byte(channel), 0, 0, 0, 0)
@@ -207,7 +214,8 @@ type ContentHeader struct {
 	Properties []byte
 }
 
-// ParseContentHeader takes a header frame's payload apart; [ParseProperties] and [Scan] read what it carries.
+// ParseContentHeader parses a header frame's payload; [ParseProperties] and
+// [Scan] parse its properties.
 func ParseContentHeader(payload []byte) (ContentHeader, error) {
 	const fixed = 14 // class, weight, body size and the property flags
 	if len(payload) < fixed {

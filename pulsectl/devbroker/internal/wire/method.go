@@ -7,7 +7,8 @@ import (
 
 // Method is the payload of a method frame.
 type Method interface {
-	// ID is the class in the upper and the method in the lower sixteen bits.
+	// ID returns the class in the upper and the method in the lower sixteen
+	// bits.
 	ID() uint32
 	walk(*coder)
 }
@@ -22,7 +23,8 @@ const (
 	classTx         = 90
 )
 
-// Name returns a method's name as the standard writes it, such as "queue.declare", or "" for one it does not know.
+// Name returns a method's name in the standard, such as "queue.declare", or ""
+// if it is unknown.
 func Name(id uint32) string { return methods[id].name }
 
 // ErrUnknownMethod is the error of [ParseMethod] for a method that the standard does not have.
@@ -34,7 +36,8 @@ func (e *ErrUnknownMethod) Error() string {
 
 func (e *ErrUnknownMethod) Unwrap() error { return ErrMalformed }
 
-// ParseMethod reads a method frame's payload. What it returns does not alias payload.
+// ParseMethod parses a method frame's payload. The result does not alias
+// payload.
 func ParseMethod(payload []byte) (Method, error) {
 	if len(payload) < 4 {
 		return nil, malformed("method frame of %d bytes", len(payload))
@@ -56,7 +59,7 @@ func ParseMethod(payload []byte) (Method, error) {
 	return m, nil
 }
 
-// MethodID reads which method a frame's payload holds, 0 if none.
+// MethodID returns the method in a frame's payload, 0 if there is none.
 func MethodID(payload []byte) uint32 {
 	if len(payload) < 4 {
 		return 0

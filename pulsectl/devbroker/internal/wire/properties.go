@@ -19,8 +19,8 @@ const (
 	flagsKnown          = 0xFFFC
 )
 
-// Properties are a message's properties. A field that the message does not have is nil, so that what is written again
-// is what was read.
+// Properties are a message's properties. A missing field is nil, so that
+// writing repeats exactly what was read.
 type Properties struct {
 	ContentType, ContentEncoding *string
 	Headers                      Table // nil if absent
@@ -32,7 +32,7 @@ type Properties struct {
 	ClusterID                    *string
 }
 
-// ParseProperties reads property flags and list, as in [ContentHeader].
+// ParseProperties parses property flags and list, as in [ContentHeader].
 func ParseProperties(raw []byte) (Properties, error) {
 	c := coder{buf: raw, reading: true}
 	var flags uint16
@@ -113,7 +113,8 @@ func (p *Properties) flags() (flags uint16) {
 	return flags
 }
 
-// Routing is what a broker must know of a message's properties to accept and route it.
+// Routing is the part of a message's properties that a broker needs to accept
+// and route it.
 type Routing struct {
 	DeliveryMode byte // 0 if absent
 	HasMode      bool
@@ -126,8 +127,8 @@ type Routing struct {
 	Copies       bool   // the headers hold "CC" or "BCC": further routing keys
 }
 
-// Scan checks property flags and list, headers included, and reads what routing needs without taking the rest apart:
-// every message published passes through here.
+// Scan checks property flags and list, headers included, and reads only what
+// routing needs, because every published message passes through it.
 func Scan(raw []byte) (Routing, error) {
 	c := coder{buf: raw, reading: true}
 	var (
@@ -180,7 +181,8 @@ func (c *coder) shortBytes() []byte {
 	return c.take(int(n[0]))
 }
 
-// checkEntries checks a header table without building it and tells whether it names further routing keys.
+// checkEntries checks a header table without building it and reports whether it
+// has further routing keys.
 func (c *coder) checkEntries(b []byte) (copies bool) {
 	t := coder{buf: b, reading: true}
 	for len(t.buf) > 0 {

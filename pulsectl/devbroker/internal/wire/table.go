@@ -19,7 +19,8 @@ type Decimal struct {
 	Value int32
 }
 
-// maxDepth bounds how deep tables and arrays may nest, so that no message can overflow a stack.
+// maxDepth limits the nesting of tables and arrays, so that no message can
+// overflow the stack.
 const maxDepth = 32
 
 // DecodeTable reads the entries of a table, without the length that precedes them.
@@ -87,7 +88,7 @@ func (c *coder) value(depth int) any {
 	return scalar(kind[0], b)
 }
 
-// adopt takes over the error of a nested reader.
+// adopt takes the error of a nested reader.
 func (c *coder) adopt(err error) {
 	if err != nil && c.err == nil {
 		c.err = err
@@ -142,8 +143,9 @@ func scalar(kind byte, b []byte) any {
 	}
 }
 
-// AppendTable appends a table with its length, entries sorted by key. It panics on a value of a type that no table
-// can hold, which only a mistake in this program can bring about.
+// AppendTable appends a table with its length, entries sorted by key. It panics
+// on a value of a type that a table cannot hold, which is a bug in this
+// program.
 func AppendTable(dst []byte, t Table) []byte {
 	start := len(dst)
 	dst = append(dst, 0, 0, 0, 0)

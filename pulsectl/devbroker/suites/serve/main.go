@@ -1,5 +1,6 @@
-// Command serve runs the development broker by itself, for suites that other projects wrote. SIGUSR1 blocks publishers as
-// an alarm does, SIGUSR2 lets them go on.
+// Command serve runs the development broker as a separate process, for the test
+// suites of clients. SIGUSR1 blocks publishers as an alarm does, SIGUSR2
+// unblocks them.
 package main
 
 import (

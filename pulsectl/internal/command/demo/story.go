@@ -164,7 +164,7 @@ func (st *story) repeated(ctx context.Context, wanted int) int {
 
 func (st *story) books(ctx context.Context) error {
 	st.chapter(ctx, "Verify: orders, outbox, broker and inbox, event by event.")
-	l, err := verify.OpenLedger(ctx, st.env, verify.Defaults())
+	l, err := verify.OpenComparison(ctx, st.env, verify.Defaults())
 	if err != nil {
 		return err
 	}

@@ -261,7 +261,7 @@ func interruptedVerify(p *reconcile.Progress, r *reconcile.Report) error {
 
 // explainVerify explains why the two sides cannot be compared, and lists the
 // existing names.
-func explainVerify(ctx context.Context, e *env.Env, l reconcile.Ledger, err error) error {
+func explainVerify(ctx context.Context, e *env.Env, l reconcile.Comparison, err error) error {
 	if missing, ok := errors.AsType[*reconcile.NameError](err); ok {
 		have := missing.Have
 		if q, ok := l.Broker.(queues.Reader); ok && missing.What == "queue" {

@@ -133,7 +133,7 @@ func parseVerifyOptions(ctx *cli.Context) (Options, error) {
 }
 
 func (o Options) run(ctx context.Context, e *env.Env) error {
-	l, err := OpenLedger(ctx, e, o)
+	l, err := OpenComparison(ctx, e, o)
 	if err != nil {
 		return err
 	}
@@ -165,8 +165,8 @@ func (o Options) run(ctx context.Context, e *env.Env) error {
 	return verdictError(r, o.timeout)
 }
 
-// OpenLedger opens the databases and queues that are compared.
-func OpenLedger(ctx context.Context, e *env.Env, o Options) (l reconcile.Ledger, err error) {
+// OpenComparison opens the databases and queues that are compared.
+func OpenComparison(ctx context.Context, e *env.Env, o Options) (l reconcile.Comparison, err error) {
 	_, outDB, err := e.Outbox(ctx)
 	if err != nil {
 		return l, err
@@ -180,7 +180,7 @@ func OpenLedger(ctx context.Context, e *env.Env, o Options) (l reconcile.Ledger,
 		return l, err
 	}
 	broker.Skip = o.skipDeadLetters
-	l = reconcile.Ledger{
+	l = reconcile.Comparison{
 		OutboxDB: outDB, InboxDB: inDB, Broker: broker, Queue: broker.Source.Queue, Consumer: e.Flags.Consumer, Topics: o.topics,
 		EffectsPerEvent: o.effectsPerEvent, OutboxRetention: o.outboxRetention, InboxRetention: o.inboxRetention,
 		OtherProducers: o.otherProducers, IgnoreBodies: o.ignoreBodies, AssumeNotHeld: o.assumeNotHeld, Progress: new(reconcile.Progress),

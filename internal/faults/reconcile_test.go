@@ -12,8 +12,8 @@ import (
 	"github.com/asimalizada/pulse-events/outbox"
 )
 
-// ledger holds, event by event, what was ordered and what came of it.
-type ledger struct {
+// reconciliation holds, event by event, what was ordered and what came of it.
+type reconciliation struct {
 	orders  map[string]string        // the event of each order
 	events  map[string]string        // the order of each outbox row, by event
 	status  map[string]outbox.Status // of the outbox row, by event
@@ -45,7 +45,7 @@ func (s *system) requireClean(but exceptions) {
 		s.awaitSettled()
 		s.stopAll()
 	}
-	l := s.readLedger()
+	l := s.readReconciliation()
 	const shown = 10
 	for i, problem := range l.problems(but) {
 		if i == shown {
@@ -58,7 +58,7 @@ func (s *system) requireClean(but exceptions) {
 	for _, n := range l.effects {
 		surplus += n - 1
 	}
-	s.t.Logf("ledger: %d orders, %d outbox rows, %d applied, %d dead, %d dead letters, %d surplus effects",
+	s.t.Logf("reconciliation: %d orders, %d outbox rows, %d applied, %d dead, %d dead letters, %d surplus effects",
 		len(l.orders), len(l.events), len(l.applied), len(but.dead), len(l.aside), surplus)
 }
 
@@ -74,7 +74,7 @@ func (s *system) awaitSettled() {
 		return d.Ready == 0 && d.Retrying == 0
 	})
 	testenv.Eventually(s.t, patience, "every published event to be applied or dead-lettered", func() bool {
-		l := s.readLedger()
+		l := s.readReconciliation()
 		for event, status := range l.status {
 			if status == outbox.Published && l.applied[event]+l.aside[event] == 0 {
 				return false
@@ -107,9 +107,9 @@ func (s *system) inspect(look func(*rabbitmq.Inspector) error) {
 	}
 }
 
-func (s *system) readLedger() ledger {
+func (s *system) readReconciliation() reconciliation {
 	s.t.Helper()
-	l := ledger{orders: map[string]string{}, events: map[string]string{}, status: map[string]outbox.Status{}, aside: map[string]int{}}
+	l := reconciliation{orders: map[string]string{}, events: map[string]string{}, status: map[string]outbox.Status{}, aside: map[string]int{}}
 	var rows []struct {
 		ID, Key string
 		Status  outbox.Status
@@ -165,7 +165,7 @@ func (s *system) tally(db *sqlx.DB, query string) map[string]int {
 }
 
 // problems returns a line for every event that did not end as expected.
-func (l ledger) problems(but exceptions) (problems []string) {
+func (l reconciliation) problems(but exceptions) (problems []string) {
 	report := func(format string, args ...any) { problems = append(problems, fmt.Sprintf(format, args...)) }
 	if len(l.orders) == 0 {
 		report("there are no orders: nothing was proven")

@@ -8,33 +8,39 @@ import (
 	"github.com/asimalizada/pulse-events/pulsectl/devbroker/internal/wire"
 )
 
-// How connections end. As with RabbitMQ, who speaks last is who closes TCP: after connection.close-ok from us that is
-// the client, after its own connection.close-ok we do. Some clients take the end of TCP that comes with the answer to
-// their close for a failure, or wait for ever. Every wait is bounded, and ends at once when the broker does.
+// How connections end. As with RabbitMQ, the side that speaks last closes TCP:
+// after the broker's connection.close-ok that is the client, after the client's
+// connection.close-ok the broker. Some clients take a TCP close that arrives
+// with the answer to their close for a failure, or wait forever. Every wait is
+// limited, and ends at once when the broker ends.
 
 const (
-	// closingTime is how long a client may take to close TCP after an orderly close, or to agree to one. A heartbeat
-	// that is shorter bounds it, too.
+	// closingTime is how long a client may take to close TCP after an orderly
+	// close, or to agree to one. A shorter heartbeat limits it, too.
 	closingTime = 30 * time.Second
-	// forcedTime is the same while the broker is going down.
+	// forcedTime is the same during shutdown.
 	forcedTime = 3 * time.Second
-	// silentTime is how long a client whose handshake failed, or whose frames make no sense, is listened to and not
-	// answered before TCP is closed: it must not learn quickly that a password is wrong, nor lose our last word because
-	// we did not read what it had sent.
+	// silentTime is how long the broker keeps reading without an answer from a
+	// client whose handshake failed, or whose frames are invalid, before it
+	// closes TCP: the client must not learn quickly that a password is wrong,
+	// nor lose the last answer because its data was not read.
 	silentTime = 3 * time.Second
 )
 
 var (
-	// errClientClosed ends a connection that the client closed in order.
+	// errClientClosed ends a connection that the client closed in an orderly
+	// way.
 	errClientClosed = errors.New("closed by the client")
-	// errRefused ends a connection that was not established, and about which the client is told nothing more.
+	// errRefused ends a connection that was not established, and for which the
+	// client gets no further answer.
 	errRefused = errors.New("refused")
-	// errOtherProtocol ends a connection on which something else than AMQP 0-9-1 is spoken.
+	// errOtherProtocol ends a connection that does not use AMQP 0-9-1.
 	errOtherProtocol = errors.New("not AMQP 0-9-1")
 )
 
-// end tells the client why its connection ends, if there is somebody to tell, and waits until one side may close TCP.
-// If the broker ends in order, the acknowledgements that are under way are taken in meanwhile.
+// end tells the client why its connection ends, if possible, and waits until
+// one side may close TCP. If the broker ends gracefully, acknowledgements in
+// flight are processed meanwhile.
 func (c *conn) end(err error, orderly bool) {
 	e := asException(err)
 	switch {
@@ -46,7 +52,7 @@ func (c *conn) end(err error, orderly bool) {
 		c.log.Info("connection refused", "error", err)
 		c.out.close()
 		if errors.Is(err, errOtherProtocol) {
-			c.closeWrite() // it may want to see at once that this leads nowhere
+			c.closeWrite() // the client should notice the end at once
 		}
 		c.drain(silentTime)
 		return
@@ -63,7 +69,7 @@ func (c *conn) end(err error, orderly bool) {
 	})
 	if errors.Is(err, wire.ErrMalformed) {
 		c.out.close()
-		c.drain(silentTime) // where the next frame begins is anybody's guess
+		c.drain(silentTime) // the beginning of the next frame is unknown
 		return
 	}
 	c.interrupt.Lock()
@@ -87,8 +93,8 @@ func (c *conn) closingTime() time.Duration {
 	return closingTime
 }
 
-// await reads until the client agrees to the end of the connection, or closes TCP, or for so long. acks tells whether
-// acknowledgements still count.
+// await reads until the client agrees to the end of the connection, or closes
+// TCP, or limit has passed. acks says whether acknowledgements still count.
 func (c *conn) await(limit time.Duration, acks bool) {
 	c.patience, c.deadline = 0, time.Now().Add(limit)
 	for {
@@ -102,23 +108,23 @@ func (c *conn) await(limit time.Duration, acks bool) {
 		switch m, _ := wire.ParseMethod(f.Payload); m.(type) {
 		case *wire.BasicAck, *wire.BasicNack, *wire.BasicReject:
 			if ch := c.channels[f.Channel]; acks && ch != nil && ch.content == nil {
-				_ = ch.handle(m) // of a mistake nobody needs to hear any more
+				_ = ch.handle(m) // errors no longer matter
 			}
 		case *wire.ConnectionCloseOk:
 			return
 		case *wire.ConnectionClose:
-			c.out.method(0, &wire.ConnectionCloseOk{}) // both want to end it, or it asks again
+			c.out.method(0, &wire.ConnectionCloseOk{}) // both sides close, or it asks again
 		}
 	}
 }
 
-// drain reads and drops until the client closes TCP, or for so long.
+// drain reads and discards until the client closes TCP, or limit has passed.
 func (c *conn) drain(limit time.Duration) {
 	c.patience, c.deadline = 0, time.Now().Add(limit)
 	_, _ = io.Copy(io.Discard, patientReader{c})
 }
 
-// closeWrite closes the sending half of TCP once all that is queued was sent.
+// closeWrite closes the sending half of TCP once everything queued is sent.
 func (c *conn) closeWrite() {
 	c.out.awaitSent()
 	if half, ok := c.nc.(interface{ CloseWrite() error }); ok {

@@ -23,7 +23,7 @@ func (r *raw) still(when string) {
 	_ = r.nc.SetReadDeadline(time.Now().Add(patience))
 }
 
-// TestCloseLeavesTCPToClient: some clients fail, or wait for ever, if TCP ends together with the answer to
+// TestCloseLeavesTCPToClient: some clients fail, or wait forever, if TCP ends together with the answer to
 // their connection.close.
 func TestCloseLeavesTCPToClient(t *testing.T) {
 	onBrokers(t, func(s *session) {
