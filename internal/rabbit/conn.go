@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
@@ -108,7 +109,7 @@ func explainDial(ctx context.Context, address string, err error) error {
 			shown, ErrAccess, err)
 	case errors.As(err, &unknownCA):
 		return fmt.Errorf("connect to %s: the server's certificate is not trusted: %w; name its certificate authority", shown, err)
-	case errors.Is(err, amqp.ErrClosed):
+	case hungUp(err):
 		hint := "an AMQP 0-9-1 port without TLS"
 		if strings.HasPrefix(address, "amqps://") {
 			hint = "an AMQP 0-9-1 port with TLS, and does it ask for a client's certificate"
@@ -116,6 +117,18 @@ func explainDial(ctx context.Context, address string, err error) error {
 		return fmt.Errorf("connect to %s: the server hung up at once: %w; is this %s?", shown, err, hint)
 	}
 	return fmt.Errorf("connect to %s: %w", shown, err)
+}
+
+// hungUp reports whether err, of a handshake, says that the server ended the
+// connection. What was being written by then may fail on our side first, and the
+// library closes the connection when it has read the end.
+func hungUp(err error) bool {
+	for _, end := range []error{amqp.ErrClosed, net.ErrClosed, syscall.ECONNRESET, syscall.EPIPE} {
+		if errors.Is(err, end) {
+			return true
+		}
+	}
+	return false
 }
 
 // Close ends the connection, with everything on it, within a few seconds and
