@@ -113,7 +113,7 @@ func TestF61OneFullQueueOfTwo(t *testing.T) {
 	s.awaitCount(4, s.ordersDB, `outbox_messages WHERE status = 'pending' AND attempts > 1`)
 	s.requireFlow(other)
 	for _, a := range s.attempts() {
-		for _, want := range []string{"nacked", `topic "order.created"`, "full", "other queues"} {
+		for _, want := range []string{"nacked", `routing key "order.created"`, "full", "other queues"} {
 			if !strings.Contains(a.Error, want) {
 				t.Errorf("attempt says %q, without %q", a.Error, want)
 			}
