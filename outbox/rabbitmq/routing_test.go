@@ -14,12 +14,12 @@ import (
 
 // eachBroker runs a test against RabbitMQ and the development broker.
 func eachBroker(t *testing.T, test func(t *testing.T, b broker)) {
-	for name, url := range map[string]func() string{
-		"RabbitMQ":  func() string { return testenv.RabbitMQ(t) },
-		"devbroker": func() string { return devbroker.NewTest(t).URL() },
+	for name, url := range map[string]func(*testing.T) string{
+		"RabbitMQ":  func(t *testing.T) string { return testenv.RabbitMQ(t) },
+		"devbroker": func(t *testing.T) string { return devbroker.NewTest(t).URL() },
 	} {
 		t.Run(name, func(t *testing.T) {
-			u := url()
+			u := url(t)
 			test(t, broker{url: u, publisherURL: u, exchange: testenv.UniqueName(t, "pulse.test")})
 		})
 	}
