@@ -79,8 +79,9 @@ func NewConsumer(in *Inbox, s Source, h Handler, cfg ConsumerConfig) (*Consumer,
 //
 //   - An error before the claim, such as that of beginning a transaction, counts
 //     as a failure only if the database is ready (Inbox.CheckReady).
-//   - An error that says a connection was lost has the message handled again at
-//     once, twice at most, if the database answers, whoever's connection it was.
+//   - An error that says a connection was lost, whoever's it was, has the message
+//     handled again at once if the database answers: twice at most after the
+//     claim, and five times before it.
 //
 // Messages are handled one by one in each worker.
 func NewConsumerFunc(s Source, fn func(ctx context.Context, msg Message) error, cfg ConsumerConfig) (*Consumer, error) {
