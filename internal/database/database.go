@@ -44,21 +44,6 @@ func (c Config) Open() (*sqlx.DB, sqldb.Dialect, error) {
 	return db, sqldb.PostgreSQL, err
 }
 
-// Unreachable reports whether err means that the database did not answer, but
-// will again without intervention: no working connection to PostgreSQL, a
-// connection to a standby, or a SQLite file locked by others for longer than a
-// transaction waits. It is also true for a context whose deadline passed, and
-// false if somebody has to act, as for wrong credentials.
-func Unreachable(err error) bool {
-	switch sqldb.Judge(err) {
-	case sqldb.Transient, sqldb.Timeout, sqldb.Lost:
-		return true
-	case sqldb.Outage, sqldb.ReadOnly:
-		return sqldb.SQLiteError(err) == nil // a file does not recover by itself
-	}
-	return false
-}
-
 // validate returns every problem of url at once, beginning with URL, or nil. No
 // text contains a password.
 func validate(url string) error {

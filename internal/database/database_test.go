@@ -97,11 +97,11 @@ func TestUnreachable(t *testing.T) {
 		{"time is up", context.DeadlineExceeded, true},
 		{"something else", errors.New("order is unknown"), false},
 	} {
-		if c.err == nil || database.Unreachable(c.err) != c.want {
-			t.Errorf("%s: %v: %v, want %v", c.name, c.err, database.Unreachable(c.err), c.want)
+		if c.err == nil || sqldb.Unanswered(c.err) != c.want {
+			t.Errorf("%s: %v: %v, want %v", c.name, c.err, sqldb.Unanswered(c.err), c.want)
 		}
 	}
-	if database.Unreachable(nil) {
+	if sqldb.Unanswered(nil) {
 		t.Error("nothing is unreachable")
 	}
 }

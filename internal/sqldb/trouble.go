@@ -115,6 +115,32 @@ func Judge(err error) Trouble {
 	return Foreign
 }
 
+// Unavailable reports whether err says that the database cannot serve the
+// statement now, rather than that the statement or its values are wrong.
+func Unavailable(err error) bool {
+	switch trouble := Judge(err); trouble {
+	case Lost, Timeout, Transient, Idled, SchemaBehind:
+		return true
+	default:
+		return trouble.Away()
+	}
+}
+
+// Unanswered reports whether err means that the database did not answer, but
+// will again without intervention: no working connection to PostgreSQL, a
+// connection to a standby, or a SQLite file locked by others for longer than a
+// transaction waits. It is also true for a context whose deadline passed, and
+// false if somebody has to act, as for wrong credentials.
+func Unanswered(err error) bool {
+	switch Judge(err) {
+	case Transient, Timeout, Lost:
+		return true
+	case Outage, ReadOnly:
+		return SQLiteError(err) == nil // a file does not recover by itself
+	}
+	return false
+}
+
 // ErrNotConnected is matched by connection errors of pools opened by this
 // project: an outage, unless the error says otherwise.
 var ErrNotConnected = errors.New("no connection to the database")

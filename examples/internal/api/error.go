@@ -8,7 +8,7 @@ import (
 	"net/http"
 	"runtime/debug"
 
-	"github.com/asimalizada/pulse-events/examples/internal/sqlstore"
+	"github.com/asimalizada/pulse-events/outbox"
 )
 
 // Error is an answer other than success: {"error": {...}}. Handlers return it
@@ -63,7 +63,7 @@ func Explain(ctx context.Context, log *slog.Logger, err error) *Error {
 	case errors.Is(ctx.Err(), context.Canceled): // what the database says of it differs
 		log.InfoContext(ctx, "client gone", "error", err)
 		return &Error{Status: statusClientGone, Code: "client_gone", Message: "the client did not wait for the answer"}
-	case ctx.Err() != nil, sqlstore.Unavailable(err):
+	case ctx.Err() != nil, outbox.IsDatabaseUnavailable(err):
 		log.ErrorContext(ctx, "the database cannot serve a request", "error", err)
 		return unavailable("the database cannot serve this now; try again later")
 	}

@@ -116,7 +116,7 @@ func (d *Database) prepare(ctx context.Context, migrate bool, patience time.Dura
 	deadline := time.Now().Add(patience)
 	for {
 		err := d.prepareOnce(ctx, migrate, log)
-		if err == nil || ctx.Err() != nil || !sqlstore.Unanswered(err) {
+		if err == nil || ctx.Err() != nil || !outbox.IsDatabaseUnanswered(err) {
 			return err
 		}
 		if !time.Now().Before(deadline) {

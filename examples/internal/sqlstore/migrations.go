@@ -3,6 +3,7 @@ package sqlstore
 import (
 	"context"
 	"embed"
+	"errors"
 	"fmt"
 	"hash/crc32"
 	"path"
@@ -46,13 +47,23 @@ func NewMigrations(files embed.FS, d outbox.Dialect, table string) *Migrations {
 // Check returns an outbox.ErrSchema when steps are missing.
 func (m *Migrations) Check(ctx context.Context, db *sqlx.DB) error {
 	version, err := m.version(ctx, db)
-	if judge(err) == schema {
+	if noTable(err) {
 		return fmt.Errorf("%w: %w", outbox.ErrSchema, err)
 	}
 	if err == nil && version < len(m.steps) {
 		return fmt.Errorf("%w: %s is at version %d, this program needs %d", outbox.ErrSchema, m.table, version, len(m.steps))
 	}
 	return err
+}
+
+// noTable reports whether err says that the table is missing.
+func noTable(err error) bool {
+	// Both pgx and lib/pq have the method.
+	e, ok := errors.AsType[interface {
+		error
+		SQLState() string
+	}](err)
+	return ok && e.SQLState() == "42P01" || err != nil && strings.Contains(err.Error(), "no such table")
 }
 
 func (m *Migrations) version(ctx context.Context, q sqlx.QueryerContext) (version int, err error) {

@@ -11,7 +11,6 @@ import (
 	"strings"
 
 	"github.com/asimalizada/pulse-events/inbox"
-	"github.com/asimalizada/pulse-events/internal/database"
 	"github.com/asimalizada/pulse-events/internal/rabbit"
 	"github.com/asimalizada/pulse-events/internal/sqldb"
 	"github.com/asimalizada/pulse-events/outbox"
@@ -147,7 +146,7 @@ func classify(err error) (Kind, string) {
 // credentials, unknown database, too many clients, a server that is starting or
 // stopping.
 func unreachable(err error) bool {
-	if _, ok := errors.AsType[*net.OpError](err); ok || database.Unreachable(err) || errors.Is(err, rabbit.ErrAccess) {
+	if _, ok := errors.AsType[*net.OpError](err); ok || sqldb.Unanswered(err) || errors.Is(err, rabbit.ErrAccess) {
 		return true
 	}
 	state := sqldb.SQLState(err)
