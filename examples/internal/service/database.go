@@ -57,6 +57,15 @@ func OpenDatabase(s Settings, name string) (*Database, error) {
 	return &Database{DB: db, Dialect: dialect, timeout: s.DatabaseTimeout}, nil
 }
 
+// Close closes the pool. It is no error that a connection was lost before: the
+// server may have ended one that was idle, and nothing depends on it any more.
+func (d *Database) Close() error {
+	if err := d.DB.Close(); !outbox.IsDatabaseUnavailable(err) {
+		return err
+	}
+	return nil
+}
+
 // Limit bounds what one request does in the database. It begins when the
 // request has been read.
 func (d *Database) Limit(ctx context.Context) (context.Context, context.CancelFunc) {
