@@ -37,8 +37,10 @@ func Postgres(t testing.TB) string {
 	t.Cleanup(func() {
 		ctx, cancel := cleanupContext()
 		defer cancel()
+		// It waits for a checkpoint, which takes long where the disk is busy. What is
+		// left behind says nothing about the code under test.
 		if err := pgExec(ctx, server, "DROP DATABASE "+quoted+" WITH (FORCE)"); err != nil {
-			t.Errorf("testenv: drop the test's database: %v", err)
+			t.Logf("testenv: the test's database is left behind: %v", err)
 		}
 	})
 	return database
