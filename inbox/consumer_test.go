@@ -132,7 +132,7 @@ func TestAcknowledgesOnlyWhatIsCommitted(t *testing.T) {
 			err := db.GetContext(t.Context(), &effects, `SELECT count(*) FROM effects WHERE event_id = $1`, s.Delivery.Message.ID)
 			mu.Lock()
 			defer mu.Unlock()
-			if err != nil || s.Action == inbox.Ack && effects != 1 {
+			if err != nil || s.Action == inbox.ActionAck && effects != 1 {
 				early[s.Delivery.Message.ID] = true
 			}
 		}}

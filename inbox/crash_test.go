@@ -197,11 +197,11 @@ func TestMessageThatKillsTheProcess(t *testing.T) {
 		if crashes != 4 {
 			t.Errorf("%d crashes, want 4", crashes)
 		}
-		if got := b.settled[culprit]; len(got) != 1 || got[0].Action != inbox.SetAside || got[0].Reason != inbox.ReasonCrashLoop {
+		if got := b.settled[culprit]; len(got) != 1 || got[0].Action != inbox.ActionDeadLetter || got[0].Reason != inbox.ReasonCrashLoop {
 			t.Errorf("the culprit was settled %+v, want set aside as a crash loop", got)
 		}
 		for _, id := range slices.Sorted(maps.Keys(b.settled)) {
-			if id != culprit && b.settled[id][0].Action != inbox.Ack {
+			if id != culprit && b.settled[id][0].Action != inbox.ActionAck {
 				t.Errorf("the neighbour %s was settled %+v", id, b.settled[id])
 			}
 		}
@@ -227,7 +227,7 @@ func TestProcessKilled(t *testing.T) {
 				}
 				wantOnce(t, db, msgs)
 				for id, reports := range b.settled {
-					if last := reports[len(reports)-1]; last.Action != inbox.Ack {
+					if last := reports[len(reports)-1]; last.Action != inbox.ActionAck {
 						t.Errorf("%s was settled %s", id, fmt.Sprint(reports))
 					}
 				}
@@ -258,7 +258,7 @@ func TestProcessesShareADatabase(t *testing.T) {
 				t.Errorf("process %d: died %t, %d messages not settled", i, died, len(b.queue))
 			}
 			for id, reports := range b.settled {
-				if len(reports) != 1 || reports[0].Action != inbox.Ack {
+				if len(reports) != 1 || reports[0].Action != inbox.ActionAck {
 					t.Errorf("process %d: %s was settled %v", i, id, reports)
 				}
 			}

@@ -180,7 +180,7 @@ func TestErrorWithACommittedClaim(t *testing.T) {
 				if len(dead) != 1 || dead[0].Delivery.Message.ID != msgs[1].ID || !strings.Contains(dead[0].Err.Error(), "its claim was committed all the same") {
 					t.Errorf("dead letters %+v, want %s alone", dead, msgs[1].ID)
 				}
-				if parked := q.Settled(inbox.Park); len(parked) > 0 {
+				if parked := q.Settled(inbox.ActionRetry); len(parked) > 0 {
 					t.Errorf("%+v come again", parked)
 				}
 			})

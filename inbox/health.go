@@ -27,12 +27,17 @@ type Health struct {
 	Unsettled int       // handled messages whose settlement the source has not accepted yet
 
 	// Since the start.
-	Applied    int64 // transactions committed with the message's effect
-	Duplicates int64 // acknowledged without effect
-	Retried    int64 // delivered again after a delay
-	SetAside   int64 // dead-lettered
-	GivenBack  int64 // requeued, at shutdown
-	Stale      int64 // settled too late: the source delivers them again
+	Applied      int64 // transactions committed with the message's effect
+	Duplicates   int64 // acknowledged without effect
+	Retried      int64 // delivered again after a delay
+	DeadLettered int64 // moved to the dead-letter queue
+	Requeued     int64 // requeued, at shutdown
+	Stale        int64 // settled too late: the source delivers them again
+
+	// Deprecated: use DeadLettered.
+	SetAside int64 `json:"-"`
+	// Deprecated: use Requeued.
+	GivenBack int64 `json:"-"`
 }
 
 // Parts of a consumer that can report trouble.
@@ -53,7 +58,9 @@ type monitor struct {
 func (p *monitor) read() Health {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.h
+	h := p.h
+	h.SetAside, h.GivenBack = h.DeadLettered, h.Requeued
+	return h
 }
 
 // change applies f and sets the state by what it left.

@@ -21,17 +21,17 @@ import (
 )
 
 func TestHealthAsJSON(t *testing.T) {
-	text, err := json.Marshal(inbox.Health{State: inbox.Degraded, Since: time.Date(2026, 11, 26, 1, 2, 3, 0, time.UTC), LastError: errors.New("away"), SetAside: 2})
+	text, err := json.Marshal(inbox.Health{State: inbox.Degraded, Since: time.Date(2026, 11, 26, 1, 2, 3, 0, time.UTC), LastError: errors.New("away"), DeadLettered: 2})
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{`"state":"degraded"`, `"since":"2026-11-26T01:02:03Z"`, `"lastError":"away"`, `"setAside":2`, `"held":0`} {
+	for _, want := range []string{`"state":"degraded"`, `"since":"2026-11-26T01:02:03Z"`, `"lastError":"away"`, `"deadLettered":2`, `"held":0`} {
 		if !strings.Contains(string(text), want) {
 			t.Errorf("%s lacks %s", text, want)
 		}
 	}
-	if text, err := json.Marshal(inbox.Health{}); err != nil || strings.Contains(string(text), "since") || strings.Contains(string(text), "lastError") {
-		t.Errorf("zero values are shown: %s, %v", text, err)
+	if text, err := json.Marshal(inbox.Health{}); err != nil || strings.Contains(string(text), "since") || strings.Contains(string(text), "lastError") || strings.Contains(string(text), "setAside") {
+		t.Errorf("zero values or deprecated fields are shown: %s, %v", text, err)
 	}
 }
 

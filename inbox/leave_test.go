@@ -124,7 +124,7 @@ func TestRowsAndStatementsAreClosedForTheHandler(t *testing.T) {
 					consume(t, in, q, handler, inbox.ConsumerConfig{Workers: 1, BatchSize: size, MaxAttempts: 1})
 					q.WaitUntilEmpty(t)
 					wantOnce(t, db, events(9, 1))
-					if settled := q.Settled(inbox.Park, inbox.SetAside); len(settled) > 0 {
+					if settled := q.Settled(inbox.ActionRetry, inbox.ActionDeadLetter); len(settled) > 0 {
 						t.Errorf("%+v were blamed", settled)
 					}
 					if _, err := in.Once(t.Context(), event(99), func(ctx context.Context, tx inbox.Tx) error { return leave(ctx, tx) }); err != nil {

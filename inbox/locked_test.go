@@ -78,7 +78,7 @@ func TestLockedEventsHoldUpNobody(t *testing.T) {
 				q.Unpark()
 				q.WaitUntilEmpty(t)
 				wantOnce(t, db, msgs)
-				for _, s := range q.Settled(inbox.Park) {
+				for _, s := range q.Settled(inbox.ActionRetry) {
 					if !s.Uncounted {
 						t.Errorf("%s has paid for it", s.Delivery.Message.ID)
 					}
@@ -96,7 +96,7 @@ func TestLockedEventsHoldUpNobody(t *testing.T) {
 // parkedIDs are the ids of messages that were parked, each once.
 func parkedIDs(q *inboxtest.Queue) map[string]bool {
 	ids := map[string]bool{}
-	for _, s := range q.Settled(inbox.Park) {
+	for _, s := range q.Settled(inbox.ActionRetry) {
 		ids[s.Delivery.Message.ID] = true
 	}
 	return ids

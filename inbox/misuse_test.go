@@ -159,7 +159,7 @@ func wantCulprit(t *testing.T, in *inbox.Inbox, db *sqlx.DB, size int, misuse in
 	if !strings.Contains(dead[0].Err.Error(), text) {
 		t.Errorf("the dead letter says %q, want %q in it", dead[0].Err, text)
 	}
-	if parked := q.Settled(inbox.Park); len(parked) != 1 || parked[0].Delivery.Message.ID != culprit {
+	if parked := q.Settled(inbox.ActionRetry); len(parked) != 1 || parked[0].Delivery.Message.ID != culprit {
 		t.Errorf("parked %+v, want %s once", parked, culprit)
 	}
 }

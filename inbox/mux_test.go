@@ -177,7 +177,7 @@ func TestMuxInAConsumer(t *testing.T) {
 		q.WaitUntilEmpty(t)
 
 		delays := map[string][]time.Duration{}
-		for _, s := range q.Settled(inbox.Park) {
+		for _, s := range q.Settled(inbox.ActionRetry) {
 			delays[s.Delivery.Message.ID] = append(delays[s.Delivery.Message.ID], s.Delay)
 		}
 		if want := map[string][]time.Duration{

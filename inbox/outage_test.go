@@ -31,7 +31,7 @@ func TestDatabaseOutage(t *testing.T) {
 			server.Start()
 			q.WaitUntilEmpty(t)
 			wantOnce(t, db, msgs)
-			if n := len(q.Settled(inbox.Park, inbox.SetAside, inbox.GiveBack)); n != 0 {
+			if n := len(q.Settled(inbox.ActionRetry, inbox.ActionDeadLetter, inbox.ActionRequeue)); n != 0 {
 				t.Errorf("%d messages paid for the outage", n)
 			}
 			eventually(t, "the consumer to be well", func() bool { return c.Health().State == inbox.Running })
@@ -57,7 +57,7 @@ func TestStartsWhileTheDatabaseIsAway(t *testing.T) {
 			if q.Ready() != 11 || q.Unsettled() != 0 {
 				t.Errorf("ready %d, held %d; want all 11 given back", q.Ready(), q.Unsettled())
 			}
-			if h := first.Health(); h.State != inbox.Stopped || h.GivenBack != 11 || h.Held != 0 {
+			if h := first.Health(); h.State != inbox.Stopped || h.Requeued != 11 || h.Held != 0 {
 				t.Errorf("health %+v", h)
 			}
 			second := kind.consume(t, in, db, q, record, inbox.ConsumerConfig{MaxAttempts: 1})

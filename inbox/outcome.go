@@ -19,31 +19,31 @@ type outcome struct {
 func committed(a attempt, done applied) outcome {
 	o := outcome{settlements: make([]Settlement, len(a.deliveries))}
 	for i, d := range a.deliveries {
-		o.settlements[i] = Settlement{Delivery: d, Action: Ack}
+		o.settlements[i] = Settlement{Delivery: d, Action: ActionAck}
 		switch done.states[i] {
 		case unseen:
 			o.applied++
 		case duplicate:
 			o.duplicates++
 		case conflicting:
-			o.settlements[i] = Settlement{Delivery: d, Action: SetAside, Reason: ReasonConflict, Err: done.conflicts[i]}
+			o.settlements[i] = Settlement{Delivery: d, Action: ActionDeadLetter, Reason: ReasonConflict, Err: done.conflicts[i]}
 		}
 	}
 	return o
 }
 
 func deadLettered(d Delivery, reason Reason, err error) outcome {
-	return outcome{settlements: []Settlement{{Delivery: d, Action: SetAside, Reason: reason, Err: err}}}
+	return outcome{settlements: []Settlement{{Delivery: d, Action: ActionDeadLetter, Reason: reason, Err: err}}}
 }
 
 func retried(d Delivery, delay time.Duration, err error) outcome {
-	return outcome{settlements: []Settlement{{Delivery: d, Action: Park, Delay: delay, Reason: ReasonHandler, Err: err}}}
+	return outcome{settlements: []Settlement{{Delivery: d, Action: ActionRetry, Delay: delay, Reason: ReasonHandler, Err: err}}}
 }
 
 func requeued(ds []Delivery) outcome {
 	o := outcome{settlements: make([]Settlement, len(ds))}
 	for i, d := range ds {
-		o.settlements[i] = Settlement{Delivery: d, Action: GiveBack}
+		o.settlements[i] = Settlement{Delivery: d, Action: ActionRequeue}
 	}
 	return o
 }
@@ -126,7 +126,7 @@ func (w *worker) postponed(ctx context.Context, d Delivery, err error) outcome {
 	}
 	w.c.locks.note(d.Message.ID, err, report)
 	w.c.tell(partLocks, w.c.locks.err)
-	return outcome{settlements: []Settlement{{Delivery: d, Action: Park, Delay: lockedDelay, Err: err, Uncounted: true}}}
+	return outcome{settlements: []Settlement{{Delivery: d, Action: ActionRetry, Delay: lockedDelay, Err: err, Uncounted: true}}}
 }
 
 // clearStart removes the recorded start of a message that did not crash the

@@ -109,7 +109,7 @@ func TestSessionChangesReachNobody(t *testing.T) {
 					wantOnce(t, db, msgs)
 					mustExec(t, db, `DELETE FROM `+effects)
 					mustExec(t, db, `DELETE FROM processed_events`)
-					if settled := q.Settled(inbox.Park, inbox.SetAside); len(settled) > 0 {
+					if settled := q.Settled(inbox.ActionRetry, inbox.ActionDeadLetter); len(settled) > 0 {
 						t.Errorf("%+v were blamed", settled)
 					}
 					// A lock of the session is no news to those in the same session.

@@ -43,7 +43,7 @@ func newSettler(s Source, p *monitor, log deliveryLog) *settler {
 func (s *settler) settle(ctx context.Context, settlements []Settlement) {
 	var acks, rest []Settlement
 	for _, st := range settlements {
-		if st.Action == Ack {
+		if st.Action == ActionAck {
 			acks = append(acks, st)
 		} else {
 			rest = append(rest, st)
@@ -72,7 +72,7 @@ func (s *settler) try(ctx context.Context, settlements []Settlement, before int)
 	var err error
 	ctx, cancel := context.WithTimeout(ctx, settleTimeout)
 	defer cancel()
-	var settled [GiveBack + 1]int64 // by action
+	var settled [ActionRequeue + 1]int64 // by action
 	stale := int64(0)
 	for i, outcome := range s.source.Settle(ctx, settlements) {
 		diverted, moved := errors.AsType[*DivertedError](outcome)
@@ -94,9 +94,9 @@ func (s *settler) try(ctx context.Context, settlements []Settlement, before int)
 		s.log(ctx, slog.LevelWarn, "inbox: the source could not settle; trying again", failed[0].Delivery, err, "messages", len(failed))
 	}
 	s.monitor.change(func(h *Health) {
-		h.Retried += settled[Park]
-		h.SetAside += settled[SetAside]
-		h.GivenBack += settled[GiveBack]
+		h.Retried += settled[ActionRetry]
+		h.DeadLettered += settled[ActionDeadLetter]
+		h.Requeued += settled[ActionRequeue]
 		h.Stale += stale
 		h.Unsettled += len(failed) - before
 		if err != nil {
@@ -118,9 +118,9 @@ func (s *settler) tell(ctx context.Context, st Settlement, diverted *DivertedErr
 		attrs = append(attrs, "because", diverted.Err)
 	}
 	switch action {
-	case SetAside:
+	case ActionDeadLetter:
 		s.log(ctx, slog.LevelError, "inbox: message dead-lettered", st.Delivery, st.Err, attrs...)
-	case Park:
+	case ActionRetry:
 		if is[*LockedError](st.Err) { // told where it was found, and not each time
 			return
 		}

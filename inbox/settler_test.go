@@ -59,9 +59,9 @@ func (l *logged) lines(about string) (lines []string) {
 
 func logTo(l *logged) *slog.Logger { return slog.New(slog.NewTextHandler(l, nil)) }
 
-// TestNothingIsSetAsideBeforeTheSourceHasIt: counters and log tell of a move
+// TestNothingIsDeadLetteredBeforeTheSourceHasIt: counters and log tell of a move
 // once it is made, and of none that was refused.
-func TestNothingIsSetAsideBeforeTheSourceHasIt(t *testing.T) {
+func TestNothingIsDeadLetteredBeforeTheSourceHasIt(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, url string) {
 		in, db := newInbox(t, url)
 		var log logged
@@ -70,7 +70,7 @@ func TestNothingIsSetAsideBeforeTheSourceHasIt(t *testing.T) {
 		var refused atomic.Int32
 		q := inboxtest.NewQueue()
 		source := answering{q, func(s inbox.Settlement) (*inbox.Action, error) {
-			if s.Action == inbox.SetAside && full.Load() {
+			if s.Action == inbox.ActionDeadLetter && full.Load() {
 				refused.Add(1)
 				return nil, errors.New("dead-letter queue is full")
 			}
@@ -92,7 +92,7 @@ func TestNothingIsSetAsideBeforeTheSourceHasIt(t *testing.T) {
 		// With two slots, one of them held by what is refused.
 		q.WaitFor(t, "the others to be settled", func() bool { return len(q.Acked()) == len(msgs)-1 })
 		eventually(t, "a second refusal", func() bool { return refused.Load() >= 2 })
-		if h := running.Health(); h.SetAside != 0 || h.Unsettled != 1 || h.State != inbox.Degraded ||
+		if h := running.Health(); h.DeadLettered != 0 || h.Unsettled != 1 || h.State != inbox.Degraded ||
 			h.LastError == nil || !strings.Contains(h.LastError.Error(), "is full") {
 			t.Errorf("while refused: %+v", h)
 		}
@@ -103,7 +103,7 @@ func TestNothingIsSetAsideBeforeTheSourceHasIt(t *testing.T) {
 		q.WaitUntilEmpty(t)
 		eventually(t, "the dead letter to be counted", func() bool {
 			h := running.Health()
-			return h.SetAside == 1 && h.Unsettled == 0 && h.State == inbox.Running
+			return h.DeadLettered == 1 && h.Unsettled == 0 && h.State == inbox.Running
 		})
 		if lines := log.lines("message dead-lettered"); len(lines) != 1 || !strings.Contains(lines[0], culprit) || !strings.Contains(lines[0], "bad amount") {
 			t.Errorf("the log says: %q", lines)
@@ -118,10 +118,10 @@ func TestDivertedSettlementsAreCountedAsWhatTheyBecame(t *testing.T) {
 	in, _ := newInbox(t, sqliteFile(t))
 	var log logged
 	q := inboxtest.NewQueue()
-	aside := inbox.SetAside
+	aside := inbox.ActionDeadLetter
 	source := answering{q, func(s inbox.Settlement) (*inbox.Action, error) {
-		if s.Action == inbox.Park {
-			return &aside, &inbox.DivertedError{Action: inbox.SetAside, Err: errors.New("headers leave no room for the count")}
+		if s.Action == inbox.ActionRetry {
+			return &aside, &inbox.DivertedError{Action: inbox.ActionDeadLetter, Err: errors.New("headers leave no room for the count")}
 		}
 		return &s.Action, nil
 	}}
@@ -133,7 +133,7 @@ func TestDivertedSettlementsAreCountedAsWhatTheyBecame(t *testing.T) {
 	}
 	running := start(t, c)
 	q.Publish(event(1))
-	eventually(t, "the dead letter to be counted", func() bool { return running.Health().SetAside == 1 })
+	eventually(t, "the dead letter to be counted", func() bool { h := running.Health(); return h.DeadLettered == 1 && h.SetAside == 1 })
 	if h := running.Health(); h.Retried != 0 || h.Unsettled != 0 {
 		t.Errorf("health %+v", h)
 	}
@@ -150,7 +150,7 @@ func TestASourceThatHangsHoldsUpNoWorker(t *testing.T) {
 	confirmed := make(chan struct{})
 	q := inboxtest.NewQueue()
 	source := answering{q, func(s inbox.Settlement) (*inbox.Action, error) {
-		if s.Action == inbox.SetAside {
+		if s.Action == inbox.ActionDeadLetter {
 			<-confirmed
 		}
 		return &s.Action, nil

@@ -27,7 +27,7 @@ func TestStopUnderLoad(t *testing.T) {
 				t.Fatalf("%d deliveries are unsettled after Run has returned", q.Unsettled())
 			}
 		}
-		if h := q.Settled(inbox.GiveBack); len(h) == 0 {
+		if h := q.Settled(inbox.ActionRequeue); len(h) == 0 {
 			t.Error("nothing was given back: the consumers were not stopped under load")
 		}
 		consume(t, in, q, record, inbox.ConsumerConfig{Workers: 3})
@@ -92,7 +92,7 @@ func TestStopCutsAtTheLimit(t *testing.T) {
 				t.Errorf("cause %v, want the one that names ShutdownTimeout", err)
 			}
 			back := q.Settled()
-			if len(back) != 1 || back[0].Action != inbox.GiveBack {
+			if len(back) != 1 || back[0].Action != inbox.ActionRequeue {
 				t.Errorf("settled %+v, want one given back", back)
 			}
 			inboxtest.RequireCount(t, db, 0, `SELECT count(*) FROM effects`)

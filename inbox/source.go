@@ -50,20 +50,20 @@ type Action int
 // The actions. There is none for dropping a message, and zero is none of them,
 // so that a forgotten Settlement.Action cannot acknowledge.
 const (
-	// Ack: applied, or known as a duplicate.
-	Ack Action = iota + 1
-	// Park: delivered again after Settlement.Delay, with one more failure counted.
-	Park
-	// SetAside: moved to the dead-letter queue with its history.
-	SetAside
-	// GiveBack: requeued unchanged, for the next consumer.
-	GiveBack
+	// ActionAck: applied, or known as a duplicate.
+	ActionAck Action = iota + 1
+	// ActionRetry: delivered again after Settlement.Delay, with one more failure counted.
+	ActionRetry
+	// ActionDeadLetter: moved to the dead-letter queue with its history.
+	ActionDeadLetter
+	// ActionRequeue: requeued unchanged, for the next consumer.
+	ActionRequeue
 )
 
 // Check returns an error if a is none of the actions, as the zero value is.
 // Sources answer it for the settlement and change nothing.
 func (a Action) Check() error {
-	if a < Ack || a > GiveBack {
+	if a < ActionAck || a > ActionRequeue {
 		return fmt.Errorf("%v: not an action of package inbox; zero means that Settlement.Action was not set", a)
 	}
 	return nil
@@ -72,13 +72,13 @@ func (a Action) Check() error {
 // String returns the action as logs name it.
 func (a Action) String() string {
 	switch a {
-	case Ack:
+	case ActionAck:
 		return "ack"
-	case Park:
+	case ActionRetry:
 		return "retry"
-	case SetAside:
+	case ActionDeadLetter:
 		return "dead-letter"
-	case GiveBack:
+	case ActionRequeue:
 		return "requeue"
 	}
 	return fmt.Sprintf("Action(%d)", int(a))
@@ -88,10 +88,10 @@ func (a Action) String() string {
 type Settlement struct {
 	Delivery Delivery
 	Action   Action
-	Delay    time.Duration // Park: at least this long, rounded up to the source's next retry delay
-	Reason   Reason        // Park and SetAside
-	Err      error         // Park and SetAside: what went wrong
-	// Uncounted, on Park: the message is not at fault. It is delivered again with
+	Delay    time.Duration // ActionRetry: at least this long, rounded up to the source's next retry delay
+	Reason   Reason        // ActionRetry and ActionDeadLetter
+	Err      error         // ActionRetry and ActionDeadLetter: what went wrong
+	// Uncounted, on ActionRetry: the message is not at fault. It is delivered again with
 	// the failures and the history it came with.
 	Uncounted bool
 }
@@ -114,7 +114,7 @@ const (
 // DivertedError is the outcome of a settlement that could not be carried out
 // as asked: the message is settled, by another action.
 type DivertedError struct {
-	Action Action // what was done: SetAside where a retry was impossible, Park where the dead letters took no more
+	Action Action // what was done: ActionDeadLetter where a retry was impossible, ActionRetry where the dead letters took no more
 	Err    error  // why
 }
 

@@ -76,7 +76,7 @@ func TestVerdicts(t *testing.T) {
 				q.WaitUntilEmpty(t)
 
 				var parked []time.Duration
-				for _, s := range q.Settled(inbox.Park) {
+				for _, s := range q.Settled(inbox.ActionRetry) {
 					parked = append(parked, s.Delay)
 					if s.Delivery.Message.ID != culprit || s.Reason != inbox.ReasonHandler || s.Err == nil {
 						t.Errorf("parked %+v", s)
@@ -98,7 +98,7 @@ func TestVerdicts(t *testing.T) {
 				// Settled first, counted then.
 				eventually(t, "the settlements to be counted", func() bool {
 					h := consumer.Health()
-					return h.Retried == int64(len(c.parked)) && h.SetAside == int64(len(dead))
+					return h.Retried == int64(len(c.parked)) && h.DeadLettered == int64(len(dead))
 				})
 				mu.Lock()
 				defer mu.Unlock()
@@ -112,7 +112,7 @@ func TestVerdicts(t *testing.T) {
 	}
 }
 
-func TestWhatIsNoMessageIsSetAside(t *testing.T) {
+func TestUndecodableMessageIsDeadLettered(t *testing.T) {
 	eachKind(t, func(t *testing.T, url string, kind newConsumer) {
 		in, db := newInbox(t, url)
 		good := events(3, 3)
@@ -150,7 +150,7 @@ func TestUnlimitedAttempts(t *testing.T) {
 		kind.consume(t, in, db, q, handler, inbox.ConsumerConfig{MaxAttempts: inbox.Unlimited})
 		q.WaitUntilEmpty(t)
 		wantOnce(t, db, events(1, 1))
-		if parked := len(q.Settled(inbox.Park)); parked != 25 {
+		if parked := len(q.Settled(inbox.ActionRetry)); parked != 25 {
 			t.Errorf("parked %d times, want 25", parked)
 		}
 	})

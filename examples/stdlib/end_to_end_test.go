@@ -12,4 +12,4 @@ func TestOneNotificationHoweverOftenTheMessageComes(t *testing.T) {
 	services.OneNotificationHoweverOftenTheMessageComes(t)
 }
 
-func TestBadMessagesAreSetAside(t *testing.T) { services.BadMessagesAreSetAside(t) }
+func TestBadMessagesAreDeadLettered(t *testing.T) { services.BadMessagesAreDeadLettered(t) }

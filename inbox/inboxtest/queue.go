@@ -183,9 +183,9 @@ func (q *Queue) settle(s inbox.Settlement) error {
 	}
 	q.settled = append(q.settled, s)
 	switch s.Action {
-	case inbox.Park:
+	case inbox.ActionRetry:
 		q.park(t.delivery, s)
-	case inbox.GiveBack:
+	case inbox.ActionRequeue:
 		q.requeue(true, t)
 	}
 	return nil

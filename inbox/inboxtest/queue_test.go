@@ -58,15 +58,15 @@ func TestWaitUntilEmptyIsNotMisled(t *testing.T) {
 	go func() {
 		defer close(done)
 		for d := range deliveries {
-			s := inbox.Settlement{Delivery: d, Action: inbox.Park, Delay: time.Nanosecond}
+			s := inbox.Settlement{Delivery: d, Action: inbox.ActionRetry, Delay: time.Nanosecond}
 			if d.Failures == rounds {
-				s = inbox.Settlement{Delivery: d, Action: inbox.Ack}
+				s = inbox.Settlement{Delivery: d, Action: inbox.ActionAck}
 			}
 			q.Settle(ctx, []inbox.Settlement{s})
 		}
 	}()
 	q.WaitUntilEmpty(t)
-	if parked := len(q.Settled(inbox.Park)); parked != rounds {
+	if parked := len(q.Settled(inbox.ActionRetry)); parked != rounds {
 		t.Errorf("said to be empty after %d of %d rounds", parked, rounds)
 	}
 	stop()

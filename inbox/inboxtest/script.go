@@ -82,14 +82,14 @@ func (q *Queue) Settled(actions ...inbox.Action) []inbox.Settlement {
 // Acked returns the ids of the acknowledged messages in order.
 func (q *Queue) Acked() []string {
 	var ids []string
-	for _, s := range q.Settled(inbox.Ack) {
+	for _, s := range q.Settled(inbox.ActionAck) {
 		ids = append(ids, s.Delivery.Message.ID)
 	}
 	return ids
 }
 
 // DeadLetters returns what was set aside, in order.
-func (q *Queue) DeadLetters() []inbox.Settlement { return q.Settled(inbox.SetAside) }
+func (q *Queue) DeadLetters() []inbox.Settlement { return q.Settled(inbox.ActionDeadLetter) }
 
 // WaitUntilEmpty returns once nothing is ready, held or parked, and fails the
 // test when that does not come to be within half a minute.

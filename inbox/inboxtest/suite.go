@@ -151,7 +151,7 @@ func (s *suite) ack(source inbox.Source, ds ...inbox.Delivery) {
 	s.t.Helper()
 	settlements := make([]inbox.Settlement, len(ds))
 	for i, d := range ds {
-		settlements[i] = inbox.Settlement{Delivery: d, Action: inbox.Ack}
+		settlements[i] = inbox.Settlement{Delivery: d, Action: inbox.ActionAck}
 	}
 	s.settle(source, settlements...)
 }
@@ -200,7 +200,7 @@ func (s *suite) settlesConcurrently() {
 	var wg sync.WaitGroup
 	for i := n - 1; i >= 0; i-- {
 		wg.Go(func() {
-			errs[i] = errors.Join(source.Settle(s.t.Context(), []inbox.Settlement{{Delivery: ds[i], Action: inbox.Ack}})...)
+			errs[i] = errors.Join(source.Settle(s.t.Context(), []inbox.Settlement{{Delivery: ds[i], Action: inbox.ActionAck}})...)
 		})
 	}
 	wg.Wait()

@@ -18,14 +18,14 @@ func (s *suite) closesAndSettlesOn() {
 		select {
 		case extra, open = <-deliveries:
 			if open {
-				s.settle(source, inbox.Settlement{Delivery: extra, Action: inbox.GiveBack})
+				s.settle(source, inbox.Settlement{Delivery: extra, Action: inbox.ActionRequeue})
 			}
 		case <-timeout:
 			s.t.Fatalf("the channel is still open %v after the context has ended", waitLimit)
 		}
 	}
 	s.ack(source, mine)
-	s.settle(source, inbox.Settlement{Delivery: other, Action: inbox.GiveBack})
+	s.settle(source, inbox.Settlement{Delivery: other, Action: inbox.ActionRequeue})
 
 	next, more, _ := s.consume(10)
 	d := s.receive(more)
@@ -62,7 +62,7 @@ func (s *suite) disconnect() {
 	if !again.Redelivered || again.Failures != 0 {
 		s.t.Errorf("redelivered %t, failures %d; want true, 0", again.Redelivered, again.Failures)
 	}
-	for _, action := range []inbox.Action{inbox.Ack, inbox.GiveBack} {
+	for _, action := range []inbox.Action{inbox.ActionAck, inbox.ActionRequeue} {
 		outcomes := source.Settle(s.t.Context(), []inbox.Settlement{{Delivery: before, Action: action}})
 		if !errors.Is(outcomes[0], inbox.ErrStale) {
 			s.t.Errorf("settling the lost delivery: %v, want ErrStale", outcomes[0])

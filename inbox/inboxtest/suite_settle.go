@@ -58,7 +58,7 @@ func (s *suite) ackRemoves() {
 func (s *suite) giveBackReturns() {
 	want := s.publish(1)[0]
 	source, deliveries, _ := s.consume(10)
-	s.settle(source, inbox.Settlement{Delivery: s.receive(deliveries), Action: inbox.GiveBack})
+	s.settle(source, inbox.Settlement{Delivery: s.receive(deliveries), Action: inbox.ActionRequeue})
 	d := s.receive(deliveries)
 	s.wantMessage(d, want)
 	if !d.Redelivered || d.Failures != 0 {
@@ -77,9 +77,9 @@ func (s *suite) giveBackWithoutEnd() {
 		source, deliveries, stop := s.consume(10)
 		first := s.receive(deliveries)
 		stop()
-		s.settle(source, inbox.Settlement{Delivery: first, Action: inbox.GiveBack})
+		s.settle(source, inbox.Settlement{Delivery: first, Action: inbox.ActionRequeue})
 		for d := range deliveries {
-			s.settle(source, inbox.Settlement{Delivery: d, Action: inbox.GiveBack})
+			s.settle(source, inbox.Settlement{Delivery: d, Action: inbox.ActionRequeue})
 		}
 		s.wantDepth(len(want))
 	}
@@ -114,9 +114,9 @@ func (s *suite) movedBack() {
 				s.t.Errorf("failures %d, want %d", d.Failures, failures)
 			}
 			if failures == 0 {
-				s.settle(source, inbox.Settlement{Delivery: d, Action: inbox.Park, Delay: s.Delay, Reason: inbox.ReasonHandler, Err: errors.New("first")})
+				s.settle(source, inbox.Settlement{Delivery: d, Action: inbox.ActionRetry, Delay: s.Delay, Reason: inbox.ReasonHandler, Err: errors.New("first")})
 			} else {
-				s.settle(source, inbox.Settlement{Delivery: d, Action: inbox.SetAside, Reason: inbox.ReasonHandler, Err: errors.New("second")})
+				s.settle(source, inbox.Settlement{Delivery: d, Action: inbox.ActionDeadLetter, Reason: inbox.ReasonHandler, Err: errors.New("second")})
 			}
 		}
 		s.MoveBack(s.t)
@@ -136,7 +136,7 @@ func (s *suite) parkComesAgain() {
 	d := s.receive(deliveries)
 	for failures := 1; failures <= 2; failures++ {
 		parked := time.Now()
-		s.settle(source, inbox.Settlement{Delivery: d, Action: inbox.Park, Delay: s.Delay,
+		s.settle(source, inbox.Settlement{Delivery: d, Action: inbox.ActionRetry, Delay: s.Delay,
 			Reason: inbox.ReasonHandler, Err: errors.New("mail server is full")})
 		d = s.receive(deliveries)
 		if waited := time.Since(parked); waited < s.Delay {
@@ -154,7 +154,7 @@ func (s *suite) parkComesAgain() {
 func (s *suite) parkUncounted() {
 	want := s.publish(1)[0]
 	source, deliveries, _ := s.consume(10)
-	s.settle(source, inbox.Settlement{Delivery: s.receive(deliveries), Action: inbox.Park, Delay: s.Delay,
+	s.settle(source, inbox.Settlement{Delivery: s.receive(deliveries), Action: inbox.ActionRetry, Delay: s.Delay,
 		Reason: inbox.ReasonHandler, Err: errors.New("mail server is full")})
 	for range 2 {
 		d := s.receive(deliveries)
@@ -162,7 +162,7 @@ func (s *suite) parkUncounted() {
 		if d.Failures != 1 {
 			s.t.Errorf("failures %d, want 1", d.Failures)
 		}
-		s.settle(source, inbox.Settlement{Delivery: d, Action: inbox.Park, Delay: s.Delay, Uncounted: true,
+		s.settle(source, inbox.Settlement{Delivery: d, Action: inbox.ActionRetry, Delay: s.Delay, Uncounted: true,
 			Err: errors.New("applied elsewhere just now")})
 	}
 	s.ack(source, s.receive(deliveries))
@@ -172,9 +172,9 @@ func (s *suite) parkUncounted() {
 func (s *suite) setAsideKeeps() {
 	want := s.publish(1)[0]
 	source, deliveries, _ := s.consume(10)
-	s.settle(source, inbox.Settlement{Delivery: s.receive(deliveries), Action: inbox.Park, Delay: s.Delay,
+	s.settle(source, inbox.Settlement{Delivery: s.receive(deliveries), Action: inbox.ActionRetry, Delay: s.Delay,
 		Reason: inbox.ReasonHandler, Err: errors.New("first")})
-	s.settle(source, inbox.Settlement{Delivery: s.receive(deliveries), Action: inbox.SetAside,
+	s.settle(source, inbox.Settlement{Delivery: s.receive(deliveries), Action: inbox.ActionDeadLetter,
 		Reason: inbox.ReasonContract, Err: errors.New("amount is negative")})
 	s.wantDepth(0)
 	s.eventually("a dead letter", func() bool { return len(s.DeadLetters(s.t)) == 1 })
@@ -193,7 +193,7 @@ func (s *suite) undecodable() {
 	if d.Err == nil {
 		s.t.Fatalf("decoded as %+v, want Delivery.Err", d.Message)
 	}
-	s.settle(source, inbox.Settlement{Delivery: d, Action: inbox.SetAside, Reason: inbox.ReasonUndecodable, Err: d.Err})
+	s.settle(source, inbox.Settlement{Delivery: d, Action: inbox.ActionDeadLetter, Reason: inbox.ReasonUndecodable, Err: d.Err})
 	s.wantDepth(0)
 	s.eventually("a dead letter", func() bool { return len(s.DeadLetters(s.t)) == 1 })
 	if got := s.DeadLetters(s.t)[0]; string(got.Body) != body || got.Reason != inbox.ReasonUndecodable {
@@ -206,7 +206,7 @@ func (s *suite) noAction() {
 	s.publish(1)
 	source, deliveries, _ := s.consume(10)
 	d := s.receive(deliveries)
-	for _, action := range []inbox.Action{0, inbox.GiveBack + 1} {
+	for _, action := range []inbox.Action{0, inbox.ActionRequeue + 1} {
 		err := source.Settle(s.t.Context(), []inbox.Settlement{{Delivery: d, Action: action}})[0]
 		if err == nil || errors.Is(err, inbox.ErrStale) {
 			s.t.Errorf("%v was settled with %v; want it refused", action, err)
@@ -224,10 +224,10 @@ func (s *suite) mixedSettlements() {
 		ds[i] = s.receive(deliveries)
 	}
 	s.settle(source,
-		inbox.Settlement{Delivery: ds[0], Action: inbox.Ack},
-		inbox.Settlement{Delivery: ds[1], Action: inbox.Park, Delay: s.Delay, Reason: inbox.ReasonHandler, Err: errors.New("later")},
-		inbox.Settlement{Delivery: ds[2], Action: inbox.SetAside, Reason: inbox.ReasonHandler, Err: errors.New("never")},
-		inbox.Settlement{Delivery: ds[3], Action: inbox.GiveBack})
+		inbox.Settlement{Delivery: ds[0], Action: inbox.ActionAck},
+		inbox.Settlement{Delivery: ds[1], Action: inbox.ActionRetry, Delay: s.Delay, Reason: inbox.ReasonHandler, Err: errors.New("later")},
+		inbox.Settlement{Delivery: ds[2], Action: inbox.ActionDeadLetter, Reason: inbox.ReasonHandler, Err: errors.New("never")},
+		inbox.Settlement{Delivery: ds[3], Action: inbox.ActionRequeue})
 	failures := map[string]int{}
 	for range 2 {
 		d := s.receive(deliveries)

@@ -206,7 +206,7 @@ func TestApplyDuringAnOutage(t *testing.T) {
 	if total != n || distinct != n {
 		t.Errorf("%d bookings of %d events, want %d of each", total, distinct, n)
 	}
-	if paid := q.Settled(inbox.Park, inbox.SetAside, inbox.GiveBack); len(paid) > 0 {
+	if paid := q.Settled(inbox.ActionRetry, inbox.ActionDeadLetter, inbox.ActionRequeue); len(paid) > 0 {
 		t.Errorf("%d messages paid for the outage, such as %+v", len(paid), paid[0])
 	}
 }

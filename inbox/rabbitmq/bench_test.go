@@ -124,7 +124,7 @@ func drainSource(b *testing.B, cfg rabbitmq.SourceConfig, batch int) {
 	}
 	var settlements []inbox.Settlement
 	for i := range benchMessages {
-		settlements = append(settlements, inbox.Settlement{Delivery: <-deliveries, Action: inbox.Ack})
+		settlements = append(settlements, inbox.Settlement{Delivery: <-deliveries, Action: inbox.ActionAck})
 		if len(settlements) == batch || i+1 == benchMessages {
 			for _, err := range source.Settle(b.Context(), settlements) {
 				if err != nil {

@@ -25,7 +25,7 @@ func TestCredentialsAreAskedForAtEachConnect(t *testing.T) {
 	park := func(id string) {
 		t.Helper()
 		r.publish(id)
-		for _, action := range []inbox.Action{inbox.Park, inbox.Ack} {
+		for _, action := range []inbox.Action{inbox.ActionRetry, inbox.ActionAck} {
 			d := <-deliveries
 			if d.Message.ID != id {
 				t.Fatalf("delivered %s, want %s", d.Message.ID, id)

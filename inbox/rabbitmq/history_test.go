@@ -46,7 +46,7 @@ func TestMovedBackMessagesStartAfresh(t *testing.T) {
 				if failures < 2 {
 					r.settle(park(d, 0, fmt.Errorf("failure %d", failures)))
 				} else {
-					r.settle(inbox.Settlement{Delivery: d, Action: inbox.SetAside, Reason: inbox.ReasonHandler, Err: errors.New("the last")})
+					r.settle(inbox.Settlement{Delivery: d, Action: inbox.ActionDeadLetter, Reason: inbox.ReasonHandler, Err: errors.New("the last")})
 				}
 			}
 			if life < 2 {
@@ -97,7 +97,7 @@ func TestCountsOfOthersAreNotBelieved(t *testing.T) {
 		if d = r.receiveID(deliveries, id); d.Failures != 1 {
 			t.Errorf("%v: failures %d after the first", headers, d.Failures)
 		}
-		r.settle(inbox.Settlement{Delivery: d, Action: inbox.SetAside, Reason: inbox.ReasonHandler, Err: errors.New("second")})
+		r.settle(inbox.Settlement{Delivery: d, Action: inbox.ActionDeadLetter, Reason: inbox.ReasonHandler, Err: errors.New("second")})
 		if letter := r.get(r.names.DeadLetters); letter.Headers["pulse-attempts"] != int64(2) || letter.Headers["pulse-first-error"] != "first" {
 			t.Errorf("%v: dead letter %v", headers, letter.Headers)
 		}

@@ -32,9 +32,9 @@ func TestInspectorLooksWithoutTaking(t *testing.T) {
 	deliveries := r.consumeUntil(ctx, 5)
 	for i, id := range []string{"0", "1", "", "3", "4"} {
 		r.publish(id)
-		action := inbox.SetAside
+		action := inbox.ActionDeadLetter
 		if i > 2 {
-			action = inbox.Park
+			action = inbox.ActionRetry
 		}
 		r.settle(inbox.Settlement{Delivery: r.receive(deliveries), Action: action, Delay: time.Hour, Reason: inbox.ReasonHandler})
 	}

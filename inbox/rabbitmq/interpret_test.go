@@ -64,7 +64,7 @@ func TestInterpretsForeignMessages(t *testing.T) {
 		if again.Err != nil || again.Message.ID != test.id || again.Failures != 1 || again.Message.Topic != "order.created" {
 			t.Errorf("%s: comes again as %q, failures %d, %v", test.about, again.Message.ID, again.Failures, again.Err)
 		}
-		r.settle(inbox.Settlement{Delivery: again, Action: inbox.SetAside, Reason: inbox.ReasonHandler})
+		r.settle(inbox.Settlement{Delivery: again, Action: inbox.ActionDeadLetter, Reason: inbox.ReasonHandler})
 		if letter := r.get(r.names.DeadLetters); letter.MessageId != test.id { // whoever looks can tell which it is
 			t.Errorf("%s: the dead letter has id %q", test.about, letter.MessageId)
 		}
@@ -171,7 +171,7 @@ func TestCompressedBodies(t *testing.T) {
 		if d = unpacking.receive(deliveries); string(d.Message.Payload) != `{"order":1}` {
 			t.Errorf("comes again as %q", d.Message.Payload)
 		}
-		unpacking.settle(inbox.Settlement{Delivery: d, Action: inbox.SetAside, Reason: inbox.ReasonHandler})
+		unpacking.settle(inbox.Settlement{Delivery: d, Action: inbox.ActionDeadLetter, Reason: inbox.ReasonHandler})
 		if letter := unpacking.get(unpacking.names.DeadLetters); letter.ContentEncoding != "GZIP" || !bytes.Equal(letter.Body, body) {
 			t.Errorf("dead letter: encoding %q, body %q; want it as it came", letter.ContentEncoding, letter.Body)
 		}
@@ -184,7 +184,7 @@ func TestCompressedBodies(t *testing.T) {
 		if d.Err == nil || !strings.Contains(d.Err.Error(), "gzip") || d.Message.ID != "e2" {
 			t.Errorf("%s: %v, message %+v", about, d.Err, d.Message)
 		}
-		unpacking.settle(inbox.Settlement{Delivery: d, Action: inbox.SetAside, Reason: inbox.ReasonUndecodable, Err: d.Err})
+		unpacking.settle(inbox.Settlement{Delivery: d, Action: inbox.ActionDeadLetter, Reason: inbox.ReasonUndecodable, Err: d.Err})
 		if letter := unpacking.get(unpacking.names.DeadLetters); !bytes.Equal(letter.Body, body) {
 			t.Errorf("%s: the dead letter is not as it came", about)
 		}

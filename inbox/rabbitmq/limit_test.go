@@ -115,7 +115,7 @@ func TestStopsDoNotCountTowardsADeliveryLimit(t *testing.T) {
 				taken = append(taken, d)
 			}
 			for _, d := range taken {
-				instance.settle(inbox.Settlement{Delivery: d, Action: inbox.GiveBack})
+				instance.settle(inbox.Settlement{Delivery: d, Action: inbox.ActionRequeue})
 			}
 			r.awaitDepth(r.names.Queue, n)
 			if err := instance.source.Close(); err != nil {
@@ -208,7 +208,7 @@ func TestGivingBackKeepsTheHistory(t *testing.T) {
 	deliveries := r.consume(10)
 	r.publish("e1", func(p *amqp.Publishing) { p.Headers["pulse-attempts"] = int64(7) })
 	d := r.receiveID(deliveries, "e1")
-	r.settle(inbox.Settlement{Delivery: d, Action: inbox.GiveBack})
+	r.settle(inbox.Settlement{Delivery: d, Action: inbox.ActionRequeue})
 	if d = r.receiveID(deliveries, "e1"); d.Failures != 0 || !d.Redelivered {
 		t.Errorf("given back: failures %d, redelivered %t", d.Failures, d.Redelivered)
 	}
@@ -217,12 +217,12 @@ func TestGivingBackKeepsTheHistory(t *testing.T) {
 		t.Errorf("parked: failures %d, redelivered %t", d.Failures, d.Redelivered)
 	}
 	for range 2 {
-		r.settle(inbox.Settlement{Delivery: d, Action: inbox.GiveBack})
+		r.settle(inbox.Settlement{Delivery: d, Action: inbox.ActionRequeue})
 		if d = r.receiveID(deliveries, "e1"); d.Failures != 1 || !d.Redelivered || d.Message.Topic != r.names.Queue {
 			t.Errorf("given back: failures %d, redelivered %t, topic %q", d.Failures, d.Redelivered, d.Message.Topic)
 		}
 	}
-	r.settle(inbox.Settlement{Delivery: d, Action: inbox.SetAside, Reason: inbox.ReasonHandler})
+	r.settle(inbox.Settlement{Delivery: d, Action: inbox.ActionDeadLetter, Reason: inbox.ReasonHandler})
 	letter := r.get(r.names.DeadLetters)
 	if letter.Headers["pulse-attempts"] != int64(2) || letter.Headers["pulse-returned"] != nil {
 		t.Errorf("dead letter %v", letter.Headers)

@@ -222,7 +222,7 @@ func (l *look) replace(ctx context.Context, batch []amqp.Delivery, all bool) err
 		}
 		originals = append(originals, d)
 		parcels = append(parcels, &parcel{
-			stops:   []stop{{l.queue, inbox.GiveBack}},
+			stops:   []stop{{l.queue, inbox.ActionRequeue}},
 			compose: func(stop, int) (rabbit.Publishing, error) { return c, nil },
 		})
 	}

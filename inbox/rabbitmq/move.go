@@ -32,11 +32,11 @@ const (
 func (s *Source) stops(st inbox.Settlement, stuck bool) []stop {
 	var ladder []stop
 	for _, rung := range s.names.Retry {
-		ladder = append(ladder, stop{rung.Queue, inbox.Park})
+		ladder = append(ladder, stop{rung.Queue, inbox.ActionRetry})
 	}
-	last := stop{s.names.DeadLetters, inbox.SetAside}
-	again := stop{s.names.Queue, inbox.Park} // at its end, at once
-	if st.Action == inbox.Park {
+	last := stop{s.names.DeadLetters, inbox.ActionDeadLetter}
+	again := stop{s.names.Queue, inbox.ActionRetry} // at its end, at once
+	if st.Action == inbox.ActionRetry {
 		at := s.names.rungIndex(st.Delay)
 		stops := slices.Clone(ladder[at:])
 		for _, shorter := range slices.Backward(ladder[:at]) {
@@ -113,9 +113,9 @@ func (s *Source) parcel(h *handle, st inbox.Settlement, now time.Time) *parcel {
 	p := &parcel{stops: s.stops(st, stuck)}
 	p.compose = func(to stop, frameMax int) (rabbit.Publishing, error) {
 		c, err := s.fit(h.raw, st.Delivery.Message, history, to, frameMax)
-		if err != nil && to.action == inbox.Park && p.at == 0 && !st.Uncounted {
+		if err != nil && to.action == inbox.ActionRetry && p.at == 0 && !st.Uncounted {
 			// No retry queue can take it: it is a dead letter.
-			p.stops = append(p.stops[:1:1], stop{s.names.DeadLetters, inbox.SetAside})
+			p.stops = append(p.stops[:1:1], stop{s.names.DeadLetters, inbox.ActionDeadLetter})
 		}
 		return c, err
 	}
@@ -127,7 +127,7 @@ func (s *Source) parcel(h *handle, st inbox.Settlement, now time.Time) *parcel {
 // message that is to be handled may not.
 func (s *Source) fit(d amqp.Delivery, msg inbox.Message, history failureHistory, to stop, frameMax int) (rabbit.Publishing, error) {
 	reserve := roomForCount
-	if to.action == inbox.Park && to.queue != s.names.Queue {
+	if to.action == inbox.ActionRetry && to.queue != s.names.Queue {
 		reserve = roomForDeath + 8*len(to.queue)
 	}
 	var room int
@@ -144,7 +144,7 @@ func (s *Source) fit(d amqp.Delivery, msg inbox.Message, history failureHistory,
 		if room >= reserve {
 			return c, nil
 		}
-		if detail == countAndReason && to.action == inbox.SetAside {
+		if detail == countAndReason && to.action == inbox.ActionDeadLetter {
 			dropHeaders(&c, reserve-room)
 			if room, err = rabbit.HeaderRoom(&c, frameMax); err == nil && room >= reserve {
 				return c, nil
@@ -192,7 +192,7 @@ func (s *Source) leaveToBroker(claims []claim, outcomes []error) {
 		h := c.handle
 		if h.link.kept {
 			movable = append(movable, c)
-			outcomes[c.index] = &inbox.DivertedError{Action: inbox.SetAside,
+			outcomes[c.index] = &inbox.DivertedError{Action: inbox.ActionDeadLetter,
 				Err: fmt.Errorf("moved by the broker, without its history: %w", h.unfit)}
 			s.moved(h)
 			continue
@@ -211,7 +211,7 @@ func (s *Source) renew(ctx context.Context, claims []claim) (taken []bool) {
 	for i, c := range claims {
 		raw := c.handle.raw
 		parcels[i] = &parcel{
-			stops: []stop{{s.names.Queue, inbox.GiveBack}},
+			stops: []stop{{s.names.Queue, inbox.ActionRequeue}},
 			compose: func(to stop, frameMax int) (rabbit.Publishing, error) {
 				copied := s.returnedCopy(raw)
 				room, err := rabbit.HeaderRoom(&copied, frameMax)

@@ -59,7 +59,7 @@ func (r *rig) move(s inbox.Settlement) (outcome, refusal error) {
 }
 
 func aside(d inbox.Delivery, reason inbox.Reason) inbox.Settlement {
-	return inbox.Settlement{Delivery: d, Action: inbox.SetAside, Reason: reason, Err: errors.New("bad amount")}
+	return inbox.Settlement{Delivery: d, Action: inbox.ActionDeadLetter, Reason: reason, Err: errors.New("bad amount")}
 }
 
 func diverted(err error) inbox.Action {
@@ -107,11 +107,11 @@ func TestWhatIsRefusedGoesElsewhereInTheEnd(t *testing.T) {
 		{"retry, ladder full",
 			func(d inbox.Delivery) inbox.Settlement { return park(d, time.Hour, errors.New("later")) },
 			func(n rabbitmq.Names) []string { return []string{n.Retry[0].Queue, n.Retry[1].Queue, n.Retry[2].Queue} },
-			func(n rabbitmq.Names) string { return n.DeadLetters }, inbox.SetAside},
+			func(n rabbitmq.Names) string { return n.DeadLetters }, inbox.ActionDeadLetter},
 		{"dead letter, queue full",
 			func(d inbox.Delivery) inbox.Settlement { return aside(d, inbox.ReasonContract) },
 			func(n rabbitmq.Names) []string { return []string{n.DeadLetters} },
-			func(n rabbitmq.Names) string { return n.Retry[2].Queue }, inbox.Park},
+			func(n rabbitmq.Names) string { return n.Retry[2].Queue }, inbox.ActionRetry},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
@@ -159,7 +159,7 @@ func TestWithEveryQueueFullMessagesGoRound(t *testing.T) {
 	r.publish("bad")
 	r.publish("good")
 	d := r.receiveID(deliveries, "bad")
-	if outcome, refusal := r.move(aside(d, inbox.ReasonHandler)); diverted(outcome) != inbox.Park || refusal == nil {
+	if outcome, refusal := r.move(aside(d, inbox.ReasonHandler)); diverted(outcome) != inbox.ActionRetry || refusal == nil {
 		t.Fatalf("%v after %v", outcome, refusal)
 	}
 	r.ack(r.receiveID(deliveries, "good")) // with a prefetch of one
@@ -201,7 +201,7 @@ func TestMissingQueuesArePassedOver(t *testing.T) {
 	}
 	r.settle(park(r.receiveID(deliveries, "0"), 0, nil)) // its own rung is missing
 	outcome, refusal := r.move(aside(r.receiveID(deliveries, "1"), inbox.ReasonHandler))
-	if diverted(outcome) != inbox.Park || refusal == nil || !strings.Contains(refusal.Error(), "NO_ROUTE") {
+	if diverted(outcome) != inbox.ActionRetry || refusal == nil || !strings.Contains(refusal.Error(), "NO_ROUTE") {
 		t.Errorf("no dead-letter queue: %v, then %v", refusal, outcome)
 	}
 	r.awaitDepth(r.names.Retry[1].Queue, 2)
@@ -273,7 +273,7 @@ func TestHeadersLeaveRoomForTheBrokers(t *testing.T) {
 				retried++
 				outcome, _ = r.move(aside(d, inbox.ReasonHandler))
 			}
-			if outcome != nil && diverted(outcome) != inbox.SetAside {
+			if outcome != nil && diverted(outcome) != inbox.ActionDeadLetter {
 				t.Fatalf("%s: %v", id, outcome)
 			}
 			letter := r.get(r.names.DeadLetters)
@@ -284,7 +284,7 @@ func TestHeadersLeaveRoomForTheBrokers(t *testing.T) {
 			if text, _ := letter.Headers["long"].(string); len(text) != size && letter.Headers["pulse-dropped-headers"] != "long" {
 				t.Errorf("%s: the long header has %d bytes, dropped: %v", id, len(text), letter.Headers["pulse-dropped-headers"])
 			}
-			if diverted(outcome) == inbox.SetAside {
+			if diverted(outcome) == inbox.ActionDeadLetter {
 				dead++
 			}
 		}
@@ -362,7 +362,7 @@ func TestBodyAboveTheBrokersLimit(t *testing.T) {
 				switch {
 				case i != 2 && err != nil:
 					t.Errorf("neighbour %d: %v", i, err)
-				case i == 2 && declared && diverted(err) != inbox.SetAside:
+				case i == 2 && declared && diverted(err) != inbox.ActionDeadLetter:
 					t.Errorf("the large one: %v", err)
 				case i == 2 && !declared && (err == nil || diverted(err) >= 0 || !strings.Contains(err.Error(), "cannot be published")):
 					t.Errorf("the large one: %v", err)

@@ -51,7 +51,7 @@ func TestStaleDeliveriesSettleNothing(t *testing.T) {
 	if !again.Redelivered {
 		t.Error("not marked as redelivered")
 	}
-	for _, action := range []inbox.Action{inbox.SetAside, inbox.Park, inbox.Ack, inbox.GiveBack} {
+	for _, action := range []inbox.Action{inbox.ActionDeadLetter, inbox.ActionRetry, inbox.ActionAck, inbox.ActionRequeue} {
 		if err := r.source.Settle(t.Context(), []inbox.Settlement{{Delivery: stale, Action: action}})[0]; !errors.Is(err, inbox.ErrStale) {
 			t.Errorf("action %d: %v", action, err)
 		}
@@ -123,7 +123,7 @@ func TestOutlivesTheBroker(t *testing.T) {
 		held, parked := r.receiveID(from, "e1"), r.receiveID(from, "e2")
 		r.settle(park(parked, 0, nil))
 		interrupt()
-		for _, s := range []inbox.Settlement{{Delivery: held, Action: inbox.Ack}, park(held, 0, nil)} {
+		for _, s := range []inbox.Settlement{{Delivery: held, Action: inbox.ActionAck}, park(held, 0, nil)} {
 			testenv.Eventually(t, patience, "the delivery to be stale", func() bool {
 				return errors.Is(source.Settle(t.Context(), []inbox.Settlement{s})[0], inbox.ErrStale)
 			})
@@ -133,7 +133,7 @@ func TestOutlivesTheBroker(t *testing.T) {
 		if !again.Redelivered {
 			t.Error("not marked as redelivered")
 		}
-		r.settle(inbox.Settlement{Delivery: again, Action: inbox.SetAside, Reason: inbox.ReasonHandler}) // over a new connection
+		r.settle(inbox.Settlement{Delivery: again, Action: inbox.ActionDeadLetter, Reason: inbox.ReasonHandler}) // over a new connection
 		r.dial()
 		r.get(r.names.DeadLetters)
 		r.get(r.names.Retry[0].Queue)
@@ -197,7 +197,7 @@ func TestAcksWhileTheBrokerBlocksPublishing(t *testing.T) {
 	}
 	first, second := r.receiveID(deliveries, "0"), r.receiveID(deliveries, "1")
 	proxy.Block("low on memory")
-	outcomes := r.source.Settle(t.Context(), []inbox.Settlement{park(first, time.Hour, nil), {Delivery: second, Action: inbox.Ack}})
+	outcomes := r.source.Settle(t.Context(), []inbox.Settlement{park(first, time.Hour, nil), {Delivery: second, Action: inbox.ActionAck}})
 	if outcomes[0] == nil || errors.Is(outcomes[0], inbox.ErrStale) || outcomes[1] != nil {
 		t.Errorf("while blocked: %v", outcomes)
 	}

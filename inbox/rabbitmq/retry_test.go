@@ -14,7 +14,7 @@ import (
 )
 
 func park(d inbox.Delivery, delay time.Duration, err error) inbox.Settlement {
-	return inbox.Settlement{Delivery: d, Action: inbox.Park, Delay: delay, Reason: inbox.ReasonHandler, Err: err}
+	return inbox.Settlement{Delivery: d, Action: inbox.ActionRetry, Delay: delay, Reason: inbox.ReasonHandler, Err: err}
 }
 
 func TestParkedMessagesComeBackWithTheirHistory(t *testing.T) {
@@ -49,7 +49,7 @@ func TestParkedMessagesComeBackWithTheirHistory(t *testing.T) {
 				r.settle(park(d, 0, fmt.Errorf("failure %d", attempt)))
 			}
 			d := r.receiveID(deliveries, "e1")
-			r.settle(inbox.Settlement{Delivery: d, Action: inbox.SetAside, Reason: inbox.ReasonContract, Err: errors.New("failure 4")})
+			r.settle(inbox.Settlement{Delivery: d, Action: inbox.ActionDeadLetter, Reason: inbox.ReasonContract, Err: errors.New("failure 4")})
 			letter := r.get(r.names.DeadLetters)
 			for name, want := range map[string]any{
 				"pulse-attempts": int64(4), "pulse-reason": "contract", "pulse-first-error": "failure 1", "pulse-last-error": "failure 4",
@@ -99,7 +99,7 @@ func TestSettlesMixedBatches(t *testing.T) {
 	for i := range 100 {
 		r.publish(fmt.Sprint(i))
 		d := r.receiveID(deliveries, fmt.Sprint(i))
-		s := inbox.Settlement{Delivery: d, Action: []inbox.Action{inbox.Ack, inbox.Park, inbox.SetAside}[i%3], Delay: time.Hour, Reason: inbox.ReasonHandler}
+		s := inbox.Settlement{Delivery: d, Action: []inbox.Action{inbox.ActionAck, inbox.ActionRetry, inbox.ActionDeadLetter}[i%3], Delay: time.Hour, Reason: inbox.ReasonHandler}
 		settlements = append(settlements, s)
 	}
 	r.settle(settlements...)
@@ -138,7 +138,7 @@ func TestCopiesLeaveOutWhatTurnsAgainstThem(t *testing.T) {
 		p.Headers["nested"] = amqp.Table{"list": []any{int64(1), "two"}}
 	})
 	d := r.receiveID(deliveries, "e1")
-	r.settle(inbox.Settlement{Delivery: d, Action: inbox.SetAside, Reason: inbox.ReasonHandler})
+	r.settle(inbox.Settlement{Delivery: d, Action: inbox.ActionDeadLetter, Reason: inbox.ReasonHandler})
 	letter := r.get(r.names.DeadLetters)
 	if letter.Expiration != "" || letter.UserId != "" || letter.Headers["CC"] != nil || letter.Headers["x-death"] != nil {
 		t.Errorf("expiration %q, user %q, headers %v", letter.Expiration, letter.UserId, letter.Headers)
@@ -163,7 +163,7 @@ func TestParkingRestoresMissingQueues(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	r.settle(park(first, time.Hour, nil), inbox.Settlement{Delivery: second, Action: inbox.SetAside, Reason: inbox.ReasonHandler})
+	r.settle(park(first, time.Hour, nil), inbox.Settlement{Delivery: second, Action: inbox.ActionDeadLetter, Reason: inbox.ReasonHandler})
 	r.awaitDepth(r.names.Retry[1].Queue, 1)
 	r.awaitDepth(r.names.DeadLetters, 1)
 }
@@ -189,7 +189,7 @@ func TestWhatCannotBeParkedStaysUnacknowledged(t *testing.T) {
 	first, second := r.receiveID(deliveries, "e1"), r.receiveID(deliveries, "e2")
 	outcomes := r.source.Settle(t.Context(), []inbox.Settlement{
 		park(first, time.Hour, nil), // refused
-		{Delivery: second, Action: inbox.SetAside, Reason: inbox.ReasonHandler}, // missing
+		{Delivery: second, Action: inbox.ActionDeadLetter, Reason: inbox.ReasonHandler}, // missing
 	})
 	for i, want := range []string{"nacked", "NO_ROUTE"} {
 		if err := outcomes[i]; err == nil || errors.Is(err, inbox.ErrStale) || !strings.Contains(err.Error(), want) ||
@@ -197,7 +197,7 @@ func TestWhatCannotBeParkedStaysUnacknowledged(t *testing.T) {
 			t.Errorf("outcome %d: %v, want mention of %s", i, err, want)
 		}
 	}
-	r.settle(inbox.Settlement{Delivery: first, Action: inbox.Ack}, inbox.Settlement{Delivery: second, Action: inbox.Ack}) // still ours
+	r.settle(inbox.Settlement{Delivery: first, Action: inbox.ActionAck}, inbox.Settlement{Delivery: second, Action: inbox.ActionAck}) // still ours
 }
 
 func TestHistoryGivesWayToOverlongHeaders(t *testing.T) {
@@ -206,7 +206,7 @@ func TestHistoryGivesWayToOverlongHeaders(t *testing.T) {
 	deliveries := r.consume(10)
 	r.publish("e1", func(p *amqp.Publishing) { p.Headers["long"] = strings.Repeat("x", 130_000) })
 	d := r.receiveID(deliveries, "e1")
-	r.settle(inbox.Settlement{Delivery: d, Action: inbox.SetAside, Reason: inbox.ReasonHandler, Err: errors.New(strings.Repeat("e", 900))})
+	r.settle(inbox.Settlement{Delivery: d, Action: inbox.ActionDeadLetter, Reason: inbox.ReasonHandler, Err: errors.New(strings.Repeat("e", 900))})
 	letter := r.get(r.names.DeadLetters)
 	if letter.Headers["pulse-attempts"] != int64(1) || len(letter.Headers["long"].(string)) != 130_000 || letter.Headers["pulse-last-error"] != nil {
 		t.Errorf("attempts %v, last error %v", letter.Headers["pulse-attempts"], letter.Headers["pulse-last-error"])

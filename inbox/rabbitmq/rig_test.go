@@ -182,7 +182,7 @@ func (r *rig) settle(settlements ...inbox.Settlement) {
 
 func (r *rig) ack(d inbox.Delivery) {
 	r.t.Helper()
-	r.settle(inbox.Settlement{Delivery: d, Action: inbox.Ack})
+	r.settle(inbox.Settlement{Delivery: d, Action: inbox.ActionAck})
 }
 
 // get takes one message off a queue with the plain client.

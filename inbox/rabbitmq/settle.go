@@ -40,9 +40,9 @@ func (s *Source) Settle(ctx context.Context, settlements []inbox.Settlement) []e
 		}
 		c := claim{i, h}
 		switch {
-		case st.Action == inbox.Ack:
+		case st.Action == inbox.ActionAck:
 			acks = append(acks, c)
-		case st.Action != inbox.GiveBack:
+		case st.Action != inbox.ActionRequeue:
 			failures = append(failures, c)
 		case h.wearsOut():
 			copies = append(copies, c)

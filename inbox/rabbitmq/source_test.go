@@ -47,7 +47,7 @@ func TestDeliversWhatCannotBeDecoded(t *testing.T) {
 	if d.Err == nil || d.Message.ID != "" || d.Message.CorrelationID != "c1" || string(d.Message.Payload) != `{"id":""}` {
 		t.Errorf("without an id: err %v, message %+v", d.Err, d.Message)
 	}
-	r.settle(inbox.Settlement{Delivery: d, Action: inbox.SetAside, Reason: inbox.ReasonUndecodable, Err: d.Err})
+	r.settle(inbox.Settlement{Delivery: d, Action: inbox.ActionDeadLetter, Reason: inbox.ReasonUndecodable, Err: d.Err})
 	letter := r.get(r.names.DeadLetters)
 	if letter.Headers["pulse-reason"] != "undecodable" || letter.CorrelationId != "c1" || string(letter.Body) != `{"id":""}` {
 		t.Errorf("dead letter %+v", letter)
@@ -71,7 +71,7 @@ func TestPrefetchBoundsWhatIsUnsettled(t *testing.T) {
 	r.ack(second)
 	third := r.receiveID(deliveries, "2")
 	r.awaitDepth(r.names.Queue, 1)
-	r.settle(inbox.Settlement{Delivery: first, Action: inbox.Ack}, inbox.Settlement{Delivery: third, Action: inbox.Ack})
+	r.settle(inbox.Settlement{Delivery: first, Action: inbox.ActionAck}, inbox.Settlement{Delivery: third, Action: inbox.ActionAck})
 	r.ack(r.receiveID(deliveries, "3"))
 }
 
@@ -92,7 +92,7 @@ func TestAcksOnlyWhatWasSettled(t *testing.T) {
 			batch := func(indexes ...int) {
 				var settlements []inbox.Settlement
 				for _, i := range indexes {
-					settlements = append(settlements, inbox.Settlement{Delivery: all[i], Action: inbox.Ack})
+					settlements = append(settlements, inbox.Settlement{Delivery: all[i], Action: inbox.ActionAck})
 				}
 				r.settle(settlements...)
 			}
@@ -118,7 +118,7 @@ func TestGivesBackUntouched(t *testing.T) {
 	r := newRig(t)
 	deliveries := r.consume(10)
 	r.publish("e1")
-	r.settle(inbox.Settlement{Delivery: r.receiveID(deliveries, "e1"), Action: inbox.GiveBack})
+	r.settle(inbox.Settlement{Delivery: r.receiveID(deliveries, "e1"), Action: inbox.ActionRequeue})
 	d := r.receiveID(deliveries, "e1")
 	if !d.Redelivered || d.Failures != 0 || d.Message.Attempt != 1 {
 		t.Errorf("redelivered %t, failures %d, attempt %d", d.Redelivered, d.Failures, d.Message.Attempt)
@@ -138,10 +138,10 @@ func TestEndOfContextGivesBackTheRestAndSettlesOn(t *testing.T) {
 	r.awaitDepth(r.names.Queue, 0) // the others are with the source
 	cancel()
 	for d := range deliveries { // at most the one that was on offer
-		r.settle(inbox.Settlement{Delivery: d, Action: inbox.GiveBack})
+		r.settle(inbox.Settlement{Delivery: d, Action: inbox.ActionRequeue})
 	}
 	r.awaitDepth(r.names.Queue, 4)
-	r.settle(inbox.Settlement{Delivery: taken, Action: inbox.Park, Delay: time.Hour, Reason: inbox.ReasonHandler, Err: errors.New("late")})
+	r.settle(inbox.Settlement{Delivery: taken, Action: inbox.ActionRetry, Delay: time.Hour, Reason: inbox.ReasonHandler, Err: errors.New("late")})
 	r.awaitDepth(r.names.Retry[1].Queue, 1)
 	r.end(cancel)
 	again := r.consume(10) // a new beginning
@@ -164,16 +164,16 @@ func TestSettlesEachDeliveryOnce(t *testing.T) {
 	r.publish("e2")
 	first, second := r.receiveID(deliveries, "e1"), r.receiveID(deliveries, "e2")
 	outcomes := r.source.Settle(t.Context(), []inbox.Settlement{
-		{Delivery: first, Action: inbox.Ack},
-		{Delivery: first, Action: inbox.GiveBack},
+		{Delivery: first, Action: inbox.ActionAck},
+		{Delivery: first, Action: inbox.ActionRequeue},
 		{Delivery: second, Action: 17},
-		{Delivery: inbox.Delivery{}, Action: inbox.Ack},
+		{Delivery: inbox.Delivery{}, Action: inbox.ActionAck},
 	})
 	if outcomes[0] != nil || !errors.Is(outcomes[1], inbox.ErrStale) || outcomes[2] == nil || outcomes[3] == nil {
 		t.Errorf("outcomes %v", outcomes)
 	}
 	r.ack(second)
-	if err := r.source.Settle(t.Context(), []inbox.Settlement{{Delivery: second, Action: inbox.Ack}})[0]; !errors.Is(err, inbox.ErrStale) {
+	if err := r.source.Settle(t.Context(), []inbox.Settlement{{Delivery: second, Action: inbox.ActionAck}})[0]; !errors.Is(err, inbox.ErrStale) {
 		t.Errorf("settled again: %v", err)
 	}
 	r.publish("e3") // the channel has survived
@@ -192,7 +192,7 @@ func TestCloseMakesDeliveriesStale(t *testing.T) {
 	if _, open := <-deliveries; open {
 		t.Error("still delivering")
 	}
-	for _, action := range []inbox.Action{inbox.Ack, inbox.Park, inbox.SetAside, inbox.GiveBack} {
+	for _, action := range []inbox.Action{inbox.ActionAck, inbox.ActionRetry, inbox.ActionDeadLetter, inbox.ActionRequeue} {
 		if err := r.source.Settle(t.Context(), []inbox.Settlement{{Delivery: d, Action: action}})[0]; !errors.Is(err, inbox.ErrStale) {
 			t.Errorf("action %d: %v", action, err)
 		}

@@ -61,7 +61,7 @@ func TestPrefetchIsBoundedByBytes(t *testing.T) {
 		last := r.receiveID(deliveries, fmt.Sprint(n-10))
 		cancel()
 		for d := range deliveries {
-			r.settle(inbox.Settlement{Delivery: d, Action: inbox.GiveBack})
+			r.settle(inbox.Settlement{Delivery: d, Action: inbox.ActionRequeue})
 		}
 		r.ack(last)
 		r.awaitDepth(r.names.Queue, 9)
@@ -100,7 +100,7 @@ func TestConnectionEndsWhileNothingIsRead(t *testing.T) {
 	for len(came) < 2 || !came["1"] || !came["2"] {
 		d := r.receive(deliveries)
 		came[d.Message.ID] = true
-		_ = r.source.Settle(t.Context(), []inbox.Settlement{{Delivery: d, Action: inbox.Ack}}) // stale, if it came before
+		_ = r.source.Settle(t.Context(), []inbox.Settlement{{Delivery: d, Action: inbox.ActionAck}}) // stale, if it came before
 	}
 	if err := r.source.Close(); err != nil {
 		t.Fatal(err)

@@ -111,7 +111,7 @@ func TestF23SameIDOtherPayload(t *testing.T) {
 	forged := s.record(order[0].EventID).Message
 	forged.Payload = bytes.Replace(forged.Payload, []byte("77.5"), []byte("1"), 1)
 	s.publish(forged)
-	testenv.Eventually(t, patience, "a dead letter", func() bool { return consumer.health(t).Consumer.SetAside == 1 })
+	testenv.Eventually(t, patience, "a dead letter", func() bool { return consumer.health(t).Consumer.DeadLettered == 1 })
 
 	letter := s.deadLetters()[order[0].EventID]
 	if letter.Headers["pulse-reason"] != "conflict" || !bytes.Equal(letter.Body, forged.Payload) {

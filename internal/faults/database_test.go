@@ -42,7 +42,7 @@ func TestF11DatabaseRestartsUnderLoad(t *testing.T) {
 	s.awaitSettled()
 	s.requireNoAttempts()
 	s.requireOrders(answered)
-	if h := consumer.health(t).Consumer; h.Retried != 0 || h.SetAside != 0 {
+	if h := consumer.health(t).Consumer; h.Retried != 0 || h.DeadLettered != 0 {
 		t.Errorf("messages counted an attempt for the outage: %+v", h)
 	}
 	s.requireClean(exceptions{})

@@ -106,7 +106,7 @@ func TestF19HandlerFailures(t *testing.T) {
 	s.startOrders()
 	s.awaitSettled()
 	undecodable := s.publishRaw(amqp.Publishing{Body: []byte("no id, no JSON")})
-	testenv.Eventually(t, patience, "four dead letters", func() bool { return consumer.Health().SetAside == 4 })
+	testenv.Eventually(t, patience, "four dead letters", func() bool { return consumer.Health().DeadLettered == 4 })
 
 	letters := s.deadLetters()
 	for customer, want := range map[string]struct {

@@ -51,7 +51,7 @@ func TestF44DeliveryLimitPolicy(t *testing.T) {
 		applied.Wait()
 		testenv.Eventually(t, patience, "the applied ones to be acknowledged", func() bool { return consumer.Health().Applied == 4 })
 		stop()
-		if h := consumer.Health(); h.GivenBack == 0 {
+		if h := consumer.Health(); h.Requeued == 0 {
 			t.Errorf("nothing was requeued: %+v", h)
 		}
 	}
@@ -128,13 +128,13 @@ func TestF45DeadLetterQueueFull(t *testing.T) {
 	}, inbox.ConsumerConfig{Prefetch: 5, BatchSize: 2, Backoff: seen.backoff})
 	s.awaitCount(203, s.notificationsDB, `notifications`)
 	testenv.Eventually(t, patience, "the refused ones to be held", func() bool { return consumer.Health().Unsettled == len(refused) })
-	if h := consumer.Health(); h.State != inbox.Degraded || h.Retried != 3 || h.SetAside != 0 || h.LastError == nil || !strings.Contains(h.LastError.Error(), "nacked") {
+	if h := consumer.Health(); h.State != inbox.Degraded || h.Retried != 3 || h.DeadLettered != 0 || h.LastError == nil || !strings.Contains(h.LastError.Error(), "nacked") {
 		t.Errorf("while the queue is full: %+v", h)
 	}
 	makeRoom()
 	testenv.Eventually(t, patience, "all to be moved", func() bool {
 		h := consumer.Health()
-		return h.Unsettled == 0 && h.SetAside == 3 && h.State == inbox.Running
+		return h.Unsettled == 0 && h.DeadLettered == 3 && h.State == inbox.Running
 	})
 	s.requireClean(exceptions{aside: refused})
 }

@@ -79,7 +79,7 @@ func (s *system) requireUnhurt(answered []placed, consumer *service) {
 	s.awaitSettled()
 	s.requireNoAttempts()
 	s.requireOrders(answered)
-	if h := consumer.health(s.t).Consumer; h.Retried != 0 || h.SetAside != 0 {
+	if h := consumer.health(s.t).Consumer; h.Retried != 0 || h.DeadLettered != 0 {
 		s.t.Errorf("messages counted an attempt for it: %+v", h)
 	}
 	s.requireClean(exceptions{})

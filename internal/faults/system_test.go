@@ -247,8 +247,8 @@ type health struct {
 		}
 	}
 	Consumer struct {
-		State                                  string
-		Applied, Duplicates, Retried, SetAside int
+		State                                      string
+		Applied, Duplicates, Retried, DeadLettered int
 	}
 }
 

@@ -41,7 +41,7 @@ func TestF34HandlersEndTransaction(t *testing.T) {
 	}, consumerConfig())
 	s.startOrders()
 	s.awaitSettled()
-	testenv.Eventually(t, patience, "every culprit to be a dead letter", func() bool { return consumer.Health().SetAside == int64(len(culprits)) })
+	testenv.Eventually(t, patience, "every culprit to be a dead letter", func() bool { return consumer.Health().DeadLettered == int64(len(culprits)) })
 	letters := s.deadLetters()
 	for _, id := range culprits {
 		if last, _ := letters[id].Headers["pulse-last-error"].(string); !strings.HasPrefix(last, "handler ") && !strings.HasPrefix(last, "verify: handler ") {
@@ -87,7 +87,7 @@ func TestF35HandlersChangeSession(t *testing.T) {
 	if n := s.count(s.notificationsDB, `tenant_a.processed_events`); n != 0 {
 		t.Errorf("%d events are recorded in the tenant's schema", n)
 	}
-	if h := consumer.Health(); h.SetAside+h.Retried > 0 {
+	if h := consumer.Health(); h.DeadLettered+h.Retried > 0 {
 		t.Errorf("health %+v: an attempt was counted", h)
 	}
 	// The reconciliation counts public notifications.
@@ -131,7 +131,7 @@ func TestF38ConsumerGoneClaimsLocked(t *testing.T) {
 	})
 	route.Thaw() // the database learns that the connection has ended
 	s.awaitSettled()
-	if h := consumer.health(t).Consumer; h.SetAside > 0 {
+	if h := consumer.health(t).Consumer; h.DeadLettered > 0 {
 		t.Errorf("%+v: locked messages counted an attempt", h)
 	}
 	s.requireClean(exceptions{})
@@ -155,13 +155,13 @@ func TestF40SameIDOtherTypeOrTopic(t *testing.T) {
 	s.awaitSettled()
 	s.deliverAgain(orders) // replays are no conflicts, also after a retry
 	testenv.Eventually(t, patience, "the replays to be recognised", func() bool { return consumer.Health().Duplicates >= int64(len(orders)) })
-	if n := consumer.Health().SetAside; n != 0 {
+	if n := consumer.Health().DeadLettered; n != 0 {
 		t.Errorf("%d dead letters after a replay", n)
 	}
 	other := s.record(orders[0].EventID).Message
 	other.Type = "OrderCancelled"
 	s.publish(other)
-	testenv.Eventually(t, patience, "a dead letter", func() bool { return consumer.Health().SetAside == 1 })
+	testenv.Eventually(t, patience, "a dead letter", func() bool { return consumer.Health().DeadLettered == 1 })
 	letter := s.deadLetters()[orders[0].EventID]
 	if last, _ := letter.Headers["pulse-last-error"].(string); letter.Headers["pulse-reason"] != "conflict" || !strings.Contains(last, "another type") {
 		t.Errorf("dead letter %v, want a conflict in the type", letter.Headers)

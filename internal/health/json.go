@@ -12,8 +12,9 @@ import (
 // Marshal encodes the exported fields of a struct, in their order, as readable
 // JSON: names begin with a small letter; a time.Duration is a number of seconds
 // with Seconds at the end of its name; an error is its text; a time.Time is in
-// RFC 3339 and UTC. Zero times, nil errors, nil pointers and empty lists are
-// omitted. Nested structs, and lists of them, are encoded in the same way.
+// RFC 3339 and UTC. Zero times, nil errors, nil pointers, empty lists and fields
+// with the tag json:"-" are omitted. Nested structs, and lists of them, are
+// encoded in the same way.
 func Marshal(v any) ([]byte, error) {
 	return marshal(v, everything{})
 }
@@ -46,7 +47,7 @@ func marshal(v any, to audience) ([]byte, error) {
 	var members []member
 	for i := range value.NumField() {
 		field := value.Type().Field(i)
-		if !field.IsExported() {
+		if !field.IsExported() || field.Tag.Get("json") == "-" {
 			continue
 		}
 		m, shown, err := encode(field.Name, value.Field(i), to)

@@ -108,10 +108,10 @@ func (c *consumer) wantApplied(applied, duplicates int64) map[string]inbox.Messa
 	c.t.Helper()
 	testenv.Eventually(c.t, patience, "all deliveries", func() bool {
 		h := c.health()
-		return h.Applied+h.Duplicates+h.SetAside+h.Retried >= applied+duplicates
+		return h.Applied+h.Duplicates+h.DeadLettered+h.Retried >= applied+duplicates
 	})
 	if h := c.health(); h.Applied != applied || h.Duplicates != duplicates {
-		c.t.Errorf("applied %d, duplicates %d, dead letters %d, retried %d; want %d and %d", h.Applied, h.Duplicates, h.SetAside, h.Retried, applied, duplicates)
+		c.t.Errorf("applied %d, duplicates %d, dead letters %d, retried %d; want %d and %d", h.Applied, h.Duplicates, h.DeadLettered, h.Retried, applied, duplicates)
 	}
 	messages := make(map[string]inbox.Message)
 	for range len(c.applied) {

@@ -117,8 +117,8 @@ func (k Stack) OneNotificationHoweverOftenTheMessageComes(t *testing.T) {
 	})
 }
 
-// BadMessagesAreSetAside tests that what breaks the contract goes to the dead letters and holds up nobody.
-func (k Stack) BadMessagesAreSetAside(t *testing.T) {
+// BadMessagesAreDeadLettered tests that what breaks the contract goes to the dead letters and holds up nobody.
+func (k Stack) BadMessagesAreDeadLettered(t *testing.T) {
 	OnEachPlatform(t, func(t *testing.T, on Platform) {
 		s := k.start(t, on)
 		for _, payload := range []string{"not JSON", `{"eventId": 5}`, "{}"} {
@@ -126,7 +126,7 @@ func (k Stack) BadMessagesAreSetAside(t *testing.T) {
 		}
 		p := s.order(t)
 		s.awaitNotification(t, p.OrderID)
-		testenv.Eventually(t, Patience, "three dead letters", func() bool { return s.consumer(t).SetAside == 3 })
+		testenv.Eventually(t, Patience, "three dead letters", func() bool { return s.consumer(t).DeadLettered == 3 })
 		if all := Count(t, s.notificationsDB, "notifications"); all != 1 {
 			t.Errorf("%d notifications, want 1", all)
 		}

@@ -43,8 +43,8 @@ func (k Stack) EventsOutliveFailedTransactions(t *testing.T) {
 			p := s.order(t)
 			s.awaitNotification(t, p.OrderID)
 			testenv.Eventually(t, Patience, "the message to be settled", func() bool { return s.consumer(t).Applied == 1 })
-			if h := s.consumer(t); h.Retried != c.retried || h.SetAside != 0 {
-				t.Errorf("retried %d times and set aside %d, want %d and none", h.Retried, h.SetAside, c.retried)
+			if h := s.consumer(t); h.Retried != c.retried || h.DeadLettered != 0 {
+				t.Errorf("retried %d times and dead-lettered %d, want %d and none", h.Retried, h.DeadLettered, c.retried)
 			}
 			if n, e := Count(t, s.notificationsDB, "notifications"), Count(t, s.notificationsDB, "processed_events"); n != 1 || e != 1 {
 				t.Errorf("%d notifications and %d processed events, want one each", n, e)
@@ -110,7 +110,7 @@ func (k Stack) NotificationsRecoversFromADatabaseOutage(t *testing.T) {
 	server.Start()
 	s.awaitNotification(t, p.OrderID)
 	testenv.Eventually(t, Patience, "the message to be settled", func() bool { return s.consumer(t).Applied == 1 })
-	if h := s.consumer(t); h.Retried != 0 || h.SetAside != 0 || h.State != "running" {
+	if h := s.consumer(t); h.Retried != 0 || h.DeadLettered != 0 || h.State != "running" {
 		t.Errorf("consumer %+v, want it running without a retry", h)
 	}
 }

@@ -70,12 +70,12 @@ func (s *system) startNotifications(t *testing.T) {
 }
 
 type consumerHealth struct {
-	State      string
-	Connected  bool
-	Applied    int
-	Duplicates int
-	Retried    int
-	SetAside   int
+	State        string
+	Connected    bool
+	Applied      int
+	Duplicates   int
+	Retried      int
+	DeadLettered int
 }
 
 func (s *system) consumer(t *testing.T) consumerHealth {

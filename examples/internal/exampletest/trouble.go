@@ -135,7 +135,7 @@ func (k Stack) NotificationsHoldsWhileTheDatabaseRefuses(t *testing.T) {
 			user.Exec(strings.ReplaceAll(trouble.end, "%s", user.Name()))
 			s.awaitNotification(t, p.OrderID)
 			testenv.Eventually(t, Patience, "the consumer to be well", func() bool { return s.consumer(t).State == "running" })
-			if h := s.consumer(t); h.Retried != 0 || h.SetAside != 0 {
+			if h := s.consumer(t); h.Retried != 0 || h.DeadLettered != 0 {
 				t.Errorf("events paid for it: %+v", h)
 			}
 		})

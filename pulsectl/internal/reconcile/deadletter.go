@@ -71,7 +71,7 @@ func (v *verification) excuse(ctx context.Context) (read int, err error) {
 			}
 			switch {
 			case excused:
-				v.report.SetAside++
+				v.report.UnappliedDeadLetters++
 			case bodies[c.id] != nil:
 				v.otherBodies++
 				fallthrough

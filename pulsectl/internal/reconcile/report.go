@@ -124,22 +124,22 @@ type TopicCounts struct {
 // Report is the result of comparing one consumer's topics. Its counts are of
 // events, unless stated otherwise.
 type Report struct {
-	Orders       int // rows of the orders' table; 0 if none is compared
-	Outbox       int // rows up to the cut, of any status
-	Published    int
-	Pending      int // retrying included
-	Dead         int
-	Discarded    int
-	InFlight     int // messages queued or waiting for a retry
-	Held         int // messages that consumers report as held
-	Applied      int
-	Effects      int // rows of the effects' table
-	DeadLettered int // messages in the dead-letter queue
-	SetAside     int // events that are dead letters and not applied, as far as that had to be checked
-	Delayed      int // pending rows that are not due yet
-	Newer        int // rows enqueued after the cut
-	Old          int // events older than the retention, which are not compared
-	Compared     int // events with a result
+	Orders               int // rows of the orders' table; 0 if none is compared
+	Outbox               int // rows up to the cut, of any status
+	Published            int
+	Pending              int // retrying included
+	Dead                 int
+	Discarded            int
+	InFlight             int // messages queued or waiting for a retry
+	Held                 int // messages that consumers report as held
+	Applied              int
+	Effects              int // rows of the effects' table
+	DeadLettered         int // messages in the dead-letter queue
+	UnappliedDeadLetters int // events that are dead letters and not applied, as far as that had to be checked
+	Delayed              int // pending rows that are not due yet
+	Newer                int // rows enqueued after the cut
+	Old                  int // events older than the retention, which are not compared
+	Compared             int // events with a result
 
 	CutAt  time.Time     // by the clock of the outbox's database; rows enqueued later were not compared
 	Topics []TopicCounts // sorted by name

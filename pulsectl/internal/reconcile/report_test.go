@@ -100,8 +100,8 @@ func TestVerifyMany(t *testing.T) {
 	b.queues.letters = append(b.queues.letters, b.queues.letters...) // each twice
 	r := b.verify(patience)
 	require(t, r, "lost", findings{reconcile.Lost: lost})
-	if r.SetAside != n/3 || r.Applied != n/3 || b.queues.read != 1 {
-		t.Errorf("set aside %d, applied %d, read %d times", r.SetAside, r.Applied, b.queues.read)
+	if r.UnappliedDeadLetters != n/3 || r.Applied != n/3 || b.queues.read != 1 {
+		t.Errorf("dead-lettered %d, applied %d, read %d times", r.UnappliedDeadLetters, r.Applied, b.queues.read)
 	}
 	if first := r.Findings()[0].First(3); !slices.Equal(first, lost[:3]) {
 		t.Errorf("first %v, want %v", first, lost[:3])

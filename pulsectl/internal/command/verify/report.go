@@ -71,7 +71,7 @@ var reportColumns = []console.Column[verified]{
 	}},
 	{Key: "compared", Value: func(r verified) any { return r.Compared }, Only: true},
 	{Key: "missing", Value: func(r verified) any { return r.Missing }, Only: true},
-	{Key: "setAside", Value: func(r verified) any { return r.SetAside }, Only: true},
+	{Key: "unappliedDeadLetters", Value: func(r verified) any { return r.UnappliedDeadLetters }, Only: true},
 	{Key: "delayed", Value: func(r verified) any { return r.Delayed }, Only: true},
 	{Key: "newer", Value: func(r verified) any { return r.Newer }, Only: true},
 	{Key: "old", Value: func(r verified) any { return r.Old }, Only: true},
