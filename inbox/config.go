@@ -63,13 +63,11 @@ type ConsumerConfig struct {
 	// ShutdownTimeout is how long work in flight may take once Run's context
 	// has ended. Defaults to 20 s.
 	ShutdownTimeout time.Duration
-	// Inbox is the one in which the handlers of NewConsumerFunc claim. NewConsumer
-	// has its own.
+	// Inbox is the one in which the handlers of NewConsumerFunc claim, and in
+	// whose database the consumer reports what it holds, see Inbox.Instances;
+	// without one, nobody can tell an idle consumer from one that holds messages.
+	// NewConsumer has its own.
 	Inbox *Inbox
-	// ReportTo is the inbox in whose database the consumer reports that it runs
-	// and what it holds, see Inbox.Instances. Defaults to Inbox; without one,
-	// nobody can tell an idle consumer from one that holds messages.
-	ReportTo *Inbox
 	// Logger defaults to slog.Default().
 	Logger *slog.Logger
 }

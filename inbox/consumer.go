@@ -1,7 +1,6 @@
 package inbox
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -106,9 +105,6 @@ func newConsumer(c *Consumer, s Source, cfg ConsumerConfig, problems []error) (*
 	if err := errors.Join(append(problems, err)...); err != nil {
 		return nil, fmt.Errorf("inbox: consumer settings:\n%w", err)
 	}
-	if cfg.ReportTo == nil {
-		cfg.ReportTo = cfg.Inbox
-	}
 	c.in, c.source, c.cfg = cfg.Inbox, newCountingSource(s), cfg
 	c.settler = newSettler(c.source, &c.monitor, c.log)
 	c.monitor.h = Health{State: Starting, Since: time.Now()}
@@ -195,7 +191,7 @@ func (c *Consumer) work(ctx context.Context, deliveries <-chan Delivery) {
 	if c.in != nil && c.cfg.Retention != KeepForever {
 		others.Go(func() { c.every(ctx, c.cfg.PurgeInterval, handled, c.purge) })
 	}
-	if c.cfg.ReportTo != nil {
+	if c.in != nil {
 		others.Go(func() { c.report(ctx, finished) })
 	}
 
@@ -242,16 +238,16 @@ func limitShutdown(ctx context.Context, limit time.Duration, handled, finished <
 
 // report records in the database what is held until all is settled.
 func (c *Consumer) report(ctx context.Context, finished <-chan struct{}) {
-	newReporter(c.cfg.ReportTo, c.source).run(ctx, finished, func(err error) {
+	newReporter(c.in, c.source).run(ctx, finished, func(err error) {
 		c.cfg.Logger.WarnContext(ctx, "inbox: this instance cannot say in the database what it holds; pulsectl verify will not take it for idle",
-			"consumer", c.cfg.ReportTo.consumer, "error", err)
+			"consumer", c.in.consumer, "error", err)
 	})
 }
 
 // name is the consumer's in logs.
 func (c *Consumer) name() string {
-	if named := cmp.Or(c.in, c.cfg.ReportTo); named != nil {
-		return named.consumer
+	if c.in == nil {
+		return ""
 	}
-	return ""
+	return c.in.consumer
 }

@@ -61,10 +61,10 @@ func TestInstances(t *testing.T) {
 	})
 }
 
-// A consumer whose handlers claim for themselves reports where it is told to.
+// A consumer whose handlers claim for themselves reports in their inbox.
 func TestInstanceOfHandlersThatClaim(t *testing.T) {
 	in, _ := newInbox(t, sqliteFile(t))
-	cfg := inbox.ConsumerConfig{ReportTo: in}
+	cfg := inbox.ConsumerConfig{Inbox: in}
 	quiet(t, &cfg)
 	c, err := inbox.NewConsumerFunc(inboxtest.NewQueue(), func(context.Context, inbox.Message) error { return nil }, cfg)
 	if err != nil {

@@ -100,7 +100,9 @@ func (s *Source) Consume(ctx context.Context, prefetch int) (<-chan inbox.Delive
 
 // Health reports whether the broker serves a subscription, and what is wrong:
 // without one, what stood in the way last; with one, messages that no queue
-// takes, or that come back so often that a delivery limit may end them.
+// takes, or that come back so often that a delivery limit may end them. It has
+// no counters, as the consumer has them: the result is two values, and not a
+// struct like inbox.Health.
 func (s *Source) Health() (connected bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -205,7 +205,8 @@ func (p *Publisher) exchange() rabbit.Exchange {
 
 // Health returns whether messages can be published at present, as far as is
 // known, and if not, why. While the broker blocks publishing there is a
-// connection and an error.
+// connection and an error. It has no counters, as the relay has them: the result
+// is two values, and not a struct like outbox.Health.
 func (p *Publisher) Health() (connected bool, lastErr error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -92,7 +92,7 @@ func (b *billing) run() {
 	source, err := inboxrabbit.NewSource(inboxrabbit.SourceConfig{URL: b.brokers, Queue: b.queue, Exchange: b.exchange, Topics: []string{invoiceSent},
 		RetryDelays: []time.Duration{20 * time.Millisecond, time.Hour}, Logger: log})
 	b.must(err)
-	consumer, err := inbox.NewConsumerFunc(source, b.book, inbox.ConsumerConfig{ReportTo: b.inbox, Logger: log, Backoff: func(int) time.Duration { return time.Hour }})
+	consumer, err := inbox.NewConsumerFunc(source, b.book, inbox.ConsumerConfig{Inbox: b.inbox, Logger: log, Backoff: func(int) time.Duration { return time.Hour }})
 	b.must(err)
 	publisher, err := outboxrabbit.NewPublisher(outboxrabbit.PublisherConfig{URL: b.brokers, Exchange: b.exchange, Producer: "invoices", Logger: log})
 	b.must(err)
