@@ -6,6 +6,9 @@ import (
 	"fmt"
 	"log/slog"
 	"time"
+
+	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/trace"
 )
 
 // Values with a meaning of their own.
@@ -68,6 +71,12 @@ type ConsumerConfig struct {
 	// without one, nobody can tell an idle consumer from one that holds messages.
 	// NewConsumer has its own.
 	Inbox *Inbox
+	// MeterProvider makes the meter of the consumer's metrics. Defaults to
+	// OpenTelemetry's global one.
+	MeterProvider metric.MeterProvider
+	// TracerProvider makes the tracer of the consumer's spans. Defaults to
+	// OpenTelemetry's global one.
+	TracerProvider trace.TracerProvider
 	// Logger defaults to slog.Default().
 	Logger *slog.Logger
 }

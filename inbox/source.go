@@ -28,6 +28,21 @@ type Source interface {
 	Settle(ctx context.Context, settlements []Settlement) []error
 }
 
+// Endpoint says where a source consumes, for spans and metrics. Fields that are
+// empty or zero are not known.
+type Endpoint struct {
+	System      string // messaging.system of OpenTelemetry, such as "rabbitmq"
+	Destination string // such as the queue
+	Address     string // of the broker that is connected, as server.address
+	Port        int
+}
+
+// Describer is an optional interface of a Source.
+type Describer interface {
+	// Endpoint returns where deliveries come from at present. It must not block.
+	Endpoint() Endpoint
+}
+
 // Delivery is one copy of a message, to be settled exactly once.
 type Delivery struct {
 	// Message as decoded. With Err set only what could be read.

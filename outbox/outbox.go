@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/jmoiron/sqlx"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/asimalizada/pulse-events/internal/sqldb"
 )
@@ -46,7 +47,8 @@ type Outbox struct {
 	saidDialect Dialect
 	schema      string
 	maxPayload  int
-	log         *slog.Logger // nil: slog.Default()
+	log         *slog.Logger         // nil: slog.Default()
+	tracing     trace.TracerProvider // nil: the global one
 }
 
 // contents is what an outbox keeps in its database.
@@ -73,6 +75,10 @@ func WithMaxPayload(bytes int) Option { return func(o *Outbox) { o.maxPayload = 
 // WithLogger sets the logger for changes that Enqueue makes to invalid ids of
 // messages. Defaults to slog.Default().
 func WithLogger(log *slog.Logger) Option { return func(o *Outbox) { o.log = log } }
+
+// WithTracerProvider sets the provider of the tracer that Enqueue uses. Defaults to
+// OpenTelemetry's global one.
+func WithTracerProvider(p trace.TracerProvider) Option { return func(o *Outbox) { o.tracing = p } }
 
 // New returns the outbox in db. It does not use the database yet. The error names
 // the option or the driver that is not supported.

@@ -41,6 +41,21 @@ type Pinger interface {
 	Ping(ctx context.Context) error
 }
 
+// Endpoint says where a publisher publishes to, for spans and metrics. Fields that
+// are empty or zero are not known.
+type Endpoint struct {
+	System      string // messaging.system of OpenTelemetry, such as "rabbitmq"
+	Destination string // such as the exchange
+	Address     string // of the broker that is connected, as server.address
+	Port        int
+}
+
+// Describer is an optional interface of a Publisher.
+type Describer interface {
+	// Endpoint returns where messages go at present. It must not block.
+	Endpoint() Endpoint
+}
+
 // Classes of errors of Publisher.Publish. The class decides whether an attempt is
 // counted, and whether the message is retried.
 var (

@@ -11,6 +11,9 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/trace"
+
 	"github.com/asimalizada/pulse-events/internal/backoff"
 )
 
@@ -90,6 +93,12 @@ type RelayConfig struct {
 	// 1, has failed; a negative duration counts as 0. It is called concurrently.
 	// Defaults to DefaultBackoff, and to RejectedBackoff for ErrRejected.
 	Backoff func(attempt int) time.Duration
+	// MeterProvider makes the meter of the relay's metrics. Defaults to
+	// OpenTelemetry's global one.
+	MeterProvider metric.MeterProvider
+	// TracerProvider makes the tracer of the relay's spans. Defaults to
+	// OpenTelemetry's global one.
+	TracerProvider trace.TracerProvider
 	// Logger receives changes of state and failures. Messages that are published are
 	// not logged. Defaults to slog.Default().
 	Logger *slog.Logger

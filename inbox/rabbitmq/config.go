@@ -13,6 +13,7 @@ import (
 	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
+	"go.opentelemetry.io/otel/metric"
 
 	"github.com/asimalizada/pulse-events/internal/rabbit"
 	"github.com/asimalizada/pulse-events/outbox/wire"
@@ -98,6 +99,9 @@ type SourceConfig struct {
 	Heartbeat time.Duration
 	// DialTimeout bounds one attempt to connect. Defaults to 10 s.
 	DialTimeout time.Duration
+	// MeterProvider makes the meter of the connections' metrics; those of
+	// messages are the consumer's. Defaults to OpenTelemetry's global one.
+	MeterProvider metric.MeterProvider
 	// Logger hears of connections, subscriptions and what is wrong with them.
 	// Defaults to slog.Default().
 	Logger *slog.Logger

@@ -12,6 +12,7 @@ import (
 
 	"github.com/asimalizada/pulse-events/inbox"
 	"github.com/asimalizada/pulse-events/internal/health"
+	"github.com/asimalizada/pulse-events/internal/rabbit"
 )
 
 // ErrClosed says that the Source was closed.
@@ -37,7 +38,10 @@ type Source struct {
 	wornAt  time.Time          // when it was seen
 }
 
-var _ inbox.Source = (*Source)(nil)
+var (
+	_ inbox.Source    = (*Source)(nil)
+	_ inbox.Describer = (*Source)(nil)
+)
 
 // NewSource checks cfg and returns a Source that connects when it is consumed.
 // The error names everything that is wrong with cfg, and never the password.
@@ -173,6 +177,19 @@ func (s *Source) moved(h *handle) {
 func (s *Source) Status() inbox.SourceStatus {
 	connected, _ := s.Health()
 	return inbox.SourceStatus{Queue: s.cfg.Queue, RetryDelays: s.cfg.RetryDelays, Subscribed: connected}
+}
+
+// Endpoint implements inbox.Describer: the queue and, while the broker serves a
+// subscription, that broker.
+func (s *Source) Endpoint() inbox.Endpoint {
+	e := inbox.Endpoint{System: rabbit.System, Destination: s.cfg.Queue}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for l := range s.links {
+		e.Address, e.Port = l.conn.Server()
+		break
+	}
+	return e
 }
 
 // Close ends all subscriptions and connections and returns when they are gone.

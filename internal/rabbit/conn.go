@@ -36,6 +36,8 @@ type Conn struct {
 	*amqp.Connection
 	cfg     Config
 	address string // of the broker it leads to, with the credentials used
+	host    string // of that address
+	port    int
 	raw     *guardedConn
 	wg      sync.WaitGroup
 
@@ -89,6 +91,9 @@ func (c Config) handshake(ctx context.Context, address string, secure *tls.Confi
 	}
 	raw.opened(conn.Config.Heartbeat)
 	made := &Conn{Connection: conn, cfg: c, address: address, raw: raw, changed: make(chan struct{})}
+	if uri, err := amqp.ParseURI(address); err == nil {
+		made.host, made.port = uri.Host, uri.Port
+	}
 	alarms := conn.NotifyBlocked(make(chan amqp.Blocking, 16))
 	made.wg.Go(func() { made.watchAlarms(alarms) })
 	return made, nil
@@ -130,6 +135,13 @@ func hungUp(err error) bool {
 	}
 	return false
 }
+
+// System is the broker's name in OpenTelemetry's conventions.
+const System = "rabbitmq"
+
+// Server returns host and port of the broker, as the URL has them; empty where the
+// library cannot read it.
+func (c *Conn) Server() (host string, port int) { return c.host, c.port }
 
 // Close ends the connection, with everything on it, within a few seconds and
 // returns when it is gone.

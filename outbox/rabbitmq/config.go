@@ -10,6 +10,7 @@ import (
 	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
+	"go.opentelemetry.io/otel/metric"
 
 	"github.com/asimalizada/pulse-events/internal/rabbit"
 	"github.com/asimalizada/pulse-events/outbox"
@@ -109,6 +110,9 @@ type PublisherConfig struct {
 	Heartbeat time.Duration
 	// Topology says what is done about the exchange. Defaults to Declare.
 	Topology Topology
+	// MeterProvider makes the meter of the connection's metrics; those of
+	// publishing are the relay's. Defaults to OpenTelemetry's global one.
+	MeterProvider metric.MeterProvider
 	// Logger hears of connections made and lost. Defaults to slog.Default().
 	Logger *slog.Logger
 }

@@ -41,6 +41,7 @@ type Publisher struct {
 var (
 	_ outbox.Publisher = (*Publisher)(nil)
 	_ outbox.Pinger    = (*Publisher)(nil)
+	_ outbox.Describer = (*Publisher)(nil)
 )
 
 // NewPublisher checks cfg, reporting all problems at once, and begins to
@@ -201,6 +202,18 @@ func (p *Publisher) Ping(ctx context.Context) error {
 
 func (p *Publisher) exchange() rabbit.Exchange {
 	return rabbit.Exchange{Name: p.cfg.Exchange, Kind: p.cfg.ExchangeType}
+}
+
+// Endpoint implements outbox.Describer: the exchange and, while there is a
+// connection, the broker it leads to.
+func (p *Publisher) Endpoint() outbox.Endpoint {
+	e := outbox.Endpoint{System: rabbit.System, Destination: p.cfg.Exchange}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.current != nil {
+		e.Address, e.Port = p.current.conn.Server()
+	}
+	return e
 }
 
 // Health returns whether messages can be published at present, as far as is
