@@ -70,8 +70,8 @@ type SourceConfig struct {
 	QueueArguments map[string]any
 	// QueueType of all queues declared here. Defaults to Quorum.
 	QueueType QueueType
-	// RetryDelays are the steps of the retry ladder, ascending, each a queue of
-	// its own. Defaults to DefaultRetryDelays.
+	// RetryDelays are the delays between attempts, ascending; each has a retry queue
+	// of its own. Defaults to DefaultRetryDelays.
 	RetryDelays []time.Duration
 	// SingleActiveConsumer lets one consumer at a time have the deliveries,
 	// the others stand by: order across instances, at the price of sharing.
@@ -79,8 +79,8 @@ type SourceConfig struct {
 	// Topology says what to do about exchange, queues and bindings. Defaults to
 	// Declare.
 	Topology Topology
-	// Consumer is written to the header pulse-consumer of parked messages and
-	// shown by the broker as the name of the connections. Defaults to the
+	// Consumer is written to the header pulse-consumer of retries and dead letters
+	// and shown by the broker as the name of the connections. Defaults to the
 	// name of the queue.
 	Consumer string
 	// ConfirmTimeout bounds the wait for the broker to confirm a message on its
@@ -112,8 +112,8 @@ type QueueType int
 
 // The queue types.
 const (
-	// Quorum queues are replicated, and their retry ladder loses nothing even
-	// while the queue at its end is missing. RabbitMQ 3.10 or later.
+	// Quorum queues are replicated, and their retry queues lose nothing even
+	// while the consumer's queue is missing. RabbitMQ 3.10 or later.
 	Quorum QueueType = iota
 	// Classic queues live on one node. A retry that falls due while the
 	// consumer's queue does not exist is lost.
@@ -133,8 +133,8 @@ func (q QueueType) String() string {
 
 // What the broker's tools show behind the consumer's name.
 const (
-	forParking    = " (parking)"
-	forInspection = " (inspector)"
+	forRepublishing = " (republisher)"
+	forInspection   = " (inspector)"
 )
 
 const (
@@ -181,9 +181,9 @@ func (c SourceConfig) problems() error {
 			report("RetryDelays[%d]: %v does not exceed %v before it; list them ascending, each once", i, delay, c.RetryDelays[i-1])
 		}
 	}
-	for _, rung := range QueueNames(c.Queue, c.RetryDelays).Retry {
-		if len(c.Queue) <= maxName && len(rung.Queue) > maxName {
-			report("Queue: too long, its retry queue %q has %d bytes, at most %d are allowed", rung.Queue, len(rung.Queue), maxName)
+	for _, r := range QueueNames(c.Queue, c.RetryDelays).Retry {
+		if len(c.Queue) <= maxName && len(r.Queue) > maxName {
+			report("Queue: too long, its retry queue %q has %d bytes, at most %d are allowed", r.Queue, len(r.Queue), maxName)
 			break
 		}
 	}

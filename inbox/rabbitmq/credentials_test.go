@@ -10,9 +10,9 @@ import (
 	"github.com/asimalizada/pulse-events/internal/testenv"
 )
 
-// The password is changed while the source consumes and parks, and its
+// The password is changed while the source consumes and retries, and its
 // connections are cut: it asks for the new one for all of them.
-func TestCredentialsAreAskedForAtEachConnect(t *testing.T) {
+func TestSourceCredentials(t *testing.T) {
 	vhost := testenv.RabbitMQ(t)
 	user := testenv.NewRabbitMQUser(t, vhost)
 	name, first := user.Credentials()
@@ -22,7 +22,7 @@ func TestCredentialsAreAskedForAtEachConnect(t *testing.T) {
 		c.Credentials = func(context.Context) (string, string, error) { return name, password.Load().(string), nil }
 	})
 	deliveries := r.consume(10)
-	park := func(id string) {
+	retryOne := func(id string) {
 		t.Helper()
 		r.publish(id)
 		for _, action := range []inbox.Action{inbox.ActionRetry, inbox.ActionAck} {
@@ -35,7 +35,7 @@ func TestCredentialsAreAskedForAtEachConnect(t *testing.T) {
 			}
 		}
 	}
-	park("before")
+	retryOne("before")
 	user.SetPassword("second/@:%")
 	user.Disconnect()
 	testenv.Eventually(t, patience, "the source to be refused", func() bool {
@@ -45,5 +45,5 @@ func TestCredentialsAreAskedForAtEachConnect(t *testing.T) {
 	_, second := user.Credentials()
 	password.Store(second)
 	testenv.Eventually(t, patience, "the source to consume again", func() bool { connected, _ := r.source.Health(); return connected })
-	park("after")
+	retryOne("after")
 }

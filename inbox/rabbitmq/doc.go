@@ -4,14 +4,14 @@
 //
 //	pulse.events (topic exchange) --topics--> order.created --> consumer
 //	                                             ^                |
-//	             order.created.retry.5s (TTL) ---+-----(park)-----+
-//	             order.created.dlq <-----------------(set aside)--+
+//	             order.created.retry.5s (TTL) ---+-----(retry)----+
+//	             order.created.dlq <---------------(dead-letter)--+
 //
 // A message that failed waits in a retry queue, one for each delay, until its
 // time to live is over and the broker passes it on to the queue, through the
-// default exchange, so that no other consumer sees it. A message that is given
-// up goes to the dead-letter queue. Both moves are published with confirm and
-// acknowledged afterwards: a crash in between leaves two copies, never none.
+// default exchange, so that no other consumer sees it. A message that is
+// dead-lettered goes to the dead-letter queue. Both are published with a confirm
+// and acknowledged afterwards: a crash in between leaves two copies, never none.
 //
 // Copies keep properties, headers and body, and carry the history of their
 // failures in headers (pulse-attempts, pulse-reason, pulse-first-error,
@@ -19,9 +19,9 @@
 // pulse-consumer, pulse-exchange); pulse-topic keeps the topic, since the
 // routing key becomes the queue's name. What the broker itself wrote (x-death
 // and its like), an expiration, a user id, and CC and BCC are left out. The
-// history is believed only of a message that comes from a retry queue of this
+// history is accepted only from a message that comes from a retry queue of this
 // queue: one that was moved back from the dead letters, by a shovel or by hand,
-// has all of its attempts again, and what a producer writes counts for nothing.
+// has all of its attempts again, and what a producer writes is ignored.
 //
 // # Queue types
 //
@@ -32,8 +32,8 @@
 // minutes. On classic queues it is passed on at most once: if the queue is
 // missing at that moment, the message is lost.
 //
-// LayoutOf tells every queue with every argument, for those who create them by
-// other means, and so does "pulsectl broker topology".
+// LayoutOf returns every queue with every argument, for those who create them by
+// other means; "pulsectl broker topology" prints it.
 //
 // # Delivery limits
 //
@@ -43,29 +43,29 @@
 // pulse-attempts instead, and the limit is switched off on the queues declared
 // here; against policies there are three defences:
 //
-//   - What is given back, as at a stop, is published to the end of the queue
-//     anew and acknowledged, with a count of zero. (A quorum queue puts what is
-//     returned behind the others as well.) Looks by an Inspector do the same.
-//     From RabbitMQ 4.3 on returns do not count and are made in the plain way.
-//   - Lost connections and crashes count, and nobody can help that. What has
-//     come back twice is published anew before it is handed out.
+//   - What is requeued, as at a stop, is published to the end of the queue as a
+//     new message, with a count of zero, and acknowledged. (A quorum queue puts
+//     what is returned at its end as well.) An Inspector does the same. From
+//     RabbitMQ 4.3 on returns do not count, and basic.nack is used.
+//   - Lost connections and crashes count, which no client can prevent. What has
+//     come back twice is published as a new message before it is handed out.
 //   - The queue is declared so that the broker moves a message that exceeds a
 //     limit all the same to the dead-letter queue (x-death tells the reason
 //     delivery_limit) in place of deleting it. A queue that lacks this, made by
-//     hand or by an earlier version, is used with a warning, and what comes back
-//     there is published anew the first time.
+//     hand or by an earlier version, is used with a warning, and there what has
+//     come back once is published as a new message.
 //
-// Health tells of messages that keep coming back. A dead-letter queue without
+// Health reports messages that keep coming back. A dead-letter queue without
 // x-overflow reject-publish drops its oldest messages at a maximum length.
 //
 // # Messages that cannot be moved
 //
 // When the retry queue a message belongs to is full, missing or without a
-// majority, another one of the ladder takes it. When none does, or the
+// majority, another retry queue takes it. When none does, or the
 // dead-letter queue does not, the message stays unacknowledged, holds its place
 // in the prefetch, and is tried again; Health says how many do, and why. After a
-// minute a retry becomes a dead letter, a dead letter waits on the ladder, and
-// failing that the end of the queue takes it, with its count. A crash loop stays
+// minute a retry becomes a dead letter, a dead letter waits in a retry queue,
+// and failing that the end of the queue takes it, with its count. A crash loop stays
 // where it is, since it must not run again.
 //
 // The headers of a copy leave room in their frame for what the broker adds,

@@ -19,9 +19,9 @@ func Unsettled(s *Source) int {
 	defer s.mu.Unlock()
 	n := 0
 	for l := range s.links {
-		l.ledger.mu.Lock()
-		n += len(l.ledger.tags)
-		l.ledger.mu.Unlock()
+		l.unacked.mu.Lock()
+		n += len(l.unacked.tags)
+		l.unacked.mu.Unlock()
 	}
 	return n
 }

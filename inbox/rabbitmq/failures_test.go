@@ -11,7 +11,7 @@ import (
 	"github.com/asimalizada/pulse-events/internal/rabbit/rabbittest"
 )
 
-func TestFailureVectors(t *testing.T) {
+func TestFailureHistoryVectors(t *testing.T) {
 	rabbittest.EachVector(t, "../..", "failure", func(t *testing.T, v rabbittest.Vector) {
 		headers := map[string]any{"tenant": "acme"}
 		for _, f := range v.Failures {
@@ -29,7 +29,7 @@ func TestFailureVectors(t *testing.T) {
 	})
 }
 
-func TestFailureIsBounded(t *testing.T) {
+func TestFailureHistoryIsBounded(t *testing.T) {
 	at := time.Now()
 	for name, text := range map[string]string{
 		"long":      strings.Repeat("x", 100_000),

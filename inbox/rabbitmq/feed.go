@@ -20,13 +20,13 @@ type feed struct {
 func newFeed(conn *rabbit.Conn, first <-chan amqp.Delivery) *feed {
 	f := &feed{
 		out: make(chan []amqp.Delivery), more: make(chan (<-chan amqp.Delivery)), stopped: make(chan struct{}), ended: make(chan struct{}),
-		bytes: &window{limit: lookBytes, pause: conn.Pause, resume: conn.Resume},
+		bytes: &window{limit: browseBytes, pause: conn.Pause, resume: conn.Resume},
 	}
 	go f.run(first)
 	return f
 }
 
-// follow makes in the second subscription that is handed on.
+// follow hands on in as the second subscription.
 func (f *feed) follow(in <-chan amqp.Delivery) {
 	select {
 	case f.more <- in:
@@ -50,7 +50,7 @@ func (f *feed) run(first <-chan amqp.Delivery) {
 	stopped := f.stopped
 	for first != nil || second != nil || len(f.left) > 0 && stopped != nil {
 		var offer chan []amqp.Delivery
-		batch := f.left[:min(len(f.left), turnAtOnce/2):min(len(f.left), turnAtOnce/2)]
+		batch := f.left[:min(len(f.left), maxReplacing/2):min(len(f.left), maxReplacing/2)]
 		if len(batch) > 0 && stopped != nil {
 			offer = f.out
 		}

@@ -28,7 +28,7 @@ func (r *rig) moveBack(from string) {
 
 // A message that was moved back has all of its attempts again, each time, and
 // keeps its topic and where it was first published.
-func TestMovedBackMessagesStartAfresh(t *testing.T) {
+func TestSourceRestartsHistoryOfMovedMessages(t *testing.T) {
 	t.Parallel()
 	eachBroker(t, func(t *testing.T, url string, queueType rabbitmq.QueueType) {
 		r := newRigAt(t, url, func(c *rabbitmq.SourceConfig) {
@@ -44,7 +44,7 @@ func TestMovedBackMessagesStartAfresh(t *testing.T) {
 					t.Fatalf("life %d: failures %d, attempt %d, topic %q; want %d failures", life, d.Failures, d.Message.Attempt, d.Message.Topic, failures)
 				}
 				if failures < 2 {
-					r.settle(park(d, 0, fmt.Errorf("failure %d", failures)))
+					r.settle(retry(d, 0, fmt.Errorf("failure %d", failures)))
 				} else {
 					r.settle(inbox.Settlement{Delivery: d, Action: inbox.ActionDeadLetter, Reason: inbox.ReasonHandler, Err: errors.New("the last")})
 				}
@@ -59,7 +59,7 @@ func TestMovedBackMessagesStartAfresh(t *testing.T) {
 		}
 		// Out of a retry queue, before its time.
 		r.publish("e2")
-		r.settle(park(r.receiveID(deliveries, "e2"), time.Hour, nil))
+		r.settle(retry(r.receiveID(deliveries, "e2"), time.Hour, nil))
 		r.moveBack(r.names.Retry[1].Queue)
 		if d := r.receiveID(deliveries, "e2"); d.Failures != 0 {
 			t.Errorf("moved out of a retry queue: failures %d", d.Failures)
@@ -67,8 +67,8 @@ func TestMovedBackMessagesStartAfresh(t *testing.T) {
 	})
 }
 
-// What a producer writes about attempts is its own affair.
-func TestCountsOfOthersAreNotBelieved(t *testing.T) {
+// What a producer writes about attempts is ignored.
+func TestSourceIgnoresForeignAttempts(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	deliveries := r.consume(10)
@@ -93,7 +93,7 @@ func TestCountsOfOthersAreNotBelieved(t *testing.T) {
 		if d.Failures != 0 || d.Message.Attempt != 1 {
 			t.Errorf("%v: failures %d", headers, d.Failures)
 		}
-		r.settle(park(d, 0, errors.New("first")))
+		r.settle(retry(d, 0, errors.New("first")))
 		if d = r.receiveID(deliveries, id); d.Failures != 1 {
 			t.Errorf("%v: failures %d after the first", headers, d.Failures)
 		}
@@ -104,14 +104,14 @@ func TestCountsOfOthersAreNotBelieved(t *testing.T) {
 	}
 }
 
-// A ladder that was changed still gives back what is on its old rungs, with the
-// count.
-func TestOldRungsAreOurs(t *testing.T) {
+// After RetryDelays were changed, messages in the former retry queues still come
+// back with their count.
+func TestSourceAcceptsFormerRetryQueues(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	deliveries := r.consume(10)
 	r.publish("e1")
-	r.settle(park(r.receiveID(deliveries, "e1"), 0, nil))
+	r.settle(retry(r.receiveID(deliveries, "e1"), 0, nil))
 	d := r.receiveID(deliveries, "e1")
 	if err := r.source.Close(); err != nil {
 		t.Fatal(err)

@@ -11,8 +11,8 @@ import (
 	"github.com/asimalizada/pulse-events/internal/rabbit"
 )
 
-// Inspector looks at the queues of a Source from outside, over connections of
-// its own that are closed after use. It declares nothing. It is for one
+// Inspector examines the queues of a Source, over connections of its own that
+// are closed after use. It declares nothing. It is for one
 // goroutine at a time.
 type Inspector struct {
 	conn  *rabbit.Conn
@@ -44,7 +44,7 @@ type DeadLetter struct {
 	ID        string // of the event; empty: it has none
 	Topic     string
 	Type      string
-	Consumer  string       // that set it aside; empty: the broker did, or somebody else
+	Consumer  string       // that dead-lettered it; empty: the broker did, or somebody else
 	Reason    inbox.Reason // as the consumer gave it; else the broker's, such as "delivery_limit", or empty
 	Attempts  int          // failures that were counted
 	LastError string
@@ -80,65 +80,66 @@ func (i *Inspector) ServerVersion() string {
 // Depths counts the messages in each kind of queue. It touches none of them.
 func (i *Inspector) Depths(ctx context.Context) (Depths, error) {
 	var d Depths
-	look := func(queue string) (amqp.Queue, error) {
-		q, found, err := i.look(ctx, queue)
+	count := func(queue string) (amqp.Queue, error) {
+		q, found, err := i.inspect(ctx, queue)
 		if err == nil && !found {
 			d.Missing = append(d.Missing, queue)
 		}
 		d.Holders += q.Consumers
 		return q, err
 	}
-	q, err := look(i.names.Queue)
+	q, err := count(i.names.Queue)
 	if err != nil {
 		return Depths{}, err
 	}
 	d.Ready, d.Consumers = q.Messages, q.Consumers
-	for _, rung := range i.names.Retry {
-		if q, err = look(rung.Queue); err != nil {
+	for _, r := range i.names.Retry {
+		if q, err = count(r.Queue); err != nil {
 			return Depths{}, err
 		}
 		d.Retrying += q.Messages
 	}
-	if q, err = look(i.names.DeadLetters); err != nil {
+	if q, err = count(i.names.DeadLetters); err != nil {
 		return Depths{}, err
 	}
 	d.DeadLettered = q.Messages
 	return d, nil
 }
 
-// ErrInUse says that somebody else is taking messages from the queue that was to be
-// looked at, so that neither would see all of them.
+// ErrInUse says that somebody else consumes the queue that was to be examined, so
+// that neither would see all messages.
 var ErrInUse = errors.New("queue is in use")
 
-// IncompleteError says that a look did not come to see every message that was
-// there when it began: somebody else holds the others, or has taken them.
+// IncompleteError says that not every message could be seen that was there at the
+// beginning: somebody else holds the others, or has taken them.
 type IncompleteError struct {
 	Queue      string
 	There, Saw int
 }
 
 func (e *IncompleteError) Error() string {
-	return fmt.Sprintf("queue %q held %d messages, and %d could be looked at: somebody else holds the others, or has taken them", e.Queue, e.There, e.Saw)
+	return fmt.Sprintf("queue %q held %d messages, and %d could be read: somebody else holds the others, or has taken them", e.Queue, e.There, e.Saw)
 }
 
 // DeadLetters calls each with the dead letters that are there when it begins,
-// in the order of the queue. It ends with the error that each returns, with ErrInUse while another consumer
-// is subscribed, with an *IncompleteError where not all could be seen.
+// in the order of the queue. It ends with the error that each returns, with
+// ErrInUse while another consumer is subscribed, with an *IncompleteError where
+// not all could be seen.
 //
-// AMQP lets nobody look without taking, and a broker may count what is given
-// back: quorum queues before RabbitMQ 4.3 do, and delete a message that exceeds
+// AMQP has no way to read messages without taking them, and a broker may count
+// returns: quorum queues before RabbitMQ 4.3 do, and delete a message that exceeds
 // a delivery limit, which a policy may have set. There each message is replaced
-// by a copy of itself at the end of the queue, a few at a time, so that all of
-// it stands in its old order when all was looked at. Elsewhere messages are held
-// and given back, and are there again a moment later; a queue of more than
-// 50,000 is turned over as well. A process that is killed on the way leaves some
-// copies beside their originals, some 500 at most, and nothing less.
+// by a copy at the end of the queue, a few at a time, so that the queue has its
+// old order when all have been seen. Elsewhere messages are held and requeued,
+// and are there again a moment later; in a queue of more than 50,000 they are
+// replaced as well. A process that is killed meanwhile leaves some copies beside
+// their originals, some 500 at most, and loses nothing.
 func (i *Inspector) DeadLetters(ctx context.Context, each func(DeadLetter) error) error {
 	return i.deadLetters(ctx, 0, each)
 }
 
 func (i *Inspector) deadLetters(ctx context.Context, limit int, each func(DeadLetter) error) error {
-	l := newLook(i, i.names.DeadLetters, func(d *amqp.Delivery) error { return each(newDeadLetter(d)) })
+	l := newBrowser(i, i.names.DeadLetters, func(d *amqp.Delivery) error { return each(newDeadLetter(d)) })
 	return l.run(ctx, limit)
 }
 
@@ -180,8 +181,8 @@ func deathReason(headers amqp.Table) string {
 	return reason
 }
 
-// look asks for a queue; found is false where there is none.
-func (i *Inspector) look(ctx context.Context, queue string) (q amqp.Queue, found bool, err error) {
+// inspect returns the counts of a queue; found is false where there is none.
+func (i *Inspector) inspect(ctx context.Context, queue string) (q amqp.Queue, found bool, err error) {
 	ch, err := i.channel(ctx)
 	if err != nil {
 		return q, false, err
@@ -198,7 +199,7 @@ func (i *Inspector) look(ctx context.Context, queue string) (q amqp.Queue, found
 		return q, false, nil
 	}
 	if err != nil {
-		return q, false, fmt.Errorf("look at queue %q: %w", queue, err)
+		return q, false, fmt.Errorf("inspect queue %q: %w", queue, err)
 	}
 	return answer, true, nil
 }

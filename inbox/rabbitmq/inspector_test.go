@@ -12,7 +12,7 @@ import (
 	"github.com/asimalizada/pulse-events/pulsectl/devbroker"
 )
 
-func TestInspectorLooksWithoutTaking(t *testing.T) {
+func TestInspectorLeavesMessages(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	inspector, err := rabbitmq.OpenInspector(t.Context(), r.cfg)
@@ -42,14 +42,14 @@ func TestInspectorLooksWithoutTaking(t *testing.T) {
 	r.publish("5")
 
 	for round := range 2 {
-		// What was looked at is back after a moment.
+		// What was seen is back after a moment.
 		testenv.Eventually(t, patience, "the depths", func() bool {
 			if depths, err = inspector.Depths(t.Context()); err != nil {
 				t.Fatal(err)
 			}
 			return depths.Ready == 1 && depths.Retrying == 2 && depths.DeadLettered == 3 && depths.Missing == nil
 		})
-		for _, look := range []struct {
+		for _, read := range []struct {
 			name string
 			ids  func(context.Context, int) ([]string, error)
 			n    int
@@ -57,9 +57,9 @@ func TestInspectorLooksWithoutTaking(t *testing.T) {
 		}{
 			{"dead letters", inspector.DeadLetterIDs, 0, []string{"0", "1"}},
 		} {
-			ids, err := look.ids(t.Context(), look.n)
-			if err != nil || !slices.Equal(ids, look.want) {
-				t.Errorf("round %d: %s: %v, %v; want %v", round, look.name, ids, err, look.want)
+			ids, err := read.ids(t.Context(), read.n)
+			if err != nil || !slices.Equal(ids, read.want) {
+				t.Errorf("round %d: %s: %v, %v; want %v", round, read.name, ids, err, read.want)
 			}
 		}
 	}

@@ -20,8 +20,8 @@ import (
 	"github.com/asimalizada/pulse-events/outbox/wire/nestjs"
 )
 
-// Producers of other makes put the id elsewhere, or nowhere.
-func TestInterpretsForeignMessages(t *testing.T) {
+// Other producers put the id elsewhere, or send none.
+func TestInterpreterForeignMessages(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, func(c *rabbitmq.SourceConfig) {
 		c.Topics = []string{"order.created"}
@@ -59,20 +59,20 @@ func TestInterpretsForeignMessages(t *testing.T) {
 		if d.Err != nil || d.Message.ID != test.id || d.Message.Type != test.kind {
 			t.Errorf("%s: id %q, type %q, %v; want %q, %q", test.about, d.Message.ID, d.Message.Type, d.Err, test.id, test.kind)
 		}
-		r.settle(park(d, 0, nil)) // the copy is read alike
+		r.settle(retry(d, 0, nil)) // the copy is read alike
 		again := r.receive(deliveries)
 		if again.Err != nil || again.Message.ID != test.id || again.Failures != 1 || again.Message.Topic != "order.created" {
 			t.Errorf("%s: comes again as %q, failures %d, %v", test.about, again.Message.ID, again.Failures, again.Err)
 		}
 		r.settle(inbox.Settlement{Delivery: again, Action: inbox.ActionDeadLetter, Reason: inbox.ReasonHandler})
-		if letter := r.get(r.names.DeadLetters); letter.MessageId != test.id { // whoever looks can tell which it is
+		if letter := r.get(r.names.DeadLetters); letter.MessageId != test.id { // so that readers know the event
 			t.Errorf("%s: the dead letter has id %q", test.about, letter.MessageId)
 		}
 	}
 }
 
-// Without an Interpreter they are dead letters, and the text names the way out.
-func TestMessagesWithoutAnIDNameTheHook(t *testing.T) {
+// Without an Interpreter they are dead letters, and the error says what to set.
+func TestSourceReportsMissingID(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	deliveries := r.consume(10)
@@ -88,7 +88,7 @@ func TestMessagesWithoutAnIDNameTheHook(t *testing.T) {
 
 // Formats of others are read before an id is looked for, retries included; what
 // breaks a format is a dead letter as it came.
-func TestDecodesFormats(t *testing.T) {
+func TestDecodeFormats(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, func(c *rabbitmq.SourceConfig) {
 		c.Interpret = []rabbitmq.Interpreter{
@@ -115,7 +115,7 @@ func TestDecodesFormats(t *testing.T) {
 				t.Errorf("%s: %+v, %v", about, m, d.Err)
 			}
 			if failures == 0 {
-				r.settle(park(d, 0, nil))
+				r.settle(retry(d, 0, nil))
 				d = r.receive(deliveries)
 			}
 		}
@@ -145,7 +145,7 @@ func gzipped(t *testing.T, text string, at time.Time) []byte {
 	return b.Bytes()
 }
 
-func TestCompressedBodies(t *testing.T) {
+func TestGunzip(t *testing.T) {
 	t.Parallel()
 	plain := newRig(t)
 	unpacking := newRig(t, func(c *rabbitmq.SourceConfig) { c.Interpret = []rabbitmq.Interpreter{rabbitmq.Gunzip(1000)} })
@@ -167,7 +167,7 @@ func TestCompressedBodies(t *testing.T) {
 		if d.Err != nil || d.Message.ContentEncoding != "" || string(d.Message.Payload) != `{"order":1}` {
 			t.Errorf("unpacked: %v, encoding %q, payload %q", d.Err, d.Message.ContentEncoding, d.Message.Payload)
 		}
-		unpacking.settle(park(d, 0, nil))
+		unpacking.settle(retry(d, 0, nil))
 		if d = unpacking.receive(deliveries); string(d.Message.Payload) != `{"order":1}` {
 			t.Errorf("comes again as %q", d.Message.Payload)
 		}
@@ -191,9 +191,9 @@ func TestCompressedBodies(t *testing.T) {
 	}
 }
 
-// An Interpreter sees all that AMQP carries, and what it breaks is its message's
+// An Interpreter sees all that AMQP carries, and its errors affect that message
 // alone.
-func TestInterpreterOfOnesOwn(t *testing.T) {
+func TestInterpreterCustom(t *testing.T) {
 	t.Parallel()
 	uri := ""
 	r := newRig(t, func(c *rabbitmq.SourceConfig) {

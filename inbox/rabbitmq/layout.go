@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// Layout is everything a Source stands on, as the mode Declare makes it: for
+// Layout is the exchange, queues and bindings of a Source, as the mode Declare creates them: for
 // those who create exchange and queues by other means.
 type Layout struct {
 	Exchange Exchange  `json:"exchange"`
@@ -28,7 +28,7 @@ type Queue struct {
 	Arguments map[string]any `json:"arguments"` // values are string, bool or int64
 	Purpose   string         `json:"purpose"`
 
-	role role
+	kind queueKind
 }
 
 // Binding leads messages from an exchange to a queue.
@@ -39,13 +39,13 @@ type Binding struct {
 	Arguments  map[string]any `json:"arguments,omitempty"` // of a headers exchange
 }
 
-// role is what a queue is for.
-type role int
+// queueKind is what a queue is for.
+type queueKind int
 
 const (
-	consumed role = iota
-	deadLetters
-	retry
+	consumedQueue queueKind = iota
+	deadLetterQueue
+	retryQueue
 )
 
 // LayoutOf returns the layout for cfg on a broker of the given version, such
@@ -81,12 +81,12 @@ const (
 func newLayout(cfg SourceConfig, limited bool) Layout {
 	names := QueueNames(cfg.Queue, cfg.RetryDelays)
 	l := Layout{Exchange: Exchange{Name: cfg.Exchange, Type: cfg.ExchangeType}, Bindings: cfg.bindings()}
-	add := func(role role, name, purpose string, args map[string]any) {
+	add := func(kind queueKind, name, purpose string, args map[string]any) {
 		args[argType] = cfg.QueueType.String()
 		if cfg.QueueType == Quorum && limited {
 			args[argDeliveryLimit] = int64(-1)
 		}
-		l.Queues = append(l.Queues, Queue{Name: name, Arguments: args, Purpose: purpose, role: role})
+		l.Queues = append(l.Queues, Queue{Name: name, Arguments: args, Purpose: purpose, kind: kind})
 	}
 
 	args := map[string]any{}
@@ -99,11 +99,11 @@ func newLayout(cfg SourceConfig, limited bool) Layout {
 		args[argSingleActive] = true
 	}
 	maps.Copy(args, cfg.QueueArguments)
-	add(consumed, names.Queue, "messages to be handled", args)
+	add(consumedQueue, names.Queue, "messages to be handled", args)
 	// Full, it refuses dead letters, which stay where they are; the default
 	// would drop the oldest.
-	add(deadLetters, names.DeadLetters, "messages that were given up", map[string]any{argOverflow: "reject-publish"})
-	for _, rung := range names.Retry {
+	add(deadLetterQueue, names.DeadLetters, "messages that were dead-lettered", map[string]any{argOverflow: "reject-publish"})
+	for _, r := range names.Retry {
 		// A queue holds each message for the delay and then passes it to the
 		// consumer's queue through the default exchange, where no other queue
 		// can be bound. A quorum queue keeps the message until that one has
@@ -112,8 +112,8 @@ func newLayout(cfg SourceConfig, limited bool) Layout {
 		if cfg.QueueType == Quorum {
 			args = passOn(names.Queue)
 		}
-		args[argTTL] = rung.Delay.Milliseconds()
-		add(retry, rung.Queue, fmt.Sprintf("messages that wait %v for their next attempt", rung.Delay), args)
+		args[argTTL] = r.Delay.Milliseconds()
+		add(retryQueue, r.Queue, fmt.Sprintf("messages that wait %v for their next attempt", r.Delay), args)
 	}
 	return l
 }

@@ -15,8 +15,8 @@ import (
 	"github.com/asimalizada/pulse-events/pulsectl/devbroker"
 )
 
-// limited is a queue whose messages the broker takes away when they come back
-// more often than the limit.
+// limited is a queue from which the broker removes messages that come back more
+// often than the limit.
 type limited struct {
 	name  string
 	limit int
@@ -96,8 +96,8 @@ func (r *rig) drain(n int) map[string]int {
 	return came
 }
 
-// Stops give back what was prefetched, over and over; none may count.
-func TestStopsDoNotCountTowardsADeliveryLimit(t *testing.T) {
+// Stops requeue what was prefetched, over and over; none may count.
+func TestSourceStopsAndDeliveryLimit(t *testing.T) {
 	t.Parallel()
 	eachLimited(t, limitedQueues(0, 1, 2, 20), func(t *testing.T, r *rig, limit int) {
 		const n = 30
@@ -133,11 +133,11 @@ func TestStopsDoNotCountTowardsADeliveryLimit(t *testing.T) {
 	})
 }
 
-// Connections that are lost count, and nobody can help that. What has come back
-// is published anew before it is handed out, so that it does not come up to a
+// Lost connections count, which no client can prevent. What has come back is
+// published as a new message before it is handed out, so that it does not reach a
 // limit; from a queue that was declared here, where the broker dead-letters what
 // does, only when it comes back a second time.
-func TestLostConnectionsDeleteNothing(t *testing.T) {
+func TestSourceLostConnectionsAndDeliveryLimit(t *testing.T) {
 	t.Parallel()
 	eachLimited(t, limitedQueues(1, 2), func(t *testing.T, r *rig, limit int) {
 		const n = 20
@@ -182,7 +182,7 @@ func TestLostConnectionsDeleteNothing(t *testing.T) {
 	})
 }
 
-func TestHealthTellsOfDeliveriesThatKeepComingBack(t *testing.T) {
+func TestSourceHealthReportsRepeatedReturns(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	deliveries := r.consume(10)
@@ -200,9 +200,9 @@ func TestHealthTellsOfDeliveriesThatKeepComingBack(t *testing.T) {
 	r.ack(r.receiveID(deliveries, "e1"))
 }
 
-// What is given back keeps its place among attempts, and what a producer has
-// written about attempts does not become true by it.
-func TestGivingBackKeepsTheHistory(t *testing.T) {
+// What is requeued keeps its count of attempts, and a count that a producer has
+// written is not accepted because of it.
+func TestSourceRequeueKeepsHistory(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	deliveries := r.consume(10)
@@ -210,16 +210,16 @@ func TestGivingBackKeepsTheHistory(t *testing.T) {
 	d := r.receiveID(deliveries, "e1")
 	r.settle(inbox.Settlement{Delivery: d, Action: inbox.ActionRequeue})
 	if d = r.receiveID(deliveries, "e1"); d.Failures != 0 || !d.Redelivered {
-		t.Errorf("given back: failures %d, redelivered %t", d.Failures, d.Redelivered)
+		t.Errorf("requeued: failures %d, redelivered %t", d.Failures, d.Redelivered)
 	}
-	r.settle(park(d, 0, nil))
+	r.settle(retry(d, 0, nil))
 	if d = r.receiveID(deliveries, "e1"); d.Failures != 1 || d.Redelivered {
-		t.Errorf("parked: failures %d, redelivered %t", d.Failures, d.Redelivered)
+		t.Errorf("retried: failures %d, redelivered %t", d.Failures, d.Redelivered)
 	}
 	for range 2 {
 		r.settle(inbox.Settlement{Delivery: d, Action: inbox.ActionRequeue})
 		if d = r.receiveID(deliveries, "e1"); d.Failures != 1 || !d.Redelivered || d.Message.Topic != r.names.Queue {
-			t.Errorf("given back: failures %d, redelivered %t, topic %q", d.Failures, d.Redelivered, d.Message.Topic)
+			t.Errorf("requeued: failures %d, redelivered %t, topic %q", d.Failures, d.Redelivered, d.Message.Topic)
 		}
 	}
 	r.settle(inbox.Settlement{Delivery: d, Action: inbox.ActionDeadLetter, Reason: inbox.ReasonHandler})

@@ -20,13 +20,13 @@ type link struct {
 	conn    *rabbit.Conn
 	channel *amqp.Channel
 	tag     string
-	standing
-	counting   bool // the broker counts what is given back, to quorum queues
+	queueTraits
+	counting   bool // the broker counts returns to quorum queues
 	deliveries <-chan amqp.Delivery
 	closed     <-chan *amqp.Error
 	cancelled  <-chan string
 	window     *window
-	ledger     *ledger
+	unacked    *unacked
 
 	renewal *renewal
 	waiting []inbox.Delivery // received, to be handed out
@@ -39,17 +39,17 @@ type handle struct {
 	link *link
 	raw  amqp.Delivery
 
-	// Of whoever has claimed the delivery.
+	// Of whoever has reserved the delivery.
 	refusedSince time.Time // no queue has taken it since; zero: it was not tried
 	unfit        error     // no queue ever can
 }
 
-// wearsOut reports whether giving the delivery back would bring it nearer to a
-// delivery limit, which a policy may have set, and nobody can see.
-func (h *handle) wearsOut() bool { return h.link.counting && (h.link.quorum || returns(h.raw) > 0) }
+// returnCounts reports whether returning the delivery counts towards a delivery
+// limit, which a policy may have set, and no client can see.
+func (h *handle) returnCounts() bool { return h.link.counting && (h.link.quorum || returns(h.raw) > 0) }
 
-// often is the number of returns that is more than a lost connection.
-const often = 2
+// manyReturns is the number of returns that is more than a lost connection.
+const manyReturns = 2
 
 // open subscribes on a connection.
 func (sub *subscription) open(ctx context.Context, conn *rabbit.Conn) (*link, error) {
@@ -59,11 +59,11 @@ func (sub *subscription) open(ctx context.Context, conn *rabbit.Conn) (*link, er
 		return nil, err
 	}
 	l := &link{
-		source: s, conn: conn, tag: s.cfg.Consumer, standing: found, counting: countsReturns(conn.Properties),
+		source: s, conn: conn, tag: s.cfg.Consumer, queueTraits: found, counting: countsReturns(conn.Properties),
 		stuck:  make(map[uint64]error),
 		window: &window{limit: s.cfg.PrefetchBytes, pause: conn.Pause, resume: conn.Resume},
 	}
-	l.ledger = newLedger(sub.prefetch, l.ack, l.window.free)
+	l.unacked = newUnacked(sub.prefetch, l.ack, l.window.free)
 	l.renewal = newRenewal(l)
 	err = conn.Do(ctx, func() (err error) {
 		if l.channel, err = conn.Channel(); err != nil {
@@ -128,23 +128,23 @@ func lost(reason *amqp.Error) error {
 			"raise frame_max in the broker's configuration, or remove the message with the broker's tools", reason)
 	case reason.Server && reason.Code == amqp.PreconditionFailed && strings.Contains(reason.Reason, "timed out"):
 		return fmt.Errorf("channel closed: %w; a handler, or an outage of what it needs, took longer than the broker's consumer_timeout: "+
-			"what is in hand is delivered again", reason)
+			"what is unacknowledged is delivered again", reason)
 	}
 	return fmt.Errorf("channel closed: %w", reason)
 }
 
-// receive takes a delivery into the books, and in line to be handed out.
+// receive notes a delivery, and queues it to be handed out.
 func (l *link) receive(d amqp.Delivery) {
 	size := rabbit.DeliverySize(&d)
 	l.window.add(size)
-	l.ledger.add(d.DeliveryTag, size)
+	l.unacked.add(d.DeliveryTag, size)
 	delivery := l.source.decode(d)
 	delivery.Handle = &handle{link: l, raw: d}
 	if n := returns(d); n > 0 {
-		l.source.wearing(l, d, n)
-		if n >= often || !l.kept {
-			// It has come back without being given back, and may do so again,
-			// until the broker takes it away.
+		l.source.noteReturns(l, d, n)
+		if n >= manyReturns || !l.deadLetters {
+			// It came back by a crash or a lost connection, and may do so again,
+			// until it exceeds a limit.
 			l.renewal.add(delivery)
 			return
 		}
@@ -152,11 +152,11 @@ func (l *link) receive(d amqp.Delivery) {
 	l.waiting = append(l.waiting, delivery)
 }
 
-// windDown ends the intake, gives back what the broker has sent and nobody
-// has seen, and waits until all that was handed out is settled.
+// windDown ends the intake, requeues what was received and not handed out, and
+// waits until all that was handed out is settled.
 func (l *link) windDown() error {
 	if l.source.life.Err() != nil {
-		return nil // closing the connection gives everything back
+		return nil // closing the connection returns everything
 	}
 	l.window.lift()
 	err := l.conn.Do(l.source.life, func() error { return l.channel.Cancel(l.tag, false) })
@@ -167,12 +167,12 @@ func (l *link) windDown() error {
 		l.receive(d)
 	}
 	l.waiting = append(l.waiting, l.renewal.stop()...)
-	if err := l.giveBackWaiting(); err != nil {
-		return fmt.Errorf("give back deliveries: %w", err)
+	if err := l.requeueWaiting(); err != nil {
+		return fmt.Errorf("requeue deliveries: %w", err)
 	}
-	l.ledger.seal()
+	l.unacked.seal()
 	select {
-	case <-l.ledger.empty:
+	case <-l.unacked.empty:
 	case <-l.source.life.Done():
 	case reason := <-l.closed:
 		return lost(reason)
@@ -180,23 +180,23 @@ func (l *link) windDown() error {
 	return nil
 }
 
-// giveBackWaiting returns to the queue what was not handed out.
-func (l *link) giveBackWaiting() error {
-	var returns, copies []claim
+// requeueWaiting requeues what was not handed out.
+func (l *link) requeueWaiting() error {
+	var returns, copies []reservation
 	for i, d := range l.waiting {
 		h := d.Handle.(*handle)
-		if !l.ledger.claim(h.raw.DeliveryTag) {
+		if !l.unacked.reserve(h.raw.DeliveryTag) {
 			continue
 		}
-		if h.wearsOut() {
-			copies = append(copies, claim{i, h})
+		if h.returnCounts() {
+			copies = append(copies, reservation{i, h})
 		} else {
-			returns = append(returns, claim{i, h})
+			returns = append(returns, reservation{i, h})
 		}
 	}
 	outcomes := make([]error, len(l.waiting))
-	settle(returns, (*link).giveBack, outcomes)
-	l.source.giveBackCopies(l.source.life, copies, outcomes)
+	settle(returns, (*link).requeue, outcomes)
+	l.source.requeueCopies(l.source.life, copies, outcomes)
 	l.waiting = nil
 	return errors.Join(outcomes...)
 }
@@ -205,18 +205,18 @@ func (l *link) giveBackWaiting() error {
 func (l *link) end() {
 	l.window.lift()
 	l.renewal.stop()
-	l.ledger.kill()
+	l.unacked.kill()
 }
 
-// acknowledge, acknowledgeNow, giveBack and reject settle claimed tags.
-func (l *link) acknowledge(tags []uint64) error    { return l.ledger.acknowledge(tags) }
-func (l *link) acknowledgeNow(tags []uint64) error { return l.ledger.settle(tags, l.ack) }
-func (l *link) giveBack(tags []uint64) error       { return l.ledger.settle(tags, l.nack) }
-func (l *link) reject(tags []uint64) error         { return l.ledger.settle(tags, l.drop) }
+// acknowledge, acknowledgeNow, requeue and reject settle reserved tags.
+func (l *link) acknowledge(tags []uint64) error    { return l.unacked.acknowledge(tags) }
+func (l *link) acknowledgeNow(tags []uint64) error { return l.unacked.settle(tags, l.ack) }
+func (l *link) requeue(tags []uint64) error        { return l.unacked.settle(tags, l.nack) }
+func (l *link) reject(tags []uint64) error         { return l.unacked.settle(tags, l.drop) }
 
 func (l *link) ack(tag uint64, multiple bool) error  { return l.channel.Ack(tag, multiple) }
 func (l *link) nack(tag uint64, multiple bool) error { return l.channel.Nack(tag, multiple, true) }
 
-// drop has the broker dead-letter a delivery, and is only for a link that is
-// kept.
+// drop has the broker dead-letter a delivery, and is only for a queue that
+// dead-letters what leaves it.
 func (l *link) drop(tag uint64, multiple bool) error { return l.channel.Nack(tag, multiple, false) }

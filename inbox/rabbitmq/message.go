@@ -29,7 +29,7 @@ func (s *Source) decode(d amqp.Delivery) inbox.Delivery {
 
 // history returns the failures that this queue's consumers have counted on a
 // delivery. Headers say many things: only a delivery that comes from one of our
-// retry queues, or was given back as a copy, brings a count of ours. One that
+// retry queues, or was requeued as a copy, brings a count of ours. One that
 // was moved back from the dead letters starts afresh, whatever it carries; so
 // does what a producer sends.
 func (s *Source) history(d amqp.Delivery) failureHistory {
@@ -46,7 +46,7 @@ func (s *Source) history(d amqp.Delivery) failureHistory {
 }
 
 // fromRetry reports whether the broker passed d on from a retry queue of this
-// queue, on the present ladder or an earlier one.
+// queue, one of the present delays or of earlier ones.
 func (s *Source) fromRetry(d amqp.Delivery) bool {
 	deaths, _ := d.Headers["x-death"].([]any)
 	if len(deaths) == 0 {
@@ -57,8 +57,8 @@ func (s *Source) fromRetry(d amqp.Delivery) bool {
 	return last["reason"] == "expired" && strings.HasPrefix(queue, s.names.Queue+retryInfix)
 }
 
-// returned reports whether d is a copy by which a message was given back to
-// this queue.
+// returned reports whether d is a copy by which a message was requeued to this
+// queue.
 func (s *Source) returned(d amqp.Delivery) bool {
 	return d.Headers[headerReturned] == s.names.Queue
 }
@@ -78,7 +78,7 @@ func returns(d amqp.Delivery) int64 {
 // copyOf returns a copy of a delivery for another queue: properties, headers
 // and body as they came.
 //
-// Left out is what would turn against the copy: headers of the broker (CC and
+// Left out is what would harm the copy: headers of the broker (CC and
 // BCC would route it to other queues, x-death would grow with every attempt),
 // the expiration (it would cut a wait short, or delete a dead letter) and the
 // user id (the broker refuses one that is not ours).
@@ -139,7 +139,7 @@ const (
 	countAndReason
 )
 
-// returnedCopy returns the copy by which a delivery is given back to its queue.
+// returnedCopy returns the copy by which a delivery is requeued.
 func (s *Source) returnedCopy(d amqp.Delivery) rabbit.Publishing {
 	c := copyOf(d, s.names.Queue)
 	if !s.fromRetry(d) && !s.returned(d) {

@@ -16,7 +16,7 @@ import (
 
 // refusalPatience is how long a message waits for the queue it belongs to before
 // another takes it: a retry that cannot be scheduled becomes a dead letter, a
-// dead letter that is refused waits on the retry ladder.
+// dead letter that is refused waits in a retry queue.
 const refusalPatience = time.Minute
 
 // Bytes that a copy leaves free in the frame of its headers. The broker adds
@@ -27,78 +27,78 @@ const (
 	roomForDeath = 512 // and eight times the name of the queue
 )
 
-// stops are the queues that may take a failed message, the best first. stuck:
+// targets are the queues that may take a failed message, the best first. stuck:
 // the best have refused it for long.
-func (s *Source) stops(st inbox.Settlement, stuck bool) []stop {
-	var ladder []stop
-	for _, rung := range s.names.Retry {
-		ladder = append(ladder, stop{rung.Queue, inbox.ActionRetry})
+func (s *Source) targets(st inbox.Settlement, stuck bool) []target {
+	var retries []target
+	for _, r := range s.names.Retry {
+		retries = append(retries, target{r.Queue, inbox.ActionRetry})
 	}
-	last := stop{s.names.DeadLetters, inbox.ActionDeadLetter}
-	again := stop{s.names.Queue, inbox.ActionRetry} // at its end, at once
+	last := target{s.names.DeadLetters, inbox.ActionDeadLetter}
+	again := target{s.names.Queue, inbox.ActionRetry} // at its end, at once
 	if st.Action == inbox.ActionRetry {
-		at := s.names.rungIndex(st.Delay)
-		stops := slices.Clone(ladder[at:])
-		for _, shorter := range slices.Backward(ladder[:at]) {
-			stops = append(stops, shorter)
+		at := s.names.retryIndex(st.Delay)
+		targets := slices.Clone(retries[at:])
+		for _, shorter := range slices.Backward(retries[:at]) {
+			targets = append(targets, shorter)
 		}
 		if stuck && !st.Uncounted { // else it is not at fault, and no dead letter
-			stops = append(stops, last)
+			targets = append(targets, last)
 		}
 		if stuck {
-			stops = append(stops, again)
+			targets = append(targets, again)
 		}
-		return stops
+		return targets
 	}
-	stops := []stop{last}
+	targets := []target{last}
 	if stuck && st.Reason != inbox.ReasonCrashLoop { // which must not run again
-		slices.Reverse(ladder)
-		stops = append(append(stops, ladder...), again)
+		slices.Reverse(retries)
+		targets = append(append(targets, retries...), again)
 	}
-	return stops
+	return targets
 }
 
-// park publishes copies of failed deliveries and returns the claims of those
+// republishFailed publishes copies of failed deliveries and returns those that
 // the broker has confirmed; the others are released, with their outcome set.
-func (s *Source) park(ctx context.Context, claims []claim, settlements []inbox.Settlement, outcomes []error) (parked []claim) {
-	if len(claims) == 0 {
+func (s *Source) republishFailed(ctx context.Context, failed []reservation, settlements []inbox.Settlement, outcomes []error) (confirmed []reservation) {
+	if len(failed) == 0 {
 		return nil
 	}
 	now := time.Now()
-	var unfit []claim
-	var parcels []*parcel
-	var moving []claim
-	for _, c := range claims {
+	var unfit []reservation
+	var transfers []*transfer
+	var moving []reservation
+	for _, c := range failed {
 		if c.handle.unfit != nil {
 			unfit = append(unfit, c)
 			continue
 		}
 		moving = append(moving, c)
-		parcels = append(parcels, s.parcel(c.handle, settlements[c.index], now))
+		transfers = append(transfers, s.newTransfer(c.handle, settlements[c.index], now))
 	}
-	s.parking.send(ctx, parcels)
+	s.republisher.send(ctx, transfers)
 	for i, c := range moving {
-		p, h := parcels[i], c.handle
-		if p.taken {
-			parked = append(parked, c)
-			outcomes[c.index] = diverted(p, settlements[c.index].Action)
+		t, h := transfers[i], c.handle
+		if t.taken {
+			confirmed = append(confirmed, c)
+			outcomes[c.index] = diverted(t, settlements[c.index].Action)
 			s.moved(h)
 			continue
 		}
-		if isUnfit(p.err) {
-			h.unfit = p.err
+		if isUnfit(t.err) {
+			h.unfit = t.err
 			unfit = append(unfit, c)
 			continue
 		}
-		h.link.ledger.release(h.raw.DeliveryTag)
-		outcomes[c.index] = s.refused(h, p.err, now)
+		h.link.unacked.release(h.raw.DeliveryTag)
+		outcomes[c.index] = s.refused(h, t.err, now)
 	}
 	s.leaveToBroker(unfit, outcomes)
-	return parked
+	return confirmed
 }
 
-// parcel is a failed delivery on its way.
-func (s *Source) parcel(h *handle, st inbox.Settlement, now time.Time) *parcel {
+// newTransfer returns the transfer of a failed delivery.
+func (s *Source) newTransfer(h *handle, st inbox.Settlement, now time.Time) *transfer {
 	history := s.history(h.raw)
 	if st.Uncounted {
 		history.Exchange = cmp.Or(history.Exchange, h.raw.Exchange)
@@ -110,22 +110,22 @@ func (s *Source) parcel(h *handle, st inbox.Settlement, now time.Time) *parcel {
 		history = history.failed(st.Reason, errText, s.cfg.Consumer, h.raw.Exchange, now)
 	}
 	stuck := !h.refusedSince.IsZero() && now.Sub(h.refusedSince) >= s.patience
-	p := &parcel{stops: s.stops(st, stuck)}
-	p.compose = func(to stop, frameMax int) (rabbit.Publishing, error) {
+	t := &transfer{targets: s.targets(st, stuck)}
+	t.compose = func(to target, frameMax int) (rabbit.Publishing, error) {
 		c, err := s.fit(h.raw, st.Delivery.Message, history, to, frameMax)
-		if err != nil && to.action == inbox.ActionRetry && p.at == 0 && !st.Uncounted {
+		if err != nil && to.action == inbox.ActionRetry && t.at == 0 && !st.Uncounted {
 			// No retry queue can take it: it is a dead letter.
-			p.stops = append(p.stops[:1:1], stop{s.names.DeadLetters, inbox.ActionDeadLetter})
+			t.targets = append(t.targets[:1:1], target{s.names.DeadLetters, inbox.ActionDeadLetter})
 		}
 		return c, err
 	}
-	return p
+	return t
 }
 
 // fit composes a copy whose headers leave room for what the broker adds. The
 // history gives way first. A dead letter may lose headers of the producer's, a
 // message that is to be handled may not.
-func (s *Source) fit(d amqp.Delivery, msg inbox.Message, history failureHistory, to stop, frameMax int) (rabbit.Publishing, error) {
+func (s *Source) fit(d amqp.Delivery, msg inbox.Message, history failureHistory, to target, frameMax int) (rabbit.Publishing, error) {
 	reserve := roomForCount
 	if to.action == inbox.ActionRetry && to.queue != s.names.Queue {
 		reserve = roomForDeath + 8*len(to.queue)
@@ -135,7 +135,7 @@ func (s *Source) fit(d amqp.Delivery, msg inbox.Message, history failureHistory,
 		c := failedCopy(d, msg, history, detail)
 		c.Key = to.queue
 		if to.queue == s.names.Queue {
-			c.Headers[headerReturned] = s.names.Queue // so that its count is believed
+			c.Headers[headerReturned] = s.names.Queue // so that its count is accepted
 		}
 		var err error
 		if room, err = rabbit.HeaderRoom(&c, frameMax); err != nil {
@@ -154,8 +154,8 @@ func (s *Source) fit(d amqp.Delivery, msg inbox.Message, history failureHistory,
 	return rabbit.Publishing{}, &unfitError{fmt.Errorf("its headers leave %d bytes free in a frame, and %d are needed", room, reserve)}
 }
 
-// isUnfit reports whether err, the end of a parcel's way, is that no queue of
-// this broker can have the message, now or later.
+// isUnfit reports whether err, of a transfer that was not taken, says that no
+// queue of this broker can have the message, now or later.
 func isUnfit(err error) bool {
 	if refusal, ok := err.(*refusedError); ok {
 		err = refusal.refusals[len(refusal.refusals)-1]
@@ -164,10 +164,10 @@ func isUnfit(err error) bool {
 	return errors.As(err, &unfit)
 }
 
-// diverted is the outcome of a parcel that has come to a stop.
-func diverted(p *parcel, asked inbox.Action) error {
-	if action := p.stops[p.at].action; action != asked {
-		return &inbox.DivertedError{Action: action, Err: &refusedError{p.refusals}}
+// diverted is the outcome of a transfer that was taken.
+func diverted(t *transfer, asked inbox.Action) error {
+	if action := t.targets[t.at].action; action != asked {
+		return &inbox.DivertedError{Action: action, Err: &refusedError{t.refusals}}
 	}
 	return nil
 }
@@ -186,33 +186,33 @@ func (s *Source) refused(h *handle, err error, now time.Time) error {
 // the broker's limit, which a limit that was lowered leaves behind. From a
 // queue that dead-letters by itself the broker can move it, without its
 // history; elsewhere it stays.
-func (s *Source) leaveToBroker(claims []claim, outcomes []error) {
-	var movable []claim
-	for _, c := range claims {
+func (s *Source) leaveToBroker(unfit []reservation, outcomes []error) {
+	var movable []reservation
+	for _, c := range unfit {
 		h := c.handle
-		if h.link.kept {
+		if h.link.deadLetters {
 			movable = append(movable, c)
 			outcomes[c.index] = &inbox.DivertedError{Action: inbox.ActionDeadLetter,
 				Err: fmt.Errorf("moved by the broker, without its history: %w", h.unfit)}
 			s.moved(h)
 			continue
 		}
-		h.link.ledger.release(h.raw.DeliveryTag)
+		h.link.unacked.release(h.raw.DeliveryTag)
 		s.cannotMove(h, h.unfit)
 		outcomes[c.index] = fmt.Errorf("message %q stays unacknowledged, it cannot be published to another queue: %w", h.raw.MessageId, h.unfit)
 	}
 	settle(movable, (*link).reject, outcomes)
 }
 
-// renew publishes copies of deliveries to the end of their queue, as new ones,
-// and returns which the broker has confirmed.
-func (s *Source) renew(ctx context.Context, claims []claim) (taken []bool) {
-	parcels := make([]*parcel, len(claims))
-	for i, c := range claims {
+// republishToQueue publishes copies of deliveries to the end of their queue, as
+// new messages, and reports by index which the broker has confirmed.
+func (s *Source) republishToQueue(ctx context.Context, reserved []reservation) (taken []bool) {
+	transfers := make([]*transfer, len(reserved))
+	for i, c := range reserved {
 		raw := c.handle.raw
-		parcels[i] = &parcel{
-			stops: []stop{{s.names.Queue, inbox.ActionRequeue}},
-			compose: func(to stop, frameMax int) (rabbit.Publishing, error) {
+		transfers[i] = &transfer{
+			targets: []target{{s.names.Queue, inbox.ActionRequeue}},
+			compose: func(to target, frameMax int) (rabbit.Publishing, error) {
 				copied := s.returnedCopy(raw)
 				room, err := rabbit.HeaderRoom(&copied, frameMax)
 				if err == nil && room < roomForCount {
@@ -222,10 +222,10 @@ func (s *Source) renew(ctx context.Context, claims []claim) (taken []bool) {
 			},
 		}
 	}
-	s.parking.send(ctx, parcels)
-	taken = make([]bool, len(claims))
-	for i, p := range parcels {
-		taken[i] = p.taken
+	s.republisher.send(ctx, transfers)
+	taken = make([]bool, len(reserved))
+	for i, t := range transfers {
+		taken[i] = t.taken
 	}
 	return taken
 }

@@ -35,8 +35,8 @@ func (r *rig) refuse(queues ...string) {
 	}
 }
 
-// longLadder gives back nothing during a test.
-func longLadder(c *rabbitmq.SourceConfig) {
+// longDelays lets no retry fall due during a test.
+func longDelays(c *rabbitmq.SourceConfig) {
 	c.RetryDelays = []time.Duration{time.Hour, 2 * time.Hour, 3 * time.Hour}
 }
 
@@ -58,7 +58,7 @@ func (r *rig) move(s inbox.Settlement) (outcome, refusal error) {
 	return outcome, refusal
 }
 
-func aside(d inbox.Delivery, reason inbox.Reason) inbox.Settlement {
+func deadLetter(d inbox.Delivery, reason inbox.Reason) inbox.Settlement {
 	return inbox.Settlement{Delivery: d, Action: inbox.ActionDeadLetter, Reason: reason, Err: errors.New("bad amount")}
 }
 
@@ -70,10 +70,10 @@ func diverted(err error) inbox.Action {
 	return -1
 }
 
-// A rung that is full sends its messages to another.
-func TestFullRetryQueueIsPassedOver(t *testing.T) {
+// A retry queue that is full sends its messages to another.
+func TestSourceSkipsFullRetryQueue(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, longLadder)
+	r := newRig(t, longDelays)
 	deliveries := r.consume(10)
 	r.refuse(r.names.Retry[1].Queue)
 	for i, want := range []int{2, 2, 0} { // the next longer one, else the next shorter
@@ -83,7 +83,7 @@ func TestFullRetryQueueIsPassedOver(t *testing.T) {
 		if i == 2 {
 			r.refuse(r.names.Retry[2].Queue)
 		}
-		r.settle(park(r.receiveID(deliveries, id), delay, errors.New("later")))
+		r.settle(retry(r.receiveID(deliveries, id), delay, errors.New("later")))
 		if d := r.get(r.names.Retry[want].Queue); d.MessageId != id || d.Headers["pulse-attempts"] != int64(1) {
 			t.Errorf("in %s: %s with %v", r.names.Retry[want].Queue, d.MessageId, d.Headers)
 		}
@@ -93,9 +93,9 @@ func TestFullRetryQueueIsPassedOver(t *testing.T) {
 	}
 }
 
-// What all of its queues refuse is held for a while, said so, and then goes
-// where there is room; it is never taken for moved before.
-func TestWhatIsRefusedGoesElsewhereInTheEnd(t *testing.T) {
+// What all of its queues refuse is held for a while and reported, and then goes
+// where there is room; until then it does not count as moved.
+func TestSourceDivertsRefusedMessages(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
 		name    string
@@ -104,18 +104,18 @@ func TestWhatIsRefusedGoesElsewhereInTheEnd(t *testing.T) {
 		into    func(n rabbitmq.Names) string
 		becomes inbox.Action
 	}{
-		{"retry, ladder full",
-			func(d inbox.Delivery) inbox.Settlement { return park(d, time.Hour, errors.New("later")) },
+		{"retry, all retry queues full",
+			func(d inbox.Delivery) inbox.Settlement { return retry(d, time.Hour, errors.New("later")) },
 			func(n rabbitmq.Names) []string { return []string{n.Retry[0].Queue, n.Retry[1].Queue, n.Retry[2].Queue} },
 			func(n rabbitmq.Names) string { return n.DeadLetters }, inbox.ActionDeadLetter},
 		{"dead letter, queue full",
-			func(d inbox.Delivery) inbox.Settlement { return aside(d, inbox.ReasonContract) },
+			func(d inbox.Delivery) inbox.Settlement { return deadLetter(d, inbox.ReasonContract) },
 			func(n rabbitmq.Names) []string { return []string{n.DeadLetters} },
 			func(n rabbitmq.Names) string { return n.Retry[2].Queue }, inbox.ActionRetry},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			r := newRig(t, longLadder)
+			r := newRig(t, longDelays)
 			deliveries := r.consume(2)
 			r.refuse(test.full(r.names)...)
 			r.publish("e1")
@@ -148,18 +148,18 @@ func TestWhatIsRefusedGoesElsewhereInTheEnd(t *testing.T) {
 	}
 }
 
-// With every queue full a message goes round by the end of its own, so that
-// others have their turn, and keeps its count.
-func TestWithEveryQueueFullMessagesGoRound(t *testing.T) {
+// With every queue full a message goes to the end of its own, so that others are
+// delivered, and keeps its count.
+func TestSourceRequeuesWhenAllQueuesAreFull(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, longLadder)
+	r := newRig(t, longDelays)
 	rabbitmq.SetPatience(r.source, 0)
 	deliveries := r.consume(1)
 	r.refuse(r.names.Retry[0].Queue, r.names.Retry[1].Queue, r.names.Retry[2].Queue, r.names.DeadLetters)
 	r.publish("bad")
 	r.publish("good")
 	d := r.receiveID(deliveries, "bad")
-	if outcome, refusal := r.move(aside(d, inbox.ReasonHandler)); diverted(outcome) != inbox.ActionRetry || refusal == nil {
+	if outcome, refusal := r.move(deadLetter(d, inbox.ReasonHandler)); diverted(outcome) != inbox.ActionRetry || refusal == nil {
 		t.Fatalf("%v after %v", outcome, refusal)
 	}
 	r.ack(r.receiveID(deliveries, "good")) // with a prefetch of one
@@ -169,13 +169,13 @@ func TestWithEveryQueueFullMessagesGoRound(t *testing.T) {
 	}
 	// What takes processes down must not run again because of a full queue.
 	for range 3 {
-		outcome := r.source.Settle(t.Context(), []inbox.Settlement{aside(d, inbox.ReasonCrashLoop)})[0]
+		outcome := r.source.Settle(t.Context(), []inbox.Settlement{deadLetter(d, inbox.ReasonCrashLoop)})[0]
 		if outcome == nil || diverted(outcome) >= 0 {
 			t.Fatalf("a crash loop: %v", outcome)
 		}
 	}
 	// Nor does a message that is not at fault become a dead letter.
-	uncounted := park(d, time.Hour, nil)
+	uncounted := retry(d, time.Hour, nil)
 	uncounted.Uncounted = true
 	if outcome, _ := r.move(uncounted); diverted(outcome) >= 0 {
 		t.Errorf("uncounted: %v", outcome)
@@ -186,7 +186,7 @@ func TestWithEveryQueueFullMessagesGoRound(t *testing.T) {
 }
 
 // Queues that are missing and cannot be set up are passed over like full ones.
-func TestMissingQueuesArePassedOver(t *testing.T) {
+func TestSourceSkipsMissingQueues(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, func(c *rabbitmq.SourceConfig) { c.Topology = rabbitmq.None })
 	for _, queue := range []string{r.names.Queue, r.names.Retry[1].Queue} {
@@ -199,17 +199,17 @@ func TestMissingQueuesArePassedOver(t *testing.T) {
 	for _, id := range []string{"0", "1"} {
 		r.publishTo("", r.names.Queue, id)
 	}
-	r.settle(park(r.receiveID(deliveries, "0"), 0, nil)) // its own rung is missing
-	outcome, refusal := r.move(aside(r.receiveID(deliveries, "1"), inbox.ReasonHandler))
+	r.settle(retry(r.receiveID(deliveries, "0"), 0, nil)) // its own retry queue is missing
+	outcome, refusal := r.move(deadLetter(r.receiveID(deliveries, "1"), inbox.ReasonHandler))
 	if diverted(outcome) != inbox.ActionRetry || refusal == nil || !strings.Contains(refusal.Error(), "NO_ROUTE") {
 		t.Errorf("no dead-letter queue: %v, then %v", refusal, outcome)
 	}
 	r.awaitDepth(r.names.Retry[1].Queue, 2)
 }
 
-// A queue without a majority takes messages and says nothing. The others are
+// A queue without a majority takes messages and does not confirm. The others are
 // served at their pace, and it is asked with one message at a time.
-func TestSilentQueueHoldsUpNoOther(t *testing.T) {
+func TestSourceSilentQueueDelaysNoOther(t *testing.T) {
 	t.Parallel()
 	broker := devbroker.NewTest(t)
 	r := newRigAt(t, broker.URL(), func(c *rabbitmq.SourceConfig) { c.ConfirmTimeout = 300 * time.Millisecond })
@@ -224,9 +224,9 @@ func TestSilentQueueHoldsUpNoOther(t *testing.T) {
 		r.publish(fmt.Sprint(i))
 		d := r.receiveID(deliveries, fmt.Sprint(i))
 		if i%2 == 0 {
-			settlements = append(settlements, aside(d, inbox.ReasonHandler))
+			settlements = append(settlements, deadLetter(d, inbox.ReasonHandler))
 		} else {
-			settlements = append(settlements, park(d, time.Hour, nil))
+			settlements = append(settlements, retry(d, time.Hour, nil))
 		}
 	}
 	for i, err := range r.source.Settle(t.Context(), settlements) {
@@ -251,7 +251,7 @@ func TestSilentQueueHoldsUpNoOther(t *testing.T) {
 // Headers share one frame with what the broker adds to them, and a consumer
 // that gets more than a frame loses its connection. Whatever the producer's
 // headers take, the message comes again or is a dead letter, and can be read.
-func TestHeadersLeaveRoomForTheBrokers(t *testing.T) {
+func TestSourceLeavesRoomForBrokerHeaders(t *testing.T) {
 	t.Parallel()
 	const frame, step = 131072, 97
 	eachBroker(t, func(t *testing.T, url string, queueType rabbitmq.QueueType) {
@@ -265,13 +265,13 @@ func TestHeadersLeaveRoomForTheBrokers(t *testing.T) {
 				p.Headers["short"] = "kept"
 			})
 			d := r.receiveID(deliveries, id)
-			outcome, _ := r.move(park(d, 0, errors.New(strings.Repeat("e", 900))))
+			outcome, _ := r.move(retry(d, 0, errors.New(strings.Repeat("e", 900))))
 			if outcome == nil {
 				if d = r.receiveID(deliveries, id); d.Failures != 1 || len(d.Message.Headers["long"]) != size {
 					t.Fatalf("%s came again with %d failures", id, d.Failures)
 				}
 				retried++
-				outcome, _ = r.move(aside(d, inbox.ReasonHandler))
+				outcome, _ = r.move(deadLetter(d, inbox.ReasonHandler))
 			}
 			if outcome != nil && diverted(outcome) != inbox.ActionDeadLetter {
 				t.Fatalf("%s: %v", id, outcome)
@@ -317,9 +317,9 @@ func eachBroker(t *testing.T, test func(t *testing.T, url string, queueType rabb
 }
 
 // A body above a limit that was lowered since cannot be published: the broker
-// closes the channel over it, and its neighbours must not suffer. From a queue
+// closes the channel because of it, which must not affect other messages. From a queue
 // that was declared here the broker moves it by itself; elsewhere it stays.
-func TestBodyAboveTheBrokersLimit(t *testing.T) {
+func TestSourceBodyAboveBrokerLimit(t *testing.T) {
 	t.Parallel()
 	for _, declared := range []bool{true, false} {
 		t.Run(fmt.Sprint("declared ", declared), func(t *testing.T) {
@@ -356,7 +356,7 @@ func TestBodyAboveTheBrokersLimit(t *testing.T) {
 			deliveries := s.consume(10)
 			var settlements []inbox.Settlement
 			for i := range 5 {
-				settlements = append(settlements, aside(s.receiveID(deliveries, fmt.Sprint(i)), inbox.ReasonContract))
+				settlements = append(settlements, deadLetter(s.receiveID(deliveries, fmt.Sprint(i)), inbox.ReasonContract))
 			}
 			for i, err := range s.source.Settle(t.Context(), settlements) {
 				switch {

@@ -8,19 +8,19 @@ import (
 
 // Names are the queues that belong to one consumer.
 type Names struct {
-	Queue       string // where messages are consumed
-	Retry       []Rung // where they wait for their next attempt, shortest delay first
-	DeadLetters string // where they end when there is no next attempt
+	Queue       string       // where messages are consumed
+	Retry       []RetryQueue // where they wait for their next attempt, shortest delay first
+	DeadLetters string       // where they end when there is no next attempt
 }
 
-// Rung is one step of the retry ladder: a queue whose messages go back to the
-// consumer's queue when they have lain in it for Delay.
-type Rung struct {
+// RetryQueue is a queue whose messages return to the consumer's queue when they
+// have waited in it for Delay.
+type RetryQueue struct {
 	Delay time.Duration
 	Queue string
 }
 
-// DefaultRetryDelays are the delays of a ladder for which none are given.
+// DefaultRetryDelays are the delays of the retry queues where none are given.
 func DefaultRetryDelays() []time.Duration {
 	return []time.Duration{time.Second, 5 * time.Second, 30 * time.Second, 2 * time.Minute, 10 * time.Minute}
 }
@@ -37,14 +37,14 @@ func QueueNames(queue string, delays []time.Duration) Names {
 	}
 	names := Names{Queue: queue, DeadLetters: queue + ".dlq"}
 	for _, delay := range slices.Sorted(slices.Values(delays)) {
-		names.Retry = append(names.Retry, Rung{delay, queue + retryInfix + delayName(delay)})
+		names.Retry = append(names.Retry, RetryQueue{delay, queue + retryInfix + delayName(delay)})
 	}
 	return names
 }
 
-// rungIndex returns the step for a delay: the first that lasts at least as
+// retryIndex returns the index of the retry queue for a delay: the first that lasts at least as
 // long, else the last.
-func (n Names) rungIndex(delay time.Duration) int {
+func (n Names) retryIndex(delay time.Duration) int {
 	for i, r := range n.Retry {
 		if r.Delay >= delay {
 			return i

@@ -23,10 +23,10 @@ func TestQueueNames(t *testing.T) {
 			t.Errorf("names %+v", names)
 		}
 		var got []string
-		for _, rung := range names.Retry {
-			delay, found := strings.CutPrefix(rung.Queue, "order.created.retry.")
-			if parsed, err := time.ParseDuration(delay); !found || err != nil || parsed != rung.Delay {
-				t.Errorf("rung %v is named %s", rung.Delay, rung.Queue)
+		for _, retryQueue := range names.Retry {
+			delay, found := strings.CutPrefix(retryQueue.Queue, "order.created.retry.")
+			if parsed, err := time.ParseDuration(delay); !found || err != nil || parsed != retryQueue.Delay {
+				t.Errorf("retry queue %v is named %s", retryQueue.Delay, retryQueue.Queue)
 			}
 			got = append(got, delay)
 		}

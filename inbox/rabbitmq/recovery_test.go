@@ -16,7 +16,7 @@ import (
 	"github.com/asimalizada/pulse-events/internal/testenv"
 )
 
-func TestRedeclaresADeletedQueue(t *testing.T) {
+func TestSourceRedeclaresDeletedQueue(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	deliveries := r.consume(10)
@@ -36,7 +36,7 @@ func TestRedeclaresADeletedQueue(t *testing.T) {
 
 // After the loss of the channel the broker counts tags from 1 again: settling
 // an old delivery must not touch the new one that has its tag.
-func TestStaleDeliveriesSettleNothing(t *testing.T) {
+func TestSettleStaleDeliveries(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	deliveries := r.consume(10)
@@ -68,7 +68,7 @@ func TestStaleDeliveriesSettleNothing(t *testing.T) {
 	}
 }
 
-func TestKilledConsumersDeliveriesComeAgain(t *testing.T) {
+func TestSourceRedeliversAfterKill(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -87,7 +87,7 @@ func TestKilledConsumersDeliveriesComeAgain(t *testing.T) {
 	r.ack(d)
 }
 
-func TestOutlivesTheBroker(t *testing.T) {
+func TestSourceSurvivesBrokerRestart(t *testing.T) {
 	t.Parallel()
 	server := testenv.RabbitMQServer(t)
 	server.Stop()
@@ -120,10 +120,10 @@ func TestOutlivesTheBroker(t *testing.T) {
 		r.dial()
 		r.publish("e1")
 		r.publish("e2")
-		held, parked := r.receiveID(from, "e1"), r.receiveID(from, "e2")
-		r.settle(park(parked, 0, nil))
+		held, retried := r.receiveID(from, "e1"), r.receiveID(from, "e2")
+		r.settle(retry(retried, 0, nil))
 		interrupt()
-		for _, s := range []inbox.Settlement{{Delivery: held, Action: inbox.ActionAck}, park(held, 0, nil)} {
+		for _, s := range []inbox.Settlement{{Delivery: held, Action: inbox.ActionAck}, retry(held, 0, nil)} {
 			testenv.Eventually(t, patience, "the delivery to be stale", func() bool {
 				return errors.Is(source.Settle(t.Context(), []inbox.Settlement{s})[0], inbox.ErrStale)
 			})
@@ -140,7 +140,7 @@ func TestOutlivesTheBroker(t *testing.T) {
 	}
 }
 
-func TestWrongCredentialsAreSaidAndTriedOn(t *testing.T) {
+func TestSourceWrongCredentials(t *testing.T) {
 	t.Parallel()
 	address, err := url.Parse(testenv.RabbitMQ(t))
 	if err != nil {
@@ -183,7 +183,7 @@ func TestWrongCredentialsAreSaidAndTriedOn(t *testing.T) {
 
 // A broker that is short of memory stops taking messages; what was handled
 // must still be acknowledged.
-func TestAcksWhileTheBrokerBlocksPublishing(t *testing.T) {
+func TestSourceAcksWhileBlocked(t *testing.T) {
 	t.Parallel()
 	url := testenv.RabbitMQ(t)
 	proxy := rabbittest.NewProxy(t, url)
@@ -197,20 +197,20 @@ func TestAcksWhileTheBrokerBlocksPublishing(t *testing.T) {
 	}
 	first, second := r.receiveID(deliveries, "0"), r.receiveID(deliveries, "1")
 	proxy.Block("low on memory")
-	outcomes := r.source.Settle(t.Context(), []inbox.Settlement{park(first, time.Hour, nil), {Delivery: second, Action: inbox.ActionAck}})
+	outcomes := r.source.Settle(t.Context(), []inbox.Settlement{retry(first, time.Hour, nil), {Delivery: second, Action: inbox.ActionAck}})
 	if outcomes[0] == nil || errors.Is(outcomes[0], inbox.ErrStale) || outcomes[1] != nil {
 		t.Errorf("while blocked: %v", outcomes)
 	}
 	third := r.receiveID(deliveries, "2") // the acknowledgement has made room
 	proxy.Restore()
-	testenv.Eventually(t, patience, "parking to succeed again", func() bool {
-		return r.source.Settle(t.Context(), []inbox.Settlement{park(first, time.Hour, nil)})[0] == nil
+	testenv.Eventually(t, patience, "a retry to succeed again", func() bool {
+		return r.source.Settle(t.Context(), []inbox.Settlement{retry(first, time.Hour, nil)})[0] == nil
 	})
 	r.ack(third)
-	testenv.Eventually(t, patience, "the parked message", func() bool { return r.depth(r.names.Retry[1].Queue) > 0 })
+	testenv.Eventually(t, patience, "the message in its retry queue", func() bool { return r.depth(r.names.Retry[1].Queue) > 0 })
 }
 
-func TestNoticesAConnectionThatFellSilent(t *testing.T) {
+func TestSourceNoticesSilentConnection(t *testing.T) {
 	t.Parallel()
 	url := testenv.RabbitMQ(t)
 	proxy := rabbittest.NewProxy(t, url)

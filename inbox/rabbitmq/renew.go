@@ -7,8 +7,9 @@ import (
 	"github.com/asimalizada/pulse-events/inbox"
 )
 
-// renewal publishes worn deliveries of a link anew, beside its pump: a publish
-// may take as long as a confirm does.
+// renewal replaces deliveries of a link that keep coming back by copies, whose
+// count of returns is zero. It does so beside the pump, since a publish may take
+// as long as a confirm does.
 type renewal struct {
 	link   *link
 	ctx    context.Context // ends with the link's intake
@@ -71,19 +72,19 @@ func (r *renewal) work() {
 
 // renew replaces deliveries by copies and returns those it could not.
 func (r *renewal) renew(deliveries []inbox.Delivery) (failed []inbox.Delivery) {
-	claims := make([]claim, 0, len(deliveries))
+	reserved := make([]reservation, 0, len(deliveries))
 	for i, d := range deliveries {
 		h := d.Handle.(*handle)
-		if r.link.ledger.claim(h.raw.DeliveryTag) {
-			claims = append(claims, claim{i, h})
+		if r.link.unacked.reserve(h.raw.DeliveryTag) {
+			reserved = append(reserved, reservation{i, h})
 		}
 	}
-	var copied []claim
-	for i, taken := range r.link.source.renew(r.ctx, claims) {
-		if c := claims[i]; taken {
+	var copied []reservation
+	for i, taken := range r.link.source.republishToQueue(r.ctx, reserved) {
+		if c := reserved[i]; taken {
 			copied = append(copied, c)
 		} else {
-			r.link.ledger.release(c.handle.raw.DeliveryTag)
+			r.link.unacked.release(c.handle.raw.DeliveryTag)
 			failed = append(failed, deliveries[c.index])
 		}
 	}

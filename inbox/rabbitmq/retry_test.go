@@ -13,11 +13,11 @@ import (
 	"github.com/asimalizada/pulse-events/inbox/rabbitmq"
 )
 
-func park(d inbox.Delivery, delay time.Duration, err error) inbox.Settlement {
+func retry(d inbox.Delivery, delay time.Duration, err error) inbox.Settlement {
 	return inbox.Settlement{Delivery: d, Action: inbox.ActionRetry, Delay: delay, Reason: inbox.ReasonHandler, Err: err}
 }
 
-func TestParkedMessagesComeBackWithTheirHistory(t *testing.T) {
+func TestSourceRetryKeepsHistory(t *testing.T) {
 	t.Parallel()
 	for _, queueType := range []rabbitmq.QueueType{rabbitmq.Quorum, rabbitmq.Classic} {
 		t.Run(queueType.String(), func(t *testing.T) {
@@ -40,13 +40,13 @@ func TestParkedMessagesComeBackWithTheirHistory(t *testing.T) {
 					t.Fatalf("attempt %d: message %+v", attempt, m)
 				}
 				// Not the message's fault: it comes again as it was.
-				uncounted := park(d, 0, errors.New("locked elsewhere"))
+				uncounted := retry(d, 0, errors.New("locked elsewhere"))
 				uncounted.Uncounted = true
 				r.settle(uncounted)
 				if d = r.receiveID(deliveries, "e1"); d.Failures != attempt-1 {
 					t.Fatalf("failures %d, want %d", d.Failures, attempt-1)
 				}
-				r.settle(park(d, 0, fmt.Errorf("failure %d", attempt)))
+				r.settle(retry(d, 0, fmt.Errorf("failure %d", attempt)))
 			}
 			d := r.receiveID(deliveries, "e1")
 			r.settle(inbox.Settlement{Delivery: d, Action: inbox.ActionDeadLetter, Reason: inbox.ReasonContract, Err: errors.New("failure 4")})
@@ -75,7 +75,7 @@ func TestParkedMessagesComeBackWithTheirHistory(t *testing.T) {
 	}
 }
 
-func TestDelayIsRoundedUpToTheNextRung(t *testing.T) {
+func TestSourceRoundsDelaysUp(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, func(c *rabbitmq.SourceConfig) {
 		c.RetryDelays = []time.Duration{time.Hour, 2 * time.Hour, 3 * time.Hour}
@@ -83,7 +83,7 @@ func TestDelayIsRoundedUpToTheNextRung(t *testing.T) {
 	deliveries := r.consume(10)
 	for i, delay := range []time.Duration{-1, 0, time.Hour, time.Hour + 1, 2 * time.Hour, 24 * time.Hour} {
 		r.publish(fmt.Sprint(i))
-		r.settle(park(r.receiveID(deliveries, fmt.Sprint(i)), delay, nil))
+		r.settle(retry(r.receiveID(deliveries, fmt.Sprint(i)), delay, nil))
 	}
 	for i, want := range []int{3, 2, 1} {
 		r.awaitDepth(r.names.Retry[i].Queue, want)
@@ -91,7 +91,7 @@ func TestDelayIsRoundedUpToTheNextRung(t *testing.T) {
 	r.awaitDepth(r.names.Queue, 0)
 }
 
-func TestSettlesMixedBatches(t *testing.T) {
+func TestSettleMixedBatch(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	deliveries := r.consume(200)
@@ -118,8 +118,8 @@ func TestSettlesMixedBatches(t *testing.T) {
 	}
 }
 
-// What a producer may have set would lose, delay or multiply the copy.
-func TestCopiesLeaveOutWhatTurnsAgainstThem(t *testing.T) {
+// Properties that would lose, delay or multiply the copy are left out.
+func TestSourceCopiesLeaveOutHarmfulProperties(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	deliveries := r.consume(10)
@@ -151,7 +151,7 @@ func TestCopiesLeaveOutWhatTurnsAgainstThem(t *testing.T) {
 	}
 }
 
-func TestParkingRestoresMissingQueues(t *testing.T) {
+func TestSourceRestoresMissingQueues(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	deliveries := r.consume(10)
@@ -163,13 +163,13 @@ func TestParkingRestoresMissingQueues(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	r.settle(park(first, time.Hour, nil), inbox.Settlement{Delivery: second, Action: inbox.ActionDeadLetter, Reason: inbox.ReasonHandler})
+	r.settle(retry(first, time.Hour, nil), inbox.Settlement{Delivery: second, Action: inbox.ActionDeadLetter, Reason: inbox.ReasonHandler})
 	r.awaitDepth(r.names.Retry[1].Queue, 1)
 	r.awaitDepth(r.names.DeadLetters, 1)
 }
 
 // A queue that takes nothing answers with a nack.
-func TestWhatCannotBeParkedStaysUnacknowledged(t *testing.T) {
+func TestSettleLeavesRefusedUnacknowledged(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, func(c *rabbitmq.SourceConfig) {
 		c.Topology = rabbitmq.None
@@ -188,7 +188,7 @@ func TestWhatCannotBeParkedStaysUnacknowledged(t *testing.T) {
 	r.publishTo("", r.names.Queue, "e2")
 	first, second := r.receiveID(deliveries, "e1"), r.receiveID(deliveries, "e2")
 	outcomes := r.source.Settle(t.Context(), []inbox.Settlement{
-		park(first, time.Hour, nil), // refused
+		retry(first, time.Hour, nil), // refused
 		{Delivery: second, Action: inbox.ActionDeadLetter, Reason: inbox.ReasonHandler}, // missing
 	})
 	for i, want := range []string{"nacked", "NO_ROUTE"} {
@@ -200,7 +200,7 @@ func TestWhatCannotBeParkedStaysUnacknowledged(t *testing.T) {
 	r.settle(inbox.Settlement{Delivery: first, Action: inbox.ActionAck}, inbox.Settlement{Delivery: second, Action: inbox.ActionAck}) // still ours
 }
 
-func TestHistoryGivesWayToOverlongHeaders(t *testing.T) {
+func TestSourceShortensHistory(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	deliveries := r.consume(10)

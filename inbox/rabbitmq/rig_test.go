@@ -32,7 +32,7 @@ type rig struct {
 	plain  *amqp.Channel
 }
 
-// newRig makes a source with a short ladder on a virtual host of its own.
+// newRig makes a source with short retry delays on a virtual host of its own.
 func newRig(t *testing.T, change ...func(*rabbitmq.SourceConfig)) *rig {
 	t.Helper()
 	return newRigAt(t, testenv.RabbitMQ(t), change...)

@@ -27,7 +27,7 @@ func (r *rig) tryPublish(exchange, key, id string, headers amqp.Table) bool {
 	return acked
 }
 
-func TestExchangeTypes(t *testing.T) {
+func TestSourceExchangeTypes(t *testing.T) {
 	t.Parallel()
 	type message struct {
 		key     string
@@ -78,7 +78,7 @@ func TestExchangeTypes(t *testing.T) {
 
 // The user's arguments stand in the layout and on the broker, and work: a full
 // queue refuses, and what it holds is handled and retried all the same.
-func TestQueueArguments(t *testing.T) {
+func TestSourceQueueArguments(t *testing.T) {
 	t.Parallel()
 	eachBroker(t, func(t *testing.T, url string, queueType rabbitmq.QueueType) {
 		if queueType == rabbitmq.Classic {
@@ -111,14 +111,14 @@ func TestQueueArguments(t *testing.T) {
 			r.ack(r.receiveID(deliveries, "e"))
 		}
 		// With room in the queue: what a full one refuses of a retry comes minutes later.
-		r.settle(park(r.receiveID(deliveries, "e"), 0, nil))
+		r.settle(retry(r.receiveID(deliveries, "e"), 0, nil))
 		r.ack(r.receiveID(deliveries, "e"))
 	})
 }
 
 // A queue that has the maximum length, but drops its oldest messages then, is
 // not used.
-func TestRefusesAQueueThatDropsItsOldest(t *testing.T) {
+func TestSourceRefusesQueueThatDropsOldest(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, func(c *rabbitmq.SourceConfig) { c.QueueArguments = map[string]any{"x-max-length": 3} })
 	args := amqp.Table{"x-queue-type": "quorum", "x-max-length": int64(3)}
@@ -130,7 +130,7 @@ func TestRefusesAQueueThatDropsItsOldest(t *testing.T) {
 	}
 }
 
-func TestRoutingAndArgumentsAreChecked(t *testing.T) {
+func TestNewSourceChecksRoutingAndArguments(t *testing.T) {
 	t.Parallel()
 	for says, set := range map[string]func(*rabbitmq.SourceConfig){
 		`ExchangeType: "topik"; use topic`:            func(c *rabbitmq.SourceConfig) { c.ExchangeType = "topik" },
@@ -186,7 +186,7 @@ func own(name string, value any) func(*rabbitmq.SourceConfig) {
 	}
 }
 
-func TestDefinitionsOfAHeadersExchange(t *testing.T) {
+func TestLayoutDefinitionsHeadersExchange(t *testing.T) {
 	t.Parallel()
 	layout, err := rabbitmq.LayoutOf(rabbitmq.SourceConfig{
 		Queue: "q", URL: "amqp://localhost", ExchangeType: "headers", MatchHeaders: []map[string]any{{"region": "eu"}},

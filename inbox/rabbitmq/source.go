@@ -21,21 +21,21 @@ var ErrClosed = errors.New("source is closed")
 // Source is an inbox.Source on RabbitMQ. Make one with NewSource; it is safe
 // for concurrent use.
 type Source struct {
-	cfg      SourceConfig
-	names    Names
-	parking  *parking
-	patience time.Duration // see refusalPatience
-	life     context.Context
-	stop     context.CancelFunc
-	wg       sync.WaitGroup // one for each Consume
+	cfg         SourceConfig
+	names       Names
+	republisher *republisher
+	patience    time.Duration // see refusalPatience
+	life        context.Context
+	stop        context.CancelFunc
+	wg          sync.WaitGroup // one for each Consume
 
-	mu      sync.Mutex
-	closed  bool
-	links   map[*link]struct{} // that the broker serves
-	lastErr error              // why there is none
-	warned  map[string]bool    // warnings that were logged
-	worn    error              // a delivery that keeps coming back
-	wornAt  time.Time          // when it was seen
+	mu            sync.Mutex
+	closed        bool
+	links         map[*link]struct{} // that the broker serves
+	lastErr       error              // why there is none
+	warned        map[string]bool    // warnings that were logged
+	returnedOften error              // a delivery that keeps coming back
+	returnedAt    time.Time          // when that was
 }
 
 var (
@@ -52,7 +52,7 @@ func NewSource(cfg SourceConfig) (*Source, error) {
 	}
 	s := &Source{cfg: cfg, names: QueueNames(cfg.Queue, cfg.RetryDelays), patience: refusalPatience, links: make(map[*link]struct{}), warned: make(map[string]bool)}
 	s.life, s.stop = context.WithCancel(context.Background())
-	s.parking = newParking(s.life, cfg.connection(forParking), cfg.ConfirmTimeout, s.ensureParking)
+	s.republisher = newRepublisher(s.life, cfg.connection(forRepublishing), cfg.ConfirmTimeout, s.ensureFailureQueues)
 	return s, nil
 }
 
@@ -64,13 +64,13 @@ func (s *Source) Names() Names { return s.names }
 // case the channel is closed. prefetch is between 1 and 65535.
 //
 // When the connection, the channel or the queue is lost it subscribes anew,
-// for ever; deliveries from before are then stale. Once ctx has ended it hands
-// back what nobody has taken, and keeps the connection until the rest is
+// for ever; deliveries from before are then stale. Once ctx has ended it requeues
+// what nobody has received, and keeps the connection until the rest is
 // settled or the Source is closed.
 //
 // An error means that the broker has exchange or queue with other settings; it
-// names the difference and the way out. Later such finds are logged and shown by
-// Health.
+// names the difference and how to resolve it. Differences that are found later
+// are logged and shown by Health.
 func (s *Source) Consume(ctx context.Context, prefetch int) (<-chan inbox.Delivery, error) {
 	if prefetch < 1 || prefetch > math.MaxUint16 {
 		return nil, fmt.Errorf("prefetch: %d; must be between 1 and %d", prefetch, math.MaxUint16)
@@ -103,10 +103,10 @@ func (s *Source) Consume(ctx context.Context, prefetch int) (<-chan inbox.Delive
 }
 
 // Health reports whether the broker serves a subscription, and what is wrong:
-// without one, what stood in the way last; with one, messages that no queue
-// takes, or that come back so often that a delivery limit may end them. It has
-// no counters, as the consumer has them: the result is two values, and not a
-// struct like inbox.Health.
+// without one, the last error; with one, messages that no queue takes, or that
+// come back so often that a delivery limit may end them. It has no counters, as
+// the consumer has them: the result is two values, and not a struct like
+// inbox.Health.
 func (s *Source) Health() (connected bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -123,8 +123,8 @@ func (s *Source) Health() (connected bool, err error) {
 	switch {
 	case stuck > 0:
 		return true, fmt.Errorf("%w: %d hold their place in the prefetch: %w", errCannotMove, stuck, err)
-	case time.Since(s.wornAt) < wornNotice:
-		return true, s.worn
+	case time.Since(s.returnedAt) < returnsNotice:
+		return true, s.returnedOften
 	}
 	return true, s.lastErr
 }
@@ -135,31 +135,31 @@ const (
 	errComesBack  health.Public = "messages keep coming back"
 )
 
-// wornNotice is for how long health tells of deliveries that keep coming back.
-const wornNotice = time.Minute
+// returnsNotice is for how long health tells of deliveries that keep coming back.
+const returnsNotice = time.Minute
 
-// wearing notes a delivery that the broker says has come back n times. Once is a
+// noteReturns notes a delivery that the broker says has come back n times. Once is a
 // connection that was lost.
-func (s *Source) wearing(l *link, d amqp.Delivery, n int64) {
-	if n < often {
+func (s *Source) noteReturns(l *link, d amqp.Delivery, n int64) {
+	if n < manyReturns {
 		return
 	}
 	end := "deletes"
-	if l.kept {
+	if l.deadLetters {
 		end = "dead-letters"
 	}
 	err := fmt.Errorf("%w: message %q has come back %d times (x-delivery-count), by crashes or lost connections of its consumers: "+
 		"if a policy sets a delivery limit, the broker %s what exceeds it", errComesBack, d.MessageId, n, end)
 	s.mu.Lock()
-	quiet := time.Since(s.wornAt) < wornNotice
-	s.worn, s.wornAt = err, time.Now()
+	quiet := time.Since(s.returnedAt) < returnsNotice
+	s.returnedOften, s.returnedAt = err, time.Now()
 	s.mu.Unlock()
 	if !quiet {
 		s.cfg.Logger.Warn("deliveries keep coming back", "queue", s.names.Queue, "error", err)
 	}
 }
 
-// cannotMove and moved keep account of the messages that no queue takes.
+// cannotMove and moved record the messages that no queue takes.
 func (s *Source) cannotMove(h *handle, why error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -173,7 +173,7 @@ func (s *Source) moved(h *handle) {
 }
 
 // Status says what the source reads and whether the broker serves it, for the
-// inbox's account of its instances.
+// list of instances that the inbox keeps.
 func (s *Source) Status() inbox.SourceStatus {
 	connected, _ := s.Health()
 	return inbox.SourceStatus{Queue: s.cfg.Queue, RetryDelays: s.cfg.RetryDelays, Subscribed: connected}
@@ -200,7 +200,7 @@ func (s *Source) Close() error {
 	s.mu.Unlock()
 	s.stop()
 	s.wg.Wait()
-	s.parking.close()
+	s.republisher.close()
 	return nil
 }
 

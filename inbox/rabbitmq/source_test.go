@@ -15,7 +15,7 @@ import (
 	"github.com/asimalizada/pulse-events/inbox/rabbitmq"
 )
 
-func TestDeliversWhatTheTopicsBring(t *testing.T) {
+func TestSourceDeliversTopics(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, func(c *rabbitmq.SourceConfig) { c.Topics = []string{"order.created", "order.#.late"} })
 	deliveries := r.consume(10)
@@ -36,7 +36,7 @@ func TestDeliversWhatTheTopicsBring(t *testing.T) {
 	}
 }
 
-func TestDeliversWhatCannotBeDecoded(t *testing.T) {
+func TestSourceDeliversUndecodable(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	deliveries := r.consume(10)
@@ -59,7 +59,7 @@ func TestDeliversWhatCannotBeDecoded(t *testing.T) {
 	r.ack(d)
 }
 
-func TestPrefetchBoundsWhatIsUnsettled(t *testing.T) {
+func TestSourcePrefetch(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	deliveries := r.consume(2)
@@ -77,7 +77,7 @@ func TestPrefetchBoundsWhatIsUnsettled(t *testing.T) {
 
 // What is left in the queue after settling in disorder shows whether an
 // acknowledgement took along a neighbour.
-func TestAcksOnlyWhatWasSettled(t *testing.T) {
+func TestSourceAcksOnlySettled(t *testing.T) {
 	t.Parallel()
 	for _, queueType := range []rabbitmq.QueueType{rabbitmq.Quorum, rabbitmq.Classic} {
 		t.Run(queueType.String(), func(t *testing.T) {
@@ -113,7 +113,7 @@ func TestAcksOnlyWhatWasSettled(t *testing.T) {
 	}
 }
 
-func TestGivesBackUntouched(t *testing.T) {
+func TestSourceRequeuesUnchanged(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	deliveries := r.consume(10)
@@ -126,7 +126,7 @@ func TestGivesBackUntouched(t *testing.T) {
 	r.ack(d)
 }
 
-func TestEndOfContextGivesBackTheRestAndSettlesOn(t *testing.T) {
+func TestConsumeEndRequeuesAndSettles(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -144,7 +144,7 @@ func TestEndOfContextGivesBackTheRestAndSettlesOn(t *testing.T) {
 	r.settle(inbox.Settlement{Delivery: taken, Action: inbox.ActionRetry, Delay: time.Hour, Reason: inbox.ReasonHandler, Err: errors.New("late")})
 	r.awaitDepth(r.names.Retry[1].Queue, 1)
 	r.end(cancel)
-	again := r.consume(10) // a new beginning
+	again := r.consume(10) // another subscription
 	var ids []string
 	for range 4 {
 		d := r.receive(again)
@@ -152,11 +152,11 @@ func TestEndOfContextGivesBackTheRestAndSettlesOn(t *testing.T) {
 		r.ack(d)
 	}
 	if slices.Sort(ids); !slices.Equal(ids, []string{"1", "2", "3", "4"}) {
-		t.Errorf("given back: %v", ids)
+		t.Errorf("requeued: %v", ids)
 	}
 }
 
-func TestSettlesEachDeliveryOnce(t *testing.T) {
+func TestSettleOnce(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	deliveries := r.consume(10)
@@ -180,7 +180,7 @@ func TestSettlesEachDeliveryOnce(t *testing.T) {
 	r.ack(r.receiveID(deliveries, "e3"))
 }
 
-func TestCloseMakesDeliveriesStale(t *testing.T) {
+func TestSourceCloseMakesDeliveriesStale(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	deliveries := r.consume(10)
@@ -204,13 +204,13 @@ func TestCloseMakesDeliveriesStale(t *testing.T) {
 }
 
 // Not parallel: it counts goroutines.
-func TestCloseLeavesNothingRunning(t *testing.T) {
+func TestSourceCloseLeavesNothingRunning(t *testing.T) {
 	r := newRig(t)
 	before := goleak.IgnoreCurrent()
 	deliveries := r.consume(10)
 	r.publish("e1")
 	r.publish("e2")
-	r.settle(park(r.receiveID(deliveries, "e1"), time.Hour, nil)) // over a connection of its own
+	r.settle(retry(r.receiveID(deliveries, "e1"), time.Hour, nil)) // over a connection of its own
 	r.receiveID(deliveries, "e2")
 	if err := r.source.Close(); err != nil {
 		t.Fatal(err)

@@ -79,8 +79,8 @@ func newHarness(t *testing.T, url string, queueType rabbitmq.QueueType) inboxtes
 		PublishUndecodable: func(t *testing.T, body []byte) {
 			r.publish("", func(p *amqp.Publishing) { p.Body = body })
 		},
-		// The protocol tells only what is ready. What is handed out is by the
-		// sources' own account, which the cleanup above holds against what
+		// The protocol tells only what is ready. What is handed out is
+		// counted by the sources, which the cleanup above compares with what
 		// the broker has once they are closed.
 		Depth: func(t *testing.T) int {
 			depth = r.depth(r.names.Queue)

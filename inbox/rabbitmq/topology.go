@@ -34,15 +34,15 @@ const (
 // String is the mode in a word, as "declare".
 func (t Topology) String() string { return rabbit.TopologyMode(t).String() }
 
-// standing is what matters of a consumed queue, as far as it is known.
-type standing struct {
-	quorum bool
-	kept   bool // what the broker takes out of it by itself it puts among the dead letters
+// queueTraits is what is known of the consumed queue.
+type queueTraits struct {
+	quorum      bool
+	deadLetters bool // the broker dead-letters messages that it removes by itself
 }
 
-// ensureAll sets up or checks everything the source stands on, and returns
+// ensureAll sets up or checks exchange, queues and bindings, and returns
 // every problem at once.
-func (s *Source) ensureAll(ctx context.Context, conn *rabbit.Conn) (found standing, err error) {
+func (s *Source) ensureAll(ctx context.Context, conn *rabbit.Conn) (found queueTraits, err error) {
 	l := s.layout(conn)
 	problems := problems{}
 	if !problems.note(conn.EnsureExchange(ctx, rabbit.TopologyMode(s.cfg.Topology), rabbit.Exchange{Name: l.Exchange.Name, Kind: l.Exchange.Type})) {
@@ -55,9 +55,9 @@ func (s *Source) ensureAll(ctx context.Context, conn *rabbit.Conn) (found standi
 		if !problems.note(err) {
 			return found, problems.err()
 		}
-		if q.role == consumed {
+		if q.kind == consumedQueue {
 			found.quorum = s.cfg.QueueType == Quorum && !slices.ContainsFunc(differences, func(d rabbit.Difference) bool { return d.Argument == argType })
-			found.kept = found.quorum && s.cfg.Topology != None && !slices.ContainsFunc(differences, func(d rabbit.Difference) bool { return safety[d.Argument] })
+			found.deadLetters = found.quorum && s.cfg.Topology != None && !slices.ContainsFunc(differences, func(d rabbit.Difference) bool { return safety[d.Argument] })
 		}
 	}
 	for _, b := range l.Bindings {
@@ -68,11 +68,11 @@ func (s *Source) ensureAll(ctx context.Context, conn *rabbit.Conn) (found standi
 	return found, problems.err()
 }
 
-// ensureParking sets up the queues that failed messages go to.
-func (s *Source) ensureParking(ctx context.Context, conn *rabbit.Conn) error {
+// ensureFailureQueues sets up the queues that failed messages go to.
+func (s *Source) ensureFailureQueues(ctx context.Context, conn *rabbit.Conn) error {
 	problems := problems{}
 	for _, q := range s.layout(conn).Queues {
-		if q.role == consumed {
+		if q.kind == consumedQueue {
 			continue
 		}
 		if _, err := s.ensureQueue(ctx, conn, q); !problems.note(err) {
@@ -125,8 +125,8 @@ func (s *Source) ensureQueue(ctx context.Context, conn *rabbit.Conn, q Queue) ([
 	var fatal []string
 	var others []rabbit.Difference
 	for _, d := range differences {
-		if harm := harm(s.cfg.Topology, q, d); harm != "" {
-			fatal = append(fatal, d.String()+" ("+harm+")")
+		if why := unusable(s.cfg.Topology, q, d); why != "" {
+			fatal = append(fatal, d.String()+" ("+why+")")
 		} else {
 			others = append(others, d)
 		}
@@ -140,7 +140,7 @@ func (s *Source) ensureQueue(ctx context.Context, conn *rabbit.Conn, q Queue) ([
 			rabbit.ErrTopology, q.Name, strings.Join(fatal, "; "), want)
 	}
 	for _, d := range others {
-		s.warnOnce(ctx, "queue differs from what would be declared; using it as it is", "queue", q.Name, "difference", d.String(), "means", meaning(q.role, d))
+		s.warnOnce(ctx, "queue differs from what would be declared; using it as it is", "queue", q.Name, "difference", d.String(), "means", meaning(q.kind, d))
 	}
 	return others, nil
 }
@@ -149,9 +149,8 @@ func (s *Source) ensureQueue(ctx context.Context, conn *rabbit.Conn, q Queue) ([
 // messages safe is counted on.
 var unknown = []rabbit.Difference{{Argument: argDLX}}
 
-// harm says why a difference makes a queue unfit; "" where it does not.
-func harm(mode Topology, q Queue, d rabbit.Difference) string {
-	role := q.role
+// unusable says why a difference makes a queue unusable; "" where it does not.
+func unusable(mode Topology, q Queue, d rabbit.Difference) string {
 	if mode == Declare {
 		// Arguments that only keep messages safe may be missing from a queue
 		// that another version declared, of the library or of the broker, and a
@@ -160,13 +159,13 @@ func harm(mode Topology, q Queue, d rabbit.Difference) string {
 		if _, inBytes := q.Arguments[argMaxBytes]; (bounded || inBytes) && d.Argument == argOverflow {
 			return "once full, it would drop its oldest messages"
 		}
-		if d.Have == nil && (d.Argument == argDeliveryLimit || role != retry && safety[d.Argument]) ||
-			role != retry && d.Argument == argOverflow {
+		if d.Have == nil && (d.Argument == argDeliveryLimit || q.kind != retryQueue && safety[d.Argument]) ||
+			q.kind != retryQueue && d.Argument == argOverflow {
 			return ""
 		}
 		return "cannot be changed"
 	}
-	if role != retry {
+	if q.kind != retryQueue {
 		return ""
 	}
 	switch {
@@ -180,23 +179,23 @@ func harm(mode Topology, q Queue, d rabbit.Difference) string {
 	return ""
 }
 
-// safety are the arguments that keep what leaves a queue by itself.
+// safety are the arguments by which a queue dead-letters what it removes by itself.
 var safety = map[string]bool{argDLX: true, argDLKey: true, argStrategy: true, argOverflow: true}
 
-// meaning says what follows from a difference that does no harm by itself.
-func meaning(role role, d rabbit.Difference) string {
+// meaning says what follows from a difference with which a queue can be used.
+func meaning(kind queueKind, d rabbit.Difference) string {
 	switch {
-	case role == consumed && safety[d.Argument]:
+	case kind == consumedQueue && safety[d.Argument]:
 		return "should a policy set a delivery limit, the broker deletes messages that reach it instead of dead-lettering them"
 	case d.Argument == argDeliveryLimit:
 		return "RabbitMQ 4 drops messages at their 20th return; set a policy with delivery-limit -1"
-	case role == deadLetters && d.Argument == argOverflow:
+	case kind == deadLetterQueue && d.Argument == argOverflow:
 		return "should a policy set a maximum length, the broker deletes the oldest dead letters"
 	case d.Argument == argSingleActive:
 		return "order across instances is not kept, or is kept without being asked for"
 	case d.Argument == argTTL && d.Have != nil:
 		return "messages leave it after another time"
-	case role == retry && (d.Argument == argStrategy || d.Argument == argOverflow):
+	case kind == retryQueue && (d.Argument == argStrategy || d.Argument == argOverflow):
 		return "a retry that falls due while the consumer's queue is missing is lost"
 	}
 	return "the broker treats its messages differently"
@@ -222,8 +221,8 @@ func limitsDeliveries(server amqp.Table) bool {
 	return product == "RabbitMQ" && majorVersion(version) >= 4
 }
 
-// countsReturns reports whether a message that is given back comes nearer to
-// a delivery limit. From RabbitMQ 4.3 on only lost connections and rejections
+// countsReturns reports whether returning a message counts towards a delivery
+// limit. From RabbitMQ 4.3 on only lost connections and rejections
 // count.
 func countsReturns(server amqp.Table) bool {
 	product, _ := server["product"].(string)

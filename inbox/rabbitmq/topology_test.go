@@ -18,7 +18,7 @@ import (
 )
 
 // Declaring a queue that exists is an error unless every argument is the same.
-func TestDeclaresTheQueuesAsDocumented(t *testing.T) {
+func TestSourceDeclaresTopology(t *testing.T) {
 	t.Parallel()
 	for _, queueType := range []rabbitmq.QueueType{rabbitmq.Quorum, rabbitmq.Classic} {
 		t.Run(queueType.String(), func(t *testing.T) {
@@ -38,9 +38,9 @@ func TestDeclaresTheQueuesAsDocumented(t *testing.T) {
 				return args
 			}
 			main := amqp.Table{"x-single-active-consumer": true}
-			rung := amqp.Table{"x-message-ttl": int64(5000), "x-dead-letter-exchange": "", "x-dead-letter-routing-key": r.names.Queue}
+			retryQueue := amqp.Table{"x-message-ttl": int64(5000), "x-dead-letter-exchange": "", "x-dead-letter-routing-key": r.names.Queue}
 			if queueType == rabbitmq.Quorum {
-				for _, args := range []amqp.Table{main, rung} {
+				for _, args := range []amqp.Table{main, retryQueue} {
 					args["x-dead-letter-strategy"] = "at-least-once"
 					args["x-overflow"] = "reject-publish"
 				}
@@ -49,7 +49,7 @@ func TestDeclaresTheQueuesAsDocumented(t *testing.T) {
 			}
 			for queue, args := range map[string]amqp.Table{
 				r.cfg.Queue:               with(main),
-				r.cfg.Queue + ".retry.5s": with(rung),
+				r.cfg.Queue + ".retry.5s": with(retryQueue),
 				r.cfg.Queue + ".dlq":      with(amqp.Table{"x-overflow": "reject-publish"}),
 			} {
 				if _, err := r.plain.QueueDeclare(queue, true, false, false, false, args); err != nil {
@@ -63,7 +63,7 @@ func TestDeclaresTheQueuesAsDocumented(t *testing.T) {
 	}
 }
 
-func TestRefusesAQueueWithOtherSettings(t *testing.T) {
+func TestSourceRefusesOtherSettings(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	if _, err := r.plain.QueueDeclare(r.names.Queue, true, false, false, false, amqp.Table{"x-queue-type": "classic"}); err != nil {
@@ -80,7 +80,7 @@ func TestRefusesAQueueWithOtherSettings(t *testing.T) {
 	}
 }
 
-func TestVerifyWaitsForWhatIsMissing(t *testing.T) {
+func TestSourceVerifyWaitsForMissing(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, func(c *rabbitmq.SourceConfig) { c.Topology = rabbitmq.Verify })
 	deliveries := make(chan (<-chan inbox.Delivery), 1)
@@ -106,7 +106,7 @@ func TestVerifyWaitsForWhatIsMissing(t *testing.T) {
 	r.ack(r.receiveID(from, "e1"))
 }
 
-func TestSingleActiveConsumer(t *testing.T) {
+func TestSourceSingleActiveConsumer(t *testing.T) {
 	t.Parallel()
 	single := func(c *rabbitmq.SourceConfig) { c.SingleActiveConsumer = true }
 	r := newRig(t, single)
@@ -150,7 +150,7 @@ func (r *rig) awaitProblem(texts ...string) (err error) {
 
 // In the mode Verify one message names everything that is missing with every
 // argument, in a form that can be copied; following it is enough.
-func TestVerifyNamesEveryQueueAndArgument(t *testing.T) {
+func TestSourceVerifyNamesEveryDifference(t *testing.T) {
 	t.Parallel()
 	eachBroker(t, func(t *testing.T, url string, queueType rabbitmq.QueueType) {
 		r := newRigAt(t, url, func(c *rabbitmq.SourceConfig) {
@@ -199,7 +199,7 @@ func TestVerifyNamesEveryQueueAndArgument(t *testing.T) {
 // A retry queue that was created plainly keeps its messages for ever: it is not
 // used. One that serves in another way is, and so is a queue with arguments of
 // the user's own.
-func TestVerifyRefusesARetryQueueThatLeadsNowhere(t *testing.T) {
+func TestSourceVerifyRefusesUnusableRetryQueue(t *testing.T) {
 	t.Parallel()
 	eachBroker(t, func(t *testing.T, url string, queueType rabbitmq.QueueType) {
 		log := new(strings.Builder)
@@ -209,7 +209,7 @@ func TestVerifyRefusesARetryQueueThatLeadsNowhere(t *testing.T) {
 			c.RetryDelays = []time.Duration{200 * time.Millisecond}
 			c.Logger = slog.New(slog.NewTextHandler(log, nil))
 		})
-		rung := r.names.Retry[0].Queue
+		retryQueue := r.names.Retry[0].Queue
 		declare := func(queue string, args amqp.Table) {
 			t.Helper()
 			if _, err := r.plain.QueueDeclare(queue, true, false, false, false, args); err != nil {
@@ -221,8 +221,8 @@ func TestVerifyRefusesARetryQueueThatLeadsNowhere(t *testing.T) {
 		}
 		declare(r.names.Queue, amqp.Table{"x-max-length": int64(1000)}) // a classic one, bounded
 		declare(r.names.DeadLetters, nil)
-		declare(rung, nil)
-		err := r.awaitProblem(strconv.Quote(rung), "x-message-ttl is not set instead of 200", "for ever", "x-dead-letter-routing-key is not set")
+		declare(retryQueue, nil)
+		err := r.awaitProblem(strconv.Quote(retryQueue), "x-message-ttl is not set instead of 200", "for ever", "x-dead-letter-routing-key is not set")
 		if strings.Contains(err.Error(), strconv.Quote(r.names.DeadLetters)) {
 			t.Errorf("blames other queues as well: %v", err)
 		}
@@ -231,10 +231,10 @@ func TestVerifyRefusesARetryQueueThatLeadsNowhere(t *testing.T) {
 			{"x-message-ttl": int64(200), "x-dead-letter-exchange": "", "x-dead-letter-routing-key": "elsewhere"},
 			{"x-dead-letter-exchange": "", "x-dead-letter-routing-key": r.names.Queue},
 		} {
-			if _, err := r.plain.QueueDelete(rung, false, false, false); err != nil {
+			if _, err := r.plain.QueueDelete(retryQueue, false, false, false); err != nil {
 				t.Fatal(err)
 			}
-			declare(rung, args)
+			declare(retryQueue, args)
 			wrong := "x-dead-letter-"
 			if len(args) == 2 {
 				wrong = "x-message-ttl is not set"
@@ -244,15 +244,15 @@ func TestVerifyRefusesARetryQueueThatLeadsNowhere(t *testing.T) {
 				return !connected && err != nil && strings.Contains(err.Error(), wrong) && strings.Contains(err.Error(), "cannot serve")
 			})
 		}
-		if _, err := r.plain.QueueDelete(rung, false, false, false); err != nil {
+		if _, err := r.plain.QueueDelete(retryQueue, false, false, false); err != nil {
 			t.Fatal(err)
 		}
-		declare(rung, amqp.Table{"x-message-ttl": int64(300), "x-dead-letter-exchange": "", "x-dead-letter-routing-key": r.names.Queue})
+		declare(retryQueue, amqp.Table{"x-message-ttl": int64(300), "x-dead-letter-exchange": "", "x-dead-letter-routing-key": r.names.Queue})
 		testenv.Eventually(t, patience, "the source to be content", func() bool {
 			connected, err := r.source.Health()
 			return connected && err == nil
 		})
-		if err := r.source.Close(); err != nil { // the log is ours now
+		if err := r.source.Close(); err != nil { // nothing writes to the log any more
 			t.Fatal(err)
 		}
 		for _, want := range []string{"x-max-length is 1000", "x-message-ttl is 300 instead of 200"} {
@@ -264,7 +264,7 @@ func TestVerifyRefusesARetryQueueThatLeadsNowhere(t *testing.T) {
 }
 
 // What a mismatch says names every difference and what the queue should be.
-func TestMismatchNamesEveryDifference(t *testing.T) {
+func TestSourceDeclareNamesEveryDifference(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	if _, err := r.plain.QueueDeclare(r.names.Retry[1].Queue, true, false, false, false, amqp.Table{"x-queue-type": "quorum", "x-message-ttl": int64(5)}); err != nil {
@@ -284,7 +284,7 @@ func TestMismatchNamesEveryDifference(t *testing.T) {
 
 // The layout is what a Source declares, and its definitions are what the
 // broker's tools import.
-func TestLayoutIsWhatIsDeclared(t *testing.T) {
+func TestLayoutOfIsDeclared(t *testing.T) {
 	t.Parallel()
 	for _, queueType := range []rabbitmq.QueueType{rabbitmq.Quorum, rabbitmq.Classic} {
 		r := newRig(t, func(c *rabbitmq.SourceConfig) {

@@ -12,7 +12,7 @@ import (
 	"github.com/asimalizada/pulse-events/internal/testenv"
 )
 
-func TestKnowsServersThatLimitDeliveries(t *testing.T) {
+func TestLimitsDeliveries(t *testing.T) {
 	for _, test := range []struct {
 		product, version any
 		want             bool
@@ -36,7 +36,7 @@ func TestKnowsServersThatLimitDeliveries(t *testing.T) {
 // A queue of a 3.x server that was upgraded, or of an earlier version of this
 // library, lacks arguments that keep messages safe, and no server lets it have
 // them: it must be taken as it is.
-func TestTakesQueuesFromBeforeAnUpgrade(t *testing.T) {
+func TestSourceUsesQueuesFromBeforeUpgrade(t *testing.T) {
 	t.Parallel()
 	log := new(strings.Builder)
 	s, err := NewSource(SourceConfig{URL: testenv.RabbitMQ(t), Queue: "old", RetryDelays: []time.Duration{time.Second},
@@ -49,15 +49,15 @@ func TestTakesQueuesFromBeforeAnUpgrade(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	rung := newLayout(s.cfg, false).Queues[2]
-	for name, args := range map[string]amqp.Table{"old": {"x-queue-type": "quorum"}, "old.dlq": {"x-queue-type": "quorum"}, rung.Name: rung.Arguments} {
+	retryQueue := newLayout(s.cfg, false).Queues[2]
+	for name, args := range map[string]amqp.Table{"old": {"x-queue-type": "quorum"}, "old.dlq": {"x-queue-type": "quorum"}, retryQueue.Name: retryQueue.Arguments} {
 		if err := conn.EnsureQueue(t.Context(), rabbit.Declare, rabbit.Queue{Name: name, Args: args}); err != nil {
 			t.Fatal(err)
 		}
 	}
 	conn.Properties = amqp.Table{"product": "RabbitMQ", "version": "4.1.0"} // as if after the upgrade
 	for range 2 {
-		if found, err := s.ensureAll(t.Context(), conn); err != nil || found.kept || !found.quorum {
+		if found, err := s.ensureAll(t.Context(), conn); err != nil || found.deadLetters || !found.quorum {
 			t.Errorf("%+v, %v", found, err)
 		}
 	}

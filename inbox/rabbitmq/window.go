@@ -25,7 +25,7 @@ func (w *window) change(bytes int) {
 	w.apply()
 }
 
-// lift ends the bound: what is under way is to be read, and given back.
+// lift ends the bound: what is under way is to be read, and requeued.
 func (w *window) lift() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -33,7 +33,7 @@ func (w *window) lift() {
 	w.apply()
 }
 
-// apply has the lock kept, so that the last word is that of the last change.
+// apply runs under the lock, so that the last call is that of the last change.
 func (w *window) apply() {
 	if w.held >= w.limit && !w.lifted {
 		w.pause()

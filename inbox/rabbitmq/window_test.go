@@ -16,7 +16,7 @@ import (
 // The prefetch counts messages; large ones must not fill the memory all the
 // same. The broker keeps what does not fit for as long as it takes, beyond
 // several heartbeats.
-func TestPrefetchIsBoundedByBytes(t *testing.T) {
+func TestSourcePrefetchBytes(t *testing.T) {
 	t.Parallel()
 	eachBroker(t, func(t *testing.T, url string, queueType rabbitmq.QueueType) {
 		const n, size, limit = 40, 1 << 20, 4 << 20
@@ -70,7 +70,7 @@ func TestPrefetchIsBoundedByBytes(t *testing.T) {
 }
 
 // One message that is larger than the limit passes, alone.
-func TestMessageAboveTheBytes(t *testing.T) {
+func TestSourceMessageAbovePrefetchBytes(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, func(c *rabbitmq.SourceConfig) { c.PrefetchBytes = 1000 })
 	deliveries := r.consume(10)
@@ -83,7 +83,7 @@ func TestMessageAboveTheBytes(t *testing.T) {
 }
 
 // While nothing is read the connection may end all the same.
-func TestConnectionEndsWhileNothingIsRead(t *testing.T) {
+func TestSourceLosesConnectionWhilePaused(t *testing.T) {
 	t.Parallel()
 	url := testenv.RabbitMQ(t)
 	r := newRigAt(t, url, func(c *rabbitmq.SourceConfig) { c.PrefetchBytes = 1000 })

@@ -11,11 +11,11 @@ import (
 	"time"
 )
 
-// channel is a broker's account of unacknowledged tags.
+// channel is what a broker knows of unacknowledged tags.
 type channel struct {
 	unacked []uint64
 	frames  []string
-	bytes   int // of what is unacked, by the ledger's account
+	bytes   int // of what is unacked, as unacked counts it
 }
 
 func (c *channel) ack(tag uint64, multiple bool) error {
@@ -33,13 +33,13 @@ func (c *channel) ack(tag uint64, multiple bool) error {
 	return nil
 }
 
-// deliver returns the books of a channel on which n messages are unsettled, and
+// deliver returns the unacked of a channel on which n messages are unsettled, and
 // which holds no acknowledgements.
-func deliver(n int) (*ledger, *channel) { return deliverWith(n, spareDeliveries) }
+func deliver(n int) (*unacked, *channel) { return deliverWith(n, spareDeliveries) }
 
-func deliverWith(n, prefetch int) (*ledger, *channel) {
+func deliverWith(n, prefetch int) (*unacked, *channel) {
 	c := &channel{}
-	l := newLedger(prefetch, c.ack, func(bytes int) { c.bytes -= bytes })
+	l := newUnacked(prefetch, c.ack, func(bytes int) { c.bytes -= bytes })
 	for tag := range uint64(n) {
 		l.add(tag+1, 10)
 		c.bytes += 10
@@ -48,7 +48,7 @@ func deliverWith(n, prefetch int) (*ledger, *channel) {
 	return l, c
 }
 
-func TestLedgerCoalescesOnlyAPrefix(t *testing.T) {
+func TestUnackedCoalescesOnlyPrefix(t *testing.T) {
 	for _, test := range []struct {
 		batches [][]uint64
 		frames  string
@@ -63,7 +63,7 @@ func TestLedgerCoalescesOnlyAPrefix(t *testing.T) {
 		l, c := deliver(5)
 		for _, batch := range test.batches {
 			for _, tag := range batch {
-				if !l.claim(tag) {
+				if !l.reserve(tag) {
 					t.Fatalf("%v: tag %d cannot be claimed", test.batches, tag)
 				}
 			}
@@ -77,8 +77,8 @@ func TestLedgerCoalescesOnlyAPrefix(t *testing.T) {
 	}
 }
 
-// Whatever the order, the broker's account and ours stay the same.
-func TestLedgerAgreesWithTheBroker(t *testing.T) {
+// Whatever the order, unacked and the broker agree on what is unsettled.
+func TestUnackedAgreesWithBroker(t *testing.T) {
 	const n = 300
 	seed := rand.Uint64()
 	random := rand.New(rand.NewPCG(seed, 0))
@@ -90,7 +90,7 @@ func TestLedgerAgreesWithTheBroker(t *testing.T) {
 		batch := slices.Clone(tags[:size])
 		tags = tags[size:]
 		for _, tag := range batch {
-			if !l.claim(tag) || l.claim(tag) {
+			if !l.reserve(tag) || l.reserve(tag) {
 				t.Fatalf("seed %d: tag %d is not claimed exactly once", seed, tag)
 			}
 		}
@@ -102,16 +102,16 @@ func TestLedgerAgreesWithTheBroker(t *testing.T) {
 			t.Fatalf("seed %d: ours %v, the broker's %v, want %v", seed, l.tags, c.unacked, want)
 		}
 	}
-	if len(l.claimed) != 0 {
-		t.Errorf("claims left: %v", l.claimed)
+	if len(l.reserved) != 0 {
+		t.Errorf("reservations left: %v", l.reserved)
 	}
 }
 
-// acknowledge claims and acknowledges.
-func acknowledge(t *testing.T, l *ledger, tags ...uint64) {
+// acknowledge reserves and acknowledges.
+func acknowledge(t *testing.T, l *unacked, tags ...uint64) {
 	t.Helper()
 	for _, tag := range tags {
-		if !l.claim(tag) {
+		if !l.reserve(tag) {
 			t.Fatalf("tag %d cannot be claimed", tag)
 		}
 	}
@@ -120,7 +120,7 @@ func acknowledge(t *testing.T, l *ledger, tags ...uint64) {
 	}
 }
 
-func TestLedgerHoldsAcknowledgements(t *testing.T) {
+func TestUnackedHoldsAcknowledgements(t *testing.T) {
 	const most = 3
 	for _, test := range []struct {
 		name    string
@@ -141,25 +141,25 @@ func TestLedgerHoldsAcknowledgements(t *testing.T) {
 			if got := strings.Join(c.frames, " "); got != test.frames {
 				t.Errorf("frames %q, want %q", got, test.frames)
 			}
-			if l.claim(2) {
+			if l.reserve(2) {
 				t.Error("claimed a tag that is acknowledged")
 			}
 		})
 	}
 }
 
-func TestLedgerHoldsNothingForLong(t *testing.T) {
-	for name, end := range map[string]func(l *ledger){
-		"a while":               func(*ledger) { time.Sleep(holdLimit); synctest.Wait() }, // on the bubble's clock
-		"the end of deliveries": (*ledger).seal,
-		"the end of the link":   (*ledger).kill,
+func TestUnackedHoldsNothingForLong(t *testing.T) {
+	for name, end := range map[string]func(l *unacked){
+		"a while":               func(*unacked) { time.Sleep(holdLimit); synctest.Wait() }, // on the bubble's clock
+		"the end of deliveries": (*unacked).seal,
+		"the end of the link":   (*unacked).kill,
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				l, c := deliverWith(3, 1000)
 				defer l.kill()
 				acknowledge(t, l, 2)
-				l.mu.Lock() // the channel's account is the ledger's to write
+				l.mu.Lock() // the channel's fields are written under it
 				if len(c.frames) != 0 {
 					t.Errorf("sent %v at once", c.frames)
 				}
@@ -173,10 +173,10 @@ func TestLedgerHoldsNothingForLong(t *testing.T) {
 }
 
 // A nack for what is before must not take along what is held.
-func TestLedgerGivesBackNothingHeld(t *testing.T) {
+func TestUnackedRequeuesNothingHeld(t *testing.T) {
 	l, c := deliverWith(3, 1000)
 	acknowledge(t, l, 2)
-	if l.claim(1); !l.claim(3) {
+	if l.reserve(1); !l.reserve(3) {
 		t.Fatal("cannot be claimed")
 	}
 	if err := l.settle([]uint64{1, 3}, c.ack); err != nil {
@@ -188,7 +188,7 @@ func TestLedgerGivesBackNothingHeld(t *testing.T) {
 	}
 }
 
-func TestLedgerReleasesAndForgets(t *testing.T) {
+func TestUnackedRelease(t *testing.T) {
 	l, c := deliver(2)
 	isEmpty := func() bool {
 		select {
@@ -198,20 +198,20 @@ func TestLedgerReleasesAndForgets(t *testing.T) {
 			return false
 		}
 	}
-	if l.claim(3) {
+	if l.reserve(3) {
 		t.Error("claimed a tag that was never delivered")
 	}
-	if l.claim(1); l.claim(1) {
+	if l.reserve(1); l.reserve(1) {
 		t.Error("claimed twice")
 	}
 	l.release(1)
-	if !l.claim(1) || !l.claim(2) {
+	if !l.reserve(1) || !l.reserve(2) {
 		t.Error("cannot be claimed")
 	}
 	if err := l.settle([]uint64{1}, c.ack); err != nil {
 		t.Fatal(err)
 	}
-	if l.claim(1) {
+	if l.reserve(1) {
 		t.Error("claimed after it was settled")
 	}
 	broken := errors.New("broken")
@@ -225,7 +225,7 @@ func TestLedgerReleasesAndForgets(t *testing.T) {
 		t.Errorf("not empty: %v, %v", l.tags, err)
 	}
 	l, _ = deliver(1)
-	if l.kill(); !isEmpty() || l.claim(1) {
+	if l.kill(); !isEmpty() || l.reserve(1) {
 		t.Error("alive after its channel")
 	}
 }

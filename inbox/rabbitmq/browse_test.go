@@ -94,18 +94,18 @@ func (r *rig) takeLetters(n int) {
 	}
 }
 
-var lookBrokers = []string{"RabbitMQ", "devbroker"}
+var browseBrokers = []string{"RabbitMQ", "devbroker"}
 
-func TestLookingDeletesNothing(t *testing.T) {
+func TestInspectorDeletesNothing(t *testing.T) {
 	t.Parallel()
-	for _, broker := range lookBrokers {
+	for _, broker := range browseBrokers {
 		for _, limit := range []int{1, 2, 20} {
 			t.Run(fmt.Sprint(broker, " limit ", limit), func(t *testing.T) {
 				t.Parallel()
 				const n = 150
 				r := limitedLetters(t, broker, limit, n)
 				i := r.inspect()
-				for look := range limit + 3 {
+				for round := range limit + 3 {
 					var ids []string
 					err := i.DeadLetters(t.Context(), func(d rabbitmq.DeadLetter) error {
 						if d.Reason != "handler" || d.Attempts != 10 || d.Consumer != "notifications" || d.Topic != "order.created" ||
@@ -116,7 +116,7 @@ func TestLookingDeletesNothing(t *testing.T) {
 						return nil
 					})
 					if err != nil || len(ids) != n || ids[0] != letterID(0) || ids[n-1] != letterID(n-1) {
-						t.Fatalf("look %d: %d dead letters, %v: %v ... %v", look, len(ids), err, ids[:5], ids[len(ids)-5:])
+						t.Fatalf("round %d: %d dead letters, %v: %v ... %v", round, len(ids), err, ids[:5], ids[len(ids)-5:])
 					}
 					r.awaitDepth(r.names.DeadLetters, n)
 				}
@@ -126,10 +126,10 @@ func TestLookingDeletesNothing(t *testing.T) {
 	}
 }
 
-// A look may be given up at any moment, by the one who looks or from outside.
-func TestInterruptedLooksDeleteNothing(t *testing.T) {
+// Browsing may end at any moment, by its caller or by a lost connection.
+func TestInspectorInterruptedDeletesNothing(t *testing.T) {
 	t.Parallel()
-	for _, broker := range lookBrokers {
+	for _, broker := range browseBrokers {
 		t.Run(broker, func(t *testing.T) {
 			t.Parallel()
 			const n = 150
@@ -172,7 +172,7 @@ func TestInterruptedLooksDeleteNothing(t *testing.T) {
 	}
 }
 
-func TestLooksAtALongQueue(t *testing.T) {
+func TestInspectorLongQueue(t *testing.T) {
 	t.Parallel()
 	for _, queueType := range []rabbitmq.QueueType{rabbitmq.Quorum, rabbitmq.Classic} {
 		t.Run(queueType.String(), func(t *testing.T) {
@@ -184,7 +184,7 @@ func TestLooksAtALongQueue(t *testing.T) {
 			}
 			r.fillLetters(n, 2000)
 			i := r.inspect()
-			for look := range 3 { // held, turned over, held again
+			for round := range 3 { // held, replaced, held again
 				seen := 0
 				if err := i.DeadLetters(t.Context(), func(d rabbitmq.DeadLetter) error {
 					if d.ID != letterID(seen) {
@@ -193,7 +193,7 @@ func TestLooksAtALongQueue(t *testing.T) {
 					seen++
 					return nil
 				}); err != nil || seen != n {
-					t.Fatalf("look %d: %d messages, %v", look, seen, err)
+					t.Fatalf("round %d: %d messages, %v", round, seen, err)
 				}
 				r.awaitDepth(r.names.DeadLetters, n)
 			}
@@ -205,9 +205,9 @@ func TestLooksAtALongQueue(t *testing.T) {
 	}
 }
 
-// What another holds is no evidence, and two who look at once would each see a
-// part.
-func TestLookSaysWhatItCouldNotSee(t *testing.T) {
+// Messages that another consumer holds cannot be seen, and two inspectors at once
+// would each see a part.
+func TestInspectorReportsIncomplete(t *testing.T) {
 	t.Parallel()
 	r := limitedLetters(t, "RabbitMQ", math.MaxInt32, 20)
 	i := r.inspect()
