@@ -99,6 +99,7 @@ const ownOutbox = "give each service a schema of its own (WithSchema), or see do
 // gone without publishing. Others see the claim together with its relay.
 func (m *leaseManager) claimOutbox(ctx context.Context, from string) error {
 	sign := newToken()
+	m.signs.expect(sign)
 	var named []string
 	err := m.relay.write(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
 		if err := m.tellAlive(ctx, tx, sign); err != nil {
@@ -106,11 +107,11 @@ func (m *leaseManager) claimOutbox(ctx context.Context, from string) error {
 		}
 		return tx.Select(ctx, &named, "lease_claim", m.relay.cfg.Producer, from)
 	})
-	m.signs.store(sign, err)
-	switch {
-	case err != nil:
+	if err != nil {
 		return fmt.Errorf("claim the outbox: %w", err)
-	case len(named) == 0:
+	}
+	m.signs.stored(sign)
+	if len(named) == 0 {
 		return fmt.Errorf("%w: another service has just claimed it", ErrProducer)
 	}
 	return nil
@@ -133,8 +134,11 @@ func (m *leaseManager) prove(ctx context.Context) error {
 func (m *leaseManager) signOff(ctx context.Context) error {
 	m.release(m.count())
 	m.signedOff, m.renewed = true, time.Time{}
+	m.signs.expect(0)
 	err := m.relay.exec(ctx, "relay_standby", m.relay.cfg.Owner, hostname(), m.ttl.Milliseconds(), 0, m.relay.cfg.Producer)
-	m.signs.store(0, err)
+	if err == nil {
+		m.signs.stored(0)
+	}
 	return err
 }
 

@@ -102,7 +102,7 @@ func (r *Relay) startOver(ctx context.Context, from int, change string, lost boo
 type signs struct {
 	mu       sync.Mutex
 	last     int64         // 0: none
-	doubtful []int64       // perhaps stored: the commit failed
+	doubtful []int64       // perhaps stored: the commit has not returned, or failed
 	earlier  []earlierSign // for as long as a statement may run
 }
 
@@ -131,15 +131,19 @@ func (s *signs) current(sign int64) bool {
 	return s.last == 0 || sign == s.last || slices.Contains(s.doubtful, sign)
 }
 
-// store notes a sign that was given; err: perhaps it is not there.
-func (s *signs) store(sign int64, err error) {
+// expect notes a sign before it is sent: others may read it before the commit
+// returns.
+func (s *signs) expect(sign int64) {
+	const most = 16 // tries while the database is away
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if err != nil {
-		const most = 16 // tries while the database is away
-		s.doubtful = append(s.doubtful[max(0, len(s.doubtful)-most+1):], sign)
-		return
-	}
+	s.doubtful = append(s.doubtful[max(0, len(s.doubtful)-most+1):], sign)
+}
+
+// stored notes that a sign is there.
+func (s *signs) stored(sign int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	now := time.Now()
 	s.earlier = slices.DeleteFunc(s.earlier, func(e earlierSign) bool { return now.Sub(e.until) > statementTimeout })
 	for _, replaced := range append(s.doubtful, s.last) {

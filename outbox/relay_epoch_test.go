@@ -303,8 +303,13 @@ func TestRelayRefusesAConnectionToAnotherDatabase(t *testing.T) {
 		t.Error("any sign will do before the first")
 	}
 	sent := time.Now()
-	s.store(1, nil)
-	s.store(2, nil)
+	s.expect(1)
+	if !s.readable(1, sent) {
+		t.Error("a sign is refused that others may read before its commit returns")
+	}
+	s.stored(1)
+	s.expect(2)
+	s.stored(2)
 	for sign, want := range map[int64]bool{1: true, 2: true, 3: false, 0: true} {
 		if got := s.readable(sign, sent); got != want {
 			t.Errorf("sign %d, as of before both: %v", sign, got)
@@ -313,7 +318,7 @@ func TestRelayRefusesAConnectionToAnotherDatabase(t *testing.T) {
 	if later := time.Now(); s.readable(1, later) || !s.readable(2, later) {
 		t.Error("a statement that was sent later sees the newer sign")
 	}
-	s.store(3, errElsewhere)
+	s.expect(3)
 	for sign, want := range map[int64]bool{1: false, 2: true, 3: true} {
 		if got := s.current(sign); got != want {
 			t.Errorf("sign %d: %v; the last may be there, or not", sign, got)

@@ -154,6 +154,7 @@ func (m *leaseManager) renew(ctx context.Context) error {
 	sent := time.Now()
 	generation := m.relay.generations.now()
 	sign := newToken()
+	m.signs.expect(sign)
 	var found []int64
 	var confirmed []struct {
 		Bucket  int  `db:"bucket"`
@@ -171,13 +172,13 @@ func (m *leaseManager) renew(ctx context.Context) error {
 		}
 		return tx.Select(ctx, &confirmed, "lease_renew", jsonText(leases), m.ttl.Milliseconds())
 	})
-	if err == nil && !m.signs.current(append(found, 0)[0]) {
-		m.relay.startOver(ctx, generation, m.strangeSign(), true)
-	}
-	m.signs.store(sign, err)
 	if err != nil {
 		return err
 	}
+	if !m.signs.current(append(found, 0)[0]) {
+		m.relay.startOver(ctx, generation, m.strangeSign(), true)
+	}
+	m.signs.stored(sign)
 	m.renewed, m.signedOff = sent, false
 	ours := make(map[int]bool, len(confirmed)) // renewed, or not
 	for _, c := range confirmed {
