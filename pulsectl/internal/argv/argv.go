@@ -71,6 +71,21 @@ func Normalise(app *cli.App, args []string) []string {
 	return append(out, positionals...)
 }
 
+// Command returns the first command in args, which Normalise has returned; "" if
+// there is none.
+func Command(app *cli.App, args []string) string {
+	root := []*level{{flags: flagsOf(app.Flags)}}
+	for i := 1; i < len(args); i++ {
+		if !isFlag(args[i]) {
+			return args[i]
+		}
+		if _, takesValue := declaring(root, args[i]); takesValue {
+			i++
+		}
+	}
+	return ""
+}
+
 // isFlag reports whether word is a flag, as opposed to "-" (stdin) or a
 // negative number.
 func isFlag(word string) bool {

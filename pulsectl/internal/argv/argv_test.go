@@ -75,3 +75,22 @@ func TestNormaliseParses(t *testing.T) {
 		t.Errorf("id %q, output %q, deep %v", id, output, deep)
 	}
 }
+
+func TestCommand(t *testing.T) {
+	for in, want := range map[string]string{
+		"ctl":                         "",
+		"ctl --json":                  "",
+		"ctl order get":               "order",
+		"ctl -o order order":          "order",
+		"ctl -o json --json order":    "order",
+		"ctl --output=json order get": "order",
+		"ctl --nope order":            "order",
+	} {
+		if got := argv.Command(app(), strings.Fields(in)); got != want {
+			t.Errorf("%s: %q, want %q", in, got, want)
+		}
+	}
+	if got := argv.Command(app(), strings.Fields("ctl -o get order")); got != "order" {
+		t.Errorf("a value is taken for a command: %q", got)
+	}
+}

@@ -47,6 +47,13 @@ var examples = map[string][]string{
 	"verify": {"pulsectl verify", "pulsectl verify --timeout 5m -o json", "pulsectl verify -q --only lost | pulsectl replay -", "pulsectl verify --ids acknowledged.txt",
 		"pulsectl verify --consumer billing --topic invoice.sent --orders-table invoices.event_id --effects-table bookings.event_id"},
 
+	"check lag":    {"pulsectl check lag", "pulsectl check lag --warn 30s --crit 2m", "pulsectl check lag -w 1m -c 1m --probe"},
+	"check dead":   {"pulsectl check dead", "pulsectl check dead --warn 0 --crit 20"},
+	"check relay":  {"pulsectl check relay", "pulsectl check relay --warn 2 --crit 1"},
+	"check inbox":  {"pulsectl check inbox", "pulsectl --consumer billing check inbox --crit 50000 --instances 2"},
+	"check broker": {"pulsectl check broker", "pulsectl check broker --exchange shop.events -o json"},
+	"check schema": {"pulsectl check schema"},
+
 	"help":       {"pulsectl help outbox ls", "pulsectl help exit-codes"},
 	"completion": {"source <(pulsectl completion bash)", "pulsectl completion zsh > ~/.zsh/completions/_pulsectl", "pulsectl completion fish > ~/.config/fish/completions/pulsectl.fish"},
 	"man":        {"pulsectl man > pulsectl.1", "pulsectl man | man -l -"},

@@ -52,6 +52,9 @@ func printHelp(e *env.Env, data any) {
 
 func heading(e *env.Env, text string) { e.IO.Println(e.IO.Paint(console.Strong, text)) }
 
+// aboutItself is the category of commands that the short help omits.
+const aboutItself = "ABOUT PULSECTL"
+
 // appHelp prints the help of the whole program; the short one fits 24 lines of
 // 80 columns.
 func appHelp(e *env.Env, app *cli.App, short bool) {
@@ -69,6 +72,9 @@ func appHelp(e *env.Env, app *cli.App, short bool) {
 	}
 	group := ""
 	for i, c := range app.Commands {
+		if short && c.Category == aboutItself {
+			continue
+		}
 		if c.Category != group {
 			if !short {
 				e.IO.Println("")

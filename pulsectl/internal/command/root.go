@@ -1,7 +1,7 @@
 // Package command assembles pulsectl from its commands, and implements what
 // concerns all of them: help, manual, completion, usage errors, signals. The
 // commands are in the packages below: stacks (what runs, and faults), messages
-// (orders, outbox, inbox), verify and demo. A command with more than one
+// (orders, outbox, inbox), verify, check and demo. A command with more than one
 // setting has an options struct with a run method. Package env holds what they
 // share.
 package command
@@ -18,6 +18,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/asimalizada/pulse-events/pulsectl/internal/argv"
+	"github.com/asimalizada/pulse-events/pulsectl/internal/command/check"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/command/demo"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/command/messages"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/command/stacks"
@@ -39,7 +40,8 @@ func Run(ctx context.Context, args []string, out *console.IO, getenv func(string
 		complete(e, app, args[2:])
 		return 0
 	}
-	err := app.RunContext(ctx, argv.Normalise(app, args))
+	args = argv.Normalise(app, args)
+	err := app.RunContext(ctx, args)
 	err = errors.Join(err, e.Close())
 	if err == nil {
 		return 0
@@ -50,6 +52,10 @@ func Run(ctx context.Context, args []string, out *console.IO, getenv func(string
 		if code = signal.exitCode(); f.Kind != fail.Interrupted {
 			f = &fail.Error{Kind: fail.Interrupted, Message: "interrupted", Cause: f}
 		}
+	}
+	if f.Kind != fail.Interrupted && argv.Command(app, args) == "check" {
+		f = check.Failed(out, f)
+		code = f.ExitCode()
 	}
 	out.Fail(f)
 	return code
@@ -88,8 +94,8 @@ func newApp(e *env.Env) *cli.App {
 		Commands: slices.Concat(
 			category("START HERE", demo.Command(e), stacks.Up(e), stacks.Down(e), stacks.Status(e)),
 			category("ORDERS AND MESSAGES", messages.Commands(e)...),
-			category("FAULTS AND PROOF", stacks.Chaos(e), verify.Command(e)),
-			category("ABOUT PULSECTL", helpCommand(e), completionCommand(e), manCommand(e), versionCommand(e)),
+			category("FAULTS AND PROOF", stacks.Chaos(e), verify.Command(e), check.Command(e)),
+			category(aboutItself, helpCommand(e), completionCommand(e), manCommand(e), versionCommand(e)),
 		),
 	}
 	cli.HelpPrinterCustom = func(_ io.Writer, _ string, data any, _ map[string]any) { printHelp(e, data) } // the library's own does not fit a terminal

@@ -76,6 +76,35 @@ func (e *Env) Close() error {
 	return errors.Join(errs...)
 }
 
+// Separate returns an Env with the same settings and connections of its own,
+// which the caller closes.
+func (e *Env) Separate() *Env {
+	return &Env{IO: e.IO, Getenv: e.Getenv, Flags: e.Flags, stateDir: e.stateDir, state: e.state, stateErr: e.stateErr}
+}
+
+// Servers says which servers are set by flag, environment or a running stack.
+type Servers struct{ Outbox, Inbox, Broker bool }
+
+// Given returns which servers are set; a wrong setting is an error.
+func (e *Env) Given() (s Servers, err error) {
+	for _, v := range []struct {
+		given         *bool
+		flag, envName string
+		fromState     func(stack.State) string
+	}{
+		{&s.Outbox, e.Flags.OutboxDB, "PULSE_OUTBOX_DB", func(s stack.State) string { return s.OutboxDB }},
+		{&s.Inbox, e.Flags.InboxDB, "PULSE_INBOX_DB", func(s stack.State) string { return s.InboxDB }},
+		{&s.Broker, e.Flags.AMQPURL, "PULSE_AMQP_URL", func(s stack.State) string { return s.AMQPURL }},
+	} {
+		value, err := e.Setting(v.flag, v.envName, v.fromState)
+		if err != nil {
+			return s, err
+		}
+		*v.given = value != ""
+	}
+	return s, nil
+}
+
 // Running returns the running stack, or an error that says how to start one.
 func (e *Env) Running() (stack.State, error) {
 	if e.state == nil && e.stateErr == nil {

@@ -3,6 +3,7 @@
 package fail
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -44,6 +45,9 @@ type Error struct {
 	// Silent: the command has already printed everything, only the exit code is
 	// needed.
 	Silent bool
+	// Code is the exit code of a command with codes of its own, such as check; 0:
+	// that of the kind.
+	Code int
 }
 
 func (e *Error) Error() string {
@@ -62,7 +66,7 @@ func (e *Error) Unwrap() error {
 }
 
 // ExitCode returns the process's exit code.
-func (e *Error) ExitCode() int { return exitCodes[e.Kind] }
+func (e *Error) ExitCode() int { return cmp.Or(e.Code, exitCodes[e.Kind]) }
 
 // Usagef returns an error for a mistake on the command line.
 func Usagef(hint, format string, args ...any) *Error {

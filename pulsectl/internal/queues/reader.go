@@ -86,9 +86,14 @@ func (q Reader) CountsHolders(ctx context.Context) (counts bool, err error) {
 	return counts, err
 }
 
+// Names returns the names of the consumer's queues.
+func (q Reader) Names() inboxrabbit.Names {
+	return inboxrabbit.QueueNames(q.Source.Queue, q.Source.RetryDelays)
+}
+
 // names returns the queues of the consumer.
 func (q Reader) names() map[string]bool {
-	names := inboxrabbit.QueueNames(q.Source.Queue, q.Source.RetryDelays)
+	names := q.Names()
 	all := map[string]bool{names.Queue: true, names.DeadLetters: true}
 	for _, rung := range names.Retry {
 		all[rung.Queue] = true
