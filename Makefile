@@ -5,9 +5,7 @@
 TESTFLAGS ?= -p 2 -timeout 15m
 # The race detector needs a C compiler.
 RACE ?= $(shell command -v "$$(go env CC)" >/dev/null 2>&1 && echo -race)
-# The slowest packages first, so that none of them runs alone at the end.
-ALL = ./pulsectl ./outbox ./inbox ./...
-PKG ?= $(ALL)
+PKG ?= ./...
 
 BENCH ?= .
 BENCHTIME ?= 1x
@@ -40,7 +38,7 @@ help:
 
 test: services ## run all tests on real services (PKG=./outbox/... for some)
 	go test $(RACE) $(TESTFLAGS) $(PKG)
-	@set -e; [ '$(PKG)' = '$(ALL)' ] || exit 0; for dir in $(NESTED); do (cd $$dir && go test $(TESTFLAGS) ./...); done
+	@set -e; [ '$(PKG)' = ./... ] || exit 0; for dir in $(NESTED); do (cd $$dir && go test $(TESTFLAGS) ./...); done
 
 test-containers: export PULSE_TEST_REQUIRE = postgres,rabbitmq,docker
 test-containers: services ## run in containers what stops servers, and docker-compose.yml; needs Docker
