@@ -60,9 +60,10 @@ func mishandlings(db *sqlx.DB) map[string]inbox.Handler {
 	return handlers
 }
 
-// TestHandlersToBlame: what looks like the database's fault and is not must
-// not hold up a worker for ever, and must not cost the neighbours anything.
-func TestHandlersToBlame(t *testing.T) {
+// TestConsumerHandlerFaults: errors that look like the database's fault and are
+// the handler's must not hold up a worker for ever, nor count against other
+// messages.
+func TestConsumerHandlerFaults(t *testing.T) {
 	t.Parallel()
 	eachKind(t, func(t *testing.T, url string, kind newConsumer) {
 		in, db := newInbox(t, url)
@@ -92,9 +93,9 @@ func TestHandlersToBlame(t *testing.T) {
 	})
 }
 
-// TestFullDisk: what the handler asks for needs more room than there is. Its
-// messages are held until there is room again, and cost no attempt.
-func TestFullDisk(t *testing.T) {
+// TestConsumerFullDisk: a handler needs more disk than there is. Its messages are
+// held until there is room again, and no attempt is counted.
+func TestConsumerFullDisk(t *testing.T) {
 	for name, kind := range kinds {
 		t.Run(name, func(t *testing.T) {
 			in, db := newInbox(t, sqliteFile(t))
@@ -118,8 +119,8 @@ func TestFullDisk(t *testing.T) {
 	}
 }
 
-// The schema on SQLite keeps out what the types of PostgreSQL do.
-func TestSQLiteRefusesOddValues(t *testing.T) {
+// The schema on SQLite refuses values that the types of PostgreSQL refuse.
+func TestSQLiteSchemaConstraints(t *testing.T) {
 	_, db := newInbox(t, sqliteFile(t))
 	insert := func(id any, hash, occurredAt any) error {
 		_, err := db.ExecContext(t.Context(), `INSERT INTO processed_events (consumer, event_id, payload_hash, occurred_at)

@@ -13,7 +13,7 @@ import (
 	"github.com/asimalizada/pulse-events/inbox/inboxtest"
 )
 
-func TestClaimInATransactionOfOnesOwn(t *testing.T) {
+func TestClaimInCallersTransaction(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, url string) {
 		in, db := newInbox(t, url)
 		claim := func(tx *sqlx.Tx, msg inbox.Message) bool {
@@ -54,7 +54,7 @@ func TestClaimInATransactionOfOnesOwn(t *testing.T) {
 	})
 }
 
-func TestClaimNeedsATransaction(t *testing.T) {
+func TestClaimNeedsTransaction(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, url string) {
 		in, db := newInbox(t, url)
 		conn, err := db.Connx(t.Context())
@@ -71,7 +71,7 @@ func TestClaimNeedsATransaction(t *testing.T) {
 	})
 }
 
-func TestClaimWaitsForACopyBeingApplied(t *testing.T) {
+func TestClaimWaitsForCopy(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, url string) {
 		in, db := newInbox(t, url)
 		for _, c := range []struct {
@@ -118,7 +118,7 @@ func TestClaimWaitsForACopyBeingApplied(t *testing.T) {
 	})
 }
 
-func TestIdsThatCannotBeStoredAreRefused(t *testing.T) {
+func TestClaimRefusesIDs(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, url string) {
 		in, db := newInbox(t, url)
 		tx := db.MustBegin()
@@ -139,8 +139,8 @@ func TestIdsThatCannotBeStoredAreRefused(t *testing.T) {
 	})
 }
 
-// What only informs never stands in a message's way.
-func TestOddTextsAndTimesAreStored(t *testing.T) {
+// Fields that only inform never prevent a message from being stored.
+func TestClaimStoresOddTextsAndTimes(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, url string) {
 		in, db := newInbox(t, url)
 		for i, change := range []func(*inbox.Message){
@@ -164,7 +164,7 @@ func TestOddTextsAndTimesAreStored(t *testing.T) {
 	})
 }
 
-func TestNewNamesWhatIsWrong(t *testing.T) {
+func TestNewNamesEveryProblem(t *testing.T) {
 	db := sqlx.NewDb(nil, "oracle")
 	for want, make := range map[string]func() (*inbox.Inbox, error){
 		"db is nil":           func() (*inbox.Inbox, error) { return inbox.New(nil, "x") },

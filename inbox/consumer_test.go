@@ -17,9 +17,9 @@ import (
 	"github.com/asimalizada/pulse-events/internal/testenv"
 )
 
-// TestManyCopiesOneEffect: every message comes four times, to three instances,
+// TestConsumerAppliesCopiesOnce: every message is delivered four times, to three instances,
 // and the connection is lost in the middle.
-func TestManyCopiesOneEffect(t *testing.T) {
+func TestConsumerAppliesCopiesOnce(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, url string) {
 		in, db := newInbox(t, url)
 		msgs := events(400, 40)
@@ -55,7 +55,7 @@ func (c tally) Settle(ctx context.Context, settlements []inbox.Settlement) []err
 	return c.Queue.Settle(ctx, settlements)
 }
 
-func TestBatchSharesATransaction(t *testing.T) {
+func TestConsumerBatchSharesTransaction(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, url string) {
 		in, db := newInbox(t, url)
 		q := inboxtest.NewQueue()
@@ -77,7 +77,7 @@ func TestBatchSharesATransaction(t *testing.T) {
 	})
 }
 
-func TestCopiesAndConflictsWithinABatch(t *testing.T) {
+func TestConsumerCopiesAndConflictsInBatch(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, url string) {
 		in, db := newInbox(t, url)
 		inboxtest.DeliverTwice(t, in, record, event(0)) // applied long before
@@ -118,7 +118,7 @@ func (s spy) Settle(ctx context.Context, settlements []inbox.Settlement) []error
 	return s.Queue.Settle(ctx, settlements)
 }
 
-func TestAcknowledgesOnlyWhatIsCommitted(t *testing.T) {
+func TestConsumerAcknowledgesOnlyCommitted(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, url string) {
 		in, db := newInbox(t, url)
 		q := inboxtest.NewQueue()
@@ -147,7 +147,7 @@ func TestAcknowledgesOnlyWhatIsCommitted(t *testing.T) {
 	})
 }
 
-func TestOneKeyInOrder(t *testing.T) {
+func TestConsumerKeepsOrderOfKey(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, url string) {
 		in, db := newInbox(t, url)
 		q := inboxtest.NewQueue()
@@ -160,9 +160,9 @@ func TestOneKeyInOrder(t *testing.T) {
 	})
 }
 
-// TestManyKeysInParallel: the first message of all holds up its worker until
+// TestConsumerRunsKeysInParallel: the first message of all holds up its worker until
 // other keys are done. SQLite has one transaction at a time.
-func TestManyKeysInParallel(t *testing.T) {
+func TestConsumerRunsKeysInParallel(t *testing.T) {
 	in, db := newInbox(t, testenv.Postgres(t))
 	q := inboxtest.NewQueue()
 	first := event(99999)
@@ -193,10 +193,10 @@ func wantKeyOrder(t *testing.T, db *sqlx.DB) {
 		WHERE before > event_id`)
 }
 
-// TestUnsortedBatchesDoNotDeadlock: two instances claim the same ids in
+// TestClaimSortsAgainstDeadlocks: two instances claim the same ids in
 // opposite orders, row by row and slowly, which only sorting keeps from
 // deadlocks.
-func TestUnsortedBatchesDoNotDeadlock(t *testing.T) {
+func TestClaimSortsAgainstDeadlocks(t *testing.T) {
 	in, db := newInbox(t, testenv.Postgres(t))
 	mustExec(t, db, `CREATE FUNCTION dawdle() RETURNS trigger LANGUAGE plpgsql AS
 		$$ BEGIN PERFORM pg_sleep(0.005); RETURN NEW; END $$;
@@ -221,7 +221,7 @@ func TestUnsortedBatchesDoNotDeadlock(t *testing.T) {
 	inboxtest.RequireCount(t, db, 0, `SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()`)
 }
 
-func TestHandlersThatClaimForThemselves(t *testing.T) {
+func TestNewConsumerFunc(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, url string) {
 		in, db := newInbox(t, url)
 		msgs := events(100, 10)

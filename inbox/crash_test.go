@@ -178,10 +178,9 @@ func newBroker(t *testing.T, url string, msgs []inbox.Message) (*broker, *sqlx.D
 	return b, db
 }
 
-// TestMessageThatKillsTheProcess: one message takes the process down each time.
-// After a few restarts it is among the dead letters, and its neighbours are
-// applied.
-func TestMessageThatKillsTheProcess(t *testing.T) {
+// TestConsumerCrashLoop: one message crashes the process each time. After a few
+// restarts it is a dead letter, and the others of its batch are applied.
+func TestConsumerCrashLoop(t *testing.T) {
 	eachKindNamed(t, func(t *testing.T, url, kind string) {
 		msgs := events(40, 40)
 		culprit := msgs[17].ID
@@ -198,7 +197,7 @@ func TestMessageThatKillsTheProcess(t *testing.T) {
 			t.Errorf("%d crashes, want 4", crashes)
 		}
 		if got := b.settled[culprit]; len(got) != 1 || got[0].Action != inbox.ActionDeadLetter || got[0].Reason != inbox.ReasonCrashLoop {
-			t.Errorf("the culprit was settled %+v, want set aside as a crash loop", got)
+			t.Errorf("the culprit was settled %+v, want a dead letter as a crash loop", got)
 		}
 		for _, id := range slices.Sorted(maps.Keys(b.settled)) {
 			if id != culprit && b.settled[id][0].Action != inbox.ActionAck {
@@ -210,9 +209,9 @@ func TestMessageThatKillsTheProcess(t *testing.T) {
 	})
 }
 
-// TestProcessKilled: the process dies once, at the worst of moments, and the
-// next one makes up for it.
-func TestProcessKilled(t *testing.T) {
+// TestConsumerProcessKilled: the process is killed once, between any two steps, and
+// the next one recovers.
+func TestConsumerProcessKilled(t *testing.T) {
 	eachKindNamed(t, func(t *testing.T, url, kind string) {
 		for _, place := range []string{inHandler, beforeAck} {
 			t.Run(place, func(t *testing.T) {
@@ -240,9 +239,9 @@ func TestProcessKilled(t *testing.T) {
 	})
 }
 
-// TestProcessesShareADatabase: several processes get a copy of each message at
+// TestConsumerProcessesShareDatabase: several processes get a copy of each message at
 // the same time.
-func TestProcessesShareADatabase(t *testing.T) {
+func TestConsumerProcessesShareDatabase(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, url string) {
 		msgs := events(200, 20)
 		var brokers [3]*broker
@@ -267,9 +266,10 @@ func TestProcessesShareADatabase(t *testing.T) {
 	})
 }
 
-// TestSuspectsRunWithNothingBesideThem: a message with an unfinished start may
-// be what kills the process, and what ran beside it would be blamed as well.
-func TestSuspectsRunWithNothingBesideThem(t *testing.T) {
+// TestConsumerRunsSuspectsAlone: a message with an unfinished start may be what
+// crashes the process, and messages that ran at the same time would be suspected
+// as well.
+func TestConsumerRunsSuspectsAlone(t *testing.T) {
 	eachKind(t, func(t *testing.T, url string, kind newConsumer) {
 		in, db := newInbox(t, url)
 		msgs := events(60, 60)

@@ -16,7 +16,7 @@ import (
 // Each driver, and each way it has of sending a query (some are for poolers
 // that keep no prepared statements), claims and reads the same, and lends the
 // same transaction.
-func TestDrivers(t *testing.T) {
+func TestConsumerDrivers(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct{ driver, parameter, value string }{
 		{"pgx", "default_query_exec_mode", "simple_protocol"},
@@ -98,9 +98,9 @@ func driverRound(t *testing.T, in *inbox.Inbox, db *sqlx.DB) {
 	}
 }
 
-// TestTablesAreFoundUnderAnySearchPath: what the pool's other users have set,
-// and left, does not matter.
-func TestTablesAreFoundUnderAnySearchPath(t *testing.T) {
+// TestInboxIgnoresSearchPath: settings that other users of the pool have left on a
+// connection do not matter.
+func TestInboxIgnoresSearchPath(t *testing.T) {
 	t.Parallel()
 	for _, schema := range []string{"", "app", `we"ird`} {
 		t.Run(schema, func(t *testing.T) {
@@ -140,9 +140,9 @@ func TestTablesAreFoundUnderAnySearchPath(t *testing.T) {
 	}
 }
 
-// TestCopyInAHandler: lib/pq takes rows in bulk by a statement that is prepared
-// from a text of its own.
-func TestCopyInAHandler(t *testing.T) {
+// TestTxCopyIn: lib/pq copies rows in bulk by a statement that is prepared from a
+// special text.
+func TestTxCopyIn(t *testing.T) {
 	in, db := newPQInbox(t, testenv.Postgres(t))
 	copies := func(ctx context.Context, tx inbox.Tx, msg inbox.Message) error {
 		stmt, err := tx.PrepareContext(ctx, pq.CopyIn("effects", "event_id", "key"))

@@ -63,9 +63,9 @@ func claiming(in *inbox.Inbox, db *sqlx.DB, end func(*sqlx.Tx) error) func(conte
 	}
 }
 
-// TestNilAcknowledgesOnlyCommittedClaims: a handler that claims for itself and
-// forgets its commit is not believed.
-func TestNilAcknowledgesOnlyCommittedClaims(t *testing.T) {
+// TestNewConsumerFuncNilWithoutCommit: nil from a handler that did not commit does
+// not acknowledge.
+func TestNewConsumerFuncNilWithoutCommit(t *testing.T) {
 	eachOwner(t, func(t *testing.T, in *inbox.Inbox, db *sqlx.DB, cfg inbox.ConsumerConfig) {
 		msgs := events(7, 1)
 		handler := func(ctx context.Context, msg inbox.Message) error {
@@ -87,8 +87,8 @@ func TestNilAcknowledgesOnlyCommittedClaims(t *testing.T) {
 	})
 }
 
-// TestHandlersThatClaimAndDoNotReturn: the same goes for them as for others.
-func TestHandlersThatClaimAndDoNotReturn(t *testing.T) {
+// TestNewConsumerFuncHandlerDoesNotReturn: they are treated like other handlers.
+func TestNewConsumerFuncHandlerDoesNotReturn(t *testing.T) {
 	eachOwner(t, func(t *testing.T, in *inbox.Inbox, db *sqlx.DB, cfg inbox.ConsumerConfig) {
 		for text, leave := range ways() {
 			t.Run(text, func(t *testing.T) {
@@ -117,8 +117,8 @@ func TestHandlersThatClaimAndDoNotReturn(t *testing.T) {
 	})
 }
 
-// TestTransactionsOfHandlersThatClaimCannotIdleForLong either.
-func TestTransactionsOfHandlersThatClaimCannotIdleForLong(t *testing.T) {
+// TestNewConsumerFuncIdleTimeout: their transactions cannot idle for long either.
+func TestNewConsumerFuncIdleTimeout(t *testing.T) {
 	in, db := newInbox(t, testenv.Postgres(t))
 	idle := make(chan string, 1)
 	q := inboxtest.NewQueue()
@@ -136,9 +136,9 @@ func TestTransactionsOfHandlersThatClaimCannotIdleForLong(t *testing.T) {
 	wantOnce(t, db, []inbox.Message{event(1)})
 }
 
-// TestErrorWithACommittedClaim: whether the effect was committed as well nobody
-// knows, and the next attempt would take the message for a duplicate.
-func TestErrorWithACommittedClaim(t *testing.T) {
+// TestNewConsumerFuncErrorAfterCommit: it is not known whether the effect was
+// committed as well, and the next attempt would skip the message as a duplicate.
+func TestNewConsumerFuncErrorAfterCommit(t *testing.T) {
 	eachOwner(t, func(t *testing.T, in *inbox.Inbox, db *sqlx.DB, cfg inbox.ConsumerConfig) {
 		mailServerFull := errors.New("the mail server is full")
 		for name, end := range map[string]func(*sqlx.Tx) error{
@@ -180,16 +180,17 @@ func TestErrorWithACommittedClaim(t *testing.T) {
 				if len(dead) != 1 || dead[0].Delivery.Message.ID != msgs[1].ID || !strings.Contains(dead[0].Err.Error(), "its claim was committed all the same") {
 					t.Errorf("dead letters %+v, want %s alone", dead, msgs[1].ID)
 				}
-				if parked := q.Settled(inbox.ActionRetry); len(parked) > 0 {
-					t.Errorf("%+v come again", parked)
+				if retried := q.Settled(inbox.ActionRetry); len(retried) > 0 {
+					t.Errorf("%+v come again", retried)
 				}
 			})
 		}
 	})
 }
 
-// TestLostAnswerOfACommit: whether it was done the next attempt finds out.
-func TestLostAnswerOfACommit(t *testing.T) {
+// TestNewConsumerFuncLostCommitAnswer: the next attempt finds out whether the
+// commit succeeded.
+func TestNewConsumerFuncLostCommitAnswer(t *testing.T) {
 	eachOwner(t, func(t *testing.T, in *inbox.Inbox, db *sqlx.DB, cfg inbox.ConsumerConfig) {
 		var failed atomic.Bool
 		handler := claiming(in, db, func(tx *sqlx.Tx) error {
@@ -210,7 +211,7 @@ func TestLostAnswerOfACommit(t *testing.T) {
 	})
 }
 
-// TestNewConsumerFuncCountsDuplicates: the consumer sees what Claim answered.
+// TestNewConsumerFuncCountsDuplicates: the consumer sees what Claim returned.
 func TestNewConsumerFuncCountsDuplicates(t *testing.T) {
 	eachOwner(t, func(t *testing.T, in *inbox.Inbox, db *sqlx.DB, cfg inbox.ConsumerConfig) {
 		msgs := events(7, 3)
@@ -224,8 +225,8 @@ func TestNewConsumerFuncCountsDuplicates(t *testing.T) {
 	})
 }
 
-// TestNilAfterAFailedClaim: there is nothing to acknowledge.
-func TestNilAfterAFailedClaim(t *testing.T) {
+// TestNewConsumerFuncNilAfterFailedClaim: there is nothing to acknowledge.
+func TestNewConsumerFuncNilAfterFailedClaim(t *testing.T) {
 	eachOwner(t, func(t *testing.T, in *inbox.Inbox, db *sqlx.DB, cfg inbox.ConsumerConfig) {
 		handler := func(ctx context.Context, msg inbox.Message) error {
 			_, _ = in.Claim(ctx, db.DB, msg) // no transaction
@@ -242,9 +243,9 @@ func TestNilAfterAFailedClaim(t *testing.T) {
 	})
 }
 
-// TestFailuresBeforeTheClaim: they count where the database would have taken
-// the claim, and else the message is held, whatever the error looks like.
-func TestFailuresBeforeTheClaim(t *testing.T) {
+// TestNewConsumerFuncErrorBeforeClaim: it counts a failure if the database would
+// have accepted the claim; otherwise the message is held, whatever the error.
+func TestNewConsumerFuncErrorBeforeClaim(t *testing.T) {
 	eachDriver(t, func(t *testing.T, in *inbox.Inbox, db *sqlx.DB) {
 		var calls atomic.Int32
 		cfg := inbox.ConsumerConfig{Workers: 1, MaxAttempts: 1, Inbox: in, Retention: inbox.KeepForever}
@@ -296,9 +297,9 @@ func TestFailuresBeforeTheClaim(t *testing.T) {
 	})
 }
 
-// TestNewConsumerFuncClearsTheStartWithTheClaim: a crash after the commit must
-// not leave a start that nobody will finish.
-func TestNewConsumerFuncClearsTheStartWithTheClaim(t *testing.T) {
+// TestNewConsumerFuncClearsStart: a crash after the commit must
+// not leave a start that is never deleted.
+func TestNewConsumerFuncClearsStart(t *testing.T) {
 	eachDriver(t, func(t *testing.T, in *inbox.Inbox, db *sqlx.DB) {
 		var started, left int
 		handler := func(ctx context.Context, msg inbox.Message) error {
@@ -316,9 +317,9 @@ func TestNewConsumerFuncClearsTheStartWithTheClaim(t *testing.T) {
 	})
 }
 
-// TestNewConsumerFuncWithoutAClaim: a redelivered message whose handler needs no
+// TestNewConsumerFuncWithoutClaim: a redelivered message whose handler needs no
 // claim leaves no start either.
-func TestNewConsumerFuncWithoutAClaim(t *testing.T) {
+func TestNewConsumerFuncWithoutClaim(t *testing.T) {
 	eachDriver(t, func(t *testing.T, in *inbox.Inbox, db *sqlx.DB) {
 		q := inboxtest.NewQueue()
 		q.Deliver(inbox.Delivery{Message: event(1), Redelivered: true})
@@ -328,9 +329,9 @@ func TestNewConsumerFuncWithoutAClaim(t *testing.T) {
 	})
 }
 
-// TestNewConsumerFuncNamesItsConsumer in the log, and refuses to run without
-// the inbox's tables.
-func TestNewConsumerFuncNamesItsConsumer(t *testing.T) {
+// TestNewConsumerFuncLogsConsumer: the log names the consumer, and Run refuses to
+// start without the inbox's tables.
+func TestNewConsumerFuncLogsConsumer(t *testing.T) {
 	in, db := newInbox(t, sqliteFile(t))
 	log := &journal{}
 	newFunc := func(in *inbox.Inbox) *inbox.Consumer {

@@ -13,9 +13,9 @@ import (
 	"github.com/asimalizada/pulse-events/internal/testenv"
 )
 
-// TestHangingDatabaseIsNoSlowHandler: the connection is open and says nothing
-// any more, as after a lost route.
-func TestHangingDatabaseIsNoSlowHandler(t *testing.T) {
+// TestConsumerHangingDatabase: the connection is open and nothing arrives any more,
+// as after a lost route. That is not a slow handler.
+func TestConsumerHangingDatabase(t *testing.T) {
 	t.Parallel()
 	for name, kind := range kinds {
 		t.Run(name, func(t *testing.T) { t.Parallel(); testHangingDatabase(t, kind) })

@@ -17,9 +17,10 @@ import (
 	"github.com/asimalizada/pulse-events/internal/testenv"
 )
 
-// TestIdleConsumersNoticeThatTheyCanDoNothing, without a message that tells,
-// and recover by themselves. All at once, as a look comes every few seconds.
-func TestIdleConsumersNoticeThatTheyCanDoNothing(t *testing.T) {
+// TestHealthReportsUnusableDatabase: idle consumers notice it without a message,
+// and recover by themselves. The cases run at the same time, as the check runs
+// every few seconds.
+func TestHealthReportsUnusableDatabase(t *testing.T) {
 	t.Parallel()
 	troubles := map[string]struct{ trouble, mend, text string }{
 		"read-only": {
@@ -93,8 +94,8 @@ func (w *worker) asAdmin(t *testing.T, query string) {
 	}
 }
 
-// TestPurgeWithoutProgress: nothing fails, and the table grows.
-func TestPurgeWithoutProgress(t *testing.T) {
+// TestHealthReportsPurgeWithoutProgress: nothing fails, and the table grows.
+func TestHealthReportsPurgeWithoutProgress(t *testing.T) {
 	eachKind(t, func(t *testing.T, url string, kind newConsumer) {
 		in, db := newInbox(t, url)
 		mustExec(t, db, `INSERT INTO processed_events (consumer, event_id, payload_hash, processed_at) VALUES ('notifications', 'old', $1, $2)`,
@@ -117,8 +118,8 @@ func TestPurgeWithoutProgress(t *testing.T) {
 	})
 }
 
-// TestBackoffThatDoesNotReturn: it is the user's code as well.
-func TestBackoffThatDoesNotReturn(t *testing.T) {
+// TestConsumerBackoffDoesNotReturn: the backoff is the user's code as well.
+func TestConsumerBackoffDoesNotReturn(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, url string) {
 		in, db := newInbox(t, url)
 		for text, leave := range ways() {
@@ -133,8 +134,8 @@ func TestBackoffThatDoesNotReturn(t *testing.T) {
 				}
 				_, log := consumeLogged(t, in, q, handler, inbox.ConsumerConfig{Workers: 1, MaxAttempts: 2,
 					Backoff: func(int) time.Duration { leave(); return 0 }})
-				q.WaitFor(t, "the message to be parked", func() bool { return q.Parked() == 1 })
-				q.Unpark()
+				q.WaitFor(t, "the message to wait for its retry", func() bool { return q.Retrying() == 1 })
+				q.EndDelays()
 				q.WaitUntilEmpty(t)
 				inboxtest.RequireCount(t, db, 1, `SELECT count(*) FROM effects`)
 				mustExec(t, db, `DELETE FROM effects`)
@@ -157,9 +158,9 @@ func (h leavingHandler) Handle(ctx context.Context, r slog.Record) error {
 	return nil
 }
 
-// TestWorkersAreReplaced: a worker whose goroutine was ended has a successor,
-// and what it had in hand comes again.
-func TestWorkersAreReplaced(t *testing.T) {
+// TestConsumerReplacesWorkers: a worker whose goroutine was ended has a successor,
+// and what it held is redelivered.
+func TestConsumerReplacesWorkers(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, url string) {
 		in, db := newInbox(t, url)
 		q := inboxtest.NewQueue()
@@ -182,8 +183,9 @@ func TestWorkersAreReplaced(t *testing.T) {
 	})
 }
 
-// TestMapperOfTheLentHandle: handlers get it, our own statements do not.
-func TestMapperOfTheLentHandle(t *testing.T) {
+// TestTxMapper: handlers get the mapper of the service's handle, the inbox's own
+// statements do not.
+func TestTxMapper(t *testing.T) {
 	eachDriver(t, func(t *testing.T, _ *inbox.Inbox, db *sqlx.DB) {
 		db.Mapper = reflectx.NewMapperFunc("column", func(s string) string { return "no_such_" + s })
 		in, err := inbox.New(db, "notifications")

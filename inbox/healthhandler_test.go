@@ -20,7 +20,7 @@ import (
 	"github.com/asimalizada/pulse-events/internal/testenv"
 )
 
-func TestHealthAsJSON(t *testing.T) {
+func TestHealthJSON(t *testing.T) {
 	text, err := json.Marshal(inbox.Health{State: inbox.Degraded, Since: time.Date(2026, 11, 26, 1, 2, 3, 0, time.UTC), LastError: errors.New("away"), DeadLettered: 2})
 	if err != nil {
 		t.Fatal(err)
@@ -35,9 +35,9 @@ func TestHealthAsJSON(t *testing.T) {
 	}
 }
 
-// Readiness writes, as far as it can without leaving anything: a database that
-// answers and takes no notes is not ready.
-func TestReadyMeansThatEventsCanBeApplied(t *testing.T) {
+// Readiness tries to write and rolls back: a database that answers and accepts no
+// writes is not ready.
+func TestHealthHandlerReady(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, url string) {
 		in, db := newInbox(t, url)
 		if err := in.CheckReady(t.Context()); err != nil {
@@ -117,8 +117,8 @@ func TestHealthHandler(t *testing.T) {
 	})
 }
 
-// A consumer that has failed for good leaves its process to be restarted.
-func TestAConsumerThatFailedIsNotLive(t *testing.T) {
+// The process of a consumer that has failed for good should be restarted.
+func TestHealthHandlerNotLiveAfterFailure(t *testing.T) {
 	in, err := inbox.New(openDB(t, sqliteFile(t)), "notifications")
 	if err != nil {
 		t.Fatal(err)

@@ -13,9 +13,9 @@ import (
 	"github.com/asimalizada/pulse-events/inbox/inboxtest"
 )
 
-// TestIdentity: the same id is the same message only if payload, type and topic
+// TestClaimIdentity: the same id is the same message only if payload, type and topic
 // are, as far as they are known.
-func TestIdentity(t *testing.T) {
+func TestClaimIdentity(t *testing.T) {
 	t.Parallel()
 	cases := map[string]struct {
 		change   func(m *inbox.Message)
@@ -82,8 +82,9 @@ func changed(m inbox.Message, change func(*inbox.Message)) inbox.Message {
 	return m
 }
 
-// TestIdentityOfOldRows: what was applied before types were kept has none.
-func TestIdentityOfOldRows(t *testing.T) {
+// TestClaimIdentityOfOldRows: events that were applied before types were stored
+// have none.
+func TestClaimIdentityOfOldRows(t *testing.T) {
 	eachDriver(t, func(t *testing.T, in *inbox.Inbox, db *sqlx.DB) {
 		inboxtest.DeliverTwice(t, in, record, event(1))
 		mustExec(t, db, `UPDATE processed_events SET type = NULL`)

@@ -14,10 +14,11 @@ import (
 	"github.com/asimalizada/pulse-events/inbox/inboxtest"
 )
 
-// TestIdleTransactionIsTheHandlersFault: the database ends a transaction in
+// TestConsumerIdleTransaction: the database ends a transaction in
 // which a handler does something else for long. It runs about as often as
-// MaxAttempts says, its neighbours hardly more than once, and the reason is told.
-func TestIdleTransactionIsTheHandlersFault(t *testing.T) {
+// MaxAttempts says, the other messages hardly more than once, and the error says
+// why.
+func TestConsumerIdleTransaction(t *testing.T) {
 	t.Parallel()
 	eachDriver(t, func(t *testing.T, in *inbox.Inbox, db *sqlx.DB) {
 		if dialect(db) == inbox.SQLite {
@@ -88,9 +89,9 @@ func idleTooLong(ctx context.Context, t *testing.T, db *sqlx.DB, tx interface {
 	})
 }
 
-// TestIdleTransactionOfHandlersThatClaim: their driver may only say that the
+// TestNewConsumerFuncIdleTransaction: their driver may only say that the
 // connection is gone.
-func TestIdleTransactionOfHandlersThatClaim(t *testing.T) {
+func TestNewConsumerFuncIdleTransaction(t *testing.T) {
 	t.Parallel()
 	eachOwner(t, func(t *testing.T, in *inbox.Inbox, db *sqlx.DB, cfg inbox.ConsumerConfig) {
 		if dialect(db) == inbox.SQLite {
@@ -121,9 +122,9 @@ func TestIdleTransactionOfHandlersThatClaim(t *testing.T) {
 	})
 }
 
-// TestHandlerThatAlwaysLosesItsConnection: an accident is no fault, the same
-// accident each time is.
-func TestHandlerThatAlwaysLosesItsConnection(t *testing.T) {
+// TestConsumerHandlerAlwaysLosesConnection: losing the connection once is not the
+// handler's fault, losing it each time is.
+func TestConsumerHandlerAlwaysLosesConnection(t *testing.T) {
 	t.Parallel()
 	eachDriver(t, func(t *testing.T, in *inbox.Inbox, db *sqlx.DB) {
 		if dialect(db) == inbox.SQLite {

@@ -38,9 +38,9 @@ type SourceStatus struct {
 }
 
 const (
-	// reportInterval is how often an instance looks whether there is something
-	// new to report, and reportTimeout how long a report may take: what it says
-	// must not be older than that.
+	// reportInterval is how often an instance checks whether there is something
+	// new to report, and reportTimeout how long writing a report may take: it must
+	// not be older than that.
 	reportInterval = time.Second
 	reportTimeout  = time.Second
 	// reportEvery is how often it reports when nothing has changed.
@@ -131,8 +131,8 @@ func (h *countingSource) Settle(ctx context.Context, settlements []Settlement) [
 	return outcomes
 }
 
-// settled reports whether an outcome of Source.Settle says that the delivery is
-// in our hands no more.
+// settled reports whether an outcome of Source.Settle says that the consumer does
+// not hold the delivery any more.
 func settled(outcome error) bool {
 	_, elsewhere := errors.AsType[*DivertedError](outcome)
 	return outcome == nil || elsewhere || errors.Is(outcome, ErrStale)
@@ -152,7 +152,7 @@ func (h *countingSource) count() (n int, oldest time.Duration) {
 // reporter records in the database that a consumer runs and what it holds.
 type reporter struct {
 	in       *Inbox
-	hands    *countingSource
+	source   *countingSource
 	instance string
 	last     report
 	lastAt   time.Time
@@ -168,13 +168,13 @@ func newReporter(in *Inbox, h *countingSource) *reporter {
 	if err != nil {
 		host = "unknown"
 	}
-	return &reporter{in: in, hands: h, instance: fmt.Sprintf("%s-%d-%s", host, os.Getpid(), strings.ToLower(rand.Text()[:6]))}
+	return &reporter{in: in, source: h, instance: fmt.Sprintf("%s-%d-%s", host, os.Getpid(), strings.ToLower(rand.Text()[:6]))}
 }
 
-// run reports until finished is closed, and takes the instance off the list
-// then. A report that cannot be written is left out: nobody takes an instance
-// for idle that says nothing. problem hears of the first that failed for a
-// reason that does not pass.
+// run reports until finished is closed, and then removes the instance from the
+// list. A report that cannot be written is skipped: an instance without a recent
+// report does not count as idle. problem is called with the first error that is
+// not temporary.
 func (r *reporter) run(ctx context.Context, finished <-chan struct{}, problem func(error)) {
 	defer r.leave(ctx)
 	tick := time.NewTicker(reportInterval)
@@ -195,13 +195,13 @@ func (r *reporter) run(ctx context.Context, finished <-chan struct{}, problem fu
 	}
 }
 
-// report writes what is the case where it is news, or the last report old.
+// report writes a report if something has changed or the last one is old.
 func (r *reporter) report(ctx context.Context) error {
 	now := report{source: SourceStatus{Subscribed: true}}
-	if s, tells := r.hands.Source.(interface{ Status() SourceStatus }); tells {
+	if s, tells := r.source.Source.(interface{ Status() SourceStatus }); tells {
 		now.source = s.Status()
 	}
-	held, oldest := r.hands.count()
+	held, oldest := r.source.count()
 	now.held = held
 	if held == 0 && r.last.held == 0 && now.source.Subscribed == r.last.source.Subscribed && time.Since(r.lastAt) < reportEvery {
 		return nil
@@ -227,5 +227,5 @@ func (r *reporter) report(ctx context.Context) error {
 func (r *reporter) leave(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), reportTimeout)
 	defer cancel()
-	_, _ = r.in.exec(ctx, "instance_leave", r.in.consumer, r.instance) // else it runs out
+	_, _ = r.in.exec(ctx, "instance_leave", r.in.consumer, r.instance) // otherwise it expires
 }

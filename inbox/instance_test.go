@@ -29,9 +29,9 @@ func instance(t *testing.T, in *inbox.Inbox) inbox.InstanceStatus {
 	return all[0]
 }
 
-// A consumer says in the database that it lives and where it reads, and takes
-// itself off the list when it ends.
-func TestInstances(t *testing.T) {
+// A consumer records in the database that it runs and what it reads, and deletes
+// that when it ends.
+func TestInboxInstances(t *testing.T) {
 	t.Parallel()
 	eachDatabase(t, func(t *testing.T, url string) {
 		in, db := newInbox(t, url)
@@ -62,7 +62,7 @@ func TestInstances(t *testing.T) {
 }
 
 // A consumer whose handlers claim for themselves reports in their inbox.
-func TestInstanceOfHandlersThatClaim(t *testing.T) {
+func TestNewConsumerFuncInstances(t *testing.T) {
 	in, _ := newInbox(t, sqliteFile(t))
 	cfg := inbox.ConsumerConfig{Inbox: in}
 	quiet(t, &cfg)
@@ -75,8 +75,8 @@ func TestInstanceOfHandlersThatClaim(t *testing.T) {
 	running.stop()
 }
 
-// What is in hand is told until it is settled.
-func TestInstanceTellsWhatItHolds(t *testing.T) {
+// Held deliveries are reported until they are settled.
+func TestInstancesReportHeld(t *testing.T) {
 	t.Parallel()
 	in, _ := newInbox(t, sqliteFile(t))
 	queue := inboxtest.NewQueue()

@@ -61,9 +61,9 @@ func ways() map[string]func() {
 	}
 }
 
-// TestHandlersThatDoNotReturnAsTheyShould: whatever way they leave by, they are
-// blamed, and the worker goes on.
-func TestHandlersThatDoNotReturnAsTheyShould(t *testing.T) {
+// TestConsumerHandlerLeaves: a handler that does not return normally fails, and the
+// worker goes on.
+func TestConsumerHandlerLeaves(t *testing.T) {
 	eachDriver(t, func(t *testing.T, in *inbox.Inbox, db *sqlx.DB) {
 		for text, leave := range ways() {
 			t.Run(text, func(t *testing.T) {
@@ -86,9 +86,9 @@ func leaveRowsOpen(ctx context.Context, tx inbox.Tx) {
 	}
 }
 
-// TestRowsAndStatementsAreClosedForTheHandler: what is left open harms nobody,
-// neither the next handler nor the commit.
-func TestRowsAndStatementsAreClosedForTheHandler(t *testing.T) {
+// TestTxClosesRowsAndStatements: what a handler leaves open affects neither the next
+// handler nor the commit.
+func TestTxClosesRowsAndStatements(t *testing.T) {
 	const some = `SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3`
 	eachDriver(t, func(t *testing.T, in *inbox.Inbox, db *sqlx.DB) {
 		for name, leave := range map[string]func(ctx context.Context, tx inbox.Tx) error{
@@ -136,9 +136,9 @@ func TestRowsAndStatementsAreClosedForTheHandler(t *testing.T) {
 	})
 }
 
-// TestHandlerThatNeverReturns: it ignores its context. Its worker goes on, and
-// it is not silent; what it does when it wakes up is refused.
-func TestHandlerThatNeverReturns(t *testing.T) {
+// TestConsumerHandlerNeverReturns: the handler ignores its context. Its worker goes
+// on, health reports it, and what it does later is refused.
+func TestConsumerHandlerNeverReturns(t *testing.T) {
 	t.Parallel()
 	eachDriver(t, func(t *testing.T, in *inbox.Inbox, db *sqlx.DB) {
 		eachBatch(t, db, func(t *testing.T, size int) {
@@ -179,9 +179,9 @@ func TestHandlerThatNeverReturns(t *testing.T) {
 	})
 }
 
-// TestStopWithAHandlerThatNeverReturns: Run returns all the same, and says whose
-// handler it has left behind.
-func TestStopWithAHandlerThatNeverReturns(t *testing.T) {
+// TestConsumerStopWithHandlerThatNeverReturns: Run returns all the same, and its
+// error names the event.
+func TestConsumerStopWithHandlerThatNeverReturns(t *testing.T) {
 	t.Parallel()
 	eachDatabase(t, func(t *testing.T, url string) {
 		in, _ := newInbox(t, url)
@@ -213,13 +213,13 @@ func TestStopWithAHandlerThatNeverReturns(t *testing.T) {
 			t.Errorf("Run: %v, want that the handler of %s has not returned", err, event(1).ID)
 		}
 		if q.Ready() != 1 {
-			t.Errorf("the message was settled %+v, want given back", q.Settled())
+			t.Errorf("the message was settled %+v, want it requeued", q.Settled())
 		}
 	})
 }
 
-// TestStatementsEndWithTheHandlersTime, whatever context they are given.
-func TestStatementsEndWithTheHandlersTime(t *testing.T) {
+// TestTxStatementsEndWithHandlerTimeout: whatever context they are given.
+func TestTxStatementsEndWithHandlerTimeout(t *testing.T) {
 	t.Parallel()
 	eachDriver(t, func(t *testing.T, in *inbox.Inbox, db *sqlx.DB) {
 		long := `SELECT pg_sleep(3600)`
@@ -249,9 +249,9 @@ func TestStatementsEndWithTheHandlersTime(t *testing.T) {
 	})
 }
 
-// TestTxOfAHandlerThatHasReturned: before the commit its use is the handler's
-// fault, afterwards all that can be done is to refuse and to tell.
-func TestTxOfAHandlerThatHasReturned(t *testing.T) {
+// TestTxUsedAfterReturn: before the commit its use makes the message
+// fail, afterwards it can only be refused and logged.
+func TestTxUsedAfterReturn(t *testing.T) {
 	eachDriver(t, func(t *testing.T, in *inbox.Inbox, db *sqlx.DB) {
 		t.Run("before the commit", func(t *testing.T) {
 			// The last of the batch sees to it that the culprit's goroutine has had
@@ -320,9 +320,9 @@ func TestTxOfAHandlerThatHasReturned(t *testing.T) {
 	})
 }
 
-// TestHandlerThatLeavesAStatementRunning returns while a goroutine of its own
-// is still at it.
-func TestHandlerThatLeavesAStatementRunning(t *testing.T) {
+// TestTxStatementStillRunning: the handler returns while a goroutine of its own
+// runs a statement.
+func TestTxStatementStillRunning(t *testing.T) {
 	t.Parallel()
 	eachDriver(t, func(t *testing.T, in *inbox.Inbox, db *sqlx.DB) {
 		if dialect(db) == inbox.SQLite {

@@ -15,15 +15,16 @@ import (
 // ErrLocked is matched by every LockedError.
 var ErrLocked = errors.New("event is locked by another transaction")
 
-// LockedError says that another transaction has claimed an event and not ended
-// yet: a copy is being applied, or its transaction hangs.
+// LockedError says that another transaction has claimed an event and has not
+// ended: a copy is being applied, or its transaction hangs.
 type LockedError struct {
 	EventID string  // empty: one of those that were claimed together
 	Holder  *Holder // nil: it could not be seen
 	Err     error   // the database's
 }
 
-// Holder is the session that holds a claim, as PostgreSQL shows it to ours.
+// Holder is the session that holds a claim, as far as PostgreSQL shows it to this
+// user.
 type Holder struct {
 	PID         int     `db:"pid"`         // 0: none, but a prepared transaction
 	Application string  `db:"application"` // application_name; empty: hidden or not set
@@ -56,17 +57,17 @@ func (e *LockedError) Is(target error) bool { return target == ErrLocked }
 const (
 	// firstLockWait is enough for a copy that is being applied as usual.
 	firstLockWait = time.Second
-	// nextLockWait is for when claims were found locked a moment ago: whoever
-	// holds one holds others, and the free ones are not to wait for each.
+	// nextLockWait applies when claims were found locked a moment ago: who holds
+	// one often holds others, and free ones should not wait for each.
 	nextLockWait = 50 * time.Millisecond
 	// lockMemory is how long that moment lasts.
 	lockMemory = 10 * time.Second
-	// lockedDelay is after what time a locked message is to come again.
+	// lockedDelay is the delay of the retry of a locked message.
 	lockedDelay = 5 * time.Second
 )
 
-// longLockWait is for those who wait for the answer: as long as for the
-// database itself, and an end before that.
+// longLockWait is for callers that wait for the result: nearly as long as any
+// statement may take.
 func (in *Inbox) longLockWait() time.Duration { return in.statementTimeout * 9 / 10 }
 
 // lockWait is how long a claim waits for another transaction; short after
@@ -115,9 +116,9 @@ func (in *Inbox) nameEvent(doing string, msg Message, err error) error {
 // holderWait bounds the search for a holder, who usually is found at once.
 const holderWait = time.Second
 
-// holder finds out who holds the claim of msg: it claims it once more, asks on
-// another connection whom that waits for, and rolls back. nil: nobody any more,
-// or it cannot be seen.
+// holder finds out who holds the claim of msg: it claims msg again, asks on
+// another connection which session that waits for, and rolls back. nil: none any
+// more, or it cannot be seen.
 func (in *Inbox) holder(ctx context.Context, msg Message) *Holder {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), probeTimeout)
 	defer cancel()
@@ -150,7 +151,7 @@ func (in *Inbox) holder(ctx context.Context, msg Message) *Holder {
 		}
 		var h Holder
 		if err := sqlx.GetContext(ctx, in.db, &h, sessionQueries.Get("holder"), pid); err == nil {
-			_, _ = in.db.ExecContext(ctx, "SELECT pg_catalog.pg_cancel_backend($1)", pid) // it has waited enough
+			_, _ = in.db.ExecContext(ctx, "SELECT pg_catalog.pg_cancel_backend($1)", pid) // it need not wait any longer
 			return &h
 		}
 	}
@@ -168,11 +169,11 @@ type lockedEvent struct {
 	seen, logged time.Time
 }
 
-// Limits of what is remembered and said of locked events.
+// Limits of what is remembered and logged of locked events.
 const (
 	maxLocks      = 10_000
 	lockLogPause  = time.Minute
-	lockForgotten = 3 * time.Minute // another consumer has got it, or nobody will
+	lockForgotten = 3 * time.Minute // another consumer has it by then, or none
 )
 
 // found notes that claims are locked.
@@ -189,8 +190,8 @@ func (l *locks) recent() bool {
 	return time.Since(l.last) < lockMemory
 }
 
-// due reports whether a locked event should be looked into and told of: the
-// first time, and then now and again.
+// due reports whether a locked event should be examined and logged: the first
+// time, and then every lockLogPause.
 func (l *locks) due(id string) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -198,8 +199,8 @@ func (l *locks) due(id string) bool {
 	return e == nil || time.Since(e.logged) >= lockLogPause
 }
 
-// note remembers a locked event. told means that it was logged.
-func (l *locks) note(id string, err error, told bool) {
+// note remembers a locked event. logged means that it was logged.
+func (l *locks) note(id string, err error, logged bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now := time.Now()
@@ -215,13 +216,12 @@ func (l *locks) note(id string, err error, told bool) {
 		l.events[id] = e
 	}
 	e.seen = now
-	if told || e.err == nil {
+	if logged || e.err == nil {
 		e.err, e.logged = err, now
 	}
 }
 
-// free forgets events that were found free, and all that nobody has seen for
-// long.
+// free forgets events that were found free, and those not seen for long.
 func (l *locks) free(ids ...string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

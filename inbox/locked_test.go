@@ -35,9 +35,10 @@ func lock(t *testing.T, in *inbox.Inbox, url string, msgs ...inbox.Message) *loc
 	return &locker{tx}
 }
 
-// TestLockedEventsHoldUpNobody: whoever has claimed them hangs. All others are
-// applied, none of the locked ones pays for it, and the log says who it is.
-func TestLockedEventsHoldUpNobody(t *testing.T) {
+// TestConsumerLockedEvents: another session has claimed them and hangs. All others
+// are applied, no attempt of the locked ones is counted, and the log names the
+// session.
+func TestConsumerLockedEvents(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
 		kind        string
@@ -63,7 +64,7 @@ func TestLockedEventsHoldUpNobody(t *testing.T) {
 				c, log := kinds[c.kind].consumeLogged(t, in, db, q, record, inbox.ConsumerConfig{Workers: 2, BatchSize: size, MaxAttempts: 1, Prefetch: 12})
 				q.WaitFor(t, "the free ones to be applied", func() bool { return len(q.Acked()) == len(free) })
 				wantOnce(t, db, free)
-				q.WaitFor(t, "all locked ones to be put off", func() bool { return len(parkedIDs(q)) == len(locked) })
+				q.WaitFor(t, "all locked ones to be retried", func() bool { return len(retryIDs(q)) == len(locked) })
 				if h := c.Health(); h.State != inbox.Degraded || h.LastError == nil || !strings.Contains(h.LastError.Error(), "locked") {
 					t.Errorf("health %+v, want degraded because of locked events", h)
 				}
@@ -75,7 +76,7 @@ func TestLockedEventsHoldUpNobody(t *testing.T) {
 				if err := holder.tx.Rollback(); err != nil {
 					t.Fatal(err)
 				}
-				q.Unpark()
+				q.EndDelays()
 				q.WaitUntilEmpty(t)
 				wantOnce(t, db, msgs)
 				for _, s := range q.Settled(inbox.ActionRetry) {
@@ -93,8 +94,8 @@ func TestLockedEventsHoldUpNobody(t *testing.T) {
 	}
 }
 
-// parkedIDs are the ids of messages that were parked, each once.
-func parkedIDs(q *inboxtest.Queue) map[string]bool {
+// retryIDs are the ids of messages that were retried, each once.
+func retryIDs(q *inboxtest.Queue) map[string]bool {
 	ids := map[string]bool{}
 	for _, s := range q.Settled(inbox.ActionRetry) {
 		ids[s.Delivery.Message.ID] = true
@@ -102,9 +103,9 @@ func parkedIDs(q *inboxtest.Queue) map[string]bool {
 	return ids
 }
 
-// TestLockedEventsOfHandlersThatClaim: the same where a handler claims for
+// TestNewConsumerFuncLockedEvents: the same where a handler claims for
 // itself.
-func TestLockedEventsOfHandlersThatClaim(t *testing.T) {
+func TestNewConsumerFuncLockedEvents(t *testing.T) {
 	t.Parallel()
 	url := testenv.Postgres(t)
 	in, db := newInbox(t, url)
@@ -114,21 +115,20 @@ func TestLockedEventsOfHandlersThatClaim(t *testing.T) {
 	q.Publish(msgs...)
 	c := consumeFunc(t, q, claiming(in, db, (*sqlx.Tx).Commit), inbox.ConsumerConfig{Workers: 2, MaxAttempts: 1})
 	q.WaitFor(t, "the free ones to be applied", func() bool { return len(q.Acked()) == len(msgs)-2 })
-	q.WaitFor(t, "the locked ones to be put off", func() bool { return len(parkedIDs(q)) == 2 })
+	q.WaitFor(t, "the locked ones to be retried", func() bool { return len(retryIDs(q)) == 2 })
 	if err := c.Health().LastError; err == nil || !strings.Contains(err.Error(), "frozen") {
 		t.Errorf("health says %v", err)
 	}
 	if err := holder.tx.Rollback(); err != nil {
 		t.Fatal(err)
 	}
-	q.Unpark()
+	q.EndDelays()
 	q.WaitUntilEmpty(t)
 	wantOnce(t, db, msgs)
 }
 
-// TestOnceSaysWhoHoldsTheEvent, after waiting as long as it waits for a
-// statement.
-func TestOnceSaysWhoHoldsTheEvent(t *testing.T) {
+// TestOnceNamesHolder: after waiting nearly as long as for a statement.
+func TestOnceNamesHolder(t *testing.T) {
 	t.Parallel()
 	url := testenv.Postgres(t)
 	in, _ := newInbox(t, url, inbox.WithStatementTimeout(time.Second))
@@ -140,8 +140,8 @@ func TestOnceSaysWhoHoldsTheEvent(t *testing.T) {
 	}
 }
 
-// TestPreparedTransactionsHoldEvents: no session has them, and none ends them.
-func TestPreparedTransactionsHoldEvents(t *testing.T) {
+// TestOncePreparedTransaction: it belongs to no session, and no timeout ends it.
+func TestOncePreparedTransaction(t *testing.T) {
 	t.Parallel()
 	server := testenv.PostgresServer(t)
 	mustExec(t, openDB(t, server.URL()), `ALTER SYSTEM SET max_prepared_transactions = 5`)
@@ -164,9 +164,9 @@ func TestPreparedTransactionsHoldEvents(t *testing.T) {
 	}
 }
 
-// TestTransactionsCannotIdleForLong: the database ends those of a consumer that
-// is frozen or gone, and a stricter setting stays.
-func TestTransactionsCannotIdleForLong(t *testing.T) {
+// TestConsumerIdleTimeout: the database ends transactions of a consumer that
+// is frozen or dead, and a stricter setting is kept.
+func TestConsumerIdleTimeout(t *testing.T) {
 	t.Parallel()
 	for setting, want := range map[string]string{"0": "75s", "5s": "5s", "10min": "75s"} {
 		t.Run(setting, func(t *testing.T) {

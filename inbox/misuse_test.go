@@ -121,9 +121,9 @@ func endings(db *sqlx.DB) map[string]inbox.Handler {
 	return handlers
 }
 
-// TestHandlersCannotEndTheTransaction: they are refused and blamed, whatever
-// they answer, and nobody else suffers.
-func TestHandlersCannotEndTheTransaction(t *testing.T) {
+// TestTxRefusesEnd: statements that end the transaction are refused, the handler
+// fails whatever it returns, and other messages are not affected.
+func TestTxRefusesEnd(t *testing.T) {
 	t.Parallel()
 	eachDriver(t, func(t *testing.T, in *inbox.Inbox, db *sqlx.DB) {
 		for name, end := range endings(db) {
@@ -159,14 +159,14 @@ func wantCulprit(t *testing.T, in *inbox.Inbox, db *sqlx.DB, size int, misuse in
 	if !strings.Contains(dead[0].Err.Error(), text) {
 		t.Errorf("the dead letter says %q, want %q in it", dead[0].Err, text)
 	}
-	if parked := q.Settled(inbox.ActionRetry); len(parked) != 1 || parked[0].Delivery.Message.ID != culprit {
-		t.Errorf("parked %+v, want %s once", parked, culprit)
+	if retried := q.Settled(inbox.ActionRetry); len(retried) != 1 || retried[0].Delivery.Message.ID != culprit {
+		t.Errorf("retried %+v, want %s once", retried, culprit)
 	}
 }
 
-// TestOnceRefusesToHaveItsTransactionEnded: nothing is applied, so the next
-// copy is not taken for a duplicate.
-func TestOnceRefusesToHaveItsTransactionEnded(t *testing.T) {
+// TestOnceRefusesEnd: nothing is applied, so the next copy is
+// not a duplicate.
+func TestOnceRefusesEnd(t *testing.T) {
 	t.Parallel()
 	eachDriver(t, func(t *testing.T, in *inbox.Inbox, db *sqlx.DB) {
 		for name, end := range endings(db) {
@@ -184,8 +184,8 @@ func TestOnceRefusesToHaveItsTransactionEnded(t *testing.T) {
 	})
 }
 
-// Savepoints are a handler's own, as is what it catches by them.
-func TestSavepointsAreAllowed(t *testing.T) {
+// Handlers may use savepoints, and handle errors by rolling back to them.
+func TestTxAllowsSavepoints(t *testing.T) {
 	t.Parallel()
 	eachDriver(t, func(t *testing.T, in *inbox.Inbox, db *sqlx.DB) {
 		eachBatch(t, db, func(t *testing.T, size int) {
@@ -209,9 +209,9 @@ func TestSavepointsAreAllowed(t *testing.T) {
 	})
 }
 
-// TestSwallowedErrors: the transaction is aborted, on SQLite even ended, and
-// the handler says that all is well.
-func TestSwallowedErrors(t *testing.T) {
+// TestTxSwallowedErrors: the transaction is aborted, on SQLite even ended, and the
+// handler returns nil.
+func TestTxSwallowedErrors(t *testing.T) {
 	t.Parallel()
 	eachDriver(t, func(t *testing.T, in *inbox.Inbox, db *sqlx.DB) {
 		statement := `SELECT 1/0`
@@ -248,8 +248,8 @@ func TestSwallowedErrors(t *testing.T) {
 	})
 }
 
-// TestDeletedClaims: a handler that cleans up more than it should.
-func TestDeletedClaims(t *testing.T) {
+// TestTxDeletedClaims: a handler deletes rows of processed_events.
+func TestTxDeletedClaims(t *testing.T) {
 	t.Parallel()
 	eachDriver(t, func(t *testing.T, in *inbox.Inbox, db *sqlx.DB) {
 		for name, query := range map[string]string{

@@ -145,8 +145,8 @@ func TestDecodeJSONNamesTheFault(t *testing.T) {
 	}
 }
 
-// TestMuxInAConsumer: each route's settings hold for its messages alone.
-func TestMuxInAConsumer(t *testing.T) {
+// TestMuxInConsumer: each route's settings apply to its messages only.
+func TestMuxInConsumer(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, url string) {
 		in, db := newInbox(t, url)
 		mux := inbox.NewMux(inbox.MuxConfig{Unknown: inbox.IgnoreUnknown})

@@ -69,7 +69,7 @@ func TestOnceRefusesAnotherPayload(t *testing.T) {
 	})
 }
 
-func TestConsumersOfOneTableDoNotStarveEachOther(t *testing.T) {
+func TestOnceSeparatesConsumers(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, url string) {
 		in, db := newInbox(t, url)
 		other, err := inbox.New(db, "invoices")
@@ -82,7 +82,7 @@ func TestConsumersOfOneTableDoNotStarveEachOther(t *testing.T) {
 	})
 }
 
-func TestHandlerContextTellsWhereTheMessageBelongs(t *testing.T) {
+func TestHandlerContext(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, url string) {
 		in, _ := newInbox(t, url)
 		msg := event(1)
@@ -105,7 +105,7 @@ func TestHandlerContextTellsWhereTheMessageBelongs(t *testing.T) {
 	})
 }
 
-func TestOnceRunsAgainAfterADeadlock(t *testing.T) {
+func TestOnceRunsAgainAfterDeadlock(t *testing.T) {
 	in, db := newInbox(t, testenv.Postgres(t))
 	mustExec(t, db, `CREATE TABLE accounts (id int PRIMARY KEY, balance int NOT NULL); INSERT INTO accounts VALUES (1, 0), (2, 0)`)
 	var bothHold sync.WaitGroup // each holds its first row
@@ -139,7 +139,7 @@ func TestOnceRunsAgainAfterADeadlock(t *testing.T) {
 	inboxtest.RequireCount(t, db, 2, `SELECT count(*) FROM accounts WHERE balance = 0`)
 }
 
-func TestOnceRunsAgainAfterASerializationFailure(t *testing.T) {
+func TestOnceRunsAgainAfterSerializationFailure(t *testing.T) {
 	url := testenv.Postgres(t)
 	_, owner := newInbox(t, url)
 	mustExec(t, owner, `DO $$ BEGIN
@@ -152,7 +152,7 @@ func TestOnceRunsAgainAfterASerializationFailure(t *testing.T) {
 	inboxtest.RequireCount(t, db, 10, `SELECT count(*) FROM effects`)
 }
 
-func TestWithoutSchema(t *testing.T) {
+func TestInboxWithoutSchema(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, url string) {
 		db := openDB(t, url)
 		in, err := inbox.New(db, "notifications")
@@ -197,7 +197,7 @@ func TestWithoutSchema(t *testing.T) {
 	})
 }
 
-func TestMigrateByManyAtOnce(t *testing.T) {
+func TestMigrateConcurrently(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, url string) {
 		const n = 4
 		applied := make([]int, n)

@@ -11,8 +11,8 @@ import (
 	"github.com/asimalizada/pulse-events/internal/testenv"
 )
 
-// TestDatabaseOutage: the database is killed under load and comes back.
-func TestDatabaseOutage(t *testing.T) {
+// TestConsumerDatabaseOutage: the database is killed under load and comes back.
+func TestConsumerDatabaseOutage(t *testing.T) {
 	for name, kind := range kinds {
 		t.Run(name, func(t *testing.T) {
 			server := testenv.PostgresServer(t)
@@ -39,9 +39,9 @@ func TestDatabaseOutage(t *testing.T) {
 	}
 }
 
-// TestStartsWhileTheDatabaseIsAway: and a consumer that is stopped meanwhile
-// gives everything back.
-func TestStartsWhileTheDatabaseIsAway(t *testing.T) {
+// TestConsumerStartsDuringOutage: a consumer starts while the database is away, and
+// one that is stopped meanwhile requeues everything.
+func TestConsumerStartsDuringOutage(t *testing.T) {
 	for name, kind := range kinds {
 		t.Run(name, func(t *testing.T) {
 			server := testenv.PostgresServer(t)
@@ -55,7 +55,7 @@ func TestStartsWhileTheDatabaseIsAway(t *testing.T) {
 			eventually(t, "a worker to hold", func() bool { return first.Health().Held > 0 })
 			first.stop()
 			if q.Ready() != 11 || q.Unsettled() != 0 {
-				t.Errorf("ready %d, held %d; want all 11 given back", q.Ready(), q.Unsettled())
+				t.Errorf("ready %d, held %d; want all 11 requeued", q.Ready(), q.Unsettled())
 			}
 			if h := first.Health(); h.State != inbox.Stopped || h.Requeued != 11 || h.Held != 0 {
 				t.Errorf("health %+v", h)
@@ -70,9 +70,9 @@ func TestStartsWhileTheDatabaseIsAway(t *testing.T) {
 	}
 }
 
-// TestLostConnectionIsNoFailure: the handler's connection is cut, the database
-// is there: the message is run again, and no attempt is counted.
-func TestLostConnectionIsNoFailure(t *testing.T) {
+// TestConsumerLostConnection: the handler's connection is cut while the database is
+// available: the message is run again, and no attempt is counted.
+func TestConsumerLostConnection(t *testing.T) {
 	for name, kind := range kinds {
 		t.Run(name, func(t *testing.T) {
 			in, db := newInbox(t, testenv.Postgres(t))
@@ -97,7 +97,7 @@ func TestLostConnectionIsNoFailure(t *testing.T) {
 	}
 }
 
-func TestUnavailableHoldsAndCountsNothing(t *testing.T) {
+func TestConsumerUnavailable(t *testing.T) {
 	eachKind(t, func(t *testing.T, url string, kind newConsumer) {
 		in, db := newInbox(t, url)
 		var away atomic.Bool
@@ -121,9 +121,9 @@ func TestUnavailableHoldsAndCountsNothing(t *testing.T) {
 	})
 }
 
-// TestRefusedSettlements: what the source does not take is repeated, and the
-// messages behind it go on.
-func TestRefusedSettlements(t *testing.T) {
+// TestConsumerRepeatsRefusedSettlements: a settlement that the source refuses is
+// repeated, and the messages behind it go on.
+func TestConsumerRepeatsRefusedSettlements(t *testing.T) {
 	eachKind(t, func(t *testing.T, url string, kind newConsumer) {
 		in, db := newInbox(t, url)
 		unroutable := errors.New("no queue for the retry")
@@ -145,9 +145,9 @@ func TestRefusedSettlements(t *testing.T) {
 	})
 }
 
-// TestLostBeforeTheAck: the effect is committed and the connection is lost
-// before the ack: the copy that comes is known.
-func TestLostBeforeTheAck(t *testing.T) {
+// TestConsumerDisconnectedBeforeAck: the effect is committed and the connection
+// is lost before the ack: the redelivered copy is a duplicate.
+func TestConsumerDisconnectedBeforeAck(t *testing.T) {
 	eachKind(t, func(t *testing.T, url string, kind newConsumer) {
 		in, db := newInbox(t, url)
 		q := inboxtest.NewQueue()

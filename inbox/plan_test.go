@@ -57,9 +57,9 @@ func mustRun(t *testing.T, db *sqlx.DB, statement string, args ...any) {
 	}
 }
 
-// TestPlans keeps the hot queries on their indexes, with the plan that a
+// TestQueryPlans keeps the hot queries on their indexes, with the plan that a
 // prepared statement settles on.
-func TestPlans(t *testing.T) {
+func TestQueryPlans(t *testing.T) {
 	in, db := fillForPlans(t, testenv.Postgres(t), 100_000)
 	mustRun(t, db, `SET plan_cache_mode = force_generic_plan`)
 	for _, c := range []struct{ query, types, args, index string }{
@@ -90,7 +90,7 @@ func TestPlans(t *testing.T) {
 	}
 }
 
-func TestPlansOnSQLite(t *testing.T) {
+func TestQueryPlansSQLite(t *testing.T) {
 	in, db := fillForPlans(t, sqlite.URL(filepath.Join(t.TempDir(), "inbox.db")), 5000)
 	const byKey, byTime = "USING PRIMARY KEY (consumer=? AND event_id=?)", "processed_events_processed_at (consumer=? AND processed_at"
 	for _, c := range []struct {

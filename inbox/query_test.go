@@ -111,7 +111,7 @@ func TestListFilters(t *testing.T) {
 	})
 }
 
-func TestGetStatsConsumers(t *testing.T) {
+func TestInboxGetStatsConsumers(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, url string) {
 		in, db := newInbox(t, url)
 		if s, err := in.Stats(t.Context()); err != nil || s != (inbox.Stats{Applied: inbox.Count{Exact: true}, Suspects: inbox.Count{Exact: true}}) {

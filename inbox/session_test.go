@@ -56,10 +56,9 @@ func sessionState(d inbox.Dialect) string {
 		(SELECT count(*) FROM pg_listening_channels()))`
 }
 
-// TestSessionChangesReachNobody: what a handler changes of its session reaches
-// neither its neighbours nor whoever gets the connection next, and is nobody's
-// fault.
-func TestSessionChangesReachNobody(t *testing.T) {
+// TestTxSessionChanges: changes that a handler makes to its session affect neither
+// other messages nor the next user of the connection, and are not a failure.
+func TestTxSessionChanges(t *testing.T) {
 	t.Parallel()
 	eachDriver(t, func(t *testing.T, in *inbox.Inbox, db *sqlx.DB) {
 		d := dialect(db)
@@ -171,9 +170,9 @@ func wantCleanPool(t *testing.T, db *sqlx.DB, clean string) {
 	}
 }
 
-// TestOnceLeavesNoSessionChanged: the next copy is looked up where the first was
-// noted.
-func TestOnceLeavesNoSessionChanged(t *testing.T) {
+// TestOnceRestoresSession: the next copy is looked up in the schema in which the
+// first was recorded.
+func TestOnceRestoresSession(t *testing.T) {
 	t.Parallel()
 	eachDriver(t, func(t *testing.T, in *inbox.Inbox, db *sqlx.DB) {
 		db.SetMaxOpenConns(1)
@@ -202,9 +201,9 @@ func TestOnceLeavesNoSessionChanged(t *testing.T) {
 	})
 }
 
-// TestKindsThatChangeTheirSessionAreLearnt: from then on their messages do not
-// cost a batch.
-func TestKindsThatChangeTheirSessionAreLearnt(t *testing.T) {
+// TestConsumerRunsSessionChangersAlone: once known, messages of that kind do not
+// make a batch run twice.
+func TestConsumerRunsSessionChangersAlone(t *testing.T) {
 	t.Parallel()
 	eachDriver(t, func(t *testing.T, in *inbox.Inbox, db *sqlx.DB) {
 		change := `SET LOCAL TIME ZONE 'Asia/Tokyo'`

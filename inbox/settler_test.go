@@ -59,9 +59,9 @@ func (l *logged) lines(about string) (lines []string) {
 
 func logTo(l *logged) *slog.Logger { return slog.New(slog.NewTextHandler(l, nil)) }
 
-// TestNothingIsDeadLetteredBeforeTheSourceHasIt: counters and log tell of a move
-// once it is made, and of none that was refused.
-func TestNothingIsDeadLetteredBeforeTheSourceHasIt(t *testing.T) {
+// TestSettlerCountsOnlyConfirmed: counters and log report a settlement once the
+// source has made it, and none that was refused.
+func TestSettlerCountsOnlyConfirmed(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, url string) {
 		in, db := newInbox(t, url)
 		var log logged
@@ -112,9 +112,9 @@ func TestNothingIsDeadLetteredBeforeTheSourceHasIt(t *testing.T) {
 	})
 }
 
-// TestDivertedSettlementsAreCountedAsWhatTheyBecame: a retry that became a dead
-// letter is no retry, and the log says why.
-func TestDivertedSettlementsAreCountedAsWhatTheyBecame(t *testing.T) {
+// TestSettlerCountsDiverted: a retry that became a dead letter counts as one, and the
+// log says why.
+func TestSettlerCountsDiverted(t *testing.T) {
 	in, _ := newInbox(t, sqliteFile(t))
 	var log logged
 	q := inboxtest.NewQueue()
@@ -143,9 +143,9 @@ func TestDivertedSettlementsAreCountedAsWhatTheyBecame(t *testing.T) {
 	}
 }
 
-// TestASourceThatHangsHoldsUpNoWorker: while a dead letter waits for its
+// TestSettlerHangingSource: while a dead letter waits for its
 // confirm, which may take half a minute, other messages are applied.
-func TestASourceThatHangsHoldsUpNoWorker(t *testing.T) {
+func TestSettlerHangingSource(t *testing.T) {
 	in, db := newInbox(t, sqliteFile(t))
 	confirmed := make(chan struct{})
 	q := inboxtest.NewQueue()

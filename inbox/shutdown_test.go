@@ -11,9 +11,9 @@ import (
 	"github.com/asimalizada/pulse-events/inbox/inboxtest"
 )
 
-// TestStopUnderLoad: consumers come and go while messages flow; nothing is
-// lost, doubled or left hanging.
-func TestStopUnderLoad(t *testing.T) {
+// TestConsumerStopUnderLoad: consumers start and stop while messages flow;
+// nothing is lost, applied twice or left unsettled.
+func TestConsumerStopUnderLoad(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, url string) {
 		in, db := newInbox(t, url)
 		msgs := events(1000, 50)
@@ -28,7 +28,7 @@ func TestStopUnderLoad(t *testing.T) {
 			}
 		}
 		if h := q.Settled(inbox.ActionRequeue); len(h) == 0 {
-			t.Error("nothing was given back: the consumers were not stopped under load")
+			t.Error("nothing was requeued: the consumers were not stopped under load")
 		}
 		consume(t, in, q, record, inbox.ConsumerConfig{Workers: 3})
 		q.WaitUntilEmpty(t)
@@ -37,9 +37,9 @@ func TestStopUnderLoad(t *testing.T) {
 	})
 }
 
-// TestStopFinishesWhatIsInFlight: a handler that runs when the stop comes is
-// let finish, and its message acknowledged; what waits behind is given back.
-func TestStopFinishesWhatIsInFlight(t *testing.T) {
+// TestConsumerStopFinishesInFlight: a handler that is running at the stop
+// finishes, and its message is acknowledged; what waits behind it is requeued.
+func TestConsumerStopFinishesInFlight(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, url string) {
 		in, db := newInbox(t, url)
 		q := inboxtest.NewQueue()
@@ -61,14 +61,14 @@ func TestStopFinishesWhatIsInFlight(t *testing.T) {
 		c.wait()
 		wantOnce(t, db, events(1, 1))
 		if q.Ready() != 1 || len(q.Acked()) != 1 {
-			t.Errorf("ready %d, acknowledged %v; want the second given back", q.Ready(), q.Acked())
+			t.Errorf("ready %d, acknowledged %v; want the second requeued", q.Ready(), q.Acked())
 		}
 	})
 }
 
-// TestStopCutsAtTheLimit: a handler that does not come to an end has its
-// context ended; its message is given back, not counted as a failure.
-func TestStopCutsAtTheLimit(t *testing.T) {
+// TestConsumerShutdownTimeout: the context of a handler that does not finish is
+// ended; its message is requeued, not counted as a failure.
+func TestConsumerShutdownTimeout(t *testing.T) {
 	for _, redelivered := range []bool{false, true} {
 		eachDatabase(t, func(t *testing.T, url string) {
 			in, db := newInbox(t, url)
@@ -113,7 +113,7 @@ func (d dying) Consume(ctx context.Context, prefetch int) (<-chan inbox.Delivery
 	return d.Queue.Consume(ctx, prefetch)
 }
 
-func TestRunTellsWhyItReturned(t *testing.T) {
+func TestConsumerRunReturns(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, url string) {
 		in, _ := newInbox(t, url)
 		cfg := inbox.ConsumerConfig{}
@@ -134,7 +134,7 @@ func TestRunTellsWhyItReturned(t *testing.T) {
 	})
 }
 
-func TestConsumerSettingsNameEveryProblem(t *testing.T) {
+func TestNewConsumerNamesEveryProblem(t *testing.T) {
 	bad := inbox.ConsumerConfig{Workers: -1, Prefetch: -2, BatchSize: -3, Linger: -4, MaxAttempts: -5, HandlerTimeout: -6,
 		CrashLimit: -7, Retention: -8, PurgeInterval: -9, ShutdownTimeout: -10}
 	_, err := inbox.NewConsumer(nil, nil, nil, bad)

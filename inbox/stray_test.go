@@ -44,10 +44,10 @@ func (c treacherousConn) ExecContext(ctx context.Context, query string, args []d
 	return c.Conn.ExecContext(ctx, query, args)
 }
 
-// TestClaimsThatWereCommittedBehindOurBack: what cannot be prevented is seen
-// before the commit. No message is acknowledged of which it is not known that
-// claim and effect were committed together.
-func TestClaimsThatWereCommittedBehindOurBack(t *testing.T) {
+// TestConsumerClaimsCommittedByHandler: ways to commit that cannot be prevented are
+// detected before the consumer's own commit. No message is acknowledged unless
+// claim and effect are known to be committed together.
+func TestConsumerClaimsCommittedByHandler(t *testing.T) {
 	url := testenv.Postgres(t)
 	newInbox(t, url)
 	cfg, err := pgx.ParseConfig(url)

@@ -25,18 +25,18 @@ const (
 	verifying  phase = "verify"
 	committing phase = "commit"
 
-	// Of a handler that claims for itself.
+	// For handlers that claim for themselves.
 	unclaimed  phase = "before the claim" // or the claim itself has failed
-	confirming phase = "confirm"          // it is looked whether the claim is committed
+	confirming phase = "confirm"          // checking whether the claim is committed
 )
 
-// txError says why a transaction came to nothing.
+// txError says why a transaction failed.
 type txError struct {
 	phase phase
 	lost  bool // its connection is gone as well
 	err   error
 	// stray are the event ids whose claims were committed all the same, by
-	// somebody else than us: with what effect is not known.
+	// code other than ours: with what effect is not known.
 	stray []string
 }
 
@@ -52,8 +52,8 @@ func (e *txError) Unwrap() error { return e.err }
 // inbox's own statements took too long.
 var errSlow = errors.New("no answer from the database within the statement timeout")
 
-// aloneError says that a handler may not share its transaction with others.
-// Nobody is to blame.
+// aloneError says that a handler cannot share its transaction with others. It is
+// not a failure.
 type aloneError struct{ change string }
 
 func (e *aloneError) Error() string {
@@ -63,19 +63,19 @@ func (e *aloneError) Error() string {
 // txOptions say how a transaction calls handlers.
 type txOptions struct {
 	handler Handler
-	finish  bool          // the messages' noted starts go in the same transaction
+	finish  bool          // the recorded starts of the messages are deleted in the same transaction
 	wait    time.Duration // for a copy that is being applied elsewhere
 	limit   time.Duration // of a handler's context; 0: none of its own
-	// supervise returns who calls the handlers of the transaction, apart from the
-	// goroutine that runs it; nil: they are called as they are.
+	// supervise returns the supervisor that calls the handlers outside of the
+	// goroutine that runs the transaction; nil: they are called directly.
 	supervise func(ctx context.Context) *supervisor
-	// late, which may be nil, is told of a handler that uses its Tx after the
+	// late, which may be nil, is called when a handler uses its Tx after the
 	// commit.
 	late func(msg Message, err error)
 }
 
-// idle bounds the time between two statements: no handler may take longer, and
-// a process that is frozen or gone is not to hold its claims for ever.
+// idle bounds the time between two statements: no handler may take longer, and a
+// process that is frozen or dead must not hold its claims for ever.
 func (o txOptions) idle() time.Duration {
 	if o.limit == 0 {
 		return 0
@@ -83,22 +83,22 @@ func (o txOptions) idle() time.Duration {
 	return o.limit + idleMargin
 }
 
-// idleMargin is what is left to a handler at the end of its time.
+// idleMargin is added to a handler's time limit.
 const idleMargin = 15 * time.Second
 
-// transaction is one in which messages are claimed and handled.
+// transaction is a transaction in which messages are claimed and handled.
 type transaction struct {
 	in        *Inbox
 	opts      txOptions
 	msgs      []Message
 	session   *guard.Session
-	tx        *sqlx.Tx // leads to the session
+	tx        *sqlx.Tx // on the session
 	claims    *claimResult
 	savepoint string       // see mark
 	scope     *guard.Scope // of the handler that was called last
 	ends      []func()     // of the handlers' contexts
 	changed   []string     // what a handler changed of the session
-	unfit     bool         // the connection is to be given up
+	unfit     bool         // the connection must not be used again
 }
 
 // transact claims msgs, hands each new one to the handler in the order given,
@@ -120,8 +120,8 @@ func (in *Inbox) transact(ctx context.Context, msgs []Message, opts txOptions) (
 	return nil, err
 }
 
-// borrow runs do in a transaction on a connection of the pool, lent to a
-// session. Connections that died in the pool are passed over.
+// borrow runs do in a transaction on a connection of the pool, through a session.
+// Connections that were lost in the pool are skipped.
 func (t *transaction) borrow(ctx context.Context, do func() error) error {
 	db := t.in.db
 	for tries := db.Stats().Idle; ; tries-- {
@@ -174,7 +174,7 @@ func (t *transaction) run(ctx context.Context, watchdog *time.Timer) (err error)
 	if err != nil {
 		return t.failed(ctx, claiming, withCause(ctx, locked(ctx, err)))
 	}
-	if !watchdog.Stop() { // it has cut ctx this very moment: no handler is to blame for that
+	if !watchdog.Stop() { // it has just cut ctx, which is no handler's fault
 		return t.failed(ctx, claiming, errSlow)
 	}
 	if t.claims.escapes {
@@ -206,7 +206,7 @@ func (t *transaction) handleAll(ctx context.Context) error {
 	s := t.opts.supervise(ctx)
 	err := s.all(func() error { return t.handleEach(ctx, s.each) })
 	if err != nil && t.scope != nil {
-		t.scope.End() // where the handler has left, or was left, without that
+		t.scope.End() // for a handler that ended its goroutine, or did not return
 	}
 	return err
 }
@@ -240,7 +240,7 @@ func (t *transaction) handle(ctx context.Context, msg Message, call caller) erro
 		return t.opts.handler(msg.context(limited), &handlerTx{t.tx, scope}, msg)
 	})
 	if errors.Is(err, errLeft) {
-		return err // and the transaction is somebody else's by now
+		return err // the transaction may still be in use
 	}
 	if misuse := scope.End(); misuse != nil {
 		if _, told := errors.AsType[*MisuseError](err); !told {
@@ -260,8 +260,8 @@ func (t *transaction) handle(ctx context.Context, msg Message, call caller) erro
 	return nil
 }
 
-// poisoned looks at what an error has left of the transaction that a handler
-// did not return. Rolled back to a savepoint it has left no harm.
+// poisoned checks whether an error that a handler did not return has aborted the
+// transaction. It has not if the handler rolled back to a savepoint.
 func (t *transaction) poisoned(ctx context.Context, swallowed error) error {
 	_, err := t.tx.ExecContext(ctx, "SELECT 1")
 	if sqldb.SQLState(err) == "25P02" { // in_failed_sql_transaction
@@ -270,8 +270,7 @@ func (t *transaction) poisoned(ctx context.Context, swallowed error) error {
 	return err
 }
 
-// check looks at the transaction before it is committed, now that handlers
-// have had it.
+// check checks the transaction after the handlers and before the commit.
 func (t *transaction) check(ctx context.Context) error {
 	if len(t.claims.fresh) == 0 {
 		return nil
@@ -280,7 +279,7 @@ func (t *transaction) check(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	// Locks are for others to see, not for those in the same session.
+	// Advisory locks do not affect other handlers in the same session.
 	changes = slices.DeleteFunc(changes, func(name string) bool { return strings.HasPrefix(name, "advisory lock") })
 	if len(changes) > 0 && len(t.msgs) > 1 {
 		return &aloneError{strings.Join(changes, ", ")}
@@ -304,7 +303,7 @@ func (t *transaction) check(ctx context.Context) error {
 	}
 }
 
-// commit commits, and looks whether the session is fit for the next.
+// commit commits, and checks whether the session can be used again.
 func (t *transaction) commit(ctx context.Context) error {
 	err := t.session.Commit()
 	if _, misused := errors.AsType[*MisuseError](err); misused {
@@ -320,8 +319,8 @@ func (t *transaction) commit(ctx context.Context) error {
 	return nil
 }
 
-// inspect looks whether the session is as it was, now that the transaction has
-// ended. Not everything ends with it, nor with a rollback.
+// inspect checks whether the session is as it was, after the end of the
+// transaction. Some changes outlast it, and even a rollback.
 func (t *transaction) inspect(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), probeTimeout)
 	defer cancel()
@@ -331,8 +330,8 @@ func (t *transaction) inspect(ctx context.Context) {
 	}
 }
 
-// failed ends the transaction after err. A rollback that cannot be said means
-// that the connection is lost, whatever err looks like.
+// failed ends the transaction after err. If the rollback fails the connection is
+// lost, whatever err says.
 func (t *transaction) failed(ctx context.Context, at phase, err error) error {
 	lost := t.session.Rollback() != nil && t.in.connected()
 	if !lost {
@@ -348,7 +347,7 @@ func (t *transaction) failed(ctx context.Context, at phase, err error) error {
 	return t.blame(&txError{phase: at, lost: lost, err: err})
 }
 
-// blame adds what the database did because of the handler.
+// blame adds that the database ended the transaction because the handler idled.
 func (t *transaction) blame(failed *txError) error {
 	if failed.phase == beginning || failed.phase == claiming {
 		return failed
@@ -360,10 +359,10 @@ func (t *transaction) blame(failed *txError) error {
 	return failed
 }
 
-// probeTimeout bounds the question whether the database is there.
+// probeTimeout bounds a check whether the database answers.
 const probeTimeout = 3 * time.Second
 
-// withCause adds why ctx was cut to an error that only says that it was.
+// withCause adds the cause of the end of ctx to an error that does not say it.
 func withCause(ctx context.Context, err error) error {
 	if cause := context.Cause(ctx); cause != nil && !errors.Is(err, cause) {
 		return fmt.Errorf("%w: %w", cause, err)
@@ -371,7 +370,7 @@ func withCause(ctx context.Context, err error) error {
 	return err
 }
 
-// finish removes the noted starts of msgs.
+// finish deletes the recorded starts of msgs.
 func (in *Inbox) finish(ctx context.Context, tx sqlx.ExecerContext, msgs []Message) error {
 	query, err := in.store.Query(ctx, tx, "finish")
 	if err != nil {

@@ -17,7 +17,7 @@ const claimOfVersion1 = `INSERT INTO processed_events (consumer, event_id, topic
 	VALUES ($1, $2, $3, $4, $5, NULL) ON CONFLICT (consumer, event_id) DO NOTHING`
 
 // What was applied under a former version of the schema counts as applied after
-// an upgrade, and so does what a program of then goes on applying.
+// an upgrade, and so does what a program of the former version applies afterwards.
 func TestUpgrade(t *testing.T) {
 	t.Parallel()
 	for version := 1; ; version++ {

@@ -15,9 +15,9 @@ import (
 
 var errSMTP = errors.New("mail server is full")
 
-// TestVerdicts: in a batch of good messages one is handled as each case says,
-// and it alone suffers.
-func TestVerdicts(t *testing.T) {
+// TestConsumerVerdicts: in a batch of good messages one is handled as each case says,
+// and no other is affected.
+func TestConsumerVerdicts(t *testing.T) {
 	for _, c := range []struct {
 		name    string
 		verdict func(attempt int) error
@@ -112,7 +112,7 @@ func TestVerdicts(t *testing.T) {
 	}
 }
 
-func TestUndecodableMessageIsDeadLettered(t *testing.T) {
+func TestConsumerDeadLettersUndecodable(t *testing.T) {
 	eachKind(t, func(t *testing.T, url string, kind newConsumer) {
 		in, db := newInbox(t, url)
 		good := events(3, 3)
@@ -136,7 +136,7 @@ func TestUndecodableMessageIsDeadLettered(t *testing.T) {
 	})
 }
 
-func TestUnlimitedAttempts(t *testing.T) {
+func TestConsumerUnlimitedAttempts(t *testing.T) {
 	eachKind(t, func(t *testing.T, url string, kind newConsumer) {
 		in, db := newInbox(t, url)
 		q := inboxtest.NewQueue()
@@ -156,7 +156,7 @@ func TestUnlimitedAttempts(t *testing.T) {
 	})
 }
 
-func TestVerdictsCanBeRead(t *testing.T) {
+func TestHandlerErrors(t *testing.T) {
 	wrapped := fmt.Errorf("notify: %w", inbox.Retry(errSMTP, time.Second))
 	if retry, ok := errors.AsType[*inbox.RetryError](wrapped); !ok || retry.After != time.Second || !errors.Is(wrapped, errSMTP) {
 		t.Errorf("Retry: %+v, %t", retry, ok)

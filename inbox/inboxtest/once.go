@@ -12,8 +12,8 @@ import (
 
 // DeliverTwice applies msg through Once and then again, as when a broker
 // delivers a message a second time. It fails t unless h succeeds, runs to a
-// commit once, and the second copy is known as a duplicate. What the handler
-// has done is the test's to look at; see RequireCount.
+// commit once, and the second copy is known as a duplicate. The effect of
+// the handler is for the test to check; see RequireCount.
 func DeliverTwice(t testing.TB, in *inbox.Inbox, h inbox.Handler, msg inbox.Message) {
 	t.Helper()
 	for i, want := range []inbox.Outcome{inbox.Processed, inbox.Duplicate} {
@@ -23,7 +23,7 @@ func DeliverTwice(t testing.TB, in *inbox.Inbox, h inbox.Handler, msg inbox.Mess
 	}
 }
 
-// DeliverAtOnce applies n copies of msg through Once side by side, as when
+// DeliverAtOnce applies n copies of msg through Once concurrently, as when
 // several instances of a service get one. It fails t unless exactly one copy
 // is applied. The pool of the inbox should have n connections.
 func DeliverAtOnce(t testing.TB, in *inbox.Inbox, h inbox.Handler, msg inbox.Message, n int) {
@@ -50,7 +50,7 @@ func DeliverAtOnce(t testing.TB, in *inbox.Inbox, h inbox.Handler, msg inbox.Mes
 }
 
 // RequireCount fails t unless query, which selects one number such as
-// "SELECT count(*) FROM notifications WHERE event_id = $1", answers want.
+// "SELECT count(*) FROM notifications WHERE event_id = $1", returns want.
 func RequireCount(t testing.TB, db sqlx.QueryerContext, want int, query string, args ...any) {
 	t.Helper()
 	var got int

@@ -10,29 +10,29 @@ import (
 	"github.com/asimalizada/pulse-events/inbox"
 )
 
-// Queue is a broker's queue in memory: an inbox.Source for tests, that can be
-// told to lose its connection or to refuse settlements. Any number of
+// Queue is a broker's queue in memory: an inbox.Source for tests, that can
+// lose its connection or refuse settlements on request. Any number of
 // consumers may share it, as instances of a service do. Safe for concurrent
 // use. It keeps everything in memory and is for tests only.
 type Queue struct {
 	mu          sync.Mutex
 	ready       []inbox.Delivery // in the order of the queue
 	out         []*ticket        // handed out and unsettled, in that order
-	parked      []*parked
+	retrying    []*retry
 	settled     []inbox.Settlement
 	subscribers map[*subscriber]struct{}
 	refuse      []error
 	changed     chan struct{} // closed and replaced with every change
 }
 
-// ticket is the Handle of a delivery.
+// ticket is the handle of a delivery.
 type ticket struct {
 	delivery inbox.Delivery
 	holder   *subscriber
 	done     bool // settled, or lost with its connection
 }
 
-type parked struct {
+type retry struct {
 	delivery inbox.Delivery
 	timer    *time.Timer
 }
@@ -55,8 +55,8 @@ func (q *Queue) Publish(msgs ...inbox.Message) {
 }
 
 // Deliver appends a delivery as it is: with Err set it is undecodable, with
-// Redelivered set it is one that was handed out before, Failures is the count
-// it brings along.
+// Redelivered set it is one that was handed out before, Failures is its
+// count.
 func (q *Queue) Deliver(d inbox.Delivery) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -114,7 +114,7 @@ func (q *Queue) next(s *subscriber, prefetch int) (*ticket, <-chan struct{}) {
 	return t, nil
 }
 
-// untake puts back what nobody has seen.
+// untake puts back a delivery that was not handed out.
 func (q *Queue) untake(t *ticket) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -184,34 +184,34 @@ func (q *Queue) settle(s inbox.Settlement) error {
 	q.settled = append(q.settled, s)
 	switch s.Action {
 	case inbox.ActionRetry:
-		q.park(t.delivery, s)
+		q.retry(t.delivery, s)
 	case inbox.ActionRequeue:
 		q.requeue(true, t)
 	}
 	return nil
 }
 
-// park keeps a delivery for its delay, and then appends it with one failure
+// retry keeps a delivery for its delay, and then appends it with one failure
 // more, if that is to be counted, as a copy that was not handed out before.
-func (q *Queue) park(d inbox.Delivery, s inbox.Settlement) {
+func (q *Queue) retry(d inbox.Delivery, s inbox.Settlement) {
 	d.Handle = nil
 	d.Redelivered = false
 	if !s.Uncounted {
 		d.Failures++
 	}
-	p := &parked{delivery: d}
-	p.timer = time.AfterFunc(s.Delay, func() {
+	r := &retry{delivery: d}
+	r.timer = time.AfterFunc(s.Delay, func() {
 		q.mu.Lock()
 		defer q.mu.Unlock()
-		q.unpark(p)
+		q.endDelay(r)
 	})
-	q.parked = append(q.parked, p)
+	q.retrying = append(q.retrying, r)
 }
 
-func (q *Queue) unpark(p *parked) {
-	if i := slices.Index(q.parked, p); i >= 0 {
-		q.parked = slices.Delete(q.parked, i, i+1)
-		q.ready = append(q.ready, p.delivery)
+func (q *Queue) endDelay(r *retry) {
+	if i := slices.Index(q.retrying, r); i >= 0 {
+		q.retrying = slices.Delete(q.retrying, i, i+1)
+		q.ready = append(q.ready, r.delivery)
 		q.notify()
 	}
 }

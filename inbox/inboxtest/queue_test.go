@@ -44,7 +44,7 @@ func TestQueueConforms(t *testing.T) {
 	})
 }
 
-// A message on its way from parked to ready to held is in the queue all along.
+// A message that goes from retrying to ready to held is in the queue all along.
 func TestWaitUntilEmptyIsNotMisled(t *testing.T) {
 	const rounds = 5000
 	q := inboxtest.NewQueue()
@@ -66,8 +66,8 @@ func TestWaitUntilEmptyIsNotMisled(t *testing.T) {
 		}
 	}()
 	q.WaitUntilEmpty(t)
-	if parked := len(q.Settled(inbox.ActionRetry)); parked != rounds {
-		t.Errorf("said to be empty after %d of %d rounds", parked, rounds)
+	if retries := len(q.Settled(inbox.ActionRetry)); retries != rounds {
+		t.Errorf("empty after %d of %d rounds", retries, rounds)
 	}
 	stop()
 	<-done

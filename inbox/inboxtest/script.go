@@ -12,9 +12,9 @@ import (
 const waitLimit = 30 * time.Second
 
 // Disconnect loses the connection of every consumer: what they hold goes back
-// to the head of the queue, marked redelivered, and its settlement answers
-// inbox.ErrStale. What a consumer has committed and not yet acknowledged so
-// comes again, as after a crash between commit and ack.
+// to the head of the queue, marked redelivered, and its settlement returns
+// inbox.ErrStale. What a consumer has committed and not yet acknowledged is
+// redelivered, as after a crash between commit and ack.
 func (q *Queue) Disconnect() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -26,21 +26,20 @@ func (q *Queue) Disconnect() {
 }
 
 // RefuseSettlements makes the next settlements fail, one for each error; nil
-// lets one pass. The delivery stays unsettled, so that settling it again is
-// right.
+// lets one pass. The delivery stays unsettled, and may be settled again.
 func (q *Queue) RefuseSettlements(errs ...error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.refuse = append(q.refuse, errs...)
 }
 
-// Unpark ends every delay now.
-func (q *Queue) Unpark() {
+// EndDelays makes all messages that wait for their retry ready now.
+func (q *Queue) EndDelays() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	for _, p := range slices.Clone(q.parked) {
-		p.timer.Stop()
-		q.unpark(p)
+	for _, r := range slices.Clone(q.retrying) {
+		r.timer.Stop()
+		q.endDelay(r)
 	}
 }
 
@@ -58,11 +57,11 @@ func (q *Queue) Unsettled() int {
 	return len(q.out)
 }
 
-// Parked is the number of messages that wait for their retry.
-func (q *Queue) Parked() int {
+// Retrying is the number of messages that wait for their retry.
+func (q *Queue) Retrying() int {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return len(q.parked)
+	return len(q.retrying)
 }
 
 // Settled returns the settlements carried out with one of the given actions,
@@ -88,26 +87,27 @@ func (q *Queue) Acked() []string {
 	return ids
 }
 
-// DeadLetters returns what was set aside, in order.
+// DeadLetters returns the settlements that were carried out as dead letters, in
+// order.
 func (q *Queue) DeadLetters() []inbox.Settlement { return q.Settled(inbox.ActionDeadLetter) }
 
-// WaitUntilEmpty returns once nothing is ready, held or parked, and fails the
-// test when that does not come to be within half a minute.
+// WaitUntilEmpty returns once nothing is ready, held or waiting for a retry, and
+// fails the test when that takes more than half a minute.
 func (q *Queue) WaitUntilEmpty(t testing.TB) {
 	t.Helper()
 	q.WaitFor(t, "an empty queue", q.Empty)
 }
 
-// Empty reports whether nothing is ready, held or parked at one moment. Counts
-// that are asked for one after the other miss a message that goes from one to
-// the next.
+// Empty reports whether nothing is ready, held or waiting for a retry at one
+// moment. Counts that are read one after the other miss a message that goes from
+// one to the next.
 func (q *Queue) Empty() bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return len(q.ready)+len(q.out)+len(q.parked) == 0
+	return len(q.ready)+len(q.out)+len(q.retrying) == 0
 }
 
-// WaitFor returns once cond is true, which is asked again after every change
+// WaitFor returns once cond is true, which is called again after every change
 // of the queue. what completes the sentence "timed out waiting for".
 func (q *Queue) WaitFor(t testing.TB, what string, cond func() bool) {
 	t.Helper()
@@ -123,8 +123,8 @@ func (q *Queue) WaitFor(t testing.TB, what string, cond func() bool) {
 		select {
 		case <-changed:
 		case <-timeout.C:
-			t.Fatalf("timed out after %v waiting for %s; ready %d, held %d, parked %d, settled %d",
-				waitLimit, what, q.Ready(), q.Unsettled(), q.Parked(), len(q.Settled()))
+			t.Fatalf("timed out after %v waiting for %s; ready %d, held %d, retrying %d, settled %d",
+				waitLimit, what, q.Ready(), q.Unsettled(), q.Retrying(), len(q.Settled()))
 		}
 	}
 }

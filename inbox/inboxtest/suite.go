@@ -12,8 +12,8 @@ import (
 )
 
 // SourceHarness is one queue of a broker, empty at first, and what the suite
-// has to do to it from outside. What is optional may be nil; its tests are
-// skipped then, and say so.
+// does to it from outside. Optional fields may be nil; the tests that need them
+// are then skipped.
 type SourceHarness struct {
 	// Open returns a source on the queue, as one more instance of the service
 	// would have it. It is closed by the harness when the test ends.
@@ -23,20 +23,20 @@ type SourceHarness struct {
 	// PublishUndecodable sends a body in which no message can be read.
 	PublishUndecodable func(t *testing.T, body []byte)
 	// Depth is the number of messages in the queue, handed out or not, that
-	// are not settled. The retry ladder and the dead letters do not count.
+	// are not settled. Messages in retry queues and dead letters do not count.
 	Depth func(t *testing.T) int
-	// DeadLetters returns what was set aside so far, oldest first, and leaves
-	// it there.
+	// DeadLetters returns the dead letters so far, oldest first, and leaves them
+	// there.
 	DeadLetters func(t *testing.T) []DeadLetter
 	// MoveBack puts the oldest dead letter into the queue again as it is, as an
 	// operator does with the tools of the broker. Optional.
 	MoveBack func(t *testing.T)
-	// Delay is the shortest delay the source can park for.
+	// Delay is the shortest delay of a retry.
 	Delay time.Duration
 	// Disconnect cuts the connections of the sources. Optional.
 	Disconnect func(t *testing.T)
-	// StopBroker and StartBroker end the broker and bring it back with what it
-	// kept. Optional.
+	// StopBroker and StartBroker stop the broker and start it again with its data.
+	// Optional.
 	StopBroker, StartBroker func(t *testing.T)
 }
 
@@ -60,21 +60,21 @@ func RunSourceSuite(t *testing.T, newHarness func(t *testing.T) SourceHarness) {
 		{"keeps the order of the queue", (*suite).keepsOrder},
 		{"hands out no more than prefetch", (*suite).honoursPrefetch},
 		{"ack removes", (*suite).ackRemoves},
-		{"a requeued delivery comes back unchanged", (*suite).giveBackReturns},
-		{"a delivery may be requeued without end", (*suite).giveBackWithoutEnd},
-		{"a retry comes later, with one failure more", (*suite).parkComesAgain},
-		{"an uncounted retry comes as it was", (*suite).parkUncounted},
-		{"a dead letter keeps body, reason and error", (*suite).setAsideKeeps},
+		{"a requeued delivery comes back unchanged", (*suite).requeueReturns},
+		{"a delivery may be requeued without end", (*suite).requeueWithoutEnd},
+		{"a retry comes later, with one failure more", (*suite).retryReturns},
+		{"an uncounted retry comes as it was", (*suite).retryUncounted},
+		{"a dead letter keeps body, reason and error", (*suite).deadLetterKeeps},
 		{"what cannot be decoded is delivered and can be dead-lettered", (*suite).undecodable},
 		{"a settlement without an action is refused", (*suite).noAction},
-		{"outcomes stand at the place of their settlement", (*suite).mixedSettlements},
-		{"a dead letter that is moved back starts afresh", (*suite).movedBack},
+		{"outcomes have the index of their settlement", (*suite).mixedSettlements},
+		{"a dead letter that is moved back has all its attempts again", (*suite).movedBack},
 		{"settles for many workers at once", (*suite).settlesConcurrently},
 		{"closes when its context ends, and settles on", (*suite).closesAndSettlesOn},
 		{"instances share the queue", (*suite).instancesShare},
 		{"a lost connection redelivers and makes settlements stale", (*suite).disconnect},
 		{"starts while the broker is away", (*suite).startsWithoutBroker},
-		{"outlives a restart of the broker", (*suite).outlivesRestart},
+		{"survives a restart of the broker", (*suite).survivesRestart},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			test.run(&suite{SourceHarness: newHarness(t), t: t})
@@ -140,7 +140,7 @@ func (s *suite) settle(source inbox.Source, settlements ...inbox.Settlement) {
 	s.t.Helper()
 	outcomes := source.Settle(s.t.Context(), settlements)
 	if len(outcomes) != len(settlements) {
-		s.t.Fatalf("Settle answered %d outcomes for %d settlements", len(outcomes), len(settlements))
+		s.t.Fatalf("Settle returned %d outcomes for %d settlements", len(outcomes), len(settlements))
 	}
 	if err := errors.Join(outcomes...); err != nil {
 		s.t.Fatalf("Settle: %v", err)
@@ -186,8 +186,8 @@ func (s *suite) wantMessage(d inbox.Delivery, want inbox.Message) {
 	}
 }
 
-// settlesConcurrently: each delivery settled by a goroutine of its own, ends
-// before beginnings.
+// settlesConcurrently settles each delivery in a goroutine of its own, the last
+// ones first.
 func (s *suite) settlesConcurrently() {
 	const n = 40
 	source, deliveries, _ := s.consume(n)

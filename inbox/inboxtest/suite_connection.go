@@ -30,7 +30,7 @@ func (s *suite) closesAndSettlesOn() {
 	next, more, _ := s.consume(10)
 	d := s.receive(more)
 	if d.Message.ID != other.Message.ID {
-		s.t.Errorf("the next instance got %s, want %s which was given back", d.Message.ID, other.Message.ID)
+		s.t.Errorf("the next instance got %s, want %s which was requeued", d.Message.ID, other.Message.ID)
 	}
 	s.ack(next, d)
 	s.wantDepth(0)
@@ -103,7 +103,7 @@ func (s *suite) startsWithoutBroker() {
 	s.wantDepth(0)
 }
 
-func (s *suite) outlivesRestart() {
+func (s *suite) survivesRestart() {
 	if s.StopBroker == nil || s.StartBroker == nil {
 		s.t.Skip("the harness cannot stop the broker")
 	}

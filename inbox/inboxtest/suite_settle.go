@@ -55,7 +55,7 @@ func (s *suite) ackRemoves() {
 	}
 }
 
-func (s *suite) giveBackReturns() {
+func (s *suite) requeueReturns() {
 	want := s.publish(1)[0]
 	source, deliveries, _ := s.consume(10)
 	s.settle(source, inbox.Settlement{Delivery: s.receive(deliveries), Action: inbox.ActionRequeue})
@@ -68,9 +68,9 @@ func (s *suite) giveBackReturns() {
 	s.wantDepth(0)
 }
 
-// giveBackWithoutEnd: brokers may have limits to how often a message comes back;
-// no number of stops may come up to one.
-func (s *suite) giveBackWithoutEnd() {
+// requeueWithoutEnd: brokers may limit how often a message comes back; no number
+// of stops may reach such a limit.
+func (s *suite) requeueWithoutEnd() {
 	const often = 30
 	want := s.publish(3)
 	for range often {
@@ -130,17 +130,17 @@ func (s *suite) movedBack() {
 	s.wantDepth(0)
 }
 
-func (s *suite) parkComesAgain() {
+func (s *suite) retryReturns() {
 	want := s.publish(1)[0]
 	source, deliveries, _ := s.consume(10)
 	d := s.receive(deliveries)
 	for failures := 1; failures <= 2; failures++ {
-		parked := time.Now()
+		retried := time.Now()
 		s.settle(source, inbox.Settlement{Delivery: d, Action: inbox.ActionRetry, Delay: s.Delay,
 			Reason: inbox.ReasonHandler, Err: errors.New("mail server is full")})
 		d = s.receive(deliveries)
-		if waited := time.Since(parked); waited < s.Delay {
-			s.t.Errorf("came again after %v, parked for %v", waited, s.Delay)
+		if waited := time.Since(retried); waited < s.Delay {
+			s.t.Errorf("came again after %v, want at least %v", waited, s.Delay)
 		}
 		s.wantMessage(d, want)
 		if d.Failures != failures {
@@ -151,7 +151,7 @@ func (s *suite) parkComesAgain() {
 	s.wantDepth(0)
 }
 
-func (s *suite) parkUncounted() {
+func (s *suite) retryUncounted() {
 	want := s.publish(1)[0]
 	source, deliveries, _ := s.consume(10)
 	s.settle(source, inbox.Settlement{Delivery: s.receive(deliveries), Action: inbox.ActionRetry, Delay: s.Delay,
@@ -169,7 +169,7 @@ func (s *suite) parkUncounted() {
 	s.wantDepth(0)
 }
 
-func (s *suite) setAsideKeeps() {
+func (s *suite) deadLetterKeeps() {
 	want := s.publish(1)[0]
 	source, deliveries, _ := s.consume(10)
 	s.settle(source, inbox.Settlement{Delivery: s.receive(deliveries), Action: inbox.ActionRetry, Delay: s.Delay,

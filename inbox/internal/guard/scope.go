@@ -40,7 +40,7 @@ type Scope struct {
 	told   bool // late was
 }
 
-// closer is what a driver has handed out and has to be given back.
+// closer is something of a driver that has to be closed: rows or a statement.
 type closer interface {
 	close() error // the session is held
 }
@@ -65,9 +65,9 @@ func Trusted(ctx context.Context) context.Context { return context.WithValue(ctx
 
 func trusted(ctx context.Context) bool { return ctx.Value(trustKey{}) != nil }
 
-// End takes the transaction away from the holder, waits for what it has running
-// there, and closes the rows and statements that it has left open. It returns
-// what the holder did wrong.
+// End ends the holder's use of the transaction, waits for its running calls, and
+// closes the rows and statements that it has left open. It returns the holder's
+// first misuse, or nil.
 func (sc *Scope) End() *MisuseError {
 	running := sc.running.Load() > 0
 	sc.over.Store(true)
@@ -80,8 +80,8 @@ func (sc *Scope) End() *MisuseError {
 	return sc.misuse
 }
 
-// Failed returns the error of the first call that failed, or nil. Whoever
-// has swallowed it may have left the transaction aborted.
+// Failed returns the error of the first call that failed, or nil. If the holder
+// did not return it, the transaction may be aborted.
 func (sc *Scope) Failed() error {
 	sc.session.mu.Lock()
 	defer sc.session.mu.Unlock()
@@ -96,7 +96,7 @@ func (sc *Scope) Changed() string {
 	return sc.change
 }
 
-// CheckInTime returns an error if the holder has returned, and tells of it.
+// CheckInTime returns an error if the holder has returned, and reports it.
 func (sc *Scope) CheckInTime() error {
 	if !sc.over.Load() {
 		return nil
@@ -115,9 +115,9 @@ func (sc *Scope) blame(problem string, err error) *MisuseError {
 	return misuse
 }
 
-// usedLate is what a call is answered after the holder has returned. While the
-// transaction is not committed the holder pays for it; afterwards all that can
-// be done is to tell. The session is held.
+// usedLate returns the error of a call after the holder has returned. Before the
+// commit it makes the holder's message fail; afterwards it can only be reported.
+// The session is held.
 func (sc *Scope) usedLate() error {
 	misuse := sc.blame("used its transaction after it had returned", nil)
 	if sc.session.tx == nil && sc.late != nil && !sc.told {
@@ -127,7 +127,7 @@ func (sc *Scope) usedLate() error {
 	return misuse
 }
 
-// admit looks at what a text would do before it is sent; the session is held.
+// admit checks what a text would do before it is sent; the session is held.
 func (sc *Scope) admit(ctx context.Context, query string) error {
 	s := sc.session
 	effects := sqltext.Read(s.dialect, query, s.quoting)
@@ -151,7 +151,7 @@ func (sc *Scope) admit(ctx context.Context, query string) error {
 // bound returns the context of a call to the driver: it ends with the scope's
 // until release is called, and with the caller's ctx until returned is. Rows
 // whose context has ended are closed by database/sql; a driver that saw it end
-// would give up the connection, and with it the transaction.
+// would discard the connection, and with it the transaction.
 func (sc *Scope) bound(ctx context.Context) (bounded context.Context, returned, release func()) {
 	if sc == nil || ctx.Done() == sc.ctx.Done() { // it carries the scope's and no more
 		return ctx, func() {}, func() {}
@@ -162,7 +162,7 @@ func (sc *Scope) bound(ctx context.Context) (bounded context.Context, returned, 
 	return bounded, func() { stopCaller() }, func() { stopCaller(); stopScope(); cancel(nil) }
 }
 
-// holds and gone keep account of what is open; the session is held, and the
+// holds and gone record what is open; the session is held, and the
 // scope may be nil.
 func (sc *Scope) holds(c closer) {
 	if sc == nil {
@@ -190,8 +190,8 @@ func (sc *Scope) reads() bool {
 	return false
 }
 
-// closeOpen closes what the holder has not; the session is held. Errors are
-// those of a connection or a transaction about which the next call tells.
+// closeOpen closes what the holder has left open; the session is held. Errors are
+// ignored: the next call on the connection returns them as well.
 func (sc *Scope) closeOpen() {
 	for c := range sc.open {
 		if _, rows := c.(*rows); rows {

@@ -1,11 +1,11 @@
-// Package guard lends a transaction to code that is not trusted with it.
+// Package guard lets handlers use a transaction and keeps them from ending it.
 //
-// The transaction is ours: it holds claims, maybe those of many messages, and
-// we end it. A handler is to read and write in it, by the types of database/sql
-// that everybody knows, which hand out statements and rows that live on. So the
-// check is made below them: a [Session] stands between database/sql and one
-// connection of the driver, sees every call, and knows on whose behalf it is
-// made (a [Scope]).
+// The transaction belongs to the inbox: it holds the claims of one or many
+// messages, and the inbox ends it. Handlers read and write in it with the types
+// of database/sql, which return statements and rows that can outlive the handler.
+// So the check is made below them: a [Session] stands between database/sql and
+// one connection of the driver, sees every call, and knows for which handler it
+// is made (a [Scope]).
 package guard
 
 import (
@@ -23,8 +23,8 @@ import (
 )
 
 // Session is one connection of a driver for the length of one transaction. It
-// sees to it that the transaction is ended once, by Commit or Rollback, and
-// that the connection is left alone after Close.
+// makes sure that the transaction is ended once, by Commit or Rollback, and that
+// the connection is not used after Close.
 type Session struct {
 	dialect  sqldb.Dialect
 	snapshot *Snapshot
@@ -33,7 +33,7 @@ type Session struct {
 
 	mu      sync.Mutex // held while conn is used; guards what follows
 	tx      driver.Tx  // nil: not begun, or ended
-	ended   error      // why the transaction is gone although nobody asked for that
+	ended   error      // why the transaction has ended without Commit or Rollback
 	closed  bool
 	broken  bool // the connection cannot be used again
 	quoting sqltext.Quoting
@@ -41,12 +41,12 @@ type Session struct {
 	before  state         // of the session before it may have been changed; nil: it was not
 	names   []string      // of settings that are listed besides
 	unnamed bool          // a setting was changed whose name is not known
-	expect  state         // what of it comes back by itself
+	expect  state         // values that replace those of before; see Expect
 	used    time.Time     // when the last call returned; zero outside of the transaction
 	idle    time.Duration // longest time between two calls
 }
 
-// Open begins to use conn, which nobody else may until Close.
+// Open takes conn, which nobody else may use until Close.
 func Open(conn driver.Conn, d sqldb.Dialect, snapshot *Snapshot) *Session {
 	s := &Session{dialect: d, snapshot: snapshot, conn: conn}
 	s.db = sql.OpenDB(connector{s})
@@ -54,9 +54,8 @@ func Open(conn driver.Conn, d sqldb.Dialect, snapshot *Snapshot) *Session {
 	return s
 }
 
-// DB returns a handle that leads to the connection. Begin the one transaction
-// with it; end it by the session. What is called without a scope in its
-// context is ours.
+// DB returns a handle on the connection. Begin the one transaction with it; end it
+// with the session. Calls without a scope in their context are the inbox's own.
 func (s *Session) DB() *sql.DB { return s.db }
 
 // Escapes says that the session reads backslashes in '...' as escapes.
@@ -67,8 +66,8 @@ func (s *Session) Escapes() {
 }
 
 // Lend returns a scope for the holder of ctx, which bounds every call it makes.
-// late, which may be nil, is told of a call that comes when the transaction
-// has been ended.
+// late, which may be nil, is called when a call comes after the end of the
+// transaction.
 func (s *Session) Lend(ctx context.Context, late func(error)) *Scope {
 	sc := &Scope{session: s, ctx: ctx, late: late}
 	s.mu.Lock()
@@ -123,8 +122,8 @@ func (s *Session) rollback() error {
 	return err
 }
 
-// Close rolls back what is not ended and leaves the connection alone from now
-// on. False: it is not as it was and has to be given up.
+// Close rolls back what is not ended and does not use the connection from now
+// on. False: it is not as it was and must be closed.
 func (s *Session) Close() (fit bool) {
 	s.mu.Lock()
 	for _, sc := range s.scopes {
@@ -224,9 +223,9 @@ func (s *Session) permit(ctx context.Context, sc *Scope, query string) error {
 	return sc.admit(ctx, query)
 }
 
-// judge looks at an error of the driver, and returns it; s.mu is held.
+// judge records what an error of the driver means, and returns it; s.mu is held.
 func (s *Session) judge(sc *Scope, err error) error {
-	if err == nil || harmless(err) {
+	if err == nil || internalError(err) {
 		return err
 	}
 	if s.dialect == sqldb.SQLite && s.tx != nil && s.ended == nil && !s.inTransaction() {
@@ -244,8 +243,9 @@ func (s *Session) judge(sc *Scope, err error) error {
 	return err
 }
 
-// harmless reports whether an error of a driver is none of the database.
-func harmless(err error) bool { return errors.Is(err, driver.ErrSkip) || errors.Is(err, io.EOF) }
+// internalError reports whether an error is one by which drivers and database/sql
+// communicate, and not the database's.
+func internalError(err error) bool { return errors.Is(err, driver.ErrSkip) || errors.Is(err, io.EOF) }
 
 // busyError explains what pgx says of a connection whose last rows were not
 // read to their end.

@@ -15,8 +15,8 @@ import (
 	"time"
 )
 
-// Snapshot is how the state of a session is looked at. One serves all sessions
-// of a database; its zero value sees nothing.
+// Snapshot says how the state of a session is read. One serves all sessions of a
+// database; its zero value reads nothing.
 type Snapshot struct {
 	// Query lists what a session consists of, as names and values. An empty
 	// JSON array in it, '[]', takes the names of settings to be listed besides.
@@ -30,7 +30,7 @@ type Snapshot struct {
 	asked time.Time
 }
 
-// settingsAge is how long the names are believed.
+// settingsAge is how long the names are used before they are read again.
 const settingsAge = 5 * time.Minute
 
 // settingName is what may be put into Query.
@@ -122,7 +122,7 @@ func (s *Session) Changes(ctx context.Context) ([]string, error) {
 		}
 		delete(before, name)
 	}
-	for name := range before { // what is no more; others than settings may end with the transaction
+	for name := range before { // what is gone; others than settings may end with the transaction
 		if strings.HasPrefix(name, "setting ") {
 			changed = append(changed, name)
 		}

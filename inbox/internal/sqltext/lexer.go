@@ -17,7 +17,7 @@ type token struct {
 	text string
 }
 
-// lexer cuts a text into tokens, as PostgreSQL's scan.l or SQLite's tokenize.c
+// lexer splits a text into tokens, as PostgreSQL's scan.l or SQLite's tokenize.c
 // do.
 type lexer struct {
 	text      string
@@ -126,7 +126,7 @@ func (l *lexer) word() token {
 		case c == 'u' && l.at(`&"`):
 			l.pos++
 			l.quoted('"')
-			return token{quoted, "\x00"} // an escaped name: none that we know
+			return token{quoted, "\x00"} // an escaped name: not one in our lists
 		}
 	}
 	return token{word, text}

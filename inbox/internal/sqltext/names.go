@@ -39,8 +39,8 @@ var (
 		varchar char character bpchar nchar varying numeric decimal dec bit time timestamp timestamptz timetz float int integer text
 		precision real double smallint bigint boolean nvarchar clob blob`)
 
-	// harmless functions come with the database and touch no session.
-	harmless = set(`
+	// pureFunctions come with the database and change no session.
+	pureFunctions = set(`
 		count sum avg min max coalesce nullif greatest least now clock_timestamp statement_timestamp transaction_timestamp timeofday
 		lower upper initcap length char_length character_length octet_length bit_length substring substr position strpos overlay trim
 		ltrim rtrim btrim lpad rpad left right concat concat_ws format replace translate reverse repeat split_part regexp_replace

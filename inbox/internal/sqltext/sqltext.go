@@ -1,6 +1,5 @@
-// Package sqltext reads SQL as far as it takes to know what a text would do to
-// the transaction and the session in which it is sent: end the one, change the
-// other. It splits a text into statements as the database does (quotes, dollar
+// Package sqltext reads SQL to find out whether a text would end the transaction
+// in which it is sent, or change the session. It splits a text into statements as the database does (quotes, dollar
 // quotes, comments, bodies of functions and triggers) and looks at their first
 // words and at the functions they name. It does not parse.
 package sqltext
@@ -31,7 +30,7 @@ type Effects struct {
 	Opaque bool
 }
 
-// add takes over what another reading of the same text has found besides.
+// add merges the effects that another reading of the same text has found.
 func (e *Effects) add(other Effects) {
 	e.Ends = cmp.Or(e.Ends, other.Ends)
 	e.Session = cmp.Or(e.Session, other.Session)
@@ -52,7 +51,7 @@ const (
 
 // Read returns the effects of all statements in text. The first that ends the
 // transaction, and the first that changes the session, are named. It remembers
-// the texts that it has read, as programs send few that are many times the same.
+// the texts that it has read, as programs send the same few texts many times.
 func Read(d sqldb.Dialect, text string, quoting Quoting) Effects {
 	k := key{d, quoting, text}
 	if effects, known := memory.get(k); known {
@@ -154,7 +153,7 @@ func (r *reader) seeArgument(t token) {
 	}
 }
 
-// seeBlock looks into the body of a DO, of which only the session matters: a
+// seeBlock reads the body of a DO, of which only the session matters: a
 // block cannot end the transaction it runs in.
 func (r *reader) seeBlock(text string) {
 	inner := reader{postgres: true}
@@ -247,7 +246,7 @@ func (r *reader) headIs(i int, keyword string) bool {
 	return i < len(r.head) && strings.EqualFold(r.head[i], keyword)
 }
 
-// call looks at a name that is followed by a parenthesis.
+// call handles a name that is followed by a parenthesis.
 func (r *reader) call() {
 	switch name := strings.ToLower(r.name); {
 	case changesSession(name):
@@ -255,7 +254,7 @@ func (r *reader) call() {
 		if name == "set_config" {
 			r.args = make([]token, 0, 2)
 		}
-	case namesTable[r.before] || notCalled[name] || harmless[name]:
+	case namesTable[r.before] || notCalled[name] || pureFunctions[name]:
 	default:
 		r.effects.Opaque = true
 	}
