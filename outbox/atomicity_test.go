@@ -17,7 +17,7 @@ import (
 	"github.com/asimalizada/pulse-events/internal/sqldb"
 )
 
-// change is a business row and the message that tells of it.
+// change is a business row and the message about it.
 type change struct{ ID uuid.UUID }
 
 // model is what a transaction should leave behind: a stack of frames, one for
@@ -80,9 +80,9 @@ func runCase(t *testing.T, ob *Outbox, tx *sqlx.Tx, rnd *rand.Rand) (steps []str
 	return steps, m.pending()
 }
 
-// Whatever a transaction did before it ended: the outbox tells of exactly the
-// changes that are there.
-func TestOutboxFollowsTheTransaction(t *testing.T) {
+// Whatever a transaction did before it ended, the outbox has exactly the messages
+// of the changes that are there.
+func TestEnqueueFollowsTransaction(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, d database) {
 		ob, db := d.newOutbox(t)
 		db.MustExec(`CREATE TABLE things (id uuid PRIMARY KEY)`)
@@ -131,9 +131,9 @@ func requireSameIDs(t *testing.T, db *sqlx.DB, want map[uuid.UUID]bool) {
 	}
 }
 
-// Transactions that the database ends for being in each other's way are run
-// again from their start. Each try that fails takes its messages with it.
-func TestSerializationRetriesLeaveNoGhostAndNoDouble(t *testing.T) {
+// Transactions that the database aborts because of conflicts are run again from
+// their start. The messages of a failed try are rolled back with it.
+func TestEnqueueSerializationRetries(t *testing.T) {
 	for _, level := range []sql.IsolationLevel{sql.LevelRepeatableRead, sql.LevelSerializable} {
 		t.Run(level.String(), func(t *testing.T) {
 			ob, db := postgres.newOutbox(t)
@@ -181,7 +181,8 @@ func TestSerializationRetriesLeaveNoGhostAndNoDouble(t *testing.T) {
 	}
 }
 
-// deposit is a transaction made to collide: it reads, writes what it has read, and tells.
+// deposit is a transaction made to conflict: it reads, writes what it has read, and
+// enqueues a message.
 func deposit(ctx context.Context, ob *Outbox, db *sqlx.DB, level sql.IsolationLevel, account int, id uuid.UUID) error {
 	tx, err := db.BeginTxx(ctx, &sql.TxOptions{Isolation: level})
 	if err != nil {

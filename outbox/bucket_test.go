@@ -11,9 +11,9 @@ import (
 	"github.com/asimalizada/pulse-events/internal/sqldb"
 )
 
-// The vectors were made by neither of the two functions they hold together,
-// and a row gets the same whoever computes it.
-func TestBucketsAgree(t *testing.T) {
+// The vectors were made by neither of the two functions that they compare, and a
+// row gets the same bucket whether Go or the database computes it.
+func TestBucketSameInDatabase(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, d database) {
 		text, err := os.ReadFile("../testdata/buckets.json")
 		if err != nil {
@@ -61,7 +61,7 @@ func TestBucketsAgree(t *testing.T) {
 }
 
 // Every bucket has a lease, or its messages would never be published.
-func TestEveryBucketHasALease(t *testing.T) {
+func TestMigrateCreatesEveryLease(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, d database) {
 		_, db := d.newOutbox(t)
 		var n, lowest, highest int

@@ -58,7 +58,7 @@ func TestIsDatabaseUnavailable(t *testing.T) {
 }
 
 // A connection that pgx has closed has an error of its own.
-func TestIsDatabaseUnavailableOnAClosedConnection(t *testing.T) {
+func TestIsDatabaseUnavailableClosedConnection(t *testing.T) {
 	conn, err := pgx.Connect(t.Context(), testenv.Postgres(t))
 	if err != nil {
 		t.Fatal(err)

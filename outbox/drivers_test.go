@@ -17,7 +17,7 @@ import (
 
 // Each driver, and each way pgx has of sending a query (some are for poolers
 // that keep no prepared statements), reads and writes the same.
-func TestDrivers(t *testing.T) {
+func TestOutboxDrivers(t *testing.T) {
 	for _, c := range []struct{ driver, parameter, value string }{
 		{"pgx", "", ""},
 		{"pgx", "default_query_exec_mode", "simple_protocol"},
@@ -50,8 +50,8 @@ func TestDrivers(t *testing.T) {
 	}
 }
 
-// The driver of package sqlite; what others need is said there.
-func TestSQLiteDriver(t *testing.T) { driverRound(t, file.connect(t, file.create(t))) }
+// The driver of package sqlite; its documentation says what other drivers need.
+func TestOutboxSQLiteDriver(t *testing.T) { driverRound(t, file.connect(t, file.create(t))) }
 
 // driverRound goes through everything that sends or reads a value.
 func driverRound(t *testing.T, db *sqlx.DB) {

@@ -71,7 +71,7 @@ func TestEnqueueFillsIn(t *testing.T) {
 	})
 }
 
-func TestEnqueueWithoutCorrelationSharesANewOne(t *testing.T) {
+func TestEnqueueNewCorrelationID(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, d database) {
 		ob, _ := d.newOutbox(t)
 		enqueue(t, ob, Message{Topic: "a"}, Message{Topic: "b"})
@@ -88,7 +88,7 @@ func TestEnqueueWithoutCorrelationSharesANewOne(t *testing.T) {
 }
 
 // What a client has sent as its correlation id must not fail the transaction.
-func TestEnqueueReplacesIDsThatCannotTravel(t *testing.T) {
+func TestEnqueueReplacesInvalidIDs(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, d database) {
 		_, db := d.newOutbox(t)
 		var log strings.Builder
@@ -173,7 +173,7 @@ type ormDB struct{ execOnly }
 
 func (ormDB) BeginTx(context.Context, *sql.TxOptions) (ormDB, error) { return ormDB{}, nil }
 
-func TestEnqueueNeedsATransaction(t *testing.T) {
+func TestEnqueueNeedsTransaction(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, d database) {
 		ob, db := d.newOutbox(t)
 		conn, err := db.Conn(t.Context())
@@ -229,7 +229,7 @@ func TestEnqueueDuplicateID(t *testing.T) {
 		if n, _, _ := ob.Count(t.Context(), ListQuery{}, 10); n != 1 {
 			t.Errorf("%d rows, want 1", n)
 		}
-		// A unique key of somebody else's is not ours.
+		// Another table's unique key is not the outbox's.
 		err = inTx(t, ob, func(tx *sqlx.Tx) error {
 			tx.MustExec(`CREATE UNIQUE INDEX one_topic ON outbox_messages (topic)`)
 			return ob.Enqueue(t.Context(), tx, NewMessage("t", nil))

@@ -8,9 +8,9 @@ import (
 	"testing"
 )
 
-// A PostgreSQL in FIPS mode has no MD5: a table that is made now does not need
-// it, and one that does is refused before the first message is.
-func TestAServerWithoutMD5(t *testing.T) {
+// A PostgreSQL in FIPS mode has no MD5: a table that is created now does not need
+// it, and a table that does is refused before the first message.
+func TestMigrateServerWithoutMD5(t *testing.T) {
 	t.Parallel()
 	steps, err := Schema(PostgreSQL)
 	if err != nil {
@@ -62,7 +62,7 @@ func TestAServerWithoutMD5(t *testing.T) {
 }
 
 // Go's own FIPS mode panics at MD5, which on SQLite chooses buckets.
-func TestSQLiteInFIPSMode(t *testing.T) {
+func TestEnqueueInFIPSMode(t *testing.T) {
 	t.Parallel()
 	cmd := exec.Command(os.Args[0], "-test.run", "^TestEnqueueOnSQLite$", "-test.v")
 	cmd.Env = append(os.Environ(), "GODEBUG=fips140=only")
@@ -72,7 +72,7 @@ func TestSQLiteInFIPSMode(t *testing.T) {
 	}
 }
 
-// TestEnqueueOnSQLite is what TestSQLiteInFIPSMode runs.
+// TestEnqueueOnSQLite is what TestEnqueueInFIPSMode runs.
 func TestEnqueueOnSQLite(t *testing.T) {
 	t.Parallel()
 	ob, _ := file.newOutbox(t)

@@ -17,7 +17,7 @@ import (
 	"github.com/asimalizada/pulse-events/internal/testenv"
 )
 
-func TestHealthAsJSON(t *testing.T) {
+func TestHealthJSON(t *testing.T) {
 	h := Health{State: RelayDegraded, Since: time.Date(2026, 11, 26, 1, 2, 3, 0, time.UTC), LastError: errors.New("sweep: away"),
 		Leases: 64, Published: 3, OldestPending: 90 * time.Second}
 	text, err := json.Marshal(h)
@@ -35,9 +35,9 @@ func TestHealthAsJSON(t *testing.T) {
 	}
 }
 
-// Readiness writes, as far as it can without leaving anything: a database that
-// answers and takes no messages is not ready.
-func TestReadyMeansThatMessagesCanBeStored(t *testing.T) {
+// Readiness tries to write and rolls back: a database that answers and accepts no
+// messages is not ready.
+func TestHealthHandlerReady(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, d database) {
 		ob, db := d.unmigrated(t)
 		if err := ob.CheckReady(t.Context()); !errors.Is(err, ErrSchema) {

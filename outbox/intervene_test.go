@@ -13,7 +13,7 @@ import (
 	"github.com/asimalizada/pulse-events/internal/testenv"
 )
 
-func TestRetryStartsAfresh(t *testing.T) {
+func TestRetryResetsAttempts(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, d database) {
 		ob, _ := d.newOutbox(t)
 		dead := put(t, ob, Message{Topic: "t"}, Dead, 7)
@@ -60,7 +60,7 @@ func TestDiscardKeepsReasonAndError(t *testing.T) {
 	})
 }
 
-func TestInterventionsReportWhatTheyLeave(t *testing.T) {
+func TestInterveneReportsSkipped(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, d database) {
 		ob, _ := d.newOutbox(t)
 		dead := put(t, ob, Message{Topic: "t"}, Dead, 1)
@@ -91,7 +91,7 @@ func TestInterventionsReportWhatTheyLeave(t *testing.T) {
 }
 
 // A relay that has read past held-back rows sees that some may be free.
-func TestInterventionsAreCountedByBucket(t *testing.T) {
+func TestInterveneCountsByBucket(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, d database) {
 		ob, db := d.newOutbox(t)
 		a := put(t, ob, Message{Topic: "t", Key: "a"}, Dead, 1)
@@ -114,10 +114,10 @@ func TestInterventionsAreCountedByBucket(t *testing.T) {
 	})
 }
 
-// A relay's write-back locks its leases and then its rows. Whoever intervenes
-// waits for it, holds no row meanwhile that it needs, and sees what it did,
-// whatever isolation is the database's default.
-func TestInterventionWaitsForAWriteBack(t *testing.T) {
+// A relay's write-back locks its leases and then its rows. An
+// intervention waits for it, holds no row meanwhile that it needs, and sees what it
+// did, whatever the database's default isolation level.
+func TestInterveneWaitsForWriteBack(t *testing.T) {
 	for _, isolation := range []string{"read committed", "serializable"} {
 		t.Run(isolation, func(t *testing.T) {
 			ob, db := postgres.newOutbox(t)

@@ -93,7 +93,7 @@ func TestListPages(t *testing.T) {
 				if page.Records[0].Payload != nil {
 					t.Error("payload although none was asked for")
 				}
-				// What comes and goes before the cursor shifts nothing.
+				// Rows that appear or vanish before the cursor do not shift the page.
 				if pages == 1 && !oldest {
 					enqueue(t, ob, Message{Topic: "new"})
 				}
@@ -120,7 +120,7 @@ func TestListPages(t *testing.T) {
 	})
 }
 
-func TestListRefusesBadQueries(t *testing.T) {
+func TestListRefusesInvalidQueries(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, d database) {
 		ob, _ := d.newOutbox(t)
 		now := time.Now()
@@ -163,7 +163,7 @@ func TestGet(t *testing.T) {
 	})
 }
 
-func TestBlockedByIsTheFailedHeadOfTheKey(t *testing.T) {
+func TestListBlockedBy(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, d database) {
 		ob, _ := d.newOutbox(t)
 		put(t, ob, Message{Topic: "before", Key: "k"}, Pending, 0)
@@ -174,7 +174,7 @@ func TestBlockedByIsTheFailedHeadOfTheKey(t *testing.T) {
 		put(t, ob, Message{Topic: "done", Key: "k"}, Published, 0)
 		put(t, ob, Message{Topic: "keyless, failed"}, Pending, 1)
 		put(t, ob, Message{Topic: "keyless"}, Pending, 0)
-		// A delay is no failure: it holds back nobody.
+		// A delay is not a failure: it blocks no other message.
 		put(t, ob, Message{Topic: "delayed", Key: "d", AvailableAt: time.Now().Add(time.Hour)}, Pending, 0)
 		put(t, ob, Message{Topic: "after delayed", Key: "d"}, Pending, 0)
 
@@ -198,8 +198,8 @@ func TestBlockedByIsTheFailedHeadOfTheKey(t *testing.T) {
 	})
 }
 
-// Producers in any language insert rows; theirs are read like ours.
-func TestRowsWrittenInPlainSQL(t *testing.T) {
+// Producers in any language insert rows; they are read like those of Enqueue.
+func TestListRowsWrittenInPlainSQL(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, d database) {
 		ob, db := d.newOutbox(t)
 		column, bucket := d.bucketColumn()
@@ -220,7 +220,7 @@ func TestRowsWrittenInPlainSQL(t *testing.T) {
 	})
 }
 
-func TestTimesBeyondAllBounds(t *testing.T) {
+func TestListTimesOutOfRange(t *testing.T) {
 	ob, db := postgres.newOutbox(t)
 	db.MustExec(`INSERT INTO outbox_messages (topic, type, payload, occurred_at, available_at) VALUES
 		('a', 'T', '', 'infinity', '-infinity'), ('b', 'T', '', '20000-01-01', 'infinity'), ('c', 'T', '', '4000-01-01 BC', '2026-01-01Z')`)

@@ -112,7 +112,7 @@ func TestEnqueueReportsAllProblemsAndWritesNothing(t *testing.T) {
 	})
 }
 
-func TestEnqueueTakesMessagesAtTheLimits(t *testing.T) {
+func TestEnqueueAtLimits(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, d database) {
 		ob, _ := d.newOutbox(t)
 		m := valid()
@@ -143,7 +143,7 @@ func TestWithMaxPayload(t *testing.T) {
 	})
 }
 
-func TestNewRefuses(t *testing.T) {
+func TestNewErrors(t *testing.T) {
 	_, db := postgres.unmigrated(t)
 	other := sqlx.NewDb(db.DB, "otelsql-7")
 	for name, c := range map[string]struct {
@@ -159,7 +159,7 @@ func TestNewRefuses(t *testing.T) {
 			t.Errorf("%s: %v, want …%s…", name, err, c.want)
 		}
 	}
-	// A wrapped driver works once the dialect is said.
+	// A wrapped driver works once the dialect is set.
 	ob, err := New(other, WithDialect(PostgreSQL))
 	if err != nil {
 		t.Fatal(err)

@@ -25,7 +25,7 @@ func explain(t *testing.T, db *sqlx.DB, query string, args ...any) string {
 
 // The queries that run often, on a table that has a history: each finds its
 // rows by the index its file names, and none reads the table.
-func TestPlans(t *testing.T) {
+func TestQueryPlans(t *testing.T) {
 	_, db := postgres.newOutbox(t)
 	fill(t, db, 40_000, "published")
 	fill(t, db, 300, "pending")
@@ -72,9 +72,9 @@ func TestPlans(t *testing.T) {
 // tableStart is the part of the plan of stats.sql that reads the table up to a bound, on purpose.
 var tableStart = regexp.MustCompile(`(?s)CTE table_start.*?CTE firsts`)
 
-// A row due at once is in the two full indexes, in that of the pending and
-// nowhere else: what it is found by later costs it nothing now.
-func TestNewRowsStayOutOfTheIndexOfThoseThatWait(t *testing.T) {
+// A row due at once is in the two full indexes and in that of pending rows only:
+// it does not pay for the index by which waiting rows are found.
+func TestWaitingIndexHoldsNoNewRows(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, d database) {
 		ob, db := d.newOutbox(t)
 		column, bucket := d.bucketColumn()
@@ -93,9 +93,9 @@ func TestNewRowsStayOutOfTheIndexOfThoseThatWait(t *testing.T) {
 	})
 }
 
-// What holds a message back is said in several queries, to the relay and to
-// those who look on: it must be the same everywhere.
-func TestEveryQueryKnowsTheSameHeads(t *testing.T) {
+// Several queries, of the relay and of List and Stats, say what blocks a message:
+// they must agree.
+func TestQueriesAgreeOnHeads(t *testing.T) {
 	const (
 		head    = `head.key = m.key AND head.seq < m.seq AND head.status IN ('pending', 'dead') AND head.attempts > 0 AND head.key <> ''`
 		failed  = `status IN ('pending', 'dead') AND attempts > 0 AND key <> ''`

@@ -119,7 +119,7 @@ func childProgram(t *testing.T, task, url string) *exec.Cmd {
 
 // Processes enqueue and relay at once, on one database or one file: every
 // committed message is published once, each key in order.
-func TestProcessesShareTheOutbox(t *testing.T) {
+func TestRelayProcessesShareOutbox(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, d database) {
 		const producers, relays = 3, 2
 		url := d.create(t)

@@ -96,9 +96,9 @@ func TestRelaysServeDatabasesAndSchemas(t *testing.T) {
 	}
 }
 
-// A database that does not answer keeps the connections of no other, even where
-// there is but one for all.
-func TestRelaysGoOnBesideADatabaseThatHangs(t *testing.T) {
+// A database that does not answer takes no connection from another, even if the
+// limit is one for all.
+func TestRelaysHangingDatabase(t *testing.T) {
 	outboxes := make(map[string]*Outbox)
 	var hanging []*testenv.Proxy
 	for i := range 3 {

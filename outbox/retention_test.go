@@ -32,7 +32,7 @@ func fill(t testing.TB, db *sqlx.DB, n int, status Status) {
 	}
 }
 
-func TestPurgeDeletesOnlyWhatIsSettledAndOld(t *testing.T) {
+func TestPurgeKeepsRecentAndUnfinished(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, d database) {
 		ob, db := d.newOutbox(t)
 		for _, s := range Statuses() {
@@ -61,7 +61,7 @@ func TestPurgeDeletesOnlyWhatIsSettledAndOld(t *testing.T) {
 
 // Purges of several relays at once delete every old row, each of them once,
 // and go past rows that stay.
-func TestPurgesAtOnce(t *testing.T) {
+func TestPurgeConcurrently(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, d database) {
 		ob, db := d.newOutbox(t)
 		fill(t, db, 2*purgeChunk, "pending")
@@ -89,7 +89,7 @@ func TestPurgesAtOnce(t *testing.T) {
 	})
 }
 
-func TestPurgeKeepsWhatItHasDoneWhenItsContextEnds(t *testing.T) {
+func TestPurgeKeepsProgressWhenContextEnds(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, d database) {
 		ob, db := d.newOutbox(t)
 		fill(t, db, 10, "published")

@@ -14,9 +14,8 @@ import (
 	"github.com/asimalizada/pulse-events/internal/sqldb"
 )
 
-// A database without the tables is told from one that fails, by everything
-// that touches it.
-func TestWithoutSchema(t *testing.T) {
+// Every method tells a database without the tables from one that fails.
+func TestOutboxWithoutSchema(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, d database) {
 		ob, db := d.unmigrated(t)
 		ctx, id := t.Context(), uuid.New()
@@ -57,7 +56,7 @@ func TestWithoutSchema(t *testing.T) {
 
 func second[T any](_ T, err error) error { return err }
 
-func TestDatabaseErrorsAreNotSchemaErrors(t *testing.T) {
+func TestErrSchemaNotForOtherErrors(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, d database) {
 		ob, db := d.newOutbox(t)
 		db.Close()
@@ -100,7 +99,7 @@ func TestMigrateTwice(t *testing.T) {
 
 // Services start at once, in one process and in several: one of them migrates,
 // and all find the schema.
-func TestMigrateAtOnce(t *testing.T) {
+func TestMigrateConcurrently(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, d database) {
 		if d.dialect == sqldb.SQLite {
 			migrateAtOnce(t, d, d.create(t))

@@ -28,10 +28,10 @@ func withParameter(t testing.TB, raw, name, value string) string {
 	return u.String()
 }
 
-// Servers, databases and roles have settings of their own. Messages come out
-// as they went in, fail, are retried, swept, delayed, purged and looked at, by each
+// Servers, databases and roles have settings of their own. Messages are
+// stored, published, retried, swept, delayed, purged and listed alike, by each
 // driver and in each way of sending statements.
-func TestUnderOddSettings(t *testing.T) {
+func TestOutboxUnusualSettings(t *testing.T) {
 	server := postgres.create(t)
 	if _, err := outboxOf(t, postgres.connect(t, server)).Migrate(t.Context()); err != nil {
 		t.Fatal(err)
@@ -132,8 +132,8 @@ func oddRound(t *testing.T, db *sqlx.DB) {
 }
 
 // A tenant's transaction has a search_path of its own, and perhaps tables of the
-// same name: the message goes where the relay looks.
-func TestTenantsEnqueueIntoOneOutbox(t *testing.T) {
+// same name: the message goes to the table that the relay reads.
+func TestEnqueueOfTenants(t *testing.T) {
 	ob, db := postgres.newOutbox(t)
 	steps, err := Schema(PostgreSQL)
 	if err != nil {
@@ -199,8 +199,8 @@ func TestWithSchema(t *testing.T) {
 	}
 }
 
-// However a service's handle maps columns, the outbox reads its own.
-func TestWithAMapperOfTheServices(t *testing.T) {
+// The outbox reads its columns however a service's handle maps names.
+func TestOutboxIgnoresMapper(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, d database) {
 		ob, db := d.newOutbox(t)
 		m := NewMessage("t", []byte("p"))
@@ -232,9 +232,9 @@ func TestWithAMapperOfTheServices(t *testing.T) {
 	})
 }
 
-// Drivers and servers keep the text of each statement they see: what is
-// stored and asked for does not change it.
-func TestFewTexts(t *testing.T) {
+// Drivers and servers cache the text of each statement: it does not depend on the
+// values.
+func TestOutboxSendsFewStatements(t *testing.T) {
 	ob, db := postgres.newOutbox(t)
 	db.SetMaxOpenConns(1) // on which pgx prepares what it sends
 	for n := 1; n <= 60; n++ {

@@ -14,7 +14,7 @@ var readsTable = regexp.MustCompile(`(?m)^SCAN (outbox_messages|m|head|first|nex
 
 // The queries that run often, as SQLite plans them, which it does without a
 // look at the table: each finds its rows by the index its file names.
-func TestPlansOnSQLite(t *testing.T) {
+func TestQueryPlansSQLite(t *testing.T) {
 	_, db := file.newOutbox(t)
 	list := func(q ListQuery) (string, []any) { return listQuery(db, q, uuid.NullUUID{}) }
 	get := func() (string, []any) { return listQuery(db, ListQuery{}, uuid.NullUUID{Valid: true}) }

@@ -10,8 +10,8 @@ import (
 	"github.com/jmoiron/sqlx"
 )
 
-// SQLite keeps whatever it is given, so that CHECKs must refuse what PostgreSQL's types do.
-func TestSQLiteRefusesWhatCouldNotBeRead(t *testing.T) {
+// SQLite stores values of any type, so that CHECKs must refuse what PostgreSQL's types do.
+func TestSQLiteSchemaConstraints(t *testing.T) {
 	_, db := file.newOutbox(t)
 	insert := func(column, value string) error {
 		columns := map[string]string{"topic": "'t'", "type": "'T'", "payload": "''", "bucket": "0"}
@@ -50,8 +50,8 @@ func TestSQLiteRefusesWhatCouldNotBeRead(t *testing.T) {
 	}
 }
 
-// Whatever waits for a lock on writing, looking on does not.
-func TestReadsOnSQLiteWaitForNoWriter(t *testing.T) {
+// Reads do not wait for a lock on writing.
+func TestSQLiteReadsDoNotWaitForWriters(t *testing.T) {
 	ob, db := file.newOutbox(t)
 	head := put(t, ob, Message{Topic: "t", Key: "k"}, Dead, 1)
 	relay := newRelay(t, ob, &broker{}, RelayConfig{})
@@ -83,9 +83,8 @@ func TestReadsOnSQLiteWaitForNoWriter(t *testing.T) {
 	}
 }
 
-// Take-over and write-back come one after the other, and the second sees what
-// the first did.
-func TestFenceOnSQLite(t *testing.T) {
+// Take-over and write-back are serialised, and the second sees what the first did.
+func TestRelaySQLiteFence(t *testing.T) {
 	ob, db := file.newOutbox(t)
 	m := keyed("k", 1)[0]
 	enqueue(t, ob, m)
@@ -106,8 +105,8 @@ func TestFenceOnSQLite(t *testing.T) {
 	}
 }
 
-// Whoever intervenes waits for a write-back, and sees what it did.
-func TestInterventionOnSQLiteWaitsForAWriteBack(t *testing.T) {
+// An intervention waits for a write-back, and sees what it did.
+func TestInterveneSQLiteWaitsForWriteBack(t *testing.T) {
 	ob, db := file.newOutbox(t)
 	id := put(t, ob, Message{Topic: "t", Key: "k"}, Pending, 1)
 	relay := db.MustBegin()
@@ -128,8 +127,8 @@ func TestInterventionOnSQLiteWaitsForAWriteBack(t *testing.T) {
 	}
 }
 
-// Numbers of deleted rows do not come again, or a cursor would pass new rows.
-func TestSeqOnSQLiteIsNeverGivenOutAgain(t *testing.T) {
+// Numbers of deleted rows are not reused, or a cursor would skip new rows.
+func TestSQLiteSeqIsNotReused(t *testing.T) {
 	ob, db := file.newOutbox(t)
 	last := record(t, ob, first(t, ob)).Seq
 	db.MustExec(`DELETE FROM outbox_messages`)

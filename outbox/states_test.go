@@ -35,7 +35,7 @@ func set(words []string) []string {
 	return slices.Compact(words)
 }
 
-// The states are written three times; none may know another than the others.
+// The states are written down three times; all must agree.
 func TestStatesAgree(t *testing.T) {
 	var constants []string
 	for _, s := range Statuses() {
@@ -88,8 +88,8 @@ func put(t testing.TB, ob *Outbox, m Message, s Status, attempts int) uuid.UUID 
 	return m.ID
 }
 
-// Retry, Discard and Purge move what the drawing says, and nothing else.
-func TestMovesAreAsDrawn(t *testing.T) {
+// Retry, Discard and Purge make the transitions of the diagram, and no others.
+func TestStatesTransitions(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, d database) {
 		ob, db := d.newOutbox(t)
 		moves, _ := drawing(t)
@@ -130,7 +130,7 @@ func TestMovesAreAsDrawn(t *testing.T) {
 }
 
 // The database itself keeps the columns of a state together.
-func TestDatabaseRefusesHalfStates(t *testing.T) {
+func TestSchemaRefusesInvalidStates(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, d database) {
 		ob, _ := d.newOutbox(t)
 		id := put(t, ob, Message{Topic: "t"}, Pending, 0)

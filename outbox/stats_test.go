@@ -7,7 +7,7 @@ import (
 	"github.com/asimalizada/pulse-events/internal/sqldb"
 )
 
-func TestStatsOfAnEmptyOutbox(t *testing.T) {
+func TestStatsEmpty(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, d database) {
 		ob, _ := d.newOutbox(t)
 		s, err := ob.Stats(t.Context())
@@ -65,8 +65,8 @@ func TestStatsCountsByState(t *testing.T) {
 	})
 }
 
-// A message is late from when it could go out, not from when it was enqueued.
-func TestOldestPendingLeavesOutDelays(t *testing.T) {
+// The age of a message counts from when it was due, not from when it was enqueued.
+func TestStatsOldestPendingExcludesDelayed(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, d database) {
 		ob, db := d.newOutbox(t)
 		put(t, ob, Message{Topic: "t", AvailableAt: time.Now().Add(time.Hour)}, Pending, 0)
@@ -78,7 +78,7 @@ func TestOldestPendingLeavesOutDelays(t *testing.T) {
 		if s, err := ob.Stats(t.Context()); err != nil || !s.OldestPending.Equal(due) {
 			t.Errorf("due: %v, %v; want %v", s.OldestPending, err, due)
 		}
-		// A backoff hides nothing: what has failed is late since it was enqueued.
+		// A backoff does not count: the age of a failed message counts from Enqueue.
 		db.MustExec(`UPDATE outbox_messages SET attempts = 1, available_at = ` + clock(db, "1 minute"))
 		if s, err := ob.Stats(t.Context()); err != nil || !s.OldestPending.Equal(due.Add(-24*time.Hour)) {
 			t.Errorf("retrying: %v, %v; want its creation", s.OldestPending, err)
@@ -86,8 +86,8 @@ func TestOldestPendingLeavesOutDelays(t *testing.T) {
 	})
 }
 
-// Beyond the bound the numbers are near the truth, and say that they are not it.
-func TestStatsEstimatesBeyondTheBound(t *testing.T) {
+// Above the limit the numbers are estimates, and marked as such.
+func TestStatsEstimatesAboveLimit(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, d database) {
 		ob, db := d.newOutbox(t)
 		const bound, backlog, history = 500, 1500, 11_000

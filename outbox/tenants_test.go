@@ -8,7 +8,7 @@ import (
 
 // A service whose URL names a search_path has its outbox there, beside one that
 // WithSchema names and one in public.
-func TestSearchPathOfTheURL(t *testing.T) {
+func TestOutboxSearchPathInURL(t *testing.T) {
 	url := testenv.Postgres(t)
 	db := postgres.connect(t, url)
 	db.MustExec(`CREATE SCHEMA tenant_a; CREATE SCHEMA tenant_b`)

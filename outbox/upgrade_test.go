@@ -23,7 +23,7 @@ var insertOfVersion1 = map[sqldb.Dialect]string{
 }
 
 // Rows that were written under a former version of the schema are published
-// after an upgrade, and so are those that a program of then goes on writing; the
+// after an upgrade, and so are those that a program of that version writes afterwards; the
 // order of each key holds across the two.
 func TestUpgrade(t *testing.T) {
 	t.Parallel()

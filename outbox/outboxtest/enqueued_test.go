@@ -16,7 +16,7 @@ import (
 	"github.com/asimalizada/pulse-events/outbox/sqlite"
 )
 
-// probe is a test whose failure is looked at.
+// probe is a test whose failure is recorded.
 type probe struct {
 	testing.TB
 	failure string

@@ -10,7 +10,7 @@ import (
 	"github.com/asimalizada/pulse-events/outbox/outboxtest"
 )
 
-func TestRecorderAnswersInOrderOfPrecedence(t *testing.T) {
+func TestRecorderOutcomePrecedence(t *testing.T) {
 	var rec outboxtest.Recorder
 	m := outbox.NewMessage("order.created", []byte(`{}`))
 	publish := func(ctx context.Context) error { return rec.Publish(ctx, []outbox.Message{m})[0] }

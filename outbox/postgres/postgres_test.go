@@ -9,8 +9,8 @@ import (
 	"github.com/asimalizada/pulse-events/outbox/postgres"
 )
 
-// The URL is asked for at each connect, and what it says is used.
-func TestGetURL(t *testing.T) {
+// GetURL is called at each connect, and its result is used.
+func TestOpenGetURL(t *testing.T) {
 	t.Parallel()
 	user := testenv.NewPostgresUser(t, testenv.Postgres(t))
 	db, err := postgres.Open(postgres.Config{

@@ -133,7 +133,7 @@ func (b broker) empty(t testing.TB, queue string) {
 	})
 }
 
-// messageOf is the way back from what was published.
+// messageOf returns the message that was published as a delivery.
 func messageOf(t testing.TB, d amqp.Delivery) outbox.Message {
 	t.Helper()
 	m, err := rabbit.ReadMessage(&d)
@@ -200,7 +200,7 @@ func TestPublisherSuite(t *testing.T) {
 }
 
 // A quorum queue that was full takes messages once there is room.
-func TestAQuorumQueueHasRoomAgain(t *testing.T) {
+func TestPublisherQuorumQueueHasRoomAgain(t *testing.T) {
 	b := newBroker(t)
 	b.queue(t, topic, amqp.Table{"x-queue-type": "quorum", "x-max-length": 3, "x-overflow": "reject-publish"})
 	p := b.publisher(t)
@@ -218,7 +218,7 @@ func newMessages(topic string, n int) []outbox.Message {
 	return msgs
 }
 
-// publishSoon publishes until there is a verdict on every message.
+// publishSoon publishes until every message has a final result.
 func publishSoon(t *testing.T, p *rabbitmq.Publisher, msgs []outbox.Message) []error {
 	t.Helper()
 	var results []error

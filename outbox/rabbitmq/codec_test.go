@@ -19,9 +19,9 @@ type encoderFunc func(m *wire.Message) error
 
 func (f encoderFunc) Encode(m *wire.Message) error { return f(m) }
 
-// A codec changes all that travels but the id. What it cannot encode concerns
-// one message alone.
-func TestCodec(t *testing.T) {
+// A codec changes everything that is published but the id. A message that it
+// cannot encode affects no other.
+func TestPublisherCodec(t *testing.T) {
 	b := newBroker(t)
 	b.queue(t, topic, nil)
 	cfg := b.config(t)
@@ -62,7 +62,7 @@ func TestCodec(t *testing.T) {
 	}
 }
 
-func TestCodecIsValidated(t *testing.T) {
+func TestNewPublisherChecksCodec(t *testing.T) {
 	_, err := rabbitmq.NewPublisher(rabbitmq.PublisherConfig{URL: "amqp://localhost", Codec: cloudevents.Codec{}})
 	if err == nil || !strings.Contains(err.Error(), "Codec: cloudevents: Source") {
 		t.Errorf("error %v", err)

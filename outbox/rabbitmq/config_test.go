@@ -9,7 +9,7 @@ import (
 	"github.com/asimalizada/pulse-events/outbox/rabbitmq"
 )
 
-func TestNewPublisherReportsEverythingAtOnce(t *testing.T) {
+func TestNewPublisherNamesEveryProblem(t *testing.T) {
 	_, err := rabbitmq.NewPublisher(rabbitmq.PublisherConfig{
 		URL: "amqp://orders:s3cr3t@localhost:port/", Exchange: strings.Repeat("e", 256), Producer: strings.Repeat("p", 256),
 		Window: -1, Channels: -2, ConfirmTimeout: -time.Second, Heartbeat: time.Millisecond, Topology: 7,

@@ -9,8 +9,8 @@ import (
 )
 
 // The password is changed while the publisher is connected, and the connection
-// is cut: it asks for the new one, and nobody has to make another publisher.
-func TestCredentialsAreAskedForAtEachConnect(t *testing.T) {
+// is cut: it asks for the new one, and continues without being created again.
+func TestPublisherCredentials(t *testing.T) {
 	b := newBroker(t)
 	b.queue(t, topic, nil)
 	user := testenv.NewRabbitMQUser(t, b.url)

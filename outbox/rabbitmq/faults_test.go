@@ -18,7 +18,7 @@ const topic = "order.created"
 // impatient is a confirm timeout short enough for a test to run into it.
 const impatient = 200 * time.Millisecond
 
-func TestConfirmsLost(t *testing.T) {
+func TestPublisherConfirmsLost(t *testing.T) {
 	b, proxy := newProxiedBroker(t)
 	b.queue(t, topic, nil)
 	cfg := b.config(t)
@@ -41,7 +41,7 @@ func TestConfirmsLost(t *testing.T) {
 	}
 }
 
-func TestBlocked(t *testing.T) {
+func TestPublisherBlocked(t *testing.T) {
 	b, proxy := newProxiedBroker(t)
 	b.queue(t, topic, nil)
 	cfg := b.config(t)
@@ -77,8 +77,8 @@ func TestBlocked(t *testing.T) {
 }
 
 // A broker tells a connection that it blocks only after the first message, so
-// that of a batch no more than that one may be poured out.
-func TestBlockedBeforeConnecting(t *testing.T) {
+// that no more than that one of a batch may be sent.
+func TestPublisherBlockedBeforeConnecting(t *testing.T) {
 	b, proxy := newProxiedBroker(t)
 	b.queue(t, topic, nil)
 	proxy.Block("low on disk")
@@ -99,8 +99,8 @@ func TestBlockedBeforeConnecting(t *testing.T) {
 	}
 }
 
-// The peer takes no more bytes and says nothing: the write itself is stuck.
-func TestStuckWrite(t *testing.T) {
+// The peer accepts no more bytes and sends nothing: the write itself is stuck.
+func TestPublisherStuckWrite(t *testing.T) {
 	b, proxy := newProxiedBroker(t)
 	b.queue(t, topic, nil)
 	p := b.publisher(t)
@@ -120,9 +120,9 @@ func TestStuckWrite(t *testing.T) {
 	wantPublished(t, publishSoon(t, p, newMessages(topic, 5)))
 }
 
-// A bad message is found out by sending messages again one by one. Without a
-// broker to send them to nobody is guilty.
-func TestBrokerGoneWhileIsolating(t *testing.T) {
+// A message at fault is found by sending messages again one by one. Without a
+// broker none is at fault.
+func TestPublisherBrokerGoneWhileIsolating(t *testing.T) {
 	b, proxy := newProxiedBroker(t)
 	b.queue(t, topic, nil)
 	p := b.publisher(t)
@@ -142,7 +142,7 @@ func TestBrokerGoneWhileIsolating(t *testing.T) {
 	wantPublished(t, results)
 }
 
-func TestCloseEndsCallsInFlight(t *testing.T) {
+func TestPublisherCloseEndsCalls(t *testing.T) {
 	b, proxy := newProxiedBroker(t)
 	b.queue(t, topic, nil)
 	p := b.publisher(t)
@@ -168,8 +168,8 @@ func TestCloseEndsCallsInFlight(t *testing.T) {
 	testenv.Eventually(t, patience, "the connection to be gone", func() bool { return proxy.Connections() == 0 })
 }
 
-// With fewer channels than callers everybody gets a turn.
-func TestMoreCallsThanChannels(t *testing.T) {
+// With fewer channels than callers each call gets a channel in turn.
+func TestPublisherMoreCallsThanChannels(t *testing.T) {
 	b := newBroker(t)
 	b.queue(t, topic, nil)
 	cfg := b.config(t)

@@ -15,10 +15,9 @@ import (
 )
 
 // A content header above the agreed frame size makes the broker close the
-// whole connection (501), under every call that uses it. The publisher checks
-// the size beforehand; here it is made to believe that the broker agreed to
-// more.
-func TestConnectionClosedUnderNeighbours(t *testing.T) {
+// whole connection (501), for every call that uses it. The publisher checks the
+// size beforehand; here it is told that the broker agreed to a larger one.
+func TestPublisherIsolatesConnectionClose(t *testing.T) {
 	url, exchange := testenv.RabbitMQ(t), testenv.UniqueName(t, "pulse.test")
 	p, err := NewPublisher(PublisherConfig{URL: url, Exchange: exchange, Logger: slog.New(slog.NewTextHandler(t.Output(), nil))})
 	if err != nil {
@@ -60,8 +59,8 @@ func TestConnectionClosedUnderNeighbours(t *testing.T) {
 	}
 }
 
-// One message for which the broker closes the channel, in every lane at once.
-func TestEveryLaneIsolatesItsOwn(t *testing.T) {
+// One message for which the broker closes the channel, in every call at once.
+func TestPublisherIsolatesConcurrently(t *testing.T) {
 	url, exchange := testenv.RabbitMQ(t), testenv.UniqueName(t, "pulse.test")
 	p, err := NewPublisher(PublisherConfig{URL: url, Exchange: exchange, Logger: slog.New(slog.NewTextHandler(t.Output(), nil))})
 	if err != nil {

@@ -52,7 +52,7 @@ func (b broker) wantIDs(t *testing.T, queue string, msgs ...outbox.Message) {
 	b.empty(t, queue)
 }
 
-func TestRoutingKey(t *testing.T) {
+func TestPublisherRoutingKey(t *testing.T) {
 	eachBroker(t, func(t *testing.T, b broker) {
 		eu, us := b.bind(t, "direct", "orders.eu", nil), b.bind(t, "direct", "orders.us", nil)
 		cfg := b.config(t)
@@ -72,7 +72,7 @@ func TestRoutingKey(t *testing.T) {
 	})
 }
 
-func TestFanoutExchange(t *testing.T) {
+func TestPublisherFanoutExchange(t *testing.T) {
 	eachBroker(t, func(t *testing.T, b broker) {
 		one, two := b.bind(t, "fanout", "", nil), b.bind(t, "fanout", "any", nil)
 		cfg := b.config(t)
@@ -86,7 +86,7 @@ func TestFanoutExchange(t *testing.T) {
 
 // A headers exchange sees the message's own headers, those of the contract and
 // those of RoutingHeaders, with their types.
-func TestHeadersExchange(t *testing.T) {
+func TestPublisherHeadersExchange(t *testing.T) {
 	eachBroker(t, func(t *testing.T, b broker) {
 		own := b.bind(t, "headers", "", amqp.Table{"tenant": "acme"})
 		added := b.bind(t, "headers", "", amqp.Table{"x-match": "all", "priority": int64(7), "express": true, "pulse-topic": topic})
@@ -120,8 +120,8 @@ func TestHeadersExchange(t *testing.T) {
 	})
 }
 
-// Where no queue is wanted, a confirm is enough; other topics do not suffer.
-func TestAllowUnroutable(t *testing.T) {
+// Where no queue is wanted, a confirm is enough; other topics are not affected.
+func TestPublisherAllowUnroutable(t *testing.T) {
 	eachBroker(t, func(t *testing.T, b broker) {
 		queue := b.bind(t, "topic", "audit.kept", nil)
 		cfg := b.config(t)
@@ -134,7 +134,7 @@ func TestAllowUnroutable(t *testing.T) {
 	})
 }
 
-func TestExchangeTypeIsChecked(t *testing.T) {
+func TestNewPublisherChecksExchangeType(t *testing.T) {
 	for kind, says := range map[string]string{"topik": `ExchangeType: "topik"; use topic`, "x-consistent-hash": "", "headers": ""} {
 		p, err := rabbitmq.NewPublisher(rabbitmq.PublisherConfig{URL: "amqp://localhost:1", ExchangeType: kind})
 		if err == nil {

@@ -12,8 +12,9 @@ import (
 	"github.com/asimalizada/pulse-events/outbox"
 )
 
-// The publisher outlives its broker, however that ends, and starts without it.
-func TestBrokerRestarts(t *testing.T) {
+// The publisher continues after its broker was stopped or killed, and starts
+// without it.
+func TestPublisherBrokerRestarts(t *testing.T) {
 	server := testenv.RabbitMQServer(t)
 	b := broker{url: server.URL(), publisherURL: server.URL(), exchange: "pulse.events"}
 	b.queue(t, topic, nil)
@@ -33,7 +34,7 @@ func TestBrokerRestarts(t *testing.T) {
 	b.take(t, topic, len(msgs))
 }
 
-func TestWrongCredentials(t *testing.T) {
+func TestPublisherWrongCredentials(t *testing.T) {
 	const password = "0nly-for/friends?"
 	b := newBroker(t)
 	u, err := url.Parse(b.url)

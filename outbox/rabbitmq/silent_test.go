@@ -32,7 +32,7 @@ func newSilentBroker(t *testing.T, stall time.Duration) (broker, *rabbittest.Pro
 }
 
 // A message that got no confirm is not sent again while it may still come.
-func TestAConfirmThatIsLateCounts(t *testing.T) {
+func TestPublisherLateConfirm(t *testing.T) {
 	b, proxy, p := newSilentBroker(t, impatient)
 	wantPublished(t, p.Publish(t.Context(), newMessages(silentTopic, 1)))
 	b.take(t, silentTopic, 1)
@@ -61,9 +61,9 @@ func TestAConfirmThatIsLateCounts(t *testing.T) {
 	b.take(t, silentTopic, len(msgs))
 }
 
-// Late confirms are waited for beside what else the call holds, and a late
-// refusal is one.
-func TestALateReturnIsUnroutable(t *testing.T) {
+// The publisher waits for late confirms while it publishes the rest of the call,
+// and a late return counts as a refusal.
+func TestPublisherLateReturn(t *testing.T) {
 	b, proxy, p := newSilentBroker(t, impatient)
 	wantPublished(t, p.Publish(t.Context(), newMessages(topic, 1)))
 	const nowhere = "no.queue"
@@ -80,7 +80,7 @@ func TestALateReturnIsUnroutable(t *testing.T) {
 }
 
 // When the connection is lost, so are the confirms that were still to come.
-func TestNothingIsWaitedForOnALostConnection(t *testing.T) {
+func TestPublisherLostConnectionEndsWait(t *testing.T) {
 	b, proxy, p := newSilentBroker(t, impatient)
 	wantPublished(t, p.Publish(t.Context(), newMessages(silentTopic, 1)))
 	proxy.Withhold(silentTopic)
@@ -97,7 +97,7 @@ func TestNothingIsWaitedForOnALostConnection(t *testing.T) {
 // Of a topic that has not been confirmed for a while, few messages are sent
 // before one is: RabbitMQ stops reading from the whole connection when a queue
 // that takes nothing is given hundreds.
-func TestFewMessagesAreRiskedOnATopic(t *testing.T) {
+func TestPublisherLimitsUnconfirmedOfSilentTopic(t *testing.T) {
 	b, proxy, p := newSilentBroker(t, impatient)
 	wantPublished(t, p.Publish(t.Context(), newMessages(topic, 1)))
 	proxy.Withhold(silentTopic)
@@ -110,9 +110,9 @@ func TestFewMessagesAreRiskedOnATopic(t *testing.T) {
 	b.empty(t, silentTopic)
 }
 
-// A channel that has not published to a quorum queue before waits for it, and
-// all that is behind with it. Each topic is judged by its own messages.
-func TestTopicsBehindAQueueThatHangs(t *testing.T) {
+// A channel that has not published to a quorum queue before waits for it, and so
+// does everything behind it. Each topic counts only its own messages.
+func TestPublisherHangingQueueDelaysNoTopic(t *testing.T) {
 	t.Parallel() // it waits
 	server := testenv.RabbitMQServer(t)
 	b := broker{url: server.URL(), publisherURL: server.URL(), exchange: "pulse.events"}
@@ -155,7 +155,7 @@ func TestTopicsBehindAQueueThatHangs(t *testing.T) {
 
 // An answer is waited for as long as its channel is kept, and then the message is
 // sent again, although the channel is stuck and cannot be closed.
-func TestWhatGotNoConfirmIsSentAgain(t *testing.T) {
+func TestPublisherRepeatsUnconfirmed(t *testing.T) {
 	t.Parallel() // it waits
 	server := testenv.RabbitMQServer(t)
 	b := broker{url: server.URL(), publisherURL: server.URL(), exchange: "pulse.events"}
@@ -190,7 +190,7 @@ func TestWhatGotNoConfirmIsSentAgain(t *testing.T) {
 	publishSoon(t, p, msgs)
 }
 
-func TestPing(t *testing.T) {
+func TestPublisherPing(t *testing.T) {
 	b, proxy := newProxiedBroker(t)
 	cfg := b.config(t)
 	cfg.ConfirmTimeout = impatient
@@ -217,8 +217,8 @@ func TestPing(t *testing.T) {
 	wantPing("there is no connection", "not connected")
 }
 
-// A connection on which nothing comes back is made again.
-func TestPingOnASilentConnection(t *testing.T) {
+// A connection on which nothing arrives is replaced.
+func TestPublisherPingSilentConnection(t *testing.T) {
 	t.Parallel() // it waits
 	b, proxy := newProxiedBroker(t)
 	b.queue(t, topic, nil)

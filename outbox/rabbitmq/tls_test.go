@@ -8,7 +8,7 @@ import (
 	"github.com/asimalizada/pulse-events/internal/rabbit/rabbittest"
 )
 
-func TestPublishOverTLS(t *testing.T) {
+func TestPublisherTLS(t *testing.T) {
 	b := newBroker(t)
 	b.queue(t, topic, nil)
 	front := rabbittest.NewTLS(t, b.url)

@@ -33,7 +33,7 @@ func (b broker) deleteExchange(t *testing.T) {
 	b.do(t, func(ch *amqp.Channel) error { return ch.ExchangeDelete(b.exchange, false, false) })
 }
 
-func TestExchangeDeletedIsDeclaredAgain(t *testing.T) {
+func TestPublisherRedeclaresExchange(t *testing.T) {
 	b := newBroker(t)
 	b.queue(t, topic, nil)
 	p := b.publisher(t)
@@ -52,7 +52,7 @@ func TestExchangeDeletedIsDeclaredAgain(t *testing.T) {
 	wantPublished(t, p.Publish(t.Context(), newMessages(topic, 5)))
 }
 
-func TestExchangeOfAnotherKind(t *testing.T) {
+func TestPublisherRefusesOtherExchangeType(t *testing.T) {
 	b := newBroker(t)
 	b.do(t, func(ch *amqp.Channel) error {
 		return ch.ExchangeDeclare(b.exchange, amqp.ExchangeFanout, true, false, false, false, nil)
@@ -75,7 +75,7 @@ func TestExchangeOfAnotherKind(t *testing.T) {
 	wantPublished(t, publishSoon(t, p, newMessages(topic, 3)))
 }
 
-// queueOnExisting binds a queue without a word about the exchange's kind.
+// queueOnExisting binds a queue without declaring the exchange.
 func (b broker) queueOnExisting(t *testing.T) {
 	t.Helper()
 	b.do(t, func(ch *amqp.Channel) error {
@@ -86,7 +86,7 @@ func (b broker) queueOnExisting(t *testing.T) {
 	})
 }
 
-func TestVerifyAndNoneDoNotDeclare(t *testing.T) {
+func TestPublisherVerifyAndNone(t *testing.T) {
 	b := newBroker(t)
 	cfg := b.config(t)
 	cfg.Topology = rabbitmq.Verify

@@ -12,7 +12,7 @@ import (
 	"github.com/asimalizada/pulse-events/outbox/wire"
 )
 
-// What leaves the broker is what testdata/wire says, property by property.
+// What the broker delivers is what testdata/wire says, property by property.
 func TestWireVectors(t *testing.T) {
 	rabbittest.EachVector(t, "../..", "message", func(t *testing.T, v rabbittest.Vector) {
 		b, m := newBroker(t), v.Message

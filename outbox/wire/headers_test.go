@@ -74,8 +74,8 @@ func TestReadHeadersBesideProperties(t *testing.T) {
 }
 
 // The caller's map is neither kept nor written to, and no header of the
-// producer's stands in for one of the contract.
-func TestHeadersOfTheContractWin(t *testing.T) {
+// producer's replaces one of the contract.
+func TestReadHeadersPrefersContract(t *testing.T) {
 	own := map[string]string{wire.HeaderTopic: "other"}
 	headers := wire.Headers(wire.Message{Topic: "t", Headers: own})
 	if headers[wire.HeaderTopic] != "t" || own[wire.HeaderTopic] != "other" {
@@ -83,7 +83,7 @@ func TestHeadersOfTheContractWin(t *testing.T) {
 	}
 }
 
-func TestReadHeadersOfATimeThatIsNone(t *testing.T) {
+func TestReadHeadersInvalidTime(t *testing.T) {
 	m := wire.Message{OccurredAt: time.Unix(1, 0)}
 	err := wire.ReadHeaders(&m, map[string]string{wire.HeaderOccurredAt: "yesterday", "tenant": "acme", wire.HeaderKey: "k"})
 	if !errors.Is(err, wire.ErrUndecodable) || !strings.Contains(err.Error(), wire.HeaderOccurredAt) {
@@ -94,7 +94,7 @@ func TestReadHeadersOfATimeThatIsNone(t *testing.T) {
 	}
 }
 
-func TestReadHeadersOfEveryScalar(t *testing.T) {
+func TestReadHeadersScalars(t *testing.T) {
 	var m wire.Message
 	if err := wire.ReadHeaders(&m, map[string]any{
 		"bool": true, "int8": int8(-1), "int16": int16(2), "int32": int32(3), "int64": int64(4), "uint8": uint8(5), "float": 1.5,

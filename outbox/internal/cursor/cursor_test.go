@@ -157,7 +157,7 @@ func (w *world) turn(limit int) {
 // Whatever transactions do, and however long they take: nothing appears at or
 // below Safe, and when rows are sent none lies behind the cursor. In the end
 // everything was read.
-func TestPositionNeverLeavesARowBehind(t *testing.T) {
+func TestPositionSkipsNoRow(t *testing.T) {
 	base := rand.Uint64()
 	for run := range uint64(1000) {
 		seed := base + run

@@ -36,7 +36,7 @@ func TestParseSnapshot(t *testing.T) {
 // at is a moment of the test's clock.
 func at(ms int) time.Time { return time.Unix(1000, 0).Add(time.Duration(ms) * time.Millisecond) }
 
-func TestHorizonTellsLongTransactionsFromOthers(t *testing.T) {
+func TestHorizonLongTransactions(t *testing.T) {
 	h := NewHorizon(time.Second)
 	look := func(ms int, s Snapshot) (v View) {
 		s.next = s.xmax

@@ -53,9 +53,9 @@ func ExampleCodec_structured() {
 	// {"datacontenttype":"application/json","id":"e1","source":"/orders","specversion":"1.0","type":"OrderCreated","data":{"total":77.5}}
 }
 
-// What an encoder has made a decoder reads, of a message that has come with
-// its properties and headers, and of one that has nothing else.
-func TestThereAndBack(t *testing.T) {
+// A decoder reads what an encoder has made, with properties and headers or
+// without.
+func TestCodecRoundTrip(t *testing.T) {
 	payloads := map[string][]byte{
 		"application/json": []byte(`{"total": 77.5, "t": "<ö>"}`), "application/json; charset=utf-8": []byte("{"), "application/vnd.order+json": []byte("[1]"),
 		"text/plain": []byte("größe \"x\""), "application/octet-stream": {0, 0xff, '"'}, "text/csv": {0xff},
@@ -96,7 +96,7 @@ func TestThereAndBack(t *testing.T) {
 	}
 }
 
-func TestDocumentIsReadable(t *testing.T) {
+func TestStructuredDocument(t *testing.T) {
 	m := event()
 	m.ContentType, m.Payload = "text/plain", []byte("hello")
 	if err := (cloudevents.Codec{Source: "/orders", Structured: true}).Encode(&m); err != nil {
