@@ -1,6 +1,6 @@
 // Package devbroker is an AMQP 0-9-1 broker inside your process, for development and tests. It is not for production: it
-// keeps every message in memory, and is one process without a cluster. What it does, it does as RabbitMQ 3.10 does, so
-// that the client code that runs against it is the client code that runs in production.
+// keeps every message in memory, and is one process without a cluster. It behaves as RabbitMQ 3.10 does, so that
+// the client code that is tested against it is the client code that runs in production.
 //
 // In a test:
 //
@@ -18,19 +18,18 @@
 // queues with TTL, expiry, length limits, priorities, dead-lettering with x-death, delivery limits, single active
 // consumer; confirms, transactions, mandatory returns, CC and BCC; direct reply-to; prefetch by consumer and by channel,
 // consumer priorities, redelivery in order, cancel notifications; heartbeats and connection.blocked. Virtual hosts, and
-// users with permissions ([Broker.SetUser]); to begin with, user guest, password guest, virtual host "/", on the loopback
+// users with permissions ([Broker.SetUser]); at first there is user guest, password guest, virtual host "/", on the loopback
 // interface, as a fresh RabbitMQ. TLS, and a part of the management API ([Broker.Management]). Error codes and texts are
-// RabbitMQ's, and so is what the broker presents of itself, since clients switch on it; the server property "devbroker"
-// says what it really is.
+// RabbitMQ's, and so are its server properties, since clients depend on them; the property "devbroker" identifies it.
 //
-// A quorum queue is accepted as such, and differs from a classic one where a client can see it: every message counts
+// Quorum queues are accepted, and differ from classic ones where a client can see it: every message counts
 // as persistent, deliveries are counted in x-delivery-count, and there is no global prefetch. It has one replica.
 //
 // # What is not
 //
 // Streams, basic.publish with immediate, and methods of plug-ins are refused with 540 NOT_IMPLEMENTED, exchange types of
 // plug-ins with 503, as by a RabbitMQ without them. There are no policies, no topic permissions and no AMQP 1.0. Only
-// PLAIN and AMQPLAIN authenticate. docs/devbroker.md lists what else differs, and which suites of others it passes.
+// PLAIN and AMQPLAIN authenticate. docs/devbroker.md lists what else differs, and which test suites of other projects it passes.
 //
 // # Durability
 //
@@ -38,14 +37,14 @@
 // hosts are kept in a journal there. A confirm is sent after the message is on disk (fsync; publishers share one), so a
 // confirmed message survives kill -9 and a power cut. What is acknowledged does not come back after an orderly stop;
 // after kill -9 the last acknowledgements may be forgotten and their messages delivered again, marked as redelivered. The
-// journal is compacted while the broker runs: its size follows what is queued. Without DataDir everything is gone when
+// journal is compacted while the broker runs: its size follows what is queued. Without DataDir everything is lost when
 // the broker is closed.
 //
 // # Memory and disk
 //
 // At [Config.MemoryLimit], and when the disk of DataDir is nearly full ([Config.DiskFreeLimit]), the broker blocks
 // publishers as RabbitMQ's alarms do: it sends connection.blocked to connections that publish and stops reading from them
-// until consumers, or somebody else, have made room.
+// until consumers have made room, or the disk has more space.
 //
 // # Faults
 //
@@ -53,5 +52,5 @@
 // outage, [Broker.Restart], [Broker.DropConnections] and [Broker.CloseConnections] interrupt, and [Broker.Inject]
 // withholds, delays or drops confirms, blocks publishers, duplicates or delays deliveries, and lets queues refuse messages
 // or stand still, all of them or one. [Broker.Faults] lists what is active and [Broker.Clear] ends it. [Broker.Queues],
-// [Broker.Connections] and [Broker.Stats] look inside.
+// [Broker.Connections] and [Broker.Stats] return its state.
 package devbroker
