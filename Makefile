@@ -15,16 +15,15 @@ BENCHFLAGS ?= -p 1 -timeout 60m -benchmem
 PULSE_TEST_REQUIRE ?= postgres,rabbitmq,modules
 export PULSE_TEST_REQUIRE
 
-# What runs against containers: the story of an outage on both stacks, brokers
-# and databases that are stopped and killed, docker-compose.yml and pulsectl
-# upon it.
+# Tests that run against containers: an outage on both stacks, brokers and
+# databases that are stopped and killed, docker-compose.yml, and pulsectl with it.
 CONTAINER_TESTS = Acceptance|F1B|F2B|F11|Compose|ServerKeepsDurableData
 CONTAINER_PKG = ./internal/testenv ./internal/faults ./examples/... ./pulsectl
 
 STATICCHECK = go run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOVULNCHECK = go run golang.org/x/vuln/cmd/govulncheck@v1.9.0
 
-# Modules beside the main one: what they need is none of its dependencies.
+# Modules with dependencies that the main module does not have.
 NESTED = internal/testenv/server examples/databases
 
 VERSION ?= $(shell git describe --tags --always --dirty)
@@ -41,7 +40,7 @@ test: services ## run all tests on real services (PKG=./outbox/... for some)
 	@set -e; [ '$(PKG)' = ./... ] || exit 0; for dir in $(NESTED); do (cd $$dir && go test $(TESTFLAGS) ./...); done
 
 test-containers: export PULSE_TEST_REQUIRE = postgres,rabbitmq,docker
-test-containers: services ## run in containers what stops servers, and docker-compose.yml; needs Docker
+test-containers: services ## run tests that stop servers, and docker-compose.yml, in containers; needs Docker
 	go test -count=1 -p 1 -timeout 20m -run '$(CONTAINER_TESTS)' $(CONTAINER_PKG)
 
 broker-suites: ## run the suites of AMQP clients against the development broker and RabbitMQ (as root; SUITES="pika nestjs" BROKERS=devbroker)
@@ -73,7 +72,7 @@ tidy: ## bring go.mod and go.sum in line with the imports
 	go mod tidy
 	@set -e; for dir in $(NESTED); do (cd $$dir && go mod tidy); done
 
-check: lint ## run all that is checked before a change is taken, tests last
+check: lint ## run all checks that a change has to pass, tests last
 	go mod tidy -diff
 	@set -e; for dir in $(NESTED); do (cd $$dir && go mod tidy -diff); done
 	@$(MAKE) --no-print-directory test
@@ -81,9 +80,9 @@ check: lint ## run all that is checked before a change is taken, tests last
 install-services: ## install PostgreSQL and RabbitMQ for the tests (Debian, Ubuntu; as root)
 	.ci/install-services
 
-# Says before the tests what they will use, or what is missing.
+# Prints which servers the tests will use, or what is missing.
 services:
 	@go run ./internal/testenv/sources
 
-clean: ## delete what was built
+clean: ## delete build results
 	rm -rf bin

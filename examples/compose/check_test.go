@@ -45,7 +45,7 @@ var readers = map[string][]string{
 	"notifications-stdlib": {"credentials-notifications"},
 }
 
-// checkContainers looks at users and mounts.
+// checkContainers checks users and mounts.
 func (p *project) checkContainers(t *testing.T) {
 	containers := p.containers(t)
 	for service, want := range readers {
@@ -88,7 +88,7 @@ func (p *project) userOf(t *testing.T, c container) string {
 	return ""
 }
 
-// checkDatabases finds out that each role gets into its own database alone.
+// checkDatabases checks that each role can connect only to its own database.
 func (p *project) checkDatabases(t *testing.T) {
 	a := p.addresses(t)
 	for own, other := range map[string]string{a.OutboxDB: "/notifications", a.InboxDB: "/orders"} {
@@ -140,7 +140,7 @@ func (p *project) secrets(t *testing.T) secrets {
 	}
 }
 
-// checkSecrets looks for passwords where many can look.
+// checkSecrets checks that no password is in logs or settings of containers.
 func (p *project) checkSecrets(t *testing.T, s secrets) {
 	places := map[string]string{
 		"inspect": docker(t, append([]string{"inspect"}, p.ids(t)...)...),
@@ -149,7 +149,7 @@ func (p *project) checkSecrets(t *testing.T, s secrets) {
 		places["config of "+profile] = p.with(t, profile, "config")
 	}
 	for _, id := range p.ids(t) {
-		// Compose v1 shows the logs of running services alone.
+		// Compose v1 shows only the logs of running services.
 		places["logs of "+id] = dockerLogs(t, id)
 	}
 	named := map[string]string{"superuser": s.superuser, "orders": s.orders, "notifications": s.notifications, "broker": s.broker}

@@ -17,8 +17,8 @@ var (
 	gin     = []string{"orders-gin", "notifications-gin"}
 )
 
-// TestCompose goes with each client through the life of a project: from
-// nothing, by its two pairs of services, to nothing.
+// TestCompose starts a project with each client, uses both pairs of services, and
+// removes it.
 func TestCompose(t *testing.T) {
 	for _, client := range testenv.Compose(t, "../../docker-compose.yml") {
 		t.Run(strings.Join(client, "_"), func(t *testing.T) { testProject(t, newProject(t, client)) })
@@ -97,7 +97,7 @@ func testProject(t *testing.T, p *project) {
 	}
 }
 
-// placeOrder places an order, which has to be taken.
+// placeOrder places an order, which has to be accepted.
 func (p *project) placeOrder(t *testing.T, profile string) {
 	t.Helper()
 	body := strings.NewReader(`{"customerId":"customer-123","amount":77.5}`)
@@ -106,7 +106,7 @@ func (p *project) placeOrder(t *testing.T, profile string) {
 	}
 }
 
-// listOrders returns the newest orders as the service tells them.
+// listOrders returns the newest orders as the service reports them.
 func (p *project) listOrders(t *testing.T, profile string) string {
 	t.Helper()
 	status, answer := p.ask(t, http.MethodGet, profile, "/orders?limit=100", nil)

@@ -1,4 +1,3 @@
-// Package compose holds what docker-compose.yml is made of beside the services
-// themselves: the Dockerfile, and the program that makes their credentials. Its
-// tests bring the whole of it up and hold it to what it promises.
+// Package compose has the Dockerfile of docker-compose.yml and the program that
+// generates its credentials. Its tests start the whole project and check it.
 package compose

@@ -18,8 +18,8 @@ import (
 	"github.com/asimalizada/pulse-events/internal/testenv"
 )
 
-// Limits of a command to Compose, and of what it starts to be well. The first
-// command compiles the services.
+// Limits of a command to Compose, and of the wait until its services are healthy.
+// The first command compiles them.
 const (
 	commandLimit = 8 * time.Minute
 	healthLimit  = 2 * time.Minute
@@ -35,15 +35,14 @@ type project struct {
 	ports  map[string]int // published, by the variable that sets it
 }
 
-// The variables that say where a project is published.
+// The variables that set the ports of a project.
 const (
 	postgresPort = "PULSE_POSTGRES_PORT"
 	amqpPort     = "PULSE_AMQP_PORT"
 	uiPort       = "PULSE_RABBITMQ_UI_PORT"
 )
 
-// newProject prepares a project, and sees to it that nothing of it is left in
-// the end.
+// newProject prepares a project, and removes it after the test.
 func newProject(t *testing.T, client []string) *project {
 	t.Helper()
 	root, err := filepath.Abs("../..")
@@ -58,17 +57,16 @@ func newProject(t *testing.T, client []string) *project {
 		postgresPort, amqpPort, uiPort, "PULSE_ORDERS_STDLIB_PORT", "PULSE_NOTIFICATIONS_STDLIB_PORT",
 		"PULSE_ORDERS_GIN_PORT", "PULSE_NOTIFICATIONS_GIN_PORT",
 	}
-	// Of the environment only what has nothing to do with another project.
+	// Without variables of the environment that belong to another project.
 	for _, variable := range os.Environ() {
 		if !strings.HasPrefix(variable, "COMPOSE_") {
 			p.env = append(p.env, variable)
 		}
 	}
 	// Both clients can use the builder without BuildKit, so that the second
-	// finds what the first has compiled; it gains nothing by doing several
-	// things at once.
+	// finds what the first has compiled; parallel builds would not be faster.
 	p.env = append(p.env, "COMPOSE_PROJECT_NAME="+p.name, "DOCKER_BUILDKIT=0")
-	if len(client) > 1 { // version 1 knows no such limit
+	if len(client) > 1 { // version 1 has no such limit
 		p.env = append(p.env, "COMPOSE_PARALLEL_LIMIT=1")
 	}
 	for i, port := range testenv.FreePorts(t, len(variables)) {
@@ -105,7 +103,7 @@ func (p *project) try(ctx context.Context, profile string, args ...string) (stri
 }
 
 // output returns what a command prints to its standard output; the error
-// tells the end of the rest.
+// has the end of its standard error.
 func output(cmd *exec.Cmd) (string, error) {
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
@@ -144,7 +142,7 @@ func docker(t *testing.T, args ...string) string {
 	return out
 }
 
-// container is what is asked of docker inspect.
+// container is what is read from docker inspect.
 type container struct {
 	ID           string
 	Name         string
@@ -179,7 +177,7 @@ func (p *project) ids(t *testing.T) []string {
 	return strings.Fields(docker(t, "ps", "--all", "--quiet", "--filter", "label=com.docker.compose.project="+p.name))
 }
 
-// containers returns the project's containers by the service they are of.
+// containers returns the project's containers by service.
 func (p *project) containers(t *testing.T) map[string]container {
 	t.Helper()
 	var list []container
@@ -218,7 +216,7 @@ func (p *project) awaitHealthy(t *testing.T, services ...string) {
 	}
 }
 
-// addresses are what credentials show prints, by way of the published ports.
+// addresses are what credentials show prints, with the published ports.
 type addresses struct{ OutboxDB, InboxDB, AMQPURL string }
 
 func (p *project) addresses(t *testing.T) addresses {

@@ -77,7 +77,7 @@ func TestMake(t *testing.T) {
 		}
 		seen[text] = p[1]
 	}
-	// Each service knows its own secrets alone.
+	// Each service has only its own secrets.
 	for text, owner := range seen {
 		for path, content := range contents(t, v) {
 			allowed := map[string]bool{
@@ -138,7 +138,7 @@ func TestMakeAgainChangesNothing(t *testing.T) {
 	}
 }
 
-// A run can be killed after any file, and in the middle of any.
+// A run can be killed after any file, and while it writes one.
 func TestMakeGoesOnWhereItWasCutShort(t *testing.T) {
 	whole := newVolumes(t)
 	fill(t, whole)

@@ -16,12 +16,12 @@ import (
 // is mounted.
 const readable = 0o444
 
-// password is what a password of ours looks like. It means the same in SQL, in
-// a URL and in the broker's settings.
+// password matches generated passwords. They need no quoting in SQL, in a URL or
+// in the broker's settings.
 var password = regexp.MustCompile(`^[0-9A-Za-z]{20,}$`)
 
-// keepPassword returns the password in the file, which is made with a random
-// one where it does not exist.
+// keepPassword returns the password in the file, and creates it with a random one
+// if it does not exist.
 func keepPassword(path string) (string, error) {
 	content, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -35,8 +35,8 @@ func keepPassword(path string) (string, error) {
 	return text, err
 }
 
-// put sees to it that the file has the content: at any moment a reader, or
-// the next run after a crash, finds the file as it was or all of the new one.
+// put writes a file atomically: at any moment a reader, or the next run after a
+// crash, finds the old content or all of the new one.
 func put(path, content string) (err error) {
 	old, err := os.ReadFile(path)
 	if err == nil && string(old) == content {
@@ -44,8 +44,8 @@ func put(path, content string) (err error) {
 	} else if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	// The name is the same every time, so that the next run clears away what
-	// a killed one left; and no server takes it for one of its own files.
+	// The name is the same every time, so that the next run overwrites what a
+	// killed one has left; and no server reads a file of that name.
 	unfinished := path + ".unfinished"
 	if err := os.RemoveAll(unfinished); err != nil {
 		return err
@@ -69,7 +69,7 @@ func put(path, content string) (err error) {
 	return syncDir(filepath.Dir(path))
 }
 
-// syncDir makes a rename in the directory last.
+// syncDir makes a rename in the directory durable.
 func syncDir(dir string) error {
 	d, err := os.Open(dir)
 	if err != nil {

@@ -1,8 +1,8 @@
-// Command credentials gives the services of docker-compose.yml their
-// passwords. Nothing has to be prepared, and none stands in a file of the
-// project or in a container's settings.
+// Command credentials generates the passwords of docker-compose.yml. Nothing has
+// to be prepared, and no file of the project and no container's settings contain
+// one.
 //
-//	credentials make    makes what is missing; changes no password
+//	credentials make    creates missing files; changes no password
 //	credentials show    prints the addresses of databases and broker as JSON
 //
 // There is a volume for each reader, mounted below the directory that -volumes

@@ -23,14 +23,14 @@ const (
 	amqpFile     = "amqp-url"
 )
 
-// databasesSQL makes roles and databases when PostgreSQL starts for the first
-// time. It comes from here, not from the working tree: the daemon may run on
-// another machine.
+// databasesSQL creates roles and databases when PostgreSQL starts for the first
+// time. It is embedded, not mounted from the working tree, because the daemon may
+// run on another machine.
 //
 //go:embed databases.sql
 var databasesSQL string
 
-// rabbitmqConf is what the broker is told beside its user.
+// rabbitmqConf has the broker's settings except its user.
 //
 //go:embed rabbitmq.conf
 var rabbitmqConf string
@@ -38,18 +38,18 @@ var rabbitmqConf string
 // volumes is the directory that holds a volume for each reader:
 //
 //	postgres        passwords of the superuser and of each service's role
-//	postgres-init   the script that makes roles and databases
-//	rabbitmq        the broker's password, and its settings made of it
+//	postgres-init   the script that creates roles and databases
+//	rabbitmq        the broker's password, and its settings with it
 //	orders          where the database and the broker are
 //	notifications   the same for the other service
 //
-// The passwords in the volumes of the servers are the truth: a server takes
+// The passwords in the volumes of the servers are authoritative: a server reads
 // its password once, at its first start, so they are never changed. All other
-// files follow from them and are made anew at every run, so a run that was
-// cut short is completed by the next.
+// files are derived from them and written again at every run, so that the next run
+// completes one that was interrupted.
 type volumes string
 
-// fill makes what is missing.
+// fill creates what is missing.
 func (v volumes) fill() (err error) {
 	lock := flock.New(v.file("postgres", ".lock"))
 	if err := lock.Lock(); err != nil {
@@ -82,8 +82,8 @@ func (v volumes) fill() (err error) {
 	return nil
 }
 
-// addresses are what a client outside the services needs, with the hosts'
-// names inside the network.
+// addresses are what a client outside the services needs, with host names
+// inside the network.
 type addresses struct {
 	OutboxDB string `json:"outboxDb"`
 	InboxDB  string `json:"inboxDb"`
