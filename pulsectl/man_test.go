@@ -8,7 +8,7 @@ import (
 	"github.com/asimalizada/pulse-events/internal/testenv"
 )
 
-// The manual page is one, and holds every command with its examples.
+// There is one manual page, with every command and its examples.
 func TestManualPage(t *testing.T) {
 	testenv.Tool(t, "mandoc")
 	page, err := exec.Command("pulsectl", "man").Output()
@@ -22,7 +22,7 @@ func TestManualPage(t *testing.T) {
 		return string(out)
 	}
 	for line := range strings.Lines(mandoc("-T", "lint", "-W", "warning")) {
-		// A test is built of no commit, which would have a date.
+		// A test binary is not built from a commit, and has no date.
 		if !strings.Contains(line, "missing date") {
 			t.Errorf("mandoc: %s", line)
 		}

@@ -14,8 +14,8 @@ import (
 
 const readmePath = "../README.md"
 
-// readmeBlocks returns what README.md gives to be pasted under a heading, or
-// before the first for an empty one.
+// readmeBlocks returns the blocks of commands in README.md under a heading, or
+// before the first heading for an empty one.
 func readmeBlocks(t *testing.T, heading string) string {
 	t.Helper()
 	text, err := os.ReadFile(readmePath)
@@ -41,8 +41,8 @@ func readmeBlocks(t *testing.T, heading string) string {
 	return blocks.String()
 }
 
-// What is to be pasted is commands and nothing else: no prompt, no answer, no
-// remark (zsh takes # for a word), nothing to be filled in.
+// The blocks have only commands: no prompts, no output, no comments (zsh takes #
+// for a word), no placeholders.
 func TestReadmeBlocksPlainCommands(t *testing.T) {
 	text, err := os.ReadFile(readmePath)
 	if err != nil {
@@ -62,8 +62,8 @@ func TestReadmeBlocksPlainCommands(t *testing.T) {
 	}
 }
 
-// What README.md gives to be pasted works from top to bottom, as a script that
-// the programs could read from, and stops at the first that fails.
+// The blocks of README.md work from top to bottom, as a script on standard input
+// that stops at the first error.
 func TestReadmePasted(t *testing.T) {
 	testenv.Tool(t, "curl")
 	orders, notifications := freeAddr(t), freeAddr(t)
@@ -123,8 +123,7 @@ func paste(t *testing.T, commands string, addresses *strings.Replacer, variables
 	return string(out)
 }
 
-// A person pastes into a terminal, all at once: the shell gets the commands
-// while others still run.
+// A user pastes a block at once: the shell gets commands while others still run.
 func TestReadmePastedIntoTerminal(t *testing.T) {
 	for _, shell := range []string{"bash --norc --noprofile", "zsh -f"} {
 		name, _, _ := strings.Cut(shell, " ")
@@ -155,7 +154,7 @@ func TestReadmePastedIntoTerminal(t *testing.T) {
 	}
 }
 
-// The demo says what README.md shows of it.
+// The demo prints what README.md shows.
 func TestReadmeDemo(t *testing.T) {
 	text, err := os.ReadFile(readmePath)
 	if err != nil {

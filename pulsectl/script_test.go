@@ -27,7 +27,7 @@ func TestMain(m *testing.M) {
 // Scripts that need no service: usage, help, output, unreachable servers.
 func TestScripts(t *testing.T) {
 	run(t, "testdata/script/local", func(env *testscript.Env) error {
-		// A port that nobody listens on, and one that is taken.
+		// A free port, and one in use.
 		ln, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
 			return err
@@ -39,7 +39,7 @@ func TestScripts(t *testing.T) {
 		env.Defer(func() { _ = taken.Close() })
 		env.Setenv("TAKEN", strconv.Itoa(taken.Addr().(*net.TCPAddr).Port))
 		env.Setenv("NOWHERE", ln.Addr().String())
-		// Where pulsectl is, for a PATH with little else.
+		// The directory of pulsectl, for a PATH with little else.
 		pulsectl, err := exec.LookPath("pulsectl")
 		if err != nil {
 			return err
@@ -68,7 +68,7 @@ func TestScriptsOnServices(t *testing.T) {
 	})
 }
 
-// Scripts that stop and start a broker, which is theirs alone.
+// Scripts that stop and start a broker of their own.
 func TestScriptsOnOwnBroker(t *testing.T) {
 	run(t, "testdata/script/outage", func(env *testscript.Env) error {
 		t := env.T().(testing.TB)
@@ -92,7 +92,7 @@ func setAddresses(env *testscript.Env) {
 	env.Setenv("PULSE_ORDERS_ADDR", "127.0.0.1:0")
 	env.Setenv("PULSE_NOTIFICATIONS_ADDR", "127.0.0.1:0")
 	env.Setenv("PULSE_BROKER_ADDR", "127.0.0.1:0")
-	// Whatever the script did, no process outlives it.
+	// No process is left after the script.
 	env.Defer(func() {
 		down := exec.Command("pulsectl", "down")
 		down.Env = env.Vars

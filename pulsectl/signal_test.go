@@ -15,7 +15,7 @@ import (
 // signal CODE SIGNALS TEXT command...: once the command has written TEXT it gets
 // the signals, INT or TERM and separated by commas, one for each line that it
 // writes from then on, and has to exit with CODE. All that it writes goes into
-// the file said.
+// the file named "said".
 func signalCommand(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 4 {
 		ts.Fatalf("usage: signal CODE SIGNALS TEXT command [argument...]")

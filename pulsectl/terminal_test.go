@@ -11,8 +11,8 @@ import (
 	"github.com/asimalizada/pulse-events/internal/testenv"
 )
 
-// terminal is a real one, with a shell in it: it breaks lines anew when it is
-// resized, as those of desktops do.
+// terminal is a real terminal with a shell: it wraps lines again when it is
+// resized, as desktop terminals do.
 type terminal struct {
 	t      *testing.T
 	socket string
@@ -72,7 +72,7 @@ func (term *terminal) shows(pattern string) string {
 }
 
 // A line that is drawn in place stays one line in a terminal that becomes
-// narrower and wider again, and leaves what stands above it alone.
+// narrower and wider again, and does not change the lines above it.
 func TestLiveLineSurvivesResizing(t *testing.T) {
 	term := openTerminal(t, "80", "bash --norc --noprofile", "PULSE_ORDERS_ADDR=127.0.0.1:0", "PULSE_NOTIFICATIONS_ADDR=127.0.0.1:0", "PULSE_BROKER_ADDR=127.0.0.1:0")
 	defer func() {

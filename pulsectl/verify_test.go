@@ -17,8 +17,8 @@ import (
 	"github.com/asimalizada/pulse-events/internal/testenv"
 )
 
-// Scripts in which faults of every sort are planted for verify to find, on the
-// embedded stack and on PostgreSQL and RabbitMQ.
+// Scripts that create each kind of fault for verify to find, on the embedded stack
+// and on PostgreSQL and RabbitMQ.
 func TestScriptsVerify(t *testing.T) {
 	t.Run("embedded", func(t *testing.T) {
 		run(t, "testdata/script/verify", func(env *testscript.Env) error {
@@ -58,8 +58,8 @@ func channel(ts *testscript.TestScript) (*amqp.Connection, *amqp.Channel) {
 }
 
 // hold get|consume QUEUE N: a tool takes N messages and does not acknowledge
-// them until release. It waits for what it gets; what it consumes is waited for
-// by held N.
+// them until release. It waits for messages that it gets; held N waits for
+// those that it consumes.
 func hold(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 3 {
 		ts.Fatalf("usage: hold get|consume QUEUE N")
@@ -106,7 +106,7 @@ func held(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// release: the tool gives back what it holds.
+// release: the tool requeues what it holds.
 func release(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(ts.Value("tools").(*tools).holder.Close())
 }

@@ -32,7 +32,7 @@ func TestCloseLeavesTCPToClient(t *testing.T) {
 		r.send(0, &wire.ConnectionClose{ReplyCode: 200, ReplyText: "bye"})
 		want[*wire.ConnectionCloseOk](r)
 		r.still("after close-ok")
-		r.send(0, &wire.ConnectionClose{ReplyCode: 200, ReplyText: "bye"}) // has it heard?
+		r.send(0, &wire.ConnectionClose{ReplyCode: 200, ReplyText: "bye"}) // until it is answered
 		want[*wire.ConnectionCloseOk](r)
 		r.still("after close-ok again")
 
@@ -78,7 +78,7 @@ func TestCloseByServer(t *testing.T) {
 	})
 }
 
-// TestConnectionHalfClosed still reads what was on its way to it.
+// TestConnectionHalfClosed: a connection that is closed for writing still reads what was sent to it.
 func TestConnectionHalfClosed(t *testing.T) {
 	r := dialRaw(t, devbroker.NewTest(t))
 	r.open()
@@ -89,7 +89,7 @@ func TestConnectionHalfClosed(t *testing.T) {
 	want[*wire.ConnectionCloseOk](r)
 }
 
-// TestCloseWaitsOnce: clients that were answered and keep TCP open do not hold the broker up.
+// TestCloseWaitsOnce: clients that were answered and keep TCP open do not delay the broker.
 func TestCloseWaitsOnce(t *testing.T) {
 	b := devbroker.NewTest(t)
 	var all []*raw
@@ -195,7 +195,7 @@ func TestConfirmsCoverBurst(t *testing.T) {
 	})
 }
 
-// TestPublishLargeBodies are taken up to 128 MiB, and refused beyond.
+// TestPublishLargeBodies: bodies of up to 128 MiB are accepted, larger ones refused.
 func TestPublishLargeBodies(t *testing.T) {
 	b := devbroker.NewTest(t)
 	s := newSession(t, b.URL())

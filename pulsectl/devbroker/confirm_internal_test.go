@@ -8,8 +8,8 @@ import (
 	"github.com/asimalizada/pulse-events/pulsectl/devbroker/internal/wire"
 )
 
-// TestConfirmsMatchMessages sends verdicts in random order and batches, and reads them as a client does, for which
-// "multiple" speaks of every tag that has no verdict yet.
+// TestConfirmsMatchMessages sends confirms in random order and batches, and reads them as a client does, for which
+// "multiple" covers every tag that is not confirmed yet.
 func TestConfirmsMatchMessages(t *testing.T) {
 	for seed := range uint64(200) {
 		rng := rand.New(rand.NewPCG(seed, 0))

@@ -20,7 +20,7 @@ func TestCapabilities(t *testing.T) {
 				s.Errorf("%s is not announced in %v", capability, announced)
 			}
 		}
-		// What clients switch on is the same. What it really is stands in a property of its own.
+		// Properties that clients depend on are the same; another one identifies the broker.
 		for _, property := range []string{"product", "version", "platform", "cluster_name", "copyright", "information"} {
 			if text, _ := s.conn.Properties[property].(string); text == "" {
 				s.Errorf("no %s in %v", property, s.conn.Properties)
@@ -50,7 +50,7 @@ func TestHeartbeatKeepsIdleConnection(t *testing.T) {
 	})
 }
 
-// muted is a connection that swallows what the client sends once it is told to.
+// muted is a connection that discards what the client sends once mute is called.
 type muted struct {
 	net.Conn
 	mute atomic.Bool

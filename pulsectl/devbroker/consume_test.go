@@ -249,7 +249,7 @@ func TestConsumerPriorities(t *testing.T) {
 			s.send(q, fmt.Sprint(i))
 			s.nextBody(high, fmt.Sprint(i))
 		}
-		s.send(q, "2") // the other one has its hands full
+		s.send(q, "2") // the other one is at its prefetch
 		s.nextBody(low, "2")
 	})
 }
@@ -267,7 +267,7 @@ func TestConsumerCancel(t *testing.T) {
 		}
 		s.send(q, "1")
 		s.eventuallyReady(q, 1)
-		s.must(d.Ack(false)) // still the channel's to acknowledge
+		s.must(d.Ack(false)) // the channel may still acknowledge it
 		s.must(s.ch.Close())
 		s.ch = s.channel()
 		if got := s.bodies(q); !slices.Equal(got, []string{"1"}) {

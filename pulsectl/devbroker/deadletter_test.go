@@ -161,7 +161,7 @@ func TestDeadLetterAtLeastOnceWaits(t *testing.T) {
 			"x-dead-letter-exchange": dlx, "x-message-ttl": int32(10),
 		})
 		s.send(q, "kept")
-		s.eventuallyReady(q, 0) // expired, and nowhere to go
+		s.eventuallyReady(q, 0) // expired, without a dead-letter exchange
 		s.must(s.ch.ExchangeDeclare(dlx, "fanout", true, false, false, false, nil))
 		s.afterwards(func(ch *amqp.Channel) { _ = ch.ExchangeDelete(dlx, false, false) })
 		dlq := s.queue(nil)

@@ -14,7 +14,7 @@ import (
 	"github.com/asimalizada/pulse-events/pulsectl/devbroker"
 )
 
-// smallDisk mounts a file system of so many megabytes.
+// smallDisk mounts a file system of the given size in megabytes.
 func smallDisk(t *testing.T, megabytes int) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -31,7 +31,7 @@ func smallDisk(t *testing.T, megabytes int) string {
 	return dir
 }
 
-// publisher publishes messages of a size with confirms until it is told to stop.
+// publisher publishes messages of a size with confirms until it is stopped.
 type publisher struct {
 	*session
 	queue   string
@@ -77,7 +77,7 @@ func (p *publisher) confirmed() map[string]bool {
 	return ids
 }
 
-// TestDiskFullBlocksPublishers until consumers have made room; then they go on, and everything is confirmed.
+// TestDiskFullBlocksPublishers: publishers are blocked until consumers have made room, and then everything is confirmed.
 func TestDiskFullBlocksPublishers(t *testing.T) {
 	dir := filepath.Join(smallDisk(t, 32), "data")
 	b, s := start(t, dir)
@@ -106,7 +106,7 @@ func TestDiskFullBlocksPublishers(t *testing.T) {
 	}
 }
 
-// TestDiskFilledByOthers takes all the room there is, while messages are published. What was confirmed survives a
+// TestDiskFilledByOthers fills the disk while messages are published. What was confirmed survives a
 // kill; what was not is confirmed once there is room.
 func TestDiskFilledByOthers(t *testing.T) {
 	disk := smallDisk(t, 32)
@@ -186,7 +186,7 @@ func fill(t *testing.T, disk string) string {
 	return f.Name()
 }
 
-// TestDiskFreeLimit blocks when there is less room than that, before a write fails.
+// TestDiskFreeLimit: publishers are blocked below the limit, before a write fails.
 func TestDiskFreeLimit(t *testing.T) {
 	b := devbroker.NewTest(t, func(c *devbroker.Config) {
 		c.DataDir, c.DiskFreeLimit = filepath.Join(smallDisk(t, 16), "data"), 20<<20

@@ -31,8 +31,8 @@ func stop(t *testing.T, b *devbroker.Broker) {
 	}
 }
 
-// aroundARestart runs before, restarts the broker in each way there is, and runs after.
-func aroundARestart(t *testing.T, before, after func(s *session)) {
+// acrossRestart runs before, restarts the broker in each possible way, and runs after.
+func acrossRestart(t *testing.T, before, after func(s *session)) {
 	t.Parallel()
 	t.Run("closed and started", func(t *testing.T) {
 		dir := t.TempDir()
@@ -55,7 +55,7 @@ func aroundARestart(t *testing.T, before, after func(s *session)) {
 }
 
 func TestRestartKeepsDurable(t *testing.T) {
-	aroundARestart(t, func(s *session) {
+	acrossRestart(t, func(s *session) {
 		must := s.must
 		must(s.ch.ExchangeDeclare("durable", "topic", true, false, false, false, amqp.Table{"alternate-exchange": "other"}))
 		must(s.ch.ExchangeDeclare("other", "fanout", true, false, false, false, nil))
@@ -87,7 +87,7 @@ func TestRestartKeepsDurable(t *testing.T) {
 		s.confirmed("", "quorum", amqp.Publishing{Body: []byte("quorum queues keep everything")})
 		s.confirmed("", "transient", persistent("transient"))
 
-		s.get("q") // "0" was taken for good
+		s.get("q") // "0" was acknowledged
 		deliveries := s.consume("q", 0)
 		must(s.nextBody(deliveries, "1").Ack(false))
 		s.nextBody(deliveries, "2") // delivered, not acknowledged
@@ -123,7 +123,7 @@ func TestRestartKeepsDurable(t *testing.T) {
 }
 
 func TestRestartKeepsTimeToLive(t *testing.T) {
-	aroundARestart(t, func(s *session) {
+	acrossRestart(t, func(s *session) {
 		s.queueNamed("dlq", nil)
 		s.queueNamed("q", amqp.Table{"x-dead-letter-exchange": "", "x-dead-letter-routing-key": "dlq"})
 		s.must(s.ch.Confirm(false))
@@ -139,7 +139,7 @@ func TestRestartKeepsTimeToLive(t *testing.T) {
 }
 
 func TestRestartKeepsDeadLettersOnce(t *testing.T) {
-	aroundARestart(t, func(s *session) {
+	acrossRestart(t, func(s *session) {
 		s.queueNamed("dlq", nil)
 		s.queueNamed("q", amqp.Table{"x-queue-type": "quorum", "x-delivery-limit": int32(5), "x-dead-letter-exchange": "", "x-dead-letter-routing-key": "dlq"})
 		s.must(s.ch.Confirm(false))
@@ -202,7 +202,7 @@ func TestJournalIsCompacted(t *testing.T) {
 	deliveries := s.consume(q, 2)
 	s.nextBody(deliveries, "kept") // and never acknowledged
 	largest := int64(0)
-	for range 1000 { // 64 MB through a queue that is all but empty
+	for range 1000 { // 64 MB through a queue that is nearly empty
 		s.confirmed("", q, persistent(body))
 		s.must(s.next(deliveries).Ack(false))
 		largest = max(largest, b.Stats().JournalBytes)

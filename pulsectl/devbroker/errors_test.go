@@ -12,7 +12,7 @@ import (
 	"github.com/asimalizada/pulse-events/pulsectl/devbroker"
 )
 
-// refusal is something that the broker refuses. The texts are RabbitMQ's; a test against it keeps them so.
+// refusal is something that the broker refuses. The texts are RabbitMQ's; the test runs against it as well.
 type refusal struct {
 	name   string
 	do     func(s *session, queue string) error // queue has a TTL of 1000 ms and the dead-letter exchange "a"
@@ -223,7 +223,7 @@ func TestChannelErrors(t *testing.T) {
 	})
 }
 
-// unsupported is what RabbitMQ has and this broker says 540 to.
+// unsupported are methods that RabbitMQ has and this broker refuses with 540.
 var unsupported = []refusal{
 	{"streams", fresh(amqp.Table{"x-queue-type": "stream"}), 540, "NOT_IMPLEMENTED - queue type 'stream' is not supported by devbroker, for " + neverQueue, true},
 }
@@ -239,7 +239,7 @@ func (r refusal) check(s *session, queue string) {
 	s.Helper()
 	channelClosed := s.ch.NotifyClose(make(chan *amqp.Error, 1))
 	err := r.do(s, queue)
-	if err == nil && r.code != 0 { // an answer that comes unasked
+	if err == nil && r.code != 0 { // an answer that was not requested
 		select {
 		case e := <-channelClosed:
 			err = e

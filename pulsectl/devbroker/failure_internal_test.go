@@ -8,7 +8,7 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 )
 
-// TestBrokerEndsWhenDataDirFails: what the journal does then is tested beside it.
+// TestBrokerEndsWhenDataDirFails: the journal has tests of its own for this case.
 func TestBrokerEndsWhenDataDirFails(t *testing.T) {
 	b := NewTest(t, func(c *Config) { c.DataDir = t.TempDir() })
 	conn, err := amqp.Dial(b.URL())

@@ -162,7 +162,7 @@ func TestFaultWithholdConfirms(t *testing.T) {
 	s.must(s.ch.Confirm(false))
 	inject(s, b, devbroker.Fault{Kind: devbroker.FaultWithholdConfirms})
 	all := s.publishN(q, 10)
-	s.eventuallyReady(q, 10) // stored, but nobody is told
+	s.eventuallyReady(q, 10) // stored, but not confirmed
 	if n := s.unanswered(all); n != 10 {
 		t.Fatalf("%d of 10 unanswered", n)
 	}

@@ -31,7 +31,7 @@ func frameOf(kind byte, channel uint16, payload []byte) []byte {
 	return append(append(b, payload...), 0xCE)
 }
 
-// hostility is what no client should send, and the code that the broker ends the connection with, 0 if it says none.
+// hostility is invalid input, and the code with which the broker closes the connection, 0 if it sends none.
 type hostility struct {
 	name string
 	send [][]byte
@@ -46,7 +46,7 @@ func (h hostility) check(r *raw) {
 	}
 }
 
-// TestHostileInput sends what no client should, each to a connection of its own, and looks whether the broker still
+// TestHostileInput sends invalid input, each to a connection of its own, and checks that the broker still
 // serves a well-behaved one.
 func TestHostileInput(t *testing.T) {
 	b := devbroker.NewTest(t)
@@ -136,7 +136,7 @@ func TestHostileHandshakes(t *testing.T) {
 	}
 }
 
-// TestRandomInput mixes valid frames and rubbish. Nothing may panic, and nothing may be left over.
+// TestRandomInput mixes valid frames and random bytes. Nothing may panic, and no goroutine or connection may be left.
 func TestRandomInput(t *testing.T) {
 	b := devbroker.NewTest(t)
 	rng := rand.New(rand.NewPCG(1, 2))

@@ -17,7 +17,7 @@ import (
 	"github.com/asimalizada/pulse-events/pulsectl/devbroker"
 )
 
-// childDataDir tells the test binary to be a broker on this directory instead.
+// childDataDir makes the test binary run a broker on this directory instead of tests.
 const childDataDir = "DEVBROKER_TEST_DATA_DIR"
 
 // runChild is a broker that runs until it is killed.
@@ -58,7 +58,7 @@ func startChild(t *testing.T, dir string) *child {
 	return c
 }
 
-// kill ends the child as kill -9 does, and returns when it is gone.
+// kill ends the child as kill -9 does, and returns when it has ended.
 func (c *child) kill() {
 	_ = c.cmd.Process.Kill()
 	_ = c.cmd.Wait()
@@ -85,7 +85,7 @@ func TestKillDuringBurst(t *testing.T) {
 	}
 }
 
-// burst numbers messages and keeps the books. Even ones go to the queue "kept", which nobody reads, odd ones to
+// burst numbers messages and records what became of them. Even ones go to the queue "kept", which nobody reads, odd ones to
 // "worked", which is read and acknowledged.
 type burst struct {
 	sent             int
@@ -163,7 +163,7 @@ func (b *burst) check(s *session) {
 	s.Logf("%d sent, %d confirmed, %d acknowledged, %d present", b.sent, len(b.confirmed), len(b.acked), len(present))
 }
 
-// TestKillWhileDelivering: whoever dies together with the broker sees the message flagged as redelivered afterwards,
+// TestKillWhileDelivering: a message that was delivered before the broker was killed is marked as redelivered afterwards,
 // every time.
 func TestKillWhileDelivering(t *testing.T) {
 	dir := t.TempDir()
@@ -184,7 +184,7 @@ func TestKillWhileDelivering(t *testing.T) {
 	}
 }
 
-// TestKillAfterDeclaring: what was declared and answered is there.
+// TestKillAfterDeclaring: what was declared and confirmed is there after the kill.
 func TestKillAfterDeclaring(t *testing.T) {
 	dir := t.TempDir()
 	c := startChild(t, dir)

@@ -42,7 +42,7 @@ func onBrokers(t *testing.T, test func(s *session)) {
 	})
 }
 
-// session is a connection with a channel, and short words for what tests do with it. Whatever goes wrong fails the test.
+// session is a connection with a channel, and helpers that fail the test on errors.
 type session struct {
 	*testing.T
 	url  string
@@ -117,7 +117,7 @@ func (s *session) exchange(kind string, args amqp.Table) string {
 	return name
 }
 
-// afterwards tidies up on a RabbitMQ that outlives the test.
+// afterwards deletes on a RabbitMQ that is used by other tests too.
 func (s *session) afterwards(tidy func(*amqp.Channel)) {
 	if !s.real {
 		return

@@ -114,7 +114,7 @@ func (m *managed) permit(user, vhost string, p devbroker.Permissions) {
 	m.done(m.call(http.MethodPut, "permissions/"+m.name(vhost)+"/"+m.name(user), map[string]any{"configure": p.Configure, "write": p.Write, "read": p.Read}, nil))
 }
 
-// afterwards deletes on a RabbitMQ that outlives the test.
+// afterwards deletes on a RabbitMQ that is used by other tests too.
 func (m *managed) afterwards(path string) {
 	if m.real {
 		m.Cleanup(func() {
@@ -259,7 +259,7 @@ func TestManagementHealthChecks(t *testing.T) {
 			m.Errorf("whoami %s", have)
 		}
 		m.user("nobody", "secret")
-		// Without a password nobody logs in, and a hash is one that RabbitMQ would have made: of "test12" here.
+		// A user without a password cannot log in; a hash is in RabbitMQ's format: of "test12" here.
 		hash := "kI3GCqW5JLMJa4iX1lo7X4D6XbYqlLgxIs30+P6tENUV2POR"
 		for given, in := range map[string]bool{"": false, hash: true} {
 			m.done(m.call(http.MethodPut, "users/"+m.name("hashed"), map[string]any{"password_hash": given, "tags": ""}, nil))
@@ -289,7 +289,7 @@ func TestManagementHealthChecks(t *testing.T) {
 	})
 }
 
-// TestManagementAlarm tells health checks of an alarm, and goes down and up with the broker.
+// TestManagementAlarm: health checks report an alarm, and the API goes down and up with the broker.
 func TestManagementAlarm(t *testing.T) {
 	b := devbroker.NewTest(t, func(c *devbroker.Config) { c.ManagementAddr, c.MemoryLimit = "127.0.0.1:0", 1000 })
 	m := &managed{T: t, url: b.URL(), api: b.ManagementURL()}

@@ -45,7 +45,7 @@ func TestMemoryFullBlocksPublishers(t *testing.T) {
 	if stats := b.Stats(); !stats.Blocked || stats.MemoryBytes > 5*megabyte {
 		t.Fatalf("blocked %v with %d bytes", stats.Blocked, stats.MemoryBytes)
 	}
-	deliveries := reader.consume(q, 1) // makes room, and is not held back
+	deliveries := reader.consume(q, 1) // makes room, and is not blocked
 	for range messages {
 		reader.must(reader.next(deliveries).Ack(false))
 	}
@@ -142,7 +142,7 @@ func TestMemoryLimitsUploads(t *testing.T) {
 			refused++
 		}
 	}
-	// Those that end early make room for those read late, so how many are refused is a matter of luck.
+	// Those that end early make room for those read late, so the number that is refused varies.
 	if refused == 0 || refused > 40 {
 		t.Errorf("%d of 60 refused", refused)
 	}

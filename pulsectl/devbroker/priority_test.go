@@ -45,7 +45,7 @@ func TestPrioritiesWithoutMaximum(t *testing.T) {
 	})
 }
 
-// TestPrioritiesFullQueue drops from the head, where the urgent ones are.
+// TestPrioritiesFullQueue: a full queue drops from the head, where the urgent messages are.
 func TestPrioritiesFullQueue(t *testing.T) {
 	onBrokers(t, func(s *session) {
 		q := s.queue(amqp.Table{"x-max-priority": int32(5), "x-max-length": int32(2)})

@@ -223,7 +223,7 @@ func TestTimeToLiveZero(t *testing.T) {
 		s.confirmed("", q, now)
 		s.eventuallyReady(q, 0)
 		deliveries := s.consume(q, 1)
-		s.publish("", q, now) // somebody is waiting for it
+		s.publish("", q, now) // a consumer is waiting for it
 		s.must(s.nextBody(deliveries, "now or never").Ack(false))
 	})
 }

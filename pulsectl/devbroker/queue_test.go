@@ -193,7 +193,7 @@ func TestQueueExpires(t *testing.T) {
 		used := s.queue(amqp.Table{"x-expires": int32(100)})
 		unused := s.queue(amqp.Table{"x-expires": int32(100)})
 		s.consume(used, 1)
-		s.letPass(400) // asking sooner would be a use
+		s.letPass(400) // asking sooner would count as use
 		if _, err := s.channel().QueueDeclarePassive(unused, true, false, false, false, nil); code(err) != amqp.NotFound {
 			s.Fatalf("the unused queue: %v", err)
 		}

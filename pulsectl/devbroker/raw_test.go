@@ -13,7 +13,7 @@ import (
 	"github.com/asimalizada/pulse-events/pulsectl/devbroker/internal/wire"
 )
 
-// raw is a client that says what it likes.
+// raw is a client that can send any bytes.
 type raw struct {
 	*testing.T
 	nc        net.Conn
@@ -21,12 +21,12 @@ type raw struct {
 	vhost     string
 	header    string
 	heartbeat uint16
-	what      string // it says, for whoever wonders
+	what      string // what it is called in failures
 }
 
 func dialRaw(t *testing.T, b *devbroker.Broker) *raw { return dialRawTo(t, b.Addr()) }
 
-// raw returns a client of the session's broker that says what it likes.
+// raw returns a client of the session's broker that can send any bytes.
 func (s *session) raw() *raw {
 	s.Helper()
 	u, err := url.Parse(s.url)
@@ -51,7 +51,7 @@ func dialRawTo(t *testing.T, addr string) *raw {
 	return &raw{T: t, nc: nc, in: wire.NewReader(nc), vhost: "/", header: protocolHeader}
 }
 
-// write sends octets. That the broker has hung up already is no error: the answer tells.
+// write sends octets. It ignores that the broker has closed the connection: the test reads that.
 func (r *raw) write(b []byte) { _, _ = r.nc.Write(b) }
 
 func (r *raw) send(channel uint16, methods ...wire.Method) {
@@ -142,7 +142,7 @@ func (r *raw) ended() (code uint16) {
 	}
 }
 
-// silent reports whether the connection was ended without a word.
+// silent reports whether the connection was closed without a method.
 func (r *raw) silent() bool {
 	_, err := r.nc.Read(make([]byte, 1))
 	return errors.Is(err, io.EOF)

@@ -57,7 +57,7 @@ func TestDirectReplyTo(t *testing.T) {
 	})
 }
 
-// TestDirectReplyToNobody go to a requester that has gone, or never was: they are dropped, confirmed and, if
+// TestDirectReplyToNobody: replies to a requester that is gone, or never existed, are dropped, confirmed and, if
 // mandatory, returned, as every reply is, since no queue is involved.
 func TestDirectReplyToNobody(t *testing.T) {
 	onBrokers(t, func(s *session) {

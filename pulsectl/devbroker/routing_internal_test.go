@@ -42,7 +42,7 @@ func TestTopicMatch(t *testing.T) {
 	}
 }
 
-// TestTopicMatchHostilePattern ends at all only because matching does not try every way to spread the words.
+// TestTopicMatchHostilePattern ends in time only because matching does not try every distribution of the words.
 func TestTopicMatchHostilePattern(t *testing.T) {
 	pattern := strings.Split(strings.Repeat("#.a.", 60)+"b", ".")
 	key := strings.Split(strings.Repeat("a.", 125)+"c", ".")

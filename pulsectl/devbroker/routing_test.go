@@ -122,7 +122,7 @@ func TestRoutingExchangeBindings(t *testing.T) {
 	onBrokers(t, func(s *session) {
 		a, b, q := s.exchange("topic", nil), s.exchange("direct", nil), s.queue(nil)
 		s.must(s.ch.ExchangeBind(b, "x.#", a, false, nil))
-		s.must(s.ch.ExchangeBind(a, "#", b, false, nil)) // round in a circle
+		s.must(s.ch.ExchangeBind(a, "#", b, false, nil)) // a cycle
 		s.bind(q, "x.y", b, nil)
 		s.must(s.ch.Confirm(false))
 		s.confirmed(a, "x.y", persistent("through"))

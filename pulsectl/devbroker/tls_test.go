@@ -17,7 +17,7 @@ import (
 	"github.com/asimalizada/pulse-events/pulsectl/devbroker"
 )
 
-// selfSigned makes a certificate for 127.0.0.1, and the pool that trusts it.
+// selfSigned returns a certificate for 127.0.0.1, and a pool that contains it.
 func selfSigned(t *testing.T) (tls.Certificate, *x509.CertPool) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)

@@ -24,7 +24,7 @@ func as(t *testing.T, base, user, password, vhost string) string {
 	return u.String()
 }
 
-// refused is what somebody with few permissions may not do: configure and write "^my-", read "^(my-|public)".
+// refused is what a user with few permissions may not do: configure and write "^my-", read "^(my-|public)".
 var refused = []struct {
 	name string
 	do   func(s *session) error
@@ -81,7 +81,7 @@ func declareNamed(name string, args amqp.Table) func(*session) error {
 	}
 }
 
-// publishAndWait publishes, and waits for what becomes of it.
+// publishAndWait publishes, and waits for the result.
 func publishAndWait(exchange, key string) func(*session) error {
 	return func(s *session) error {
 		if err := s.ch.Confirm(false); err != nil {
@@ -167,7 +167,7 @@ func TestUsersAndVirtualHosts(t *testing.T) {
 		_, err := other.ch.QueueDeclarePassive(q, true, false, false, false, nil)
 		refusal("a queue of another virtual host", err, 404, "no queue '"+q+"' in vhost '"+m.name("two")+"'")
 
-		m.user("app", "second") // those who are in stay in
+		m.user("app", "second") // existing connections stay
 		s.ready(q)
 		refusal("the old password", dial("first", "one"), 403, "")
 		if err := dial("second", "one"); err != nil {
@@ -180,7 +180,7 @@ func TestUsersAndVirtualHosts(t *testing.T) {
 		closed := other.conn.NotifyClose(make(chan *amqp.Error, 1))
 		m.delete("vhosts/" + m.name("two"))
 		// RabbitMQ stops a virtual host before it deletes it, and a connection may
-		// hear of the one or the other.
+		// be told of the one or the other.
 		says := "CONNECTION_FORCED - vhost '" + m.name("two") + "' is "
 		if e := await(m.T, "the connection to be closed", closed); e == nil || e.Code != 320 || e.Reason != says+"deleted" && !(m.real && e.Reason == says+"down") {
 			m.Errorf("closed with %v", e)
@@ -194,7 +194,7 @@ func TestUsersAndVirtualHosts(t *testing.T) {
 	})
 }
 
-// TestPermissionsChanged while a user is connected, by the broker's own methods.
+// TestPermissionsChanged: permissions are changed while a user is connected, by the broker's own methods.
 func TestPermissionsChanged(t *testing.T) {
 	b := devbroker.NewTest(t)
 	s := newSession(t, b.URL())
@@ -237,7 +237,7 @@ func TestPermissionsChanged(t *testing.T) {
 	}
 }
 
-// TestVirtualHostsSurvive a kill, with what is in them.
+// TestVirtualHostsSurvive: virtual hosts survive a kill, with their contents.
 func TestVirtualHostsSurvive(t *testing.T) {
 	dir := t.TempDir()
 	b, s := start(t, dir)

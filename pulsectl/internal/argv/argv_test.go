@@ -59,7 +59,7 @@ func TestNormalise(t *testing.T) {
 	}
 }
 
-// What the parser makes of a normalised line is what the user meant.
+// A normalised line is parsed as the user meant it.
 func TestNormaliseParses(t *testing.T) {
 	a := app()
 	var id, output string

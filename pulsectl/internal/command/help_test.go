@@ -46,7 +46,7 @@ var (
 	typedWord    = regexp.MustCompile(`'[^']*'|\S+`)
 )
 
-// Every command shows how it is used, and what it shows can be typed.
+// Every command shows how it is used, and its examples are valid.
 func TestHelpExamples(t *testing.T) {
 	e := newTestEnv(new(bytes.Buffer))
 	known := leaves(newApp(e).Commands, "")
@@ -102,8 +102,7 @@ func call(t *testing.T, words []string) (called string) {
 	return called
 }
 
-// No line of help is wider than a pipe's reader may expect, but for what is to
-// be copied and a few long words.
+// No line of help is wider than 80 columns, except examples and a few long words.
 func TestHelpWidth(t *testing.T) {
 	var out bytes.Buffer
 	e := newTestEnv(&out)
@@ -176,7 +175,7 @@ func TestCompletion(t *testing.T) {
 	}
 }
 
-// What completion offers is what the commands take.
+// Completion offers the values that the commands accept.
 func TestCompletionAccepted(t *testing.T) {
 	e := newTestEnv(new(bytes.Buffer))
 	for _, c := range values(e, []string{"outbox", "ls"}, &cli.StringFlag{Name: "status"}) {

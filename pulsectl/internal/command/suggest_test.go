@@ -21,7 +21,7 @@ func TestSuggestions(t *testing.T) {
 		{[]string{"outbox", "ls", "--stat", "dead"}, "did you mean: --status"},
 		// A flag of all commands, behind a command.
 		{[]string{"outbox", "ls", "--outptu", "json"}, "did you mean: --output"},
-		// Nothing is like it.
+		// No name is similar.
 		{[]string{"xyzzy"}, "run: pulsectl --help"},
 		{[]string{"outbox", "ls", "--xyzzy"}, "run: pulsectl outbox ls --help"},
 	} {

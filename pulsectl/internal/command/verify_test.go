@@ -29,7 +29,7 @@ import (
 
 const patience = time.Minute
 
-// billing is a service of somebody's own: invoices go out, and are booked.
+// billing is a user's service: invoices are sent, and booked.
 type billing struct {
 	t                        *testing.T
 	env                      map[string]string
@@ -119,7 +119,7 @@ func (b *billing) run() {
 	})
 }
 
-// shut makes handlers wait until the gate is closed.
+// shut makes handlers wait until the channel is closed.
 func (b *billing) shut() (gate chan struct{}) {
 	gate = make(chan struct{})
 	b.gate.Store(&gate)
@@ -154,7 +154,7 @@ func (b *billing) send() (id string) {
 	return msg.ID.String()
 }
 
-// pulsectl runs a command and returns what it says.
+// pulsectl runs a command and returns its output.
 func (b *billing) pulsectl(args ...string) (code int, stdout, stderr string) {
 	var out, errs bytes.Buffer
 	c := &console.IO{In: strings.NewReader(""), Out: &out, Err: &errs, Now: time.Now}
@@ -188,9 +188,9 @@ func (b *billing) verify(code int, want string, args ...string) verdict {
 	return v
 }
 
-// verify proves any service: it is told the consumer, the topic and the tables,
-// and finds queue and retry ladder by what the consumer says of itself. What is
-// in a handler or waits for its retry is never lost.
+// verify compares any service: its flags name the consumer, the topic and the
+// tables, and it finds queue and retry queues by what the consumer records. A
+// message in a handler or in a retry queue is never reported as lost.
 func TestVerifyOtherService(t *testing.T) {
 	for name, start := range map[string]func(t *testing.T) *billing{
 		"SQLite and the development broker": func(t *testing.T) *billing {

@@ -11,8 +11,8 @@ import (
 	"github.com/asimalizada/pulse-events/pulsectl/internal/fail"
 )
 
-// What the clients really say. Version 2 and docker-compose 1.29 differ, and
-// so do daemons.
+// Real output of the clients. Version 2 and docker-compose 1.29 differ, and so do
+// daemons.
 func TestExplain(t *testing.T) {
 	for name, c := range map[string]struct {
 		said    string

@@ -93,7 +93,7 @@ func TestRenderListJSON(t *testing.T) {
 	}
 }
 
-// Colour comes from the settings alone, and never into a pipe by itself.
+// Colour depends on the settings, and is never written to a pipe by default.
 func TestSetColor(t *testing.T) {
 	for name, tc := range map[string]struct {
 		mode console.ColorMode

@@ -37,7 +37,7 @@ func TestFit(t *testing.T) {
 	}
 }
 
-// No table is wider than the terminal, and none leaves out what had room.
+// No table is wider than the terminal, and none omits a column that had room.
 func TestFitLimit(t *testing.T) {
 	for range 2000 {
 		limit := minWidth + rand.IntN(150)

@@ -52,7 +52,7 @@ func TestWrap(t *testing.T) {
 	}
 }
 
-// What a database or a broker says is shown, and never obeyed.
+// Escape sequences from a database or a broker are shown, not executed.
 func TestVisible(t *testing.T) {
 	for text, want := range map[string]string{
 		"plain\nlines":                  "plain\nlines",
@@ -68,7 +68,7 @@ func TestVisible(t *testing.T) {
 	}
 }
 
-// What is written while a line is drawn stands above it, whole lines only.
+// What is written while a line is drawn appears above it, in whole lines.
 func TestLiveLineStaysLast(t *testing.T) {
 	var screen bytes.Buffer
 	width := 10

@@ -18,7 +18,7 @@ import (
 	"github.com/asimalizada/pulse-events/pulsectl/internal/reconcile"
 )
 
-// Of a classic queue only the management API tells what a tool holds.
+// Only the management API shows what a tool holds of a classic queue.
 func TestQueuesManagementUnacked(t *testing.T) {
 	amqpURL, managementURL := testenv.RabbitMQ(t), testenv.Management(t)
 	if managementURL == "" {
@@ -102,7 +102,7 @@ func TestQueuesManagementUnacked(t *testing.T) {
 	}
 }
 
-// Dead letters that another takes while they are looked at are no evidence.
+// Dead letters that another consumer takes while they are read prove nothing.
 func TestQueuesDeadLettersInUse(t *testing.T) {
 	cfg := inboxrabbit.SourceConfig{URL: testenv.RabbitMQ(t), Queue: testenv.UniqueName(t, "order.created"),
 		RetryDelays: []time.Duration{time.Hour}, Logger: slog.New(slog.DiscardHandler)}
@@ -143,7 +143,7 @@ func TestQueuesDeadLettersInUse(t *testing.T) {
 	}
 }
 
-// declare makes the queues that a source would.
+// declare creates the queues as a source does.
 func declare(t *testing.T, cfg inboxrabbit.SourceConfig) {
 	t.Helper()
 	source, err := inboxrabbit.NewSource(cfg)

@@ -29,7 +29,7 @@ const (
 	day      = 24 * time.Hour
 )
 
-// queues is a broker whose queues hold what a test says.
+// queues is a broker whose queues hold what a test sets.
 type queues struct {
 	reconcile.Queues
 	letters []reconcile.DeadLetter
@@ -65,29 +65,29 @@ func (q *queues) DeadLetters(_ context.Context, each func(reconcile.DeadLetter) 
 	return nil
 }
 
-// books are both databases, filled by hand.
-type books struct {
+// databases are both databases, filled by the test.
+type databases struct {
 	t          *testing.T
 	comparison reconcile.Comparison
 	queues     *queues
 }
 
 // eachDatabase runs test once on each kind of database.
-func eachDatabase(t *testing.T, test func(t *testing.T, b *books)) {
+func eachDatabase(t *testing.T, test func(t *testing.T, b *databases)) {
 	t.Run("SQLite", func(t *testing.T) {
 		dir := t.TempDir()
-		test(t, newBooks(t, sqlite.URL(filepath.Join(dir, "orders.db")), sqlite.URL(filepath.Join(dir, "notifications.db"))))
+		test(t, newDatabases(t, sqlite.URL(filepath.Join(dir, "orders.db")), sqlite.URL(filepath.Join(dir, "notifications.db"))))
 	})
-	t.Run("PostgreSQL", func(t *testing.T) { test(t, newBooks(t, testenv.Postgres(t), testenv.Postgres(t))) })
+	t.Run("PostgreSQL", func(t *testing.T) { test(t, newDatabases(t, testenv.Postgres(t), testenv.Postgres(t))) })
 }
 
-func onSQLite(t *testing.T) *books {
+func onSQLite(t *testing.T) *databases {
 	t.Helper()
 	dir := t.TempDir()
-	return newBooks(t, sqlite.URL(filepath.Join(dir, "orders.db")), sqlite.URL(filepath.Join(dir, "notifications.db")))
+	return newDatabases(t, sqlite.URL(filepath.Join(dir, "orders.db")), sqlite.URL(filepath.Join(dir, "notifications.db")))
 }
 
-func newBooks(t *testing.T, outboxURL, inboxURL string) *books {
+func newDatabases(t *testing.T, outboxURL, inboxURL string) *databases {
 	t.Helper()
 	open := func(url string) *sqlx.DB {
 		db, _, err := database.Open(url, "test")
@@ -97,7 +97,7 @@ func newBooks(t *testing.T, outboxURL, inboxURL string) *books {
 		t.Cleanup(func() { _ = db.Close() })
 		return db
 	}
-	b := &books{t: t, queues: &queues{Queues: reconcile.Queues{Unacked: -1}}}
+	b := &databases{t: t, queues: &queues{Queues: reconcile.Queues{Unacked: -1}}}
 	b.comparison = reconcile.Comparison{OutboxDB: open(outboxURL), InboxDB: open(inboxURL), Broker: b.queues,
 		Queue: topic, Consumer: consumer, Topics: []string{topic}, EffectsPerEvent: 1, OutboxRetention: 7 * day, InboxRetention: 30 * day}
 	ob, err := outbox.New(b.comparison.OutboxDB)
@@ -119,27 +119,27 @@ func newBooks(t *testing.T, outboxURL, inboxURL string) *books {
 	return b
 }
 
-func (b *books) dialect() sqldb.Dialect {
+func (b *databases) dialect() sqldb.Dialect {
 	d, err := sqldb.Detect(b.comparison.OutboxDB.DriverName())
 	b.must(err)
 	return d
 }
 
-func (b *books) must(err error) {
+func (b *databases) must(err error) {
 	b.t.Helper()
 	if err != nil {
 		b.t.Fatal(err)
 	}
 }
 
-func (b *books) exec(db *sqlx.DB, query string, args ...any) {
+func (b *databases) exec(db *sqlx.DB, query string, args ...any) {
 	b.t.Helper()
 	_, err := db.ExecContext(b.t.Context(), query, args...)
 	b.must(err)
 }
 
 // ago is a time of the past as an argument for the database.
-func (b *books) ago(d time.Duration) any { return b.dialect().Time(time.Now().Add(-d)) }
+func (b *databases) ago(d time.Duration) any { return b.dialect().Time(time.Now().Add(-d)) }
 
 // newID returns a UUIDv7 of that age.
 func newID(age time.Duration) string {
@@ -164,12 +164,12 @@ type event struct {
 }
 
 // commit writes order and outbox row as e says, and returns the event's id.
-func (b *books) commit(e event) (id string) {
+func (b *databases) commit(e event) (id string) {
 	b.t.Helper()
 	return b.commitAs(newID(e.age), e)
 }
 
-func (b *books) commitAs(id string, e event) string {
+func (b *databases) commitAs(id string, e event) string {
 	b.t.Helper()
 	if e.topic == "" {
 		e.topic = topic
@@ -210,10 +210,10 @@ func (b *books) commitAs(id string, e event) string {
 	return id
 }
 
-// apply writes what the inbox notes.
-func (b *books) apply(id string) string { return b.applyAs(id, topic, 0) }
+// apply writes what the inbox records.
+func (b *databases) apply(id string) string { return b.applyAs(id, topic, 0) }
 
-func (b *books) applyAs(id, topic string, age time.Duration) string {
+func (b *databases) applyAs(id, topic string, age time.Duration) string {
 	b.t.Helper()
 	hash := sha256.Sum256(nil)
 	b.exec(b.comparison.InboxDB, `INSERT INTO processed_events (consumer, event_id, topic, payload_hash, processed_at) VALUES ('notifications', $1, $2, $3, $4)`,
@@ -222,9 +222,9 @@ func (b *books) applyAs(id, topic string, age time.Duration) string {
 }
 
 // effect writes notifications.
-func (b *books) effect(id string, n int) string { return b.effectOf(id, n, 0) }
+func (b *databases) effect(id string, n int) string { return b.effectOf(id, n, 0) }
 
-func (b *books) effectOf(id string, n int, age time.Duration) string {
+func (b *databases) effectOf(id string, n int, age time.Duration) string {
 	b.t.Helper()
 	for range n {
 		b.exec(b.comparison.InboxDB, `INSERT INTO notifications (id, order_id, event_id, customer_id, amount_cents, correlation_id, created_at) VALUES ($1, $2, $3, 'c', 1, 'x', $4)`,
@@ -233,12 +233,11 @@ func (b *books) effectOf(id string, n int, age time.Duration) string {
 	return id
 }
 
-// handled is an event that went all the way.
-func (b *books) handled() string { return b.effect(b.apply(b.commit(event{})), 1) }
+// handled is an event that was published and applied.
+func (b *databases) handled() string { return b.effect(b.apply(b.commit(event{})), 1) }
 
-// verify compares, with as much patience as a test has where nothing has to
-// be waited for in vain.
-func (b *books) verify(patience time.Duration) *reconcile.Report {
+// verify compares, and waits as long as needed for messages in flight.
+func (b *databases) verify(patience time.Duration) *reconcile.Report {
 	b.t.Helper()
 	r, err := b.comparison.Verify(b.t.Context(), patience)
 	b.must(err)

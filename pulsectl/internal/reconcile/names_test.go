@@ -15,17 +15,17 @@ import (
 	"github.com/asimalizada/pulse-events/pulsectl/internal/reconcile"
 )
 
-// A name that is not there is refused, with those that are.
+// An unknown name is refused, with a list of those that exist.
 func TestVerifyMistypedNames(t *testing.T) {
 	for name, tc := range map[string]struct {
-		mistype func(b *books)
+		mistype func(b *databases)
 		what    string
 		have    string
 	}{
-		"topic":             {func(b *books) { b.comparison.Topics, b.comparison.Orders = []string{"order.craeted"}, nil }, "topic", topic},
-		"one of two topics": {func(b *books) { b.comparison.Topics = []string{topic, "order.piad"} }, "topic", "order.paid"},
-		"consumer":          {func(b *books) { b.comparison.Consumer = "notification" }, "consumer", consumer},
-		"queue":             {func(b *books) { b.queues.Missing = []string{topic} }, "queue", topic},
+		"topic":             {func(b *databases) { b.comparison.Topics, b.comparison.Orders = []string{"order.craeted"}, nil }, "topic", topic},
+		"one of two topics": {func(b *databases) { b.comparison.Topics = []string{topic, "order.piad"} }, "topic", "order.paid"},
+		"consumer":          {func(b *databases) { b.comparison.Consumer = "notification" }, "consumer", consumer},
+		"queue":             {func(b *databases) { b.queues.Missing = []string{topic} }, "queue", topic},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := onSQLite(t)
@@ -44,7 +44,7 @@ func TestVerifyMistypedNames(t *testing.T) {
 	}
 }
 
-// A consumer that runs is there, though it has applied nothing yet.
+// A running consumer is known, even if it has applied nothing yet.
 func TestVerifyIdleConsumer(t *testing.T) {
 	b := onSQLite(t)
 	b.commit(event{})
@@ -55,18 +55,18 @@ func TestVerifyIdleConsumer(t *testing.T) {
 	require(t, r, "not settled", nil)
 }
 
-// Nothing compared is no verdict.
+// Without a comparison there is no verdict.
 func TestVerifyNothing(t *testing.T) {
 	for name, tc := range map[string]struct {
-		fill func(b *books)
+		fill func(b *databases)
 		says string
 	}{
-		"empty databases": {func(*books) {}, `the outbox has no row of topic "order.created", nor has orders`},
-		"all is too old": {func(b *books) {
+		"empty databases": {func(*databases) {}, `the outbox has no row of topic "order.created", nor has orders`},
+		"all is too old": {func(b *databases) {
 			b.commit(event{age: 31 * day, status: outbox.Published})
 			b.commit(event{age: 32 * day, noRow: true})
 		}, "2 events of \"order.created\" are known, all older than the retention"},
-		"rows that are deleted when published, without orders": {func(b *books) {
+		"rows that are deleted when published, without orders": {func(b *databases) {
 			b.comparison.Orders, b.comparison.Effects = nil, nil
 			b.apply(newID(0))
 		}, "1 events of \"order.created\" are known"},
@@ -97,7 +97,7 @@ func TestVerifyWithoutSchema(t *testing.T) {
 	}
 }
 
-// An inbox of a version that keeps no account of its instances can be compared.
+// An inbox of a version that does not record its instances can be compared.
 func TestVerifyWithoutInstances(t *testing.T) {
 	b := onSQLite(t)
 	b.exec(b.comparison.InboxDB, `DROP TABLE inbox_instances`)
@@ -107,10 +107,10 @@ func TestVerifyWithoutInstances(t *testing.T) {
 	require(t, b.verify(time.Second), "not settled", nil)
 }
 
-// A client's list names what it was told of and is not there, by the ids of
-// events or of orders.
+// With a client's list of ids, of events or orders, verify names those that do not
+// exist.
 func TestVerifyAcknowledged(t *testing.T) {
-	eachDatabase(t, func(t *testing.T, b *books) {
+	eachDatabase(t, func(t *testing.T, b *databases) {
 		known, paid := b.handled(), b.commit(event{topic: "order.paid", noOrder: true})
 		purged := b.effect(b.apply(b.commit(event{noRow: true})), 1)
 		var order string
@@ -140,7 +140,7 @@ func each(ids ...string) iter.Seq2[string, error] {
 
 // Any service's tables, by whatever names and types, or none at all.
 func TestVerifyOtherServices(t *testing.T) {
-	eachDatabase(t, func(t *testing.T, b *books) {
+	eachDatabase(t, func(t *testing.T, b *databases) {
 		b.exec(b.comparison.OutboxDB, `CREATE TABLE "Invoices" ("Event" varchar(64), made text)`)
 		b.exec(b.comparison.InboxDB, `CREATE TABLE mails (event text, sent_at text)`)
 		b.comparison.Topics, b.comparison.Queue = []string{"invoice.sent"}, "mails"

@@ -11,7 +11,7 @@ import (
 )
 
 func TestVerifyCounts(t *testing.T) {
-	eachDatabase(t, func(t *testing.T, b *books) {
+	eachDatabase(t, func(t *testing.T, b *databases) {
 		for range 3 {
 			b.handled()
 		}
@@ -122,7 +122,7 @@ func TestParseColumn(t *testing.T) {
 }
 
 func TestFindColumn(t *testing.T) {
-	eachDatabase(t, func(t *testing.T, b *books) {
+	eachDatabase(t, func(t *testing.T, b *databases) {
 		for text, want := range map[string]struct {
 			name string
 			have string

@@ -13,43 +13,43 @@ import (
 	"github.com/asimalizada/pulse-events/pulsectl/internal/reconcile"
 )
 
-// Whatever may still hold a message keeps it from being called lost, for as
-// long as it may, and is named.
+// A message is not reported as lost while something may still hold it; the report
+// names what.
 func TestVerifyHeld(t *testing.T) {
 	for name, tc := range map[string]struct {
-		hold func(b *books)
+		hold func(b *databases)
 		says string
 	}{
-		"ready":                     {func(b *books) { b.queues.Ready = 2 }, "2 ready in queue order.created"},
-		"waiting for a retry":       {func(b *books) { b.queues.Retrying = 3 }, "3 wait for a retry"},
-		"seen by the management":    {func(b *books) { b.queues.Unacked = 1 }, "1 delivered and not acknowledged"},
-		"a consumer that is silent": {func(b *books) { b.queues.Holders = 1 }, "1 of 1 consumers or tools at its queues do not report what they hold"},
-		"one that speaks, one that does not": {func(b *books) {
+		"ready":                     {func(b *databases) { b.queues.Ready = 2 }, "2 ready in queue order.created"},
+		"waiting for a retry":       {func(b *databases) { b.queues.Retrying = 3 }, "3 wait for a retry"},
+		"seen by the management":    {func(b *databases) { b.queues.Unacked = 1 }, "1 delivered and not acknowledged"},
+		"a consumer that is silent": {func(b *databases) { b.queues.Holders = 1 }, "1 of 1 consumers or tools at its queues do not report what they hold"},
+		"one that speaks, one that does not": {func(b *databases) {
 			b.queues.Holders = 2
 			b.reports("a", 0, 0)
 		}, "1 of 2 consumers"},
-		"a consumer that has it": {func(b *books) {
+		"a consumer that has it": {func(b *databases) {
 			b.queues.Holders = 1
 			b.reports("a", 7, time.Minute)
 		}, "consumer a holds 7, the oldest for 1m0s"},
-		"a consumer that has said nothing for long": {func(b *books) {
+		"a consumer that has said nothing for long": {func(b *databases) {
 			b.queues.Holders = 1
 			b.reports("frozen", 0, 0)
 			b.exec(b.comparison.InboxDB, `UPDATE inbox_instances SET seen_at = $1`, b.ago(time.Minute))
 		}, "1 of 1 consumers"},
-		"a consumer of another queue": {func(b *books) {
+		"a consumer of another queue": {func(b *databases) {
 			b.queues.Holders = 1
 			b.reports("a", 0, 0)
 			b.exec(b.comparison.InboxDB, `UPDATE inbox_instances SET queue = 'other'`)
 		}, "1 of 1 consumers"},
-		"a consumer that has lost the broker": {func(b *books) {
+		"a consumer that has lost the broker": {func(b *databases) {
 			b.queues.Holders = 1
 			b.reports("a", 0, 0)
 			b.exec(b.comparison.InboxDB, `UPDATE inbox_instances SET subscribed = FALSE`)
 		}, "1 of 1 consumers"},
-		"a queue that hides who gets from it": {func(b *books) { b.queues.hidden = true }, "cannot be seen over AMQP"},
-		"a retry queue that is not there":     {func(b *books) { b.queues.Missing = []string{"order.created.retry.1s"} }, "order.created.retry.1s"},
-		"dead letters that were not read": {func(b *books) {
+		"a queue that hides who gets from it": {func(b *databases) { b.queues.hidden = true }, "cannot be seen over AMQP"},
+		"a retry queue that is not there":     {func(b *databases) { b.queues.Missing = []string{"order.created.retry.1s"} }, "order.created.retry.1s"},
+		"dead letters that were not read": {func(b *databases) {
 			b.queues.letters = []reconcile.DeadLetter{{ID: "x"}}
 			b.queues.refuse = fmt.Errorf("%w: the broker would delete them", reconcile.ErrNotRead)
 		}, "1 dead letters may be the missing ones: not read: the broker would delete them"},
@@ -69,8 +69,8 @@ func TestVerifyHeld(t *testing.T) {
 	}
 }
 
-// reports writes what a consumer says of itself.
-func (b *books) reports(name string, held int, age time.Duration) {
+// reports writes the record of a consumer's instance.
+func (b *databases) reports(name string, held int, age time.Duration) {
 	b.t.Helper()
 	var oldest any
 	if held > 0 {
@@ -81,8 +81,8 @@ func (b *books) reports(name string, held int, age time.Duration) {
 		name, topic, held, oldest, b.ago(0))
 }
 
-// A consumer that says it holds nothing, and nothing in the queues: then what
-// is missing is lost. While new messages flow through its hands as well.
+// If consumers report that they hold nothing and the queues are empty, what is
+// missing is lost, also while the consumers handle new messages.
 func TestVerifyLostUnderConsumer(t *testing.T) {
 	for name, held := range map[string]int{"idle": 0, "busy": 5} {
 		t.Run(name, func(t *testing.T) {
@@ -91,7 +91,7 @@ func TestVerifyLostUnderConsumer(t *testing.T) {
 			b.handled()
 			id := b.commit(event{})
 			b.queues.Holders = 1
-			// What it holds came in a moment ago, whenever it is asked.
+			// What it holds is always new.
 			b.queues.onLook = func(int) { b.reports("a", held, 0) }
 			r := b.verify(patience)
 			require(t, r, "lost", findings{reconcile.Lost: {id}, reconcile.OrderWithoutEffect: {id}})
@@ -99,7 +99,7 @@ func TestVerifyLostUnderConsumer(t *testing.T) {
 	}
 }
 
-// What turns up meanwhile is not lost: applied out of a queue, published by a
+// What arrives meanwhile is not lost: applied from a queue, or published by a
 // relay.
 func TestVerifySettles(t *testing.T) {
 	b := onSQLite(t)
@@ -137,7 +137,7 @@ func TestVerifySettles(t *testing.T) {
 	require(t, r, "ok", nil)
 }
 
-// What is applied while it is looked for is held against its body as well.
+// The body of a message that is applied during the comparison is compared as well.
 func TestVerifyConflictMeanwhile(t *testing.T) {
 	b := onSQLite(t)
 	b.handled()
@@ -152,7 +152,7 @@ func TestVerifyConflictMeanwhile(t *testing.T) {
 	require(t, b.verify(patience), "conflicting", findings{reconcile.Conflicting: {id}})
 }
 
-// While a message is pending, what is certainly wrong is said all the same.
+// Definite faults are reported even while messages are pending.
 func TestVerifyFindsWhileUnsettled(t *testing.T) {
 	b := onSQLite(t)
 	b.commit(event{status: outbox.Pending})
@@ -165,7 +165,7 @@ func TestVerifyFindsWhileUnsettled(t *testing.T) {
 	}
 }
 
-// What is enqueued after the cut is not missed.
+// What is enqueued after the start is not compared.
 func TestVerifyCut(t *testing.T) {
 	b := onSQLite(t)
 	b.handled()
@@ -182,7 +182,7 @@ func TestVerifyCut(t *testing.T) {
 	}
 }
 
-// Of an interrupted comparison there is as much as was seen.
+// An interrupted comparison returns what was found so far.
 func TestVerifyInterrupted(t *testing.T) {
 	b := onSQLite(t)
 	for range 20 {

@@ -14,7 +14,7 @@ import (
 	"github.com/asimalizada/pulse-events/pulsectl/internal/stack"
 )
 
-// Each kind has a driver of its own, and an unknown one is nothing of ours.
+// Each kind has a driver, and an unknown kind is an error.
 func TestDriverOf(t *testing.T) {
 	for _, kind := range []stack.Kind{stack.Embedded, stack.External, stack.Compose} {
 		d, known := stack.DriverOf(kind)

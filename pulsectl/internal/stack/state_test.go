@@ -14,7 +14,7 @@ import (
 	"github.com/asimalizada/pulse-events/pulsectl/internal/stack"
 )
 
-// childEnv makes this test program a stack that publishes its state and waits.
+// childEnv makes this test program run a stack that publishes its state and waits.
 const childEnv = "PULSE_TEST_STACK_DIR"
 
 func TestMain(m *testing.M) {
@@ -83,8 +83,8 @@ func TestLoadWhileProcessLives(t *testing.T) {
 	}
 }
 
-// Containers run without a process of ours: their note stands by itself, and
-// keeps other kinds away.
+// Containers run without a process of pulsectl: their record is valid without one,
+// and other kinds cannot start.
 func TestLoadContainers(t *testing.T) {
 	dir := t.TempDir()
 	claim := func(kind stack.Kind) *stack.Claimed {
@@ -101,7 +101,7 @@ func TestLoadContainers(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	// What a killed stack has left is not ours.
+	// Ignore the record of a killed stack.
 	must(os.WriteFile(stack.Path(dir), []byte(`{"stack": "external"}`), 0o600))
 	up := claim(stack.Compose)
 	if _, err := stack.Load(dir); !errors.Is(err, stack.ErrNotRunning) {

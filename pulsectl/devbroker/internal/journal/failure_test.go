@@ -16,7 +16,7 @@ func TestAppendAfterFailedWrite(t *testing.T) {
 	if err := j.Sync(safe); err != nil {
 		t.Fatal(err)
 	}
-	if err := j.file.Close(); err != nil { // the disk goes away
+	if err := j.file.Close(); err != nil { // the disk fails
 		t.Fatal(err)
 	}
 	if err := j.Sync(j.Append([]byte("lost"), true)); !errors.Is(err, os.ErrClosed) {

@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// tight is a file on a disk with little room: a write that does not fit leaves half of itself behind.
+// tight is a file on a disk with little room: of a write that does not fit a part is written.
 type tight struct {
 	logFile
 	room *atomic.Int64
@@ -72,7 +72,7 @@ func TestAppendFullDisk(t *testing.T) {
 	if err := j.Write(stuck); !errors.Is(err, ErrFull) {
 		t.Errorf("write: %v", err)
 	}
-	j.Throttle() // holds nobody back
+	j.Throttle() // delays nobody
 	s, err := j.BeginSnapshot()
 	if err != nil {
 		t.Fatal(err)
@@ -93,7 +93,7 @@ func TestAppendFullDisk(t *testing.T) {
 	}
 }
 
-// TestSnapshotFullDisk replaces a log that lacks what found no room: the snapshot has it, and what is appended
+// TestSnapshotFullDisk replaces a log that lacks records for want of room: the snapshot has them, and what is appended
 // meanwhile follows once there is room.
 func TestSnapshotFullDisk(t *testing.T) {
 	dir := t.TempDir()
@@ -128,7 +128,7 @@ func TestSnapshotFullDisk(t *testing.T) {
 	}
 }
 
-// TestCloseFullDisk tells that not everything was kept, and what was is whole.
+// TestCloseFullDisk: Close returns an error, and what was written can be read.
 func TestCloseFullDisk(t *testing.T) {
 	dir := t.TempDir()
 	j, err := Open(dir, nil, func(Position) {})

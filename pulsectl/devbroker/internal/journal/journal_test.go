@@ -123,7 +123,7 @@ func TestSyncWaitsForDisk(t *testing.T) {
 	}
 }
 
-// TestRecoverTornTail cuts the log at every byte, as a crash may, and also leaves zeros or rubbish behind the cut.
+// TestRecoverTornTail cuts the log at every byte, as a crash may, and also leaves zeros or random bytes behind the cut.
 func TestRecoverTornTail(t *testing.T) {
 	dir := t.TempDir()
 	j, _ := open(t, dir)
@@ -138,7 +138,7 @@ func TestRecoverTornTail(t *testing.T) {
 	for cut := range len(whole) {
 		for _, tail := range []string{"", strings.Repeat("\x00", 40), "rubbish that is no record at all"} {
 			if cut < magic && tail != "" {
-				continue // then it is no journal
+				continue // then it is not a journal
 			}
 			if err := os.WriteFile(path, append(slices.Clone(whole[:cut]), tail...), 0o600); err != nil {
 				t.Fatal(err)
@@ -216,7 +216,7 @@ func TestRecoverReplayError(t *testing.T) {
 	if _, err := journal.Open(dir, func([]byte) error { return bad }, nil); !errors.Is(err, bad) {
 		t.Fatalf("got %v", err)
 	}
-	j, _ = open(t, dir) // the lock was given back
+	j, _ = open(t, dir) // the lock was released
 	closed(t, j)
 }
 

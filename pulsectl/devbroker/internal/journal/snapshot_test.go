@@ -150,7 +150,7 @@ func TestSnapshotUnderLoad(t *testing.T) {
 	dir := t.TempDir()
 	j, _ := open(t, dir)
 	var (
-		mu       sync.Mutex // what the broker's lock is in life
+		mu       sync.Mutex // stands for the broker's lock
 		appended int
 		writers  sync.WaitGroup
 	)

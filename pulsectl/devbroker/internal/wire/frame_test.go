@@ -20,7 +20,7 @@ func TestFramesComeBackAsWritten(t *testing.T) {
 	stream = wire.AppendMethod(stream, 7, &wire.QueueDelete{Queue: "q", IfEmpty: true})
 	stream = wire.AppendHeartbeat(stream)
 	stream = wire.AppendContent(stream, 7, props, body, 100000)
-	// One octet at a time: no frame may depend on how the network cuts the stream.
+	// One octet at a time: frames must not depend on how the network splits the stream.
 	r := wire.NewReader(iotest.OneByteReader(bytes.NewReader(stream)))
 	r.SetFrameMax(100000)
 

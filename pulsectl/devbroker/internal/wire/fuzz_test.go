@@ -7,7 +7,7 @@ import (
 	"github.com/asimalizada/pulse-events/pulsectl/devbroker/internal/wire"
 )
 
-// FuzzReader feeds arbitrary octets to the frame reader and to whatever each frame would be handed to. Nothing may
+// FuzzReader feeds arbitrary octets to the frame reader and to the parser of each frame. Nothing may
 // panic, and what parses must come back the same when it is written and parsed again.
 func FuzzReader(f *testing.F) {
 	props := (&wire.Properties{Headers: everyType}).Append(nil)

@@ -17,8 +17,8 @@ var everyType = wire.Table{
 	"array": []any{"a", int32(1), nil, []any{}, wire.Table{"b": "c"}}, "table": wire.Table{"nested": wire.Table{}}, "nothing": nil,
 }
 
-// TestMethodsComeBackAsWritten fills every field of some methods of each shape.
-func TestMethodsComeBackAsWritten(t *testing.T) {
+// TestMethodsRoundTrip fills every field of some methods of each shape.
+func TestMethodsRoundTrip(t *testing.T) {
 	for _, m := range []wire.Method{
 		&wire.ConnectionStart{VersionMinor: 9, ServerProperties: everyType, Mechanisms: "PLAIN", Locales: "en_US"},
 		&wire.ConnectionTune{ChannelMax: 2047, FrameMax: 131072, Heartbeat: 60},

@@ -10,7 +10,7 @@ import (
 	"github.com/asimalizada/pulse-events/pulsectl/internal/env"
 )
 
-// The states of the outbox are those that --status takes and its help names.
+// --status accepts, and its help names, the states of the outbox.
 func TestParseStatuses(t *testing.T) {
 	help := ""
 	for _, f := range outboxListCommand(&env.Env{}).Flags {
@@ -35,7 +35,8 @@ func TestParseStatuses(t *testing.T) {
 	}
 }
 
-// A replay of what is still to be published, or was forgotten, does harm.
+// A replay of a message that is pending, or no longer in the inbox, could apply it
+// out of order or twice.
 func TestReplayable(t *testing.T) {
 	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 	e := &env.Env{IO: &console.IO{Now: func() time.Time { return now }}}
