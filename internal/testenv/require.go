@@ -42,16 +42,16 @@ func Tool(t testing.TB, name string) {
 // giveUp ends a test whose service is missing.
 func giveUp(t testing.TB, n need, err error) {
 	t.Helper()
-	message, fatal := verdict(os.Getenv(RequireVariable), n, err)
+	message, fatal := skipOrFail(os.Getenv(RequireVariable), n, err)
 	if fatal {
 		t.Fatal(message)
 	}
 	t.Skip(message)
 }
 
-// verdict decides between skipping and failing. Only a missing service is a
+// skipOrFail decides between skipping and failing. Only a missing service is a
 // reason to skip: one that does not work fails the test.
-func verdict(required string, n need, err error) (message string, fatal bool) {
+func skipOrFail(required string, n need, err error) (message string, fatal bool) {
 	var list []need
 	for word := range strings.SplitSeq(required, ",") {
 		word := need(strings.TrimSpace(word))

@@ -30,7 +30,7 @@ func TestVerdict(t *testing.T) {
 		{"a word nobody knows", "postgres,rabbit", needPostgres, missing, true, `"rabbit"`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			message, fatal := verdict(c.required, c.need, c.err)
+			message, fatal := skipOrFail(c.required, c.need, c.err)
 			if fatal != c.fatal || !strings.Contains(message, c.says) {
 				t.Errorf("fatal %v, %q; want %v and %q", fatal, message, c.fatal, c.says)
 			}

@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"testing"
 
-	"github.com/asimalizada/pulse-events/internal/testenv/internal/keeper"
+	"github.com/asimalizada/pulse-events/internal/testenv/internal/keeperclient"
 	"github.com/asimalizada/pulse-events/internal/testenv/internal/protocol"
 )
 
@@ -14,7 +14,7 @@ import (
 // they call t.Fatal they must be called in the test's goroutine.
 type Server struct {
 	t      testing.TB
-	server *keeper.Server
+	server *keeperclient.Server
 }
 
 // PostgresServer starts a PostgreSQL server for one test.

@@ -3,14 +3,14 @@ package testenv
 import (
 	"os"
 
-	"github.com/asimalizada/pulse-events/internal/testenv/internal/keeper"
+	"github.com/asimalizada/pulse-events/internal/testenv/internal/keeperclient"
 	"github.com/asimalizada/pulse-events/internal/testenv/internal/protocol"
 )
 
 // Sources returns a line for each service, with its source or what is missing.
 // ok is false if a service is missing that RequireVariable lists.
 func Sources() (lines []string, ok bool) {
-	client, err := keeper.Join()
+	client, err := keeperclient.Join()
 	if err != nil {
 		return []string{err.Error()}, false
 	}
@@ -32,7 +32,7 @@ func Sources() (lines []string, ok bool) {
 			lines = append(lines, string(s.need)+": "+from)
 			continue
 		}
-		message, fatal := verdict(os.Getenv(RequireVariable), s.need, err)
+		message, fatal := skipOrFail(os.Getenv(RequireVariable), s.need, err)
 		lines = append(lines, message)
 		ok = ok && !fatal
 	}

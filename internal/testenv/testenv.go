@@ -34,7 +34,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/asimalizada/pulse-events/internal/testenv/internal/keeper"
+	"github.com/asimalizada/pulse-events/internal/testenv/internal/keeperclient"
 	"github.com/asimalizada/pulse-events/internal/testenv/internal/protocol"
 )
 
@@ -59,9 +59,9 @@ func UniqueName(t testing.TB, prefix string) string {
 func suffix() string { return strings.ToLower(rand.Text()[:12]) }
 
 // join connects this process to the keeper of servers.
-func join(t testing.TB) *keeper.Client {
+func join(t testing.TB) *keeperclient.Client {
 	t.Helper()
-	client, err := keeper.Join()
+	client, err := keeperclient.Join()
 	if err != nil {
 		t.Fatalf("testenv: %v", err)
 	}

@@ -53,10 +53,10 @@ type Broker struct {
 	unblocked                 chan struct{} // closed when publishers are unblocked; nil if they are not blocked
 	schedule                  schedule
 	rescheduled               chan struct{}
-	dirty                     []*queue   // to be settled before the lock is released
-	awaiting                  []*channel // channels with confirms that wait for the journal
-	taking                    []*queue   // reused by enqueue
-	verdicts                  []verdict  // reused by committed
+	dirty                     []*queue       // to be settled before the lock is released
+	awaiting                  []*channel     // channels with confirms that wait for the journal
+	taking                    []*queue       // reused by enqueue
+	confirmations             []confirmation // reused by committed
 }
 
 // Start reads the data directory and starts to listen. ctx limits only the

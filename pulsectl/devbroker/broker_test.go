@@ -116,7 +116,7 @@ func TestShutdownConfirmsStored(t *testing.T) {
 	s.must(b.Close())
 	confirmed := 0
 	for _, d := range all {
-		if await(t, "a verdict", d.Done()); d.Acked() {
+		if await(t, "a confirm", d.Done()); d.Acked() {
 			confirmed++
 		}
 	}

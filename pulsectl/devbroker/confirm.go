@@ -11,9 +11,9 @@ type confirms struct {
 	settled  uint64              // every tag up to here is answered
 	ahead    map[uint64]struct{} // tags after that which are answered
 	awaiting []awaited           // by position
-	ready    []verdict           // to be sent when there is nothing more to read on the connection
+	ready    []confirmation      // to be sent when there is nothing more to read on the connection
 	gap      bool                // a fault dropped a confirm: no later one may cover it
-	withheld []verdict           // withheld by a fault
+	withheld []confirmation      // withheld by a fault
 }
 
 // awaited is a confirm that waits for the journal.
@@ -23,8 +23,8 @@ type awaited struct {
 	about  *concern
 }
 
-// verdict is an ack or a nack of a publish.
-type verdict struct {
+// confirmation is an ack or a nack of a publish.
+type confirmation struct {
 	tag   uint64
 	nack  bool
 	about *concern // what faults may be limited to; nil if there was no limited fault
@@ -37,7 +37,7 @@ func (b *Broker) confirmPublish(ch *channel, tag uint64, out outcome) {
 		if len(ch.confirms.ready) == 0 {
 			ch.conn.unsent = append(ch.conn.unsent, ch)
 		}
-		ch.confirms.ready = append(ch.confirms.ready, verdict{tag: tag, nack: out.refused, about: out.about})
+		ch.confirms.ready = append(ch.confirms.ready, confirmation{tag: tag, nack: out.refused, about: out.about})
 		return
 	}
 	if len(ch.confirms.awaiting) == 0 {
@@ -73,8 +73,8 @@ func (b *Broker) committed(synced journal.Position) {
 	defer b.mu.Unlock()
 	still := b.awaiting[:0]
 	for _, ch := range b.awaiting {
-		b.verdicts = ch.confirms.takeStored(b.verdicts[:0], synced)
-		b.answer(ch, b.verdicts)
+		b.confirmations = ch.confirms.takeStored(b.confirmations[:0], synced)
+		b.answer(ch, b.confirmations)
 		if len(ch.confirms.awaiting) > 0 {
 			still = append(still, ch)
 		}
@@ -86,10 +86,10 @@ func (b *Broker) committed(synced journal.Position) {
 
 // takeStored removes the confirms that the journal has stored and appends them to
 // dst.
-func (c *confirms) takeStored(dst []verdict, synced journal.Position) []verdict {
+func (c *confirms) takeStored(dst []confirmation, synced journal.Position) []confirmation {
 	n := 0
 	for n < len(c.awaiting) && c.awaiting[n].stored <= synced {
-		dst = append(dst, verdict{tag: c.awaiting[n].tag, about: c.awaiting[n].about})
+		dst = append(dst, confirmation{tag: c.awaiting[n].tag, about: c.awaiting[n].about})
 		n++
 	}
 	if c.awaiting = c.awaiting[n:]; len(c.awaiting) == 0 {
@@ -98,19 +98,19 @@ func (c *confirms) takeStored(dst []verdict, synced journal.Position) []verdict 
 	return dst
 }
 
-// answer sends verdicts, unless a fault prevents it. The caller may reuse the
+// answer sends confirmations, unless a fault prevents it. The caller may reuse the
 // slice afterwards.
-func (b *Broker) answer(ch *channel, verdicts []verdict) {
+func (b *Broker) answer(ch *channel, confirmations []confirmation) {
 	if len(b.faults) > 0 {
-		verdicts = b.applyFaults(ch, verdicts)
+		confirmations = b.applyFaults(ch, confirmations)
 	}
-	ch.sendVerdicts(verdicts)
+	ch.sendConfirmations(confirmations)
 }
 
-// applyFaults applies the faults to verdicts and returns those that can be sent.
-func (b *Broker) applyFaults(ch *channel, verdicts []verdict) (sent []verdict) {
+// applyFaults applies the faults to confirmations and returns those that can be sent.
+func (b *Broker) applyFaults(ch *channel, confirmations []confirmation) (sent []confirmation) {
 	c := &ch.confirms
-	for _, v := range verdicts {
+	for _, v := range confirmations {
 		if b.faults.spend(FaultDropConfirms, v.about) != nil {
 			c.gap = true
 			c.settle(v.tag)
@@ -118,7 +118,7 @@ func (b *Broker) applyFaults(ch *channel, verdicts []verdict) (sent []verdict) {
 			c.withheld = append(c.withheld, v)
 		} else if late := b.faults.spend(FaultDelayConfirms, v.about); late != nil {
 			// now is rounded down.
-			b.later(now()+late.Delay.Milliseconds()+1, func() { ch.sendVerdicts([]verdict{v}) })
+			b.later(now()+late.Delay.Milliseconds()+1, func() { ch.sendConfirmations([]confirmation{v}) })
 		} else {
 			sent = append(sent, v)
 		}
@@ -126,18 +126,18 @@ func (b *Broker) applyFaults(ch *channel, verdicts []verdict) (sent []verdict) {
 	return sent
 }
 
-// sendVerdicts sends verdicts, consecutive ones of the same kind in one method.
-func (ch *channel) sendVerdicts(verdicts []verdict) {
+// sendConfirmations sends confirmations, consecutive ones of the same kind in one method.
+func (ch *channel) sendConfirmations(confirmations []confirmation) {
 	if ch.closed {
 		return
 	}
 	c := &ch.confirms
-	for i := 0; i < len(verdicts); {
-		v := verdicts[i]
+	for i := 0; i < len(confirmations); {
+		v := confirmations[i]
 		run := 1
 		// "multiple" covers every earlier tag, so it can be used only if none is left out.
 		if v.tag == c.settled+1 && !c.gap {
-			for i+run < len(verdicts) && verdicts[i+run].tag == v.tag+uint64(run) && verdicts[i+run].nack == v.nack {
+			for i+run < len(confirmations) && confirmations[i+run].tag == v.tag+uint64(run) && confirmations[i+run].nack == v.nack {
 				run++
 			}
 		}
@@ -147,7 +147,7 @@ func (ch *channel) sendVerdicts(verdicts []verdict) {
 		} else {
 			ch.send(&wire.BasicAck{DeliveryTag: last, Multiple: run > 1})
 		}
-		for _, v := range verdicts[i : i+run] {
+		for _, v := range confirmations[i : i+run] {
 			c.settle(v.tag)
 		}
 		i += run

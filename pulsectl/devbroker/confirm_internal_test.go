@@ -17,21 +17,21 @@ func TestConfirmsMatchMessages(t *testing.T) {
 		ch := &channel{id: 1, conn: &conn{out: out}}
 		const tags = 60
 		want := map[uint64]bool{}
-		waiting := []verdict{}
+		waiting := []confirmation{}
 		for tag := uint64(1); tag <= tags; tag++ {
-			v := verdict{tag: tag, nack: rng.IntN(6) == 0}
+			v := confirmation{tag: tag, nack: rng.IntN(6) == 0}
 			if waiting = append(waiting, v); rng.IntN(10) == 0 {
 				rng.Shuffle(len(waiting), func(i, j int) { waiting[i], waiting[j] = waiting[j], waiting[i] })
 			}
 			if rng.IntN(3) == 0 {
 				n := rng.IntN(len(waiting) + 1)
-				ch.sendVerdicts(waiting[:n])
+				ch.sendConfirmations(waiting[:n])
 				waiting = waiting[n:]
 			}
 			want[tag] = !v.nack
 		}
-		ch.sendVerdicts(waiting)
-		got := verdictsIn(t, out.buf)
+		ch.sendConfirmations(waiting)
+		got := confirmationsIn(t, out.buf)
 		for tag, ack := range want {
 			if have, answered := got[tag]; !answered || have != ack {
 				t.Fatalf("seed %d: tag %d got %v (answered %v), want %v", seed, tag, have, answered, ack)
@@ -43,7 +43,7 @@ func TestConfirmsMatchMessages(t *testing.T) {
 	}
 }
 
-func verdictsIn(t *testing.T, stream []byte) map[uint64]bool {
+func confirmationsIn(t *testing.T, stream []byte) map[uint64]bool {
 	t.Helper()
 	got := map[uint64]bool{}
 	settle := func(tag uint64, multiple, ack bool) {

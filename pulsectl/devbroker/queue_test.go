@@ -113,12 +113,12 @@ func TestQueueFullRefuses(t *testing.T) {
 	onBrokers(t, func(s *session) {
 		q := s.queue(amqp.Table{"x-max-length": int32(2), "x-overflow": "reject-publish"})
 		s.must(s.ch.Confirm(false))
-		var verdicts []bool
+		var confirmed []bool
 		for range 4 {
-			verdicts = append(verdicts, s.confirmed("", q, persistent("x")))
+			confirmed = append(confirmed, s.confirmed("", q, persistent("x")))
 		}
-		if !slices.Equal(verdicts, []bool{true, true, false, false}) {
-			s.Fatalf("confirmed %v", verdicts)
+		if !slices.Equal(confirmed, []bool{true, true, false, false}) {
+			s.Fatalf("confirmed %v", confirmed)
 		}
 		s.get(q)
 		if !s.confirmed("", q, persistent("x")) {

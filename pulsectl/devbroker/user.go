@@ -86,15 +86,15 @@ func (g *grant) allows(p permission, name string) bool {
 	if pattern == nil {
 		return true
 	}
-	verdict, known := g.known[p][name]
+	allowed, known := g.known[p][name]
 	if !known {
 		if len(g.known[p]) >= knownNames {
 			clear(g.known[p])
 		}
-		verdict = pattern.MatchString(name)
-		g.known[p][name] = verdict
+		allowed = pattern.MatchString(name)
+		g.known[p][name] = allowed
 	}
-	return verdict
+	return allowed
 }
 
 const saltSize = 4

@@ -17,7 +17,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/asimalizada/pulse-events/internal/testenv/internal/host"
-	client "github.com/asimalizada/pulse-events/internal/testenv/internal/keeper"
+	client "github.com/asimalizada/pulse-events/internal/testenv/internal/keeperclient"
 	"github.com/asimalizada/pulse-events/internal/testenv/internal/protocol"
 )
 

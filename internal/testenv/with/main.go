@@ -25,7 +25,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"github.com/asimalizada/pulse-events/internal/testenv/internal/keeper"
+	"github.com/asimalizada/pulse-events/internal/testenv/internal/keeperclient"
 	"github.com/asimalizada/pulse-events/internal/testenv/internal/protocol"
 )
 
@@ -50,11 +50,11 @@ func main() {
 // the command's exit code.
 func run(args []string) (code int, err error) {
 	fmt.Fprintln(os.Stderr, "starting PostgreSQL and RabbitMQ ...")
-	client, err := keeper.Join()
+	client, err := keeperclient.Join()
 	if err != nil {
 		return 0, err
 	}
-	var servers []*keeper.Server
+	var servers []*keeperclient.Server
 	defer func() {
 		for _, s := range servers {
 			err = errors.Join(err, s.Remove())
@@ -94,7 +94,7 @@ func run(args []string) (code int, err error) {
 }
 
 // environment creates the databases and returns the variables.
-func environment(postgres, rabbitmq *keeper.Server) ([]string, error) {
+func environment(postgres, rabbitmq *keeperclient.Server) ([]string, error) {
 	outbox, err := createDatabase(postgres.URL, "orders")
 	if err != nil {
 		return nil, err

@@ -69,7 +69,7 @@ func (v *verification) compare(ctx context.Context) (err error) {
 	if applied.err != nil {
 		return fmt.Errorf("read the inbox: %w", applied.err)
 	}
-	return errors.Join(v.lookUpStrays(ctx), v.lookUpBodies(ctx))
+	return errors.Join(v.lookUpUnmatched(ctx), v.lookUpBodies(ctx))
 }
 
 // acknowledged returns the client's list, sorted, as a function that returns
@@ -162,7 +162,7 @@ func (v *verification) judge(ctx context.Context, e event) error {
 		v.report.Old++
 		return v.judgeEffect(e)
 	case !e.inOutbox() && (!e.ordered() || !e.handled() && e.since(v.remembered)):
-		return v.stray(ctx, e)
+		return v.collectUnmatched(ctx, e)
 	}
 	v.count(e)
 	v.report.Compared++

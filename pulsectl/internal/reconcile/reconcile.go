@@ -81,11 +81,11 @@ type verification struct {
 	remembered     time.Time // published since: must be in the inbox
 	keepsPublished bool      // the outbox has rows that are published
 
-	looked   *atomic.Int64 // events
-	hidden   *bool         // whether there may be holders that the broker does not count; nil: not checked yet
-	strays   []event
-	suspects []suspect // possibly applied with another body
-	missing  *spool    // candidates
+	looked    *atomic.Int64 // events
+	hidden    *bool         // whether there may be holders that the broker does not count; nil: not checked yet
+	unmatched []event
+	suspects  []suspect // possibly applied with another body
+	missing   *spool    // candidates
 
 	otherConsumers map[string]int // dead letters of others, by consumer
 	otherBodies    int            // events whose dead letters have another body

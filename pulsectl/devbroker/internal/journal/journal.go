@@ -121,7 +121,7 @@ func (j *Journal) Append(record []byte, durable bool) Position {
 	}
 	idle := len(j.pending) == 0
 	before := len(j.pending)
-	j.pending = appendFrame(j.pending, record)
+	j.pending = appendRecord(j.pending, record)
 	j.appended += Position(len(j.pending) - before)
 	if idle || durable && !j.urgent {
 		j.changed.Broadcast()

@@ -134,7 +134,7 @@ func TestRecoverTornTail(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const magic, frame = 20, 8 + len("record 0")
+	const magic, size = 20, 8 + len("record 0")
 	for cut := range len(whole) {
 		for _, tail := range []string{"", strings.Repeat("\x00", 40), "rubbish that is no record at all"} {
 			if cut < magic && tail != "" {
@@ -144,7 +144,7 @@ func TestRecoverTornTail(t *testing.T) {
 				t.Fatal(err)
 			}
 			j, records := open(t, dir)
-			intact := max(0, cut-magic) / frame
+			intact := max(0, cut-magic) / size
 			wantRecords(t, records, append([]string{}, numbered(0, intact)...))
 			appendAll(j, []string{"after the repair"})
 			closed(t, j)

@@ -88,7 +88,7 @@ func (j *Journal) replaySnapshot(generation uint64, replay func([]byte) error) e
 	j.sizes[generation] += int64(len(b))
 	rest, ok := bytes.CutPrefix(b, []byte(fileMagic))
 	for ok {
-		record, after, err := nextFrame(rest)
+		record, after, err := nextRecord(rest)
 		if err != nil {
 			break
 		}
@@ -116,7 +116,7 @@ func (j *Journal) replayLog(generation uint64, newest bool, replay func([]byte) 
 		return fmt.Errorf("%s is not a journal of this program", path)
 	}
 	for ok && len(rest) > 0 {
-		record, after, err := nextFrame(rest)
+		record, after, err := nextRecord(rest)
 		if err != nil {
 			if newest {
 				break

@@ -54,7 +54,7 @@ func (s *Snapshot) Append(record []byte) (err error) {
 			return err
 		}
 	}
-	s.buf = appendFrame(s.buf[:0], record)
+	s.buf = appendRecord(s.buf[:0], record)
 	s.size += int64(len(s.buf))
 	_, err = s.w.Write(s.buf)
 	return noRoom(err)

@@ -16,29 +16,29 @@ const (
 	// snapshotEnd ends a snapshot. Records of users begin with another octet.
 	snapshotEnd = "\xffend of snapshot"
 
-	frameHeader = 8 // length and checksum
+	recordHeader = 8 // length and checksum
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// errDamaged says that a frame is cut short or does not match its checksum.
+// errDamaged says that a record is cut short or does not match its checksum.
 var errDamaged = errors.New("damaged record")
 
-func appendFrame(dst, record []byte) []byte {
+func appendRecord(dst, record []byte) []byte {
 	dst = binary.LittleEndian.AppendUint32(dst, uint32(len(record)))
 	dst = binary.LittleEndian.AppendUint32(dst, crc32.Checksum(record, castagnoli))
 	return append(dst, record...)
 }
 
-// nextFrame splits the first record off b. An empty record counts as damage:
+// nextRecord splits the first record off b. An empty record counts as damage:
 // otherwise a tail of zeros, which some file systems leave after a power
 // failure, would look like empty records with a valid checksum.
-func nextFrame(b []byte) (record, rest []byte, err error) {
-	if len(b) < frameHeader {
+func nextRecord(b []byte) (record, rest []byte, err error) {
+	if len(b) < recordHeader {
 		return nil, nil, errDamaged
 	}
 	size, sum := binary.LittleEndian.Uint32(b), binary.LittleEndian.Uint32(b[4:])
-	b = b[frameHeader:]
+	b = b[recordHeader:]
 	if size == 0 || uint64(size) > uint64(len(b)) || crc32.Checksum(b[:size], castagnoli) != sum {
 		return nil, nil, errDamaged
 	}

@@ -13,9 +13,9 @@ import (
 // lookUpSize is how many ids one statement looks up.
 const lookUpSize = 500
 
-// stray collects an event that one side has and the outbox, as read, does not:
+// collectUnmatched collects an event that one side has and the outbox, as read, does not:
 // it may belong to another topic or be newer than that snapshot.
-func (v *verification) stray(ctx context.Context, e event) error {
+func (v *verification) collectUnmatched(ctx context.Context, e event) error {
 	// The cursors overwrite what they hold with their next step.
 	if e.committed != nil {
 		c := *e.committed
@@ -25,20 +25,20 @@ func (v *verification) stray(ctx context.Context, e event) error {
 		a := *e.applied
 		e.applied = &a
 	}
-	v.strays = append(v.strays, e)
-	if len(v.strays) < lookUpSize {
+	v.unmatched = append(v.unmatched, e)
+	if len(v.unmatched) < lookUpSize {
 		return nil
 	}
-	return v.lookUpStrays(ctx)
+	return v.lookUpUnmatched(ctx)
 }
 
-// lookUpStrays judges the collected events by a new query.
-func (v *verification) lookUpStrays(ctx context.Context) error {
-	if len(v.strays) == 0 {
+// lookUpUnmatched judges the collected events by a new query.
+func (v *verification) lookUpUnmatched(ctx context.Context) error {
+	if len(v.unmatched) == 0 {
 		return nil
 	}
-	ids := make([]string, len(v.strays))
-	for i, e := range v.strays {
+	ids := make([]string, len(v.unmatched))
+	for i, e := range v.unmatched {
 		ids[i] = e.id
 	}
 	inOutbox, err := find(ctx, v.OutboxDB, v.outboxColumn(), ids)
@@ -58,19 +58,18 @@ func (v *verification) lookUpStrays(ctx context.Context) error {
 			return fmt.Errorf("look up orders: %w", err)
 		}
 	}
-	for _, e := range v.strays {
+	for _, e := range v.unmatched {
 		if err := v.judgeStray(e, inOutbox[e.id], ordered[e.id], orderIDs[e.id]); err != nil {
 			return err
 		}
 	}
-	v.strays = v.strays[:0]
+	v.unmatched = v.unmatched[:0]
 	return nil
 }
 
-// listed returns the strays that a client got as answers and that neither side
-// has.
+// listed returns the events from a client's list that neither side has.
 func (v *verification) listed(inOutbox, ordered map[string]bool) (ids []string) {
-	for _, e := range v.strays {
+	for _, e := range v.unmatched {
 		if e.listed && !inOutbox[e.id] && !ordered[e.id] {
 			ids = append(ids, e.id)
 		}

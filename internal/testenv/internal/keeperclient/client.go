@@ -1,4 +1,4 @@
-// Package keeper shares real servers between the test processes of a run.
+// Package keeperclient shares real servers between the test processes of a run.
 //
 // go test runs one process per package, several at a time. The first that needs
 // a server builds and starts the keeper, the program in ../../server, which
@@ -6,7 +6,7 @@
 // a lock file; when no process has held it for some seconds, the keeper stops
 // the servers, deletes their data and exits. The lock is released when its
 // holder ends, so a killed test leaves nothing behind.
-package keeper
+package keeperclient
 
 import (
 	"errors"
