@@ -13,10 +13,10 @@ import (
 	"github.com/asimalizada/pulse-events/internal/sqldb"
 )
 
-// Limits of a page.
+// Limits of a page, 50 and 1000 records.
 const (
-	DefaultLimit = 50
-	MaxLimit     = 1000
+	DefaultLimit = sqldb.DefaultPage
+	MaxLimit     = sqldb.MaxPage
 )
 
 // Record is one applied event.

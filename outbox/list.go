@@ -15,10 +15,10 @@ import (
 	"github.com/asimalizada/pulse-events/internal/sqldb"
 )
 
-// Limits of a page.
+// Limits of a page, 50 and 1000 messages.
 const (
-	DefaultLimit = 50
-	MaxLimit     = 1000
+	DefaultLimit = sqldb.DefaultPage
+	MaxLimit     = sqldb.MaxPage
 )
 
 // ListQuery selects messages; the zero value selects the newest DefaultLimit. A

@@ -25,11 +25,7 @@ type ReturnedError struct {
 }
 
 func (e *ReturnedError) Error() string {
-	text := fmt.Sprintf("returned by exchange %q for routing key %q: %d %s", e.Exchange, e.Key, e.Code, e.Text)
-	if e.Code == amqp.NoRoute {
-		text += fmt.Sprintf("; no queue is bound: start the consumer that declares one, by default %q, or bind a queue with that key", e.Key)
-	}
-	return text
+	return fmt.Sprintf("returned by exchange %q for routing key %q: %d %s", e.Exchange, e.Key, e.Code, e.Text)
 }
 
 // UncodableError says that the message cannot be put into AMQP frames. It was not sent,

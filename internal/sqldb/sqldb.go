@@ -12,6 +12,12 @@ import (
 	"strings"
 )
 
+// Limits of a page of rows, in both libraries and in pulsectl.
+const (
+	DefaultPage = 50
+	MaxPage     = 1000
+)
+
 // Dialect is a database with SQL files in this project.
 type Dialect string
 

@@ -111,7 +111,9 @@ func TestPublisherHeadersExchange(t *testing.T) {
 		results := publishSoon(t, newPublisher(t, cfg), msgs)
 		wantPublished(t, results[:2])
 		wantEach(t, results[2:4], outbox.ErrPermanent)
-		wantEach(t, results[4:], outbox.ErrUnroutable)
+		if text := wantEach(t, results[4:], outbox.ErrUnroutable); !strings.Contains(text, "bind a queue by headers, such as pulse-topic") {
+			t.Errorf("%q does not advise to bind by headers", text)
+		}
 		b.wantIDs(t, own, msgs[0])
 		b.wantIDs(t, added, msgs[1])
 		if msgs[1].Headers["tenant"] != "acme" {

@@ -5,18 +5,24 @@ import (
 	"errors"
 	"fmt"
 
+	amqp "github.com/rabbitmq/amqp091-go"
+
 	"github.com/asimalizada/pulse-events/internal/rabbit"
 	"github.com/asimalizada/pulse-events/outbox"
+	"github.com/asimalizada/pulse-events/outbox/wire"
 )
 
 // classify puts a verdict on a message under a class of package outbox.
 func (p *Publisher) classify(routingKey string, verdict error) error {
-	_, returned := errors.AsType[*rabbit.ReturnedError](verdict)
+	returned, isReturned := errors.AsType[*rabbit.ReturnedError](verdict)
 	_, uncodable := errors.AsType[*rabbit.UncodableError](verdict)
 	switch {
 	case verdict == nil:
 		return nil
-	case returned:
+	case isReturned && returned.Code == amqp.NoRoute:
+		return outbox.Unroutable(fmt.Errorf("%w; no queue is bound: start the consumer that declares one, by default %q, or %s",
+			verdict, routingKey, bindingAdvice(p.cfg.ExchangeType)))
+	case isReturned:
 		return outbox.Unroutable(verdict)
 	case uncodable:
 		return outbox.Permanent(verdict)
@@ -30,6 +36,17 @@ func (p *Publisher) classify(routingKey string, verdict error) error {
 		return outbox.Unavailable(fmt.Errorf("exchange %q does not exist (topology: %v): %w", p.cfg.Exchange, p.cfg.Topology, verdict))
 	}
 	return outbox.Unavailable(verdict)
+}
+
+// bindingAdvice says how a queue is bound to an exchange of a type.
+func bindingAdvice(exchangeType string) string {
+	switch exchangeType {
+	case amqp.ExchangeHeaders:
+		return "bind a queue by headers, such as " + wire.HeaderTopic
+	case amqp.ExchangeTopic, amqp.ExchangeDirect:
+		return "bind a queue with that key"
+	}
+	return "bind a queue to that exchange"
 }
 
 // isolate sends every message without a verdict again, alone on a connection

@@ -7,25 +7,20 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/asimalizada/pulse-events/internal/sqldb"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/console"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/fail"
 )
 
-const (
-	defaultLimit = 50
-	// MaxLimit is the largest page.
-	MaxLimit = 1000
-)
-
 // LimitFlag returns --limit of lists.
 func LimitFlag() cli.Flag {
-	return &cli.IntFlag{Name: "limit", Value: defaultLimit, Usage: "at most `N` rows, up to " + strconv.Itoa(MaxLimit)}
+	return &cli.IntFlag{Name: "limit", Value: sqldb.DefaultPage, Usage: "at most `N` rows, up to " + strconv.Itoa(sqldb.MaxPage)}
 }
 
 // CheckLimit checks the value of --limit.
 func CheckLimit(n int) error {
-	if n < 1 || n > MaxLimit {
-		return fail.Usagef("", "--limit: %d is not between 1 and %d", n, MaxLimit)
+	if n < 1 || n > sqldb.MaxPage {
+		return fail.Usagef("", "--limit: %d is not between 1 and %d", n, sqldb.MaxPage)
 	}
 	return nil
 }

@@ -251,7 +251,7 @@ func (st *story) events(ctx context.Context) (events []outbox.Message, err error
 	if err != nil {
 		return nil, err
 	}
-	q := outbox.ListQuery{Statuses: []outbox.Status{outbox.Published}, OldestFirst: true, Limit: env.MaxLimit}
+	q := outbox.ListQuery{Statuses: []outbox.Status{outbox.Published}, OldestFirst: true, Limit: outbox.MaxLimit}
 	for {
 		page, err := ob.List(ctx, q)
 		if err != nil {

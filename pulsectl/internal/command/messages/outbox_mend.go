@@ -120,7 +120,7 @@ func (o mendOptions) run(ctx context.Context, e *env.Env) error {
 }
 
 func allDead(ctx context.Context, ob *outbox.Outbox) (ids []uuid.UUID, err error) {
-	q := outbox.ListQuery{Statuses: []outbox.Status{outbox.Dead}, Limit: env.MaxLimit, OldestFirst: true, WithoutPayload: true}
+	q := outbox.ListQuery{Statuses: []outbox.Status{outbox.Dead}, Limit: outbox.MaxLimit, OldestFirst: true, WithoutPayload: true}
 	for {
 		page, err := ob.List(ctx, q)
 		if err != nil {

@@ -204,7 +204,11 @@ func refusals(ctx context.Context, ob *outbox.Outbox, retrying outbox.Count) (re
 		case m == nil:
 			other = cmp.Or(other, r.LastError)
 		default:
-			text := fmt.Sprintf("no queue is bound for topic %s: bind one to exchange %s with this key", m[2], m[1])
+			by := "with this key"
+			if strings.Contains(r.LastError, "bind a queue by headers") {
+				by = "by headers"
+			}
+			text := fmt.Sprintf("no queue is bound for topic %s: bind one to exchange %s %s", m[2], m[1], by)
 			if !slices.Contains(unbound, text) {
 				unbound = append(unbound, text)
 			}
