@@ -93,7 +93,7 @@ func TestConsumerShutdownTimeout(t *testing.T) {
 			}
 			back := q.Settled()
 			if len(back) != 1 || back[0].Action != inbox.ActionRequeue {
-				t.Errorf("settled %+v, want one given back", back)
+				t.Errorf("settled %+v, want one requeued", back)
 			}
 			inboxtest.RequireCount(t, db, 0, `SELECT count(*) FROM effects`)
 			inboxtest.RequireCount(t, db, 0, `SELECT count(*) FROM inbox_attempts`)

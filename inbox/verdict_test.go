@@ -21,7 +21,7 @@ func TestConsumerVerdicts(t *testing.T) {
 	for _, c := range []struct {
 		name    string
 		verdict func(attempt int) error
-		parked  []time.Duration // the delays asked of the source, in order
+		retried []time.Duration // the delays asked of the source, in order
 		dead    inbox.Reason    // empty: applied in the end
 		lastErr string
 	}{
@@ -75,15 +75,15 @@ func TestConsumerVerdicts(t *testing.T) {
 					Backoff: func(failures int) time.Duration { return time.Duration(failures) * time.Microsecond }})
 				q.WaitUntilEmpty(t)
 
-				var parked []time.Duration
+				var retried []time.Duration
 				for _, s := range q.Settled(inbox.ActionRetry) {
-					parked = append(parked, s.Delay)
+					retried = append(retried, s.Delay)
 					if s.Delivery.Message.ID != culprit || s.Reason != inbox.ReasonHandler || s.Err == nil {
-						t.Errorf("parked %+v", s)
+						t.Errorf("retried %+v", s)
 					}
 				}
-				if fmt.Sprint(parked) != fmt.Sprint(c.parked) {
-					t.Errorf("parked for %v, want %v", parked, c.parked)
+				if fmt.Sprint(retried) != fmt.Sprint(c.retried) {
+					t.Errorf("retried for %v, want %v", retried, c.retried)
 				}
 				dead := q.DeadLetters()
 				if c.dead == "" {
@@ -98,7 +98,7 @@ func TestConsumerVerdicts(t *testing.T) {
 				// Settled first, counted then.
 				eventually(t, "the settlements to be counted", func() bool {
 					h := consumer.Health()
-					return h.Retried == int64(len(c.parked)) && h.DeadLettered == int64(len(dead))
+					return h.Retried == int64(len(c.retried)) && h.DeadLettered == int64(len(dead))
 				})
 				mu.Lock()
 				defer mu.Unlock()
@@ -150,8 +150,8 @@ func TestConsumerUnlimitedAttempts(t *testing.T) {
 		kind.consume(t, in, db, q, handler, inbox.ConsumerConfig{MaxAttempts: inbox.Unlimited})
 		q.WaitUntilEmpty(t)
 		wantOnce(t, db, events(1, 1))
-		if parked := len(q.Settled(inbox.ActionRetry)); parked != 25 {
-			t.Errorf("parked %d times, want 25", parked)
+		if retried := len(q.Settled(inbox.ActionRetry)); retried != 25 {
+			t.Errorf("retried %d times, want 25", retried)
 		}
 	})
 }

@@ -57,7 +57,7 @@ func TestRelayDrain(t *testing.T) {
 			t.Errorf("health after Drain %+v", h)
 		}
 		if n := number(t, db, `SELECT count(*) FROM outbox_leases WHERE owner <> '' OR expires_at > `+clock(db, "-1 day")); n != 0 {
-			t.Errorf("%d leases were not given back", n)
+			t.Errorf("%d leases were not released", n)
 		}
 		if n := number(t, db, `SELECT count(*) FROM outbox_leases WHERE bucket = 0 AND producer = 'orders' AND proven`); n != 1 {
 			t.Error("the outbox was not claimed for the service that has published")
@@ -303,7 +303,7 @@ func TestRelayDrainCancelled(t *testing.T) {
 			t.Errorf("error %v", err)
 		}
 		if n := number(t, db, `SELECT count(*) FROM outbox_leases WHERE owner <> ''`); n != 0 {
-			t.Errorf("%d leases were not given back", n)
+			t.Errorf("%d leases were not released", n)
 		}
 		if _, err := relay.Drain(ctx); !errors.Is(err, why) && !errors.Is(err, context.Canceled) {
 			t.Errorf("with a context that has ended: %v", err)

@@ -227,7 +227,7 @@ func TestRelayShutdownFinishesWhatIsInFlight(t *testing.T) {
 			t.Errorf("statuses %s, %s", a, b)
 		}
 		if n := number(t, db, `SELECT count(*) FROM outbox_leases WHERE owner <> ''`); n != 0 {
-			t.Errorf("%d leases were not given back", n)
+			t.Errorf("%d leases were not released", n)
 		}
 	})
 }
@@ -253,7 +253,7 @@ func TestRelayShutdownReportsWhatIsLeft(t *testing.T) {
 			t.Errorf("the publisher's context ended for %v", cause)
 		}
 		if n := number(t, db, `SELECT count(*) FROM outbox_leases WHERE owner <> ''`); n != 0 {
-			t.Errorf("%d leases were not given back", n)
+			t.Errorf("%d leases were not released", n)
 		}
 	})
 }

@@ -103,7 +103,7 @@ func (t *suspensions) clear() {
 	t.silent = nil
 }
 
-// beginTrial gives the right to try a topic, if it is time to; endTrial gives it back.
+// beginTrial gives the right to try a topic, if it is time to; endTrial returns it.
 func (t *suspensions) beginTrial(topic string) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -266,7 +266,7 @@ func TestRelayShutdownEndsProbes(t *testing.T) {
 		<-hangs
 		stop()
 		if n := number(t, db, `SELECT count(*) FROM outbox_leases WHERE owner <> ''`); n != 0 {
-			t.Errorf("%d leases were not given back", n)
+			t.Errorf("%d leases were not released", n)
 		}
 		wantNoAttempts(t, db)
 	})

@@ -300,7 +300,7 @@ func TestRelayRunsAgain(t *testing.T) {
 				t.Errorf("health after Run %+v", h)
 			}
 			if n := number(t, db, `SELECT count(*) FROM outbox_leases WHERE owner <> '' OR expires_at > `+clock(db, "-1 day")); n != 0 {
-				t.Errorf("%d leases were not given back", n)
+				t.Errorf("%d leases were not released", n)
 			}
 			db.SetMaxIdleConns(0) // its goroutines are not ours
 			goleak.VerifyNone(t, running, goleak.IgnoreTopFunction("database/sql.(*DB).connectionOpener"))

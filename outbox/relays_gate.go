@@ -34,7 +34,7 @@ func newGates(n, slots int, slotTime time.Duration) []*gate {
 	return gates
 }
 
-// enter waits for a slot; leave gives it back.
+// enter waits for a slot; leave frees it.
 func (g *gate) enter(ctx context.Context) (leave func(), err error) {
 	if g == nil {
 		return func() {}, nil

@@ -89,7 +89,7 @@ func ExampleSourceConfig_routing() {
 	defer source.Close()
 }
 
-// How many messages wait, how many were given up, and which.
+// How many messages wait, how many were dead-lettered, and which.
 func ExampleInspector() {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()

@@ -27,7 +27,7 @@ func newSession(conn *rabbit.Conn, cfg *PublisherConfig) *session {
 	return &session{conn: conn, cfg: cfg, turns: make(chan struct{}, cfg.Channels), ended: make(chan error, 1)}
 }
 
-// acquire waits for its turn and returns a channel that is given back with
+// acquire waits for its turn and returns a channel that is returned with
 // release.
 func (s *session) acquire(ctx context.Context) (*rabbit.Confirmer, error) {
 	select {

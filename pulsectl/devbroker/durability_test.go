@@ -144,18 +144,18 @@ func TestRestartKeepsDeadLettersOnce(t *testing.T) {
 		s.queueNamed("q", amqp.Table{"x-queue-type": "quorum", "x-delivery-limit": int32(5), "x-dead-letter-exchange": "", "x-dead-letter-routing-key": "dlq"})
 		s.must(s.ch.Confirm(false))
 		s.confirmed("", "q", persistent("rejected"))
-		s.confirmed("", "q", persistent("given back"))
+		s.confirmed("", "q", persistent("returned"))
 		deliveries := s.consume("q", 2)
 		s.must(s.nextBody(deliveries, "rejected").Reject(false))
-		s.must(s.nextBody(deliveries, "given back").Reject(true))
+		s.must(s.nextBody(deliveries, "returned").Reject(true))
 		s.eventuallyReady("dlq", 1)
-		s.nextBody(deliveries, "given back")
+		s.nextBody(deliveries, "returned")
 	}, func(s *session) {
 		if got := s.bodies("dlq"); !slices.Equal(got, []string{"rejected"}) {
 			s.Errorf("dlq holds %q", got)
 		}
 		d := s.next(s.consume("q", 1))
-		if string(d.Body) != "given back" || d.Headers["x-delivery-count"] != int64(2) {
+		if string(d.Body) != "returned" || d.Headers["x-delivery-count"] != int64(2) {
 			s.Errorf("got %q with %v", d.Body, d.Headers)
 		}
 	})

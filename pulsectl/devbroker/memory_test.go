@@ -146,7 +146,7 @@ func TestMemoryLimitsUploads(t *testing.T) {
 	if refused == 0 || refused > 40 {
 		t.Errorf("%d of 60 refused", refused)
 	}
-	eventually(t, "the memory to be given back", func() bool { return b.Stats().MemoryBytes == 0 && !b.Stats().Blocked })
+	eventually(t, "the memory to be freed", func() bool { return b.Stats().MemoryBytes == 0 && !b.Stats().Blocked })
 }
 
 // TestConnectionSlowReader publishes far more than a client reads that has set no prefetch: what waits for it must stay queued,

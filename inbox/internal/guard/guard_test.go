@@ -170,7 +170,7 @@ func TestCloseRollsBack(t *testing.T) {
 			t.Fatal(err)
 		}
 		if !s.Close() {
-			t.Error("the connection is given up")
+			t.Error("the connection is not reused")
 		}
 		if _, err := tx.ExecContext(t.Context(), `INSERT INTO notes VALUES ('b')`); err == nil {
 			t.Error("a closed session takes statements")

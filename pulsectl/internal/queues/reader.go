@@ -95,8 +95,8 @@ func (q Reader) Names() inboxrabbit.Names {
 func (q Reader) names() map[string]bool {
 	names := q.Names()
 	all := map[string]bool{names.Queue: true, names.DeadLetters: true}
-	for _, rung := range names.Retry {
-		all[rung.Queue] = true
+	for _, retry := range names.Retry {
+		all[retry.Queue] = true
 	}
 	return all
 }
