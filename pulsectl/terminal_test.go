@@ -103,3 +103,29 @@ func TestLiveLineSurvivesResizing(t *testing.T) {
 	term.typing("echo exit code $?", "Enter")
 	term.shows("^exit code 130$")
 }
+
+// What is watched is redrawn in place in a terminal that is resized, leaves what
+// stands above it alone, and stays there in the end.
+func TestWatchSurvivesResizing(t *testing.T) {
+	term := openTerminal(t, "80", "bash --norc --noprofile", "PULSE_OUTBOX_DB=sqlite:outbox.db")
+	term.typing("cd $HOME && pulsectl migrate up --only outbox -q; clear; echo before", "Enter")
+	term.shows("^before$")
+	term.typing("pulsectl outbox stats --watch", "Enter")
+	for _, size := range []struct{ width, line string }{
+		{"80", `^as of ..:..:.., every 1s; Ctrl-C ends$`},
+		{"30", `^as of ..:..:.., every 1s; Ct…$`},
+		{"60", `^as of ..:..:.., every 1s; Ctrl-C ends$`},
+	} {
+		term.tmux("resize-window", "-x", size.width)
+		shown := term.shows(size.line)
+		if strings.Count(shown, "pending  ") != 1 || strings.Count(shown, "as of") != 1 || !strings.Contains(shown, "before\n") {
+			t.Errorf("at %s columns the terminal shows\n%s", size.width, shown)
+		}
+	}
+	term.typing("C-c")
+	term.typing("echo exit code $?", "Enter")
+	shown := term.shows("^exit code 0$")
+	if strings.Count(shown, "as of") != 1 {
+		t.Errorf("after Ctrl-C the terminal shows\n%s", shown)
+	}
+}

@@ -6,7 +6,7 @@ var examples = map[string][]string{
 	"demo":   {"pulsectl demo", "pulsectl demo --orders 500 -o json"},
 	"up":     {"pulsectl up", "pulsectl up --detach --orders-addr 127.0.0.1:7101", "pulsectl up --stack compose --profile gin", "pulsectl up --stack external --stop-cmd 'systemctl stop rabbitmq-server'"},
 	"down":   {"pulsectl down", "pulsectl down --volumes --yes", "pulsectl down --stack compose"},
-	"status": {"pulsectl status", "pulsectl status -o json"},
+	"status": {"pulsectl status", "pulsectl status -o json", "pulsectl status --watch"},
 
 	"order create": {"pulsectl order create --customer customer-123 --amount 77.5", "pulsectl order create --customer customer-123 --amount 77.5 --wait handled -q"},
 	"order get":    {"pulsectl order get 01a2077e-aa18-74f6-bc5d-9af2b23e0269"},
@@ -17,7 +17,7 @@ var examples = map[string][]string{
 	"outbox ls": {"pulsectl outbox ls --status dead", "pulsectl outbox ls --status pending --oldest-first --since 1h",
 		"pulsectl outbox ls --error refused --columns id,attempts,lastError", "pulsectl outbox ls -o wide"},
 	"outbox show":    {"pulsectl outbox show 01a2077e-aa18-74f7-aacf-79289ea1d69c"},
-	"outbox stats":   {"pulsectl outbox stats -o json"},
+	"outbox stats":   {"pulsectl outbox stats -o json", "pulsectl outbox stats --watch --interval 5s"},
 	"outbox retry":   {"pulsectl outbox retry 01a2077e-aa18-74f7-aacf-79289ea1d69c", "pulsectl outbox ls -q --status dead | pulsectl outbox retry -", "pulsectl outbox retry --all --dry-run"},
 	"outbox discard": {"pulsectl outbox discard 01a2077e-aa18-74f7-aacf-79289ea1d69c --reason 'customer was deleted'"},
 	"outbox wait":    {"pulsectl outbox wait --drained", "pulsectl outbox wait --drained --timeout 10m"},

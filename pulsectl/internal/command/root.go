@@ -48,7 +48,7 @@ func Run(ctx context.Context, args []string, out *console.IO, getenv func(string
 	}
 	f := fail.From(err)
 	code := f.ExitCode()
-	if signal, ok := errors.AsType[signaled](context.Cause(ctx)); ok {
+	if signal, ok := errors.AsType[signaled](context.Cause(ctx)); ok && !f.Final {
 		if code = signal.exitCode(); f.Kind != fail.Interrupted {
 			f = &fail.Error{Kind: fail.Interrupted, Message: "interrupted", Cause: f}
 		}

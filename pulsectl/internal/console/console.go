@@ -28,12 +28,14 @@ type IO struct {
 	// unknown. They are called each time, because a terminal may be resized.
 	// Nil: unknown.
 	OutWidth, ErrWidth func() int
+	OutHeight          func() int // the same in lines
 	// Dumb: the terminal cannot redraw a line.
 	Dumb bool
 
 	Format Format // of results
 	Now    func() time.Time
 
+	oneLine  bool // JSON takes one line
 	out, err *lipgloss.Renderer
 }
 
@@ -55,7 +57,7 @@ func System(getenv func(string) string) *IO {
 		InTTY:    term.IsTerminal(int(os.Stdin.Fd())),
 		OutTTY:   term.IsTerminal(int(os.Stdout.Fd())),
 		ErrTTY:   term.IsTerminal(int(os.Stderr.Fd())),
-		OutWidth: widthOf(os.Stdout), ErrWidth: widthOf(os.Stderr),
+		OutWidth: widthOf(os.Stdout), ErrWidth: widthOf(os.Stderr), OutHeight: heightOf(os.Stdout),
 		Dumb: getenv("TERM") == "dumb",
 		Now:  time.Now,
 	}

@@ -70,7 +70,7 @@ func RenderList[T any](c *IO, list List[T]) error {
 			}
 			items = append(items, raw)
 		}
-		return writeJSON(c.Out, struct {
+		return c.writeJSON(struct {
 			Items []json.RawMessage `json:"items"`
 			Next  *string           `json:"next"`
 		}{items, nullable(list.Next)})
@@ -100,6 +100,9 @@ func RenderList[T any](c *IO, list List[T]) error {
 func RenderOne[T any](c *IO, columns []Column[T], item T) error {
 	switch c.Resolved() {
 	case JSON:
+		if c.oneLine {
+			return writeObject(c.Out, columns, item, "", "")
+		}
 		return writeObject(c.Out, columns, item, "\n", "  ")
 	case JSONL:
 		return writeObject(c.Out, columns, item, "", "")
@@ -222,6 +225,16 @@ func object[T any](columns []Column[T], item T) (json.RawMessage, error) {
 	}
 	buf.WriteByte('}')
 	return buf.Bytes(), nil
+}
+
+// writeJSON writes a result to stdout.
+func (c *IO) writeJSON(v any) error {
+	if !c.oneLine {
+		return writeJSON(c.Out, v)
+	}
+	enc := json.NewEncoder(c.Out)
+	enc.SetEscapeHTML(false)
+	return enc.Encode(v)
 }
 
 func writeJSON(w io.Writer, v any) error {

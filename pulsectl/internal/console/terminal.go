@@ -26,6 +26,17 @@ func widthOf(f *os.File) func() int {
 	}
 }
 
+// heightOf returns a function that measures the lines of the terminal of f.
+func heightOf(f *os.File) func() int {
+	return func() int {
+		_, height, err := term.GetSize(int(f.Fd()))
+		if err != nil {
+			return 0
+		}
+		return height
+	}
+}
+
 func (c *IO) outWidth() int { return terminalWidth(c.OutTTY, c.OutWidth) }
 func (c *IO) errWidth() int { return terminalWidth(c.ErrTTY, c.ErrWidth) }
 

@@ -25,8 +25,12 @@ import (
 	"github.com/asimalizada/pulse-events/pulsectl/internal/stack"
 )
 
-// dialTimeout limits the first connection to a database.
-const dialTimeout = 10 * time.Second
+const (
+	// dialTimeout limits the first connection to a database.
+	dialTimeout = 10 * time.Second
+	// LookLimit limits one look at a server.
+	LookLimit = 10 * time.Second
+)
 
 // Env is the environment of a command. It connects to databases and broker when
 // they are first used: help and completion never connect.
@@ -54,6 +58,12 @@ func For(out *console.IO, s stack.State) *Env {
 		IO: out, Getenv: func(string) string { return "" }, state: &s,
 		Flags: Settings{Queue: "order.created", Consumer: "notifications"},
 	}
+}
+
+// Again returns an Env with the same settings that has neither read the stack's
+// record nor opened anything, and writes to out.
+func (e *Env) Again(out *console.IO) *Env {
+	return &Env{IO: out, Getenv: e.Getenv, Flags: e.Flags}
 }
 
 // Settings are the values of the flags that name servers.
@@ -287,13 +297,13 @@ func (e *Env) open(ctx context.Context, what, url string, again func(context.Con
 	if err != nil {
 		return nil, fail.Usagef("", "%s: %v", what, err)
 	}
-	e.closers = append(e.closers, db.Close)
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
 	waitedFor := func() string { return "the " + what + " to answer" }
 	if err := e.IO.Wait(ctx, waitedFor, func(io.Writer) error { return db.PingContext(ctx) }); err != nil {
-		return nil, fail.CannotReach(what, err)
+		return nil, fail.CannotReach(what, errors.Join(err, db.Close()))
 	}
+	e.closers = append(e.closers, db.Close)
 	return db, nil
 }
 

@@ -1,6 +1,8 @@
 package env
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"time"
@@ -28,6 +30,50 @@ func CheckLimit(n int) error {
 // TimeoutFlag returns --timeout of commands that wait.
 func TimeoutFlag(value time.Duration) cli.Flag {
 	return &cli.DurationFlag{Name: "timeout", Value: value, Usage: "give up after `DURATION` with exit code 7"}
+}
+
+// WatchFlags returns --watch and --interval of commands that call Watch.
+func WatchFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.BoolFlag{Name: "watch", Usage: "show it again and again, on a terminal in place, until Ctrl-C; the exit code is that of the last look"},
+		IntervalFlag(),
+	}
+}
+
+// IntervalFlag returns --interval, for Interval.
+func IntervalFlag() cli.Flag {
+	return &cli.DurationFlag{Name: "interval", Value: time.Second, Usage: "`DURATION` from one look to the next"}
+}
+
+// minInterval is how often servers may be asked at most.
+const minInterval = 100 * time.Millisecond
+
+// Interval returns the value of --interval.
+func Interval(ctx *cli.Context) (time.Duration, error) {
+	d := ctx.Duration("interval")
+	if d < minInterval {
+		return 0, fail.Usagef("for example: --interval 5s", "--interval: %s is less than %s", d, minInterval)
+	}
+	return d, nil
+}
+
+// Watch runs a command once, or again and again if --watch is set: each time
+// with an Env of its own, because settings and stack may change meanwhile.
+func (e *Env) Watch(ctx *cli.Context, run func(context.Context, *Env) error) error {
+	interval, err := Interval(ctx)
+	if err != nil {
+		return err
+	}
+	if !ctx.Bool("watch") {
+		if ctx.IsSet("interval") {
+			return fail.Usagef("add: --watch", "--interval: nothing is watched")
+		}
+		return run(ctx.Context, e)
+	}
+	return e.IO.Watch(ctx.Context, interval, func(ctx context.Context, out *console.IO) error {
+		again := e.Again(out)
+		return errors.Join(run(ctx, again), again.Close())
+	})
 }
 
 // SinceFlag returns --since of lists, for ParseSince.

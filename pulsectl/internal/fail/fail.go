@@ -48,6 +48,9 @@ type Error struct {
 	// Code is the exit code of a command with codes of its own, such as check; 0:
 	// that of the kind.
 	Code int
+	// Final: the exit code is that of this error even if a signal has ended the
+	// command, as signals end commands that watch.
+	Final bool
 }
 
 func (e *Error) Error() string {

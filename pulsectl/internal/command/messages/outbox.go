@@ -73,7 +73,8 @@ func outboxCommand(e *env.Env) *cli.Command {
 			},
 			{
 				Name: "stats", Usage: "count messages by status; counts of a big table are bounded or estimated and say so",
-				Action: func(ctx *cli.Context) error { return outboxStats(ctx.Context, e) },
+				Flags:  env.WatchFlags(),
+				Action: func(ctx *cli.Context) error { return e.Watch(ctx, outboxStats) },
 			},
 			outboxRetryCommand(e), outboxDiscardCommand(e),
 			{
@@ -232,13 +233,20 @@ const Buckets = 64
 // Relays counts the live relays, and the buckets that they publish.
 func Relays(ctx context.Context, ob *outbox.Outbox) (alive, served int, err error) {
 	all, err := ob.Relays(ctx)
+	alive, served = LiveRelays(all)
+	return alive, served, err
+}
+
+// LiveRelays counts those of the relays that are live, and the buckets that they
+// publish.
+func LiveRelays(all []outbox.RelayStatus) (alive, served int) {
 	for _, r := range all {
 		if r.Live {
 			alive++
 			served += len(r.Buckets)
 		}
 	}
-	return alive, served, err
+	return alive, served
 }
 
 // Many formats a number of things: 1 relay, 2 relays.

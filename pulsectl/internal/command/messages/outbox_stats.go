@@ -47,13 +47,17 @@ func estimated(s outbox.Stats) any {
 }
 
 func outboxStats(ctx context.Context, e *env.Env) error {
-	ob, _, err := e.Outbox(ctx)
+	var stats outbox.Stats
+	err := console.LookWithin(ctx, env.LookLimit, func(ctx context.Context) error {
+		ob, _, err := e.Outbox(ctx)
+		if err != nil {
+			return err
+		}
+		stats, err = ob.Stats(ctx)
+		return fail.Wrap("cannot count the outbox", err)
+	})
 	if err != nil {
 		return err
-	}
-	stats, err := ob.Stats(ctx)
-	if err != nil {
-		return fail.Wrap("cannot count the outbox", err)
 	}
 	return console.RenderOne(e.IO, statsColumns, stats)
 }

@@ -1,22 +1,17 @@
 package stacks
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
-	"regexp"
-	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
 
-	inboxrabbit "github.com/asimalizada/pulse-events/inbox/rabbitmq"
-	"github.com/asimalizada/pulse-events/outbox"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/api"
-	"github.com/asimalizada/pulse-events/pulsectl/internal/command/messages"
+	"github.com/asimalizada/pulse-events/pulsectl/internal/command/overview"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/console"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/env"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/fail"
@@ -55,15 +50,16 @@ var componentColumns = []console.Column[component]{
 func Status(e *env.Env) *cli.Command {
 	return &cli.Command{
 		Name: "status", Usage: "show the state of each component; exit 5 if one is down",
-		Action: func(ctx *cli.Context) error { return status(ctx.Context, e) },
+		Flags:  env.WatchFlags(),
+		Action: func(ctx *cli.Context) error { return e.Watch(ctx, status) },
 	}
 }
 
 func status(ctx context.Context, e *env.Env) error {
 	parts := []component{stackPart(e)}
-	parts = append(parts, servicePart(ctx, e, "orders", e.GivenOrdersURL), servicePart(ctx, e, "notifications", e.GivenNotificationsURL))
-	parts = append(parts, outboxPart(ctx, e), inboxPart(ctx, e), brokerPart(ctx, e))
-	parts = append(parts, containerParts(ctx, e)...)
+	parts = append(parts, within(ctx, e, ordersPart), within(ctx, e, notificationsPart))
+	parts = append(parts, within(ctx, e, outboxPart), within(ctx, e, inboxPart), within(ctx, e, brokerPart))
+	parts = append(parts, within(ctx, e, containerParts)...)
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -80,6 +76,14 @@ func status(ctx context.Context, e *env.Env) error {
 		return fail.New(fail.Unreachable, "", "down: %s", strings.Join(down, ", "))
 	}
 	return nil
+}
+
+// within calls look with a deadline: a server that does not answer is down, and
+// does not hide the others.
+func within[T any](ctx context.Context, e *env.Env, look func(context.Context, *env.Env) T) T {
+	ctx, cancel := context.WithTimeout(ctx, env.LookLimit)
+	defer cancel()
+	return look(ctx, e)
 }
 
 func stackPart(e *env.Env) component {
@@ -105,7 +109,15 @@ func part(name, detail string, err error) component {
 	return component{name, stateDown, err.Error()}
 }
 
-func servicePart(ctx context.Context, e *env.Env, name string, baseURL func() (string, bool, error)) component {
+func ordersPart(ctx context.Context, e *env.Env) component {
+	return servicePart(ctx, "orders", e.GivenOrdersURL)
+}
+
+func notificationsPart(ctx context.Context, e *env.Env) component {
+	return servicePart(ctx, "notifications", e.GivenNotificationsURL)
+}
+
+func servicePart(ctx context.Context, name string, baseURL func() (string, bool, error)) component {
 	base, given, err := baseURL()
 	if err != nil {
 		return part(name, "", err)
@@ -153,71 +165,11 @@ func outboxPart(ctx context.Context, e *env.Env) component {
 	if err != nil {
 		return part("outbox", "", err)
 	}
-	s, err := ob.Stats(ctx)
+	seen, err := overview.ReadOutbox(ctx, ob)
 	if err != nil {
-		return part("outbox", "", fail.Wrap("cannot count the outbox", err))
+		return part("outbox", "", err)
 	}
-	alive, served, err := messages.Relays(ctx, ob)
-	if err != nil {
-		return part("outbox", "", fail.Wrap("cannot list the relays", err))
-	}
-	var reasons []string
-	if s.Dead.N > 0 {
-		reasons = append(reasons, messages.Counted(s.Dead.N, s.Dead.Exact)+" dead, see pulsectl outbox ls --status dead")
-	}
-	if s.Retrying.N > 0 {
-		why, err := refusals(ctx, ob, s.Retrying)
-		if err != nil {
-			return part("outbox", "", fail.Wrap("cannot list the outbox", err))
-		}
-		reasons = append(reasons, why...)
-	}
-	switch waiting := s.Pending.N > s.Delayed.N; {
-	case waiting && alive == 0:
-		reasons = append(reasons, "no relay is ready to publish the pending messages")
-	case waiting && served < messages.Buckets:
-		reasons = append(reasons, fmt.Sprintf("%d of %d buckets are served by no relay: their messages stay pending", messages.Buckets-served, messages.Buckets))
-	}
-	detail := fmt.Sprintf("%s pending, %s dead, %s published, %s", messages.Counted(s.Pending.N, s.Pending.Exact), messages.Counted(s.Dead.N, s.Dead.Exact), messages.Counted(s.Published.N, s.Published.Exact), messages.Many(alive, "relay"))
-	if !s.OldestPending.IsZero() {
-		detail += fmt.Sprintf(", the oldest waits for %s", s.OldestPendingAge.Round(100_000_000))
-	}
-	return judged("outbox", detail, reasons)
-}
-
-// unrouted matches the broker's text about a message that no queue is bound
-// for.
-var unrouted = regexp.MustCompile(`returned by exchange "([^"]*)" for routing key "([^"]*)"`)
-
-// refusals returns why messages are retried: the topics for which no queue is
-// bound, or the newest other error.
-func refusals(ctx context.Context, ob *outbox.Outbox, retrying outbox.Count) (reasons []string, err error) {
-	const looked = 200
-	page, err := ob.List(ctx, outbox.ListQuery{Retrying: true, WithoutPayload: true, Limit: looked})
-	if err != nil {
-		return nil, err
-	}
-	var unbound []string
-	other := ""
-	for _, r := range page.Records {
-		switch m := unrouted.FindStringSubmatch(r.LastError); {
-		case m == nil:
-			other = cmp.Or(other, r.LastError)
-		default:
-			by := "with this key"
-			if strings.Contains(r.LastError, "bind a queue by headers") {
-				by = "by headers"
-			}
-			text := fmt.Sprintf("no queue is bound for topic %s: bind one to exchange %s %s", m[2], m[1], by)
-			if !slices.Contains(unbound, text) {
-				unbound = append(unbound, text)
-			}
-		}
-	}
-	if other != "" {
-		unbound = append(unbound, "the broker refuses: "+other)
-	}
-	return append([]string{messages.Counted(retrying.N, retrying.Exact) + " retrying"}, unbound...), nil
+	return judged("outbox", seen.Detail(), seen.Reasons())
 }
 
 func inboxPart(ctx context.Context, e *env.Env) component {
@@ -225,71 +177,23 @@ func inboxPart(ctx context.Context, e *env.Env) component {
 	if err != nil {
 		return part("inbox", "", err)
 	}
-	s, err := in.Stats(ctx)
+	seen, err := overview.ReadInbox(ctx, in)
 	if err != nil {
-		return part("inbox", "", fail.Wrap("cannot count the inbox", err))
+		return part("inbox", "", err)
 	}
-	instances, err := in.Instances(ctx)
-	if err != nil {
-		return part("inbox", "", fail.Wrap("cannot list the instances", err))
-	}
-	var reasons []string
-	running, held := 0, 0
-	for _, i := range instances {
-		if !i.Live {
-			continue
-		}
-		running, held = running+1, held+i.Held
-		if !i.Subscribed {
-			reasons = append(reasons, "instance "+i.Name+" is not subscribed at the broker")
-		}
-	}
-	detail := fmt.Sprintf("%s applied by %s, %s", messages.Counted(s.Applied.N, s.Applied.Exact), in.Consumer(), messages.Many(running, "instance"))
-	if held > 0 {
-		detail += fmt.Sprintf(" holding %s", messages.Many(held, "message"))
-	}
-	if s.Applied.N == 0 && running == 0 {
-		names, err := in.Consumers(ctx)
-		if err != nil {
-			return part("inbox", "", fail.Wrap("cannot list the consumers", err))
-		}
-		if len(names) > 0 {
-			reasons = append(reasons, fmt.Sprintf("there is no consumer %s; consumers: %s", in.Consumer(), strings.Join(names, ", ")))
-		}
-	}
-	return judged("inbox", detail, reasons)
+	return judged("inbox", seen.Detail(), seen.Reasons())
 }
 
 func brokerPart(ctx context.Context, e *env.Env) component {
-	q, err := e.Queues()
+	q, err := overview.QueuesOf(ctx, e)
 	if err != nil {
 		return part("broker", "", err)
 	}
-	if in, _, err := e.Inbox(ctx); err == nil {
-		if theirs, err := e.QueuesOf(ctx, in); err == nil {
-			q = theirs
-		}
-	}
-	d, err := q.Depths(ctx)
+	seen, err := overview.ReadQueues(ctx, q)
 	if err != nil {
 		return part("broker", "", err)
 	}
-	var reasons []string
-	names := inboxrabbit.QueueNames(q.Source.Queue, q.Source.RetryDelays)
-	switch {
-	case slices.Contains(d.Missing, names.Queue):
-		reasons = append(reasons, "queue "+names.Queue+" does not exist: no consumer has declared it")
-	case d.Ready > 0 && d.Consumers == 0:
-		reasons = append(reasons, "no consumer on queue "+names.Queue)
-	}
-	if d.DeadLettered > 0 {
-		reasons = append(reasons, messages.Many(d.DeadLettered, "dead letter")+" in "+names.DeadLetters)
-	}
-	detail := fmt.Sprintf("%d ready, %d waiting for a retry, %d dead-lettered, %s", d.Ready, d.Retrying, d.DeadLettered, messages.Many(d.Consumers, "consumer"))
-	if len(d.Missing) > 0 {
-		detail += "; missing: " + strings.Join(d.Missing, ", ")
-	}
-	return judged("broker", detail, reasons)
+	return judged("broker", seen.Detail(), seen.Reasons())
 }
 
 // containerParts returns the containers of a compose stack; other stacks have
