@@ -24,6 +24,11 @@ type route struct {
 	handle       handler
 }
 
+func (to route) routed(c *gin.Context) error {
+	api.Routed(c.Request.Context(), c.Request.Method, to.path)
+	return to.handle(c)
+}
+
 // newEngine serves routes, and answers whatever else is asked in the shape of
 // every other error.
 func newEngine(log *slog.Logger, routes []route) http.Handler {
@@ -35,9 +40,9 @@ func newEngine(log *slog.Logger, routes []route) http.Handler {
 	engine.ForwardedByClientIP = false // no proxy is trusted to say who asks
 	engine.Use(observe(log), recovered(log))
 	for _, r := range routes {
-		engine.Handle(r.method, r.path, answer(log, r.handle))
+		engine.Handle(r.method, r.path, answer(log, r.routed))
 		if r.method == http.MethodGet {
-			engine.HEAD(r.path, answer(log, r.handle))
+			engine.HEAD(r.path, answer(log, r.routed))
 		}
 	}
 	engine.NoRoute(answer(log, func(*gin.Context) error { return api.NotFound() }))

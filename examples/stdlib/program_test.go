@@ -7,3 +7,5 @@ import (
 )
 
 func TestPrograms(t *testing.T) { exampletest.Programs(t) }
+
+func TestTelemetry(t *testing.T) { exampletest.Telemetry(t) }

@@ -18,13 +18,18 @@ type route struct {
 	handle       handler
 }
 
+func (to route) routed(w http.ResponseWriter, r *http.Request) error {
+	api.Routed(r.Context(), r.Method, to.path)
+	return to.handle(w, r)
+}
+
 // newMux serves routes, and answers whatever else is asked in the shape of
 // every other error.
 func newMux(log *slog.Logger, routes []route) http.Handler {
 	mux := http.NewServeMux()
 	allowed := make(map[string][]string)
 	for _, r := range routes {
-		mux.Handle(r.method+" "+r.path, answer(log, r.handle))
+		mux.Handle(r.method+" "+r.path, answer(log, r.routed))
 		allowed[r.path] = append(allowed[r.path], r.method)
 		if r.method == http.MethodGet {
 			allowed[r.path] = append(allowed[r.path], http.MethodHead)

@@ -3,11 +3,13 @@ package correlation
 import (
 	"context"
 	"log/slog"
+
+	"go.opentelemetry.io/otel/trace"
 )
 
 // LogHandler wraps h so that every record logged with a context has its
-// correlation and causation ids as correlation_id and causation_id, outside of
-// any group.
+// correlation and causation ids as correlation_id and causation_id, and those of
+// its span as trace_id and span_id, outside of any group.
 func LogHandler(h slog.Handler) slog.Handler { return &logHandler{Handler: h, root: h} }
 
 type logHandler struct {
@@ -25,6 +27,9 @@ func (h *logHandler) Handle(ctx context.Context, r slog.Record) error {
 	}
 	if id := CausationID(ctx); id != "" {
 		ids = append(ids, slog.String("causation_id", id))
+	}
+	if span := trace.SpanContextFromContext(ctx); span.IsValid() {
+		ids = append(ids, slog.String("trace_id", span.TraceID().String()), slog.String("span_id", span.SpanID().String()))
 	}
 	switch {
 	case len(ids) == 0:

@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/uuid"
 	"go.opentelemetry.io/otel/propagation"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/asimalizada/pulse-events/outbox"
 	"github.com/asimalizada/pulse-events/outbox/wire"
@@ -26,7 +27,8 @@ const (
 )
 
 // Context returns the context of a request with its correlation id and its
-// trace context: a new id where there is none, or a bad one. One that could
+// trace context, unless it has a span already: a new id where there is none, or
+// a bad one. One that could
 // not travel on is refused: replacing it would break the caller's trail. So is
 // what a web page of another site may have sent.
 func Context(r *http.Request) (context.Context, *Error) {
@@ -34,7 +36,10 @@ func Context(r *http.Request) (context.Context, *Error) {
 	if stranger := refuseStrangers(r); stranger != nil {
 		refusal = stranger
 	}
-	ctx := propagation.TraceContext{}.Extract(r.Context(), propagation.HeaderCarrier(r.Header))
+	ctx := r.Context()
+	if !trace.SpanContextFromContext(ctx).IsValid() {
+		ctx = propagation.TraceContext{}.Extract(ctx, propagation.HeaderCarrier(r.Header))
+	}
 	return outbox.WithCorrelationID(ctx, id), refusal
 }
 

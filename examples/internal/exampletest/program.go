@@ -10,7 +10,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/asimalizada/pulse-events/internal/testenv"
 )
@@ -78,24 +77,19 @@ func Programs(t *testing.T) {
 			if err := os.WriteFile(secret, []byte(on.Database(t)+"\n"), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			addr := freeAddr(t)
+			addr, metricsAddr := freeAddr(t), freeAddr(t)
 			var logs Journal
-			program := runProgram(t, path, &logs, c.db+"_FILE="+secret, "PULSE_AMQP_URL=amqp://app:hunter2@127.0.0.1:1/", c.addr+"="+addr, "PULSE_DRAIN_PERIOD=1s")
+			program := runProgram(t, path, &logs, c.db+"_FILE="+secret, "PULSE_AMQP_URL=amqp://app:hunter2@127.0.0.1:1/", c.addr+"="+addr,
+				"PULSE_METRICS_ADDR="+metricsAddr, "PULSE_DRAIN_PERIOD=1s")
 			beside := func(argument string) int {
 				cmd := exec.CommandContext(t.Context(), path, argument)
 				cmd.Env, cmd.Stderr = program.Env, &complaint
 				return exitCode(t, cmd.Run())
 			}
-			testenv.Eventually(t, Patience, name+" to be ready without a broker", func() bool {
-				client := http.Client{Timeout: time.Second}
-				defer client.CloseIdleConnections()
-				res, err := client.Get("http://" + addr + "/health/ready")
-				if err != nil {
-					return false
-				}
-				defer res.Body.Close()
-				return res.StatusCode == http.StatusOK
-			})
+			awaitReady(t, addr) // without a broker
+			if status, text := Ask(t, http.MethodGet, "http://"+metricsAddr+"/metrics", ""); status != http.StatusOK || !strings.Contains(string(text), `service_name="`+name+`"`) {
+				t.Errorf("metrics: %d %s", status, text)
+			}
 			if got := beside("healthcheck"); got != 0 {
 				t.Errorf("healthcheck of a service that is ready: exit code %d, want 0\n%s", got, &complaint)
 			}

@@ -6,12 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"os"
 	"os/signal"
 	"syscall"
 
 	"github.com/asimalizada/pulse-events/examples/internal/service"
+	"github.com/asimalizada/pulse-events/examples/internal/telemetry"
 )
 
 // Exit codes.
@@ -30,6 +32,8 @@ type Service interface {
 type Config interface {
 	// ListenAddr is where the service serves HTTP, as host:port.
 	ListenAddr() string
+	// Log is where the service logs.
+	Log() *slog.Logger
 }
 
 // errTerminated is the cause of a context that an orchestrator has ended.
@@ -38,12 +42,14 @@ var errTerminated = errors.New("terminated")
 // Run is the whole of a program. Without arguments it reads the settings of
 // the service of that name from the environment, builds it, runs it until
 // SIGINT or SIGTERM, and returns the exit code. A second signal ends the
-// process at once.
+// process at once. What the service does is exported as the OTEL_* variables
+// tell, and its metrics are served on PULSE_METRICS_ADDR, by default
+// metricsAddr.
 //
 // With the one argument healthcheck it asks the running service beside it
 // whether it is ready, and returns 0 if so and 1 if not: a container's image
 // needs nothing else for that.
-func Run[C Config, S Service](name string, load func(func(string) (string, bool), io.Writer) (C, error), build func(C) (S, error)) int {
+func Run[C Config, S Service](name, metricsAddr string, load func(func(string) (string, bool), io.Writer) (C, error), build func(C) (S, error)) int {
 	args := os.Args[1:]
 	checking := len(args) == 1 && args[0] == "healthcheck"
 	if len(args) > 0 && !checking {
@@ -51,13 +57,20 @@ func Run[C Config, S Service](name string, load func(func(string) (string, bool)
 		return misused
 	}
 	cfg, err := load(os.LookupEnv, os.Stderr)
-	if err != nil {
+	observed, telemetryErr := telemetry.FromEnv(os.LookupEnv, name, metricsAddr)
+	if err = errors.Join(err, telemetryErr); err != nil {
 		fmt.Fprintf(os.Stderr, "%s: settings:\n%v\n", name, err)
 		return misused
 	}
 	if checking {
 		return checkHealth(cfg.ListenAddr(), os.Stderr)
 	}
+	exports, err := telemetry.Start(context.Background(), observed, cfg.Log().With("service", name))
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "%s: %v\n", name, err)
+		return failed
+	}
+	defer exports.Shutdown() // when the service has ended, and said all
 	built, err := build(cfg)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)

@@ -7,13 +7,15 @@ import (
 	"log/slog"
 	"os"
 
+	"go.opentelemetry.io/otel/trace"
 	"golang.org/x/term"
 
 	"github.com/asimalizada/pulse-events/outbox"
 )
 
 // NewLogger returns a logger that writes JSON, or text where asText is set.
-// Records carry the correlation and causation ids of their context.
+// Records carry the correlation and causation ids of their context, and the ids
+// of its trace and span.
 func NewLogger(w io.Writer, asText bool, level slog.Level) *slog.Logger {
 	options := &slog.HandlerOptions{Level: level}
 	if asText {
@@ -32,6 +34,9 @@ func (h correlated) Handle(ctx context.Context, r slog.Record) error {
 	}
 	if id := outbox.CausationID(ctx); id != "" {
 		r.AddAttrs(slog.String("causation_id", id))
+	}
+	if span := trace.SpanContextFromContext(ctx); span.IsValid() {
+		r.AddAttrs(slog.String("trace_id", span.TraceID().String()), slog.String("span_id", span.SpanID().String()))
 	}
 	return h.Handler.Handle(ctx, r)
 }

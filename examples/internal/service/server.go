@@ -85,7 +85,7 @@ func (s *Server) serve(ctx context.Context, ln net.Listener, h http.Handler) err
 	defer cutOff(nil)
 	var open sync.WaitGroup // connections
 	server := &http.Server{
-		Handler:           s.closing(h),
+		Handler:           s.closing(api.Traced(h, s.settings.Addr)),
 		ReadHeaderTimeout: readHeaderTimeout,
 		ReadTimeout:       readTimeout,
 		WriteTimeout:      writeTimeout,

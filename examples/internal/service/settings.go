@@ -93,6 +93,9 @@ func Complete(s Settings, name, addr string) (Settings, error) {
 // ListenAddr is Addr, as package program wants to know it.
 func (s Settings) ListenAddr() string { return s.Addr }
 
+// Log is Logger, as package program wants to know it.
+func (s Settings) Log() *slog.Logger { return s.Logger }
+
 func (s Settings) withDefaults(addr string) Settings {
 	s.Addr = cmp.Or(s.Addr, addr)
 	s.StartTimeout = cmp.Or(s.StartTimeout, 30*time.Second)

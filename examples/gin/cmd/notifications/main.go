@@ -2,6 +2,9 @@
 // stack on PostgreSQL or SQLite and on RabbitMQ. Its settings come from the
 // environment; see gin.NotificationsFromEnv. It exits with 0 after an
 // interrupt, 1 when it fails, and 2 when settings are wrong.
+//
+// It serves metrics on 127.0.0.1:6212, or on PULSE_METRICS_ADDR, and exports what
+// the OTEL_* variables tell; see docs/observability.md.
 package main
 
 import (
@@ -12,5 +15,5 @@ import (
 )
 
 func main() {
-	os.Exit(program.Run("notifications", gin.NotificationsFromEnv, gin.NewNotifications))
+	os.Exit(program.Run("notifications", "127.0.0.1:6212", gin.NotificationsFromEnv, gin.NewNotifications))
 }

@@ -2,6 +2,9 @@
 // on RabbitMQ. Its settings come from the environment; see
 // stdlib.OrdersFromEnv. It exits with 0 after an interrupt, 1 when it fails,
 // and 2 when settings are wrong.
+//
+// It serves metrics on 127.0.0.1:6111, or on PULSE_METRICS_ADDR, and exports what
+// the OTEL_* variables tell; see docs/observability.md.
 package main
 
 import (
@@ -11,4 +14,4 @@ import (
 	"github.com/asimalizada/pulse-events/examples/stdlib"
 )
 
-func main() { os.Exit(program.Run("orders", stdlib.OrdersFromEnv, stdlib.NewOrders)) }
+func main() { os.Exit(program.Run("orders", "127.0.0.1:6111", stdlib.OrdersFromEnv, stdlib.NewOrders)) }
