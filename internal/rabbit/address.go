@@ -34,6 +34,9 @@ func addresses(raw string) []string {
 	return all
 }
 
+// First returns the URL of the first of several brokers.
+func First(raw string) string { return addresses(raw)[0] }
+
 // splitURLs splits at commas that a scheme follows; a password may hold others.
 func splitURLs(raw string) []string {
 	var urls []string

@@ -1,6 +1,7 @@
 package env
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/url"
@@ -33,7 +34,7 @@ func (e *Env) Queues() (queues.Reader, error) {
 	q := queues.Reader{Source: inboxrabbit.SourceConfig{
 		URL: url, GetURL: e.Rotated(e.Flags.AMQPURL, "PULSE_AMQP_URL"), GetTLS: files.Get(), Queue: e.Flags.Queue,
 	}}
-	if q.Management, err = e.management(url); err != nil {
+	if q.Management, err = e.management(url, func(s stack.State) string { return s.RabbitMQUIURL }); err != nil {
 		return queues.Reader{}, err
 	}
 	if q.NoLadder = e.Flags.RetryDelays == "none"; q.NoLadder || e.Flags.RetryDelays == "" {
@@ -86,12 +87,23 @@ func (e *Env) QueuesOf(ctx context.Context, in *inbox.Inbox) (queues.Reader, err
 	return q, nil
 }
 
+// Management returns the broker's management API, nil if its URL is unknown.
+// Unlike Queues it also knows that of an embedded broker, which has no numbers
+// that AMQP does not tell.
+func (e *Env) Management() (*queues.Management, error) {
+	url, err := e.AMQPURL()
+	if err != nil {
+		return nil, err
+	}
+	return e.management(url, func(s stack.State) string { return cmp.Or(s.RabbitMQUIURL, s.ManagementURL) })
+}
+
 // management returns nil if the API's URL is unknown.
-func (e *Env) management(amqpURL string) (*queues.Management, error) {
+func (e *Env) management(amqpURL string, ofStack func(stack.State) string) (*queues.Management, error) {
 	guessed := false
 	base, err := e.Setting(e.Flags.ManagementURL, "PULSE_MANAGEMENT_URL", func(s stack.State) string {
 		guessed = true
-		return s.RabbitMQUIURL
+		return ofStack(s)
 	})
 	if err != nil || base == "" {
 		return nil, err
@@ -100,7 +112,7 @@ func (e *Env) management(amqpURL string) (*queues.Management, error) {
 	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
 		return nil, fail.Usagef("for example: http://127.0.0.1:15672", "--management-url: not the base URL of a management API")
 	}
-	broker, err := url.Parse(amqpURL)
+	broker, err := url.Parse(rabbit.First(amqpURL))
 	if err != nil {
 		return nil, fail.Usagef("", "--amqp-url: cannot be parsed")
 	}

@@ -18,7 +18,8 @@ const (
 )
 
 // Management queries RabbitMQ's management API for what AMQP does not tell: how
-// many messages of a queue are unacknowledged, and which queues exist.
+// many messages of a queue are unacknowledged, which queues, bindings and
+// policies exist.
 type Management struct {
 	Base  string // its URL, with user and password
 	VHost string
@@ -35,27 +36,33 @@ type managedQueue struct {
 
 // queues lists the queues of the virtual host.
 func (m *Management) queues(ctx context.Context) (queues []managedQueue, err error) {
+	_, err = m.get(ctx, "queues/"+url.PathEscape(m.VHost)+"?columns=name,messages_unacknowledged", &queues)
+	return queues, err
+}
+
+// get reads what the API has under a path, and returns the server's time.
+func (m *Management) get(ctx context.Context, path string, into any) (at time.Time, err error) {
 	ctx, cancel := context.WithTimeout(ctx, managementTimeout)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet,
-		m.Base+"/api/queues/"+url.PathEscape(m.VHost)+"?columns=name,messages_unacknowledged", nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, m.Base+"/api/"+path, nil)
 	if err != nil {
-		return nil, fail.Usagef("", "--management-url: not the base URL of a management API")
+		return at, fail.Usagef("", "--management-url: not the base URL of a management API")
 	}
 	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 	res, err := client.Do(req)
 	if err != nil {
-		return nil, fail.CannotReach("management API", fail.Reason(err))
+		return at, fail.CannotReach("management API", fail.Reason(err))
 	}
 	defer res.Body.Close()
 	if res.StatusCode != http.StatusOK {
-		return nil, fail.New(fail.Unreachable, "check --management-url, and that its user may monitor the virtual host "+m.VHost,
+		return at, fail.New(fail.Unreachable, "check --management-url, and that its user may monitor the virtual host "+m.VHost,
 			"the management API answers %s", res.Status)
 	}
-	if err := json.NewDecoder(res.Body).Decode(&queues); err != nil {
-		return nil, fmt.Errorf("read the answer of the management API: %w", err)
+	if err := json.NewDecoder(res.Body).Decode(into); err != nil {
+		return at, fmt.Errorf("read the answer of the management API: %w", err)
 	}
-	return queues, nil
+	at, _ = http.ParseTime(res.Header.Get("Date")) // zero: it does not say
+	return at, nil
 }
 
 // unacked returns the sum of the unacknowledged messages of some queues;

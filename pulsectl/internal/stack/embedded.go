@@ -119,7 +119,7 @@ func embed(ctx context.Context, cfg Config, state *State, services func(context.
 		return fmt.Errorf("data directory: %w", err)
 	}
 	broker, err := devbroker.Start(context.WithoutCancel(ctx), devbroker.Config{
-		Addr: cfg.BrokerAddr, DataDir: filepath.Join(cfg.DataDir, "broker"), Logger: cfg.Logger.With("service", "broker"),
+		Addr: cfg.BrokerAddr, ManagementAddr: "127.0.0.1:0", DataDir: filepath.Join(cfg.DataDir, "broker"), Logger: cfg.Logger.With("service", "broker"),
 	})
 	if err != nil {
 		return explainPort("broker", "broker-addr", cfg.BrokerAddr, err)
@@ -136,6 +136,7 @@ func embed(ctx context.Context, cfg Config, state *State, services func(context.
 	state.DataDir, state.AMQPURL = cfg.DataDir, broker.URL()
 	state.OutboxDB = sqlite.URL(filepath.Join(cfg.DataDir, "orders.db"))
 	state.InboxDB = sqlite.URL(filepath.Join(cfg.DataDir, "notifications.db"))
+	state.ManagementURL = broker.ManagementURL()
 	state.ControlURL, state.ControlToken = endpoint.URL(), endpoint.Token()
 
 	group, running := errgroup.WithContext(ctx)

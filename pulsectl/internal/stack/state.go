@@ -42,6 +42,7 @@ type State struct {
 	Profiles         string    `json:"profiles,omitempty"` // as in COMPOSE_PROFILES
 	Client           string    `json:"client,omitempty"`   // of Compose, as it is typed
 	RabbitMQUIURL    string    `json:"rabbitmqUiUrl,omitempty"`
+	ManagementURL    string    `json:"managementUrl,omitempty"` // of the embedded broker
 }
 
 // ErrNotRunning says that no stack is running.
