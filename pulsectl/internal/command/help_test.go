@@ -134,7 +134,7 @@ func TestCompletion(t *testing.T) {
 	e := newTestEnv(new(bytes.Buffer))
 	app := newApp(e)
 	for typed, want := range map[string]string{
-		"d":                                  "demo down",
+		"d":                                  "demo down doctor",
 		"outbox ":                            "ls show stats retry discard wait",
 		"outbox --color never ":              "ls show stats retry discard wait",
 		"-o json outbox l":                   "ls",

@@ -1,7 +1,7 @@
 // Package command assembles pulsectl from its commands, and implements what
 // concerns all of them: help, manual, completion, usage errors, signals. The
 // commands are in the packages below: stacks (what runs, and faults), messages
-// (orders, outbox, inbox), verify, check and demo. A command with more than one
+// (orders, outbox, inbox), verify, check, doctor and demo. A command with more than one
 // setting has an options struct with a run method. Package env holds what they
 // share.
 package command
@@ -20,6 +20,7 @@ import (
 	"github.com/asimalizada/pulse-events/pulsectl/internal/argv"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/command/check"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/command/demo"
+	"github.com/asimalizada/pulse-events/pulsectl/internal/command/doctor"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/command/messages"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/command/stacks"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/command/verify"
@@ -87,12 +88,12 @@ func newApp(e *env.Env) *cli.App {
 			&cli.StringFlag{Name: "queue", Value: "order.created", EnvVars: []string{"PULSE_QUEUE"}, Usage: "`NAME` of the queue that the inbox consumes"},
 			&cli.StringFlag{Name: "consumer", Value: "notifications", EnvVars: []string{"PULSE_CONSUMER"}, Usage: "`NAME` of the consumer in processed_events"},
 			&cli.StringFlag{Name: "retry-delays", EnvVars: []string{"PULSE_RETRY_DELAYS"}, Usage: "`DELAYS` of the consumer's retry queues, separated by commas; none: it has no retry queues (default: as the running consumer says, else those of inbox/rabbitmq)"},
-			&cli.StringFlag{Name: "management-url", Usage: "base `URL` of RabbitMQ's management API, which shows how many messages are unacknowledged (env PULSE_MANAGEMENT_URL)"},
+			&cli.StringFlag{Name: "management-url", Usage: "base `URL` of RabbitMQ's management API, which shows unacknowledged messages, policies and bindings (env PULSE_MANAGEMENT_URL)"},
 			cli.HelpFlag, // the library omits it if there is a command help
 		},
 		Before: e.ReadGlobals,
 		Commands: slices.Concat(
-			category("START HERE", demo.Command(e), stacks.Up(e), stacks.Down(e), stacks.Status(e)),
+			category("START HERE", demo.Command(e), stacks.Up(e), stacks.Down(e), stacks.Status(e), doctor.Command(e, version())),
 			category("ORDERS AND MESSAGES", messages.Commands(e)...),
 			category("FAULTS AND PROOF", stacks.Chaos(e), verify.Command(e), check.Command(e)),
 			category(aboutItself, helpCommand(e), completionCommand(e), manCommand(e), versionCommand(e)),

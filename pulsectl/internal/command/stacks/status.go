@@ -27,7 +27,7 @@ const (
 	stateOK       = "ok"
 	stateDegraded = "degraded"
 	stateDown     = "down"
-	stateUnknown  = "not given"
+	stateNotGiven = "not given"
 )
 
 var componentColumns = []console.Column[component]{
@@ -56,10 +56,7 @@ func Status(e *env.Env) *cli.Command {
 }
 
 func status(ctx context.Context, e *env.Env) error {
-	parts := []component{stackPart(e)}
-	parts = append(parts, within(ctx, e, ordersPart), within(ctx, e, notificationsPart))
-	parts = append(parts, within(ctx, e, outboxPart), within(ctx, e, inboxPart), within(ctx, e, brokerPart))
-	parts = append(parts, within(ctx, e, containerParts)...)
+	parts := components(ctx, e)
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -78,6 +75,14 @@ func status(ctx context.Context, e *env.Env) error {
 	return nil
 }
 
+// components looks at every component.
+func components(ctx context.Context, e *env.Env) []component {
+	parts := []component{stackPart(e)}
+	parts = append(parts, within(ctx, e, ordersPart), within(ctx, e, notificationsPart))
+	parts = append(parts, within(ctx, e, outboxPart), within(ctx, e, inboxPart), within(ctx, e, brokerPart))
+	return append(parts, within(ctx, e, containerParts)...)
+}
+
 // within calls look with a deadline: a server that does not answer is down, and
 // does not hide the others.
 func within[T any](ctx context.Context, e *env.Env, look func(context.Context, *env.Env) T) T {
@@ -90,7 +95,7 @@ func stackPart(e *env.Env) component {
 	s, err := e.Running()
 	switch {
 	case errors.Is(err, stack.ErrNotRunning):
-		return component{"stack", stateUnknown, "none was started here with pulsectl up"}
+		return component{"stack", stateNotGiven, "none was started here with pulsectl up"}
 	case err != nil:
 		return component{"stack", stateDown, err.Error()}
 	}
@@ -104,7 +109,7 @@ func part(name, detail string, err error) component {
 		return component{name, stateOK, detail}
 	}
 	if f := fail.From(err); f.Kind == fail.Usage {
-		return component{name, stateUnknown, f.Message}
+		return component{name, stateNotGiven, f.Message}
 	}
 	return component{name, stateDown, err.Error()}
 }
@@ -123,7 +128,7 @@ func servicePart(ctx context.Context, name string, baseURL func() (string, bool,
 		return part(name, "", err)
 	}
 	if !given {
-		return component{name, stateUnknown, "no " + name + " service given"}
+		return component{name, stateNotGiven, "no " + name + " service given"}
 	}
 	a, err := api.New(name+" service", base)
 	if err != nil {
