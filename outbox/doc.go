@@ -39,7 +39,9 @@
 // The correlation id names a business action from its first request to its
 // last message; the causation id names the message that led to this one. Both
 // travel in the context, see [WithCorrelationID], and so does the trace context
-// (W3C, as OpenTelemetry propagates it).
+// (W3C, as OpenTelemetry propagates it). Enqueue makes a span for each message,
+// whose context the message carries; the relay makes one for each batch, and
+// changes nothing of what messages carry. docs/observability.md lists them.
 //
 // # Guarantees
 //

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"strings"
 
 	"github.com/google/uuid"
@@ -48,8 +47,11 @@ const (
 // Enqueue inserts msgs in tx, in order and, up to 16 MB, in one round trip. They are
 // published if and only if tx commits. Empty fields are set to the defaults that
 // Message documents; msgs itself is not changed. If ctx has no correlation id, all
-// messages of a call share a new one. The trace context of ctx is added to the
-// headers unless they have one.
+// messages of a call share a new one.
+//
+// A trace context is added to the headers of messages that have none: that of the
+// span "create" that Enqueue makes for them (see WithCreateSpans), and that of ctx
+// where it makes none.
 //
 // All messages are validated before any is inserted. If some are invalid, the error
 // joins an InvalidMessageError for each of them and matches ErrInvalidMessage, and
@@ -67,12 +69,11 @@ func (o *Outbox) Enqueue(ctx context.Context, tx Tx, msgs ...Message) error {
 	if err != nil {
 		return fmt.Errorf("outbox: enqueue: %w", err)
 	}
-	for len(complete) > 0 {
-		n := insertSize(complete)
-		if err := o.insert(ctx, tx, complete[:n]); err != nil {
-			return fmt.Errorf("outbox: enqueue: %w", err)
-		}
-		complete = complete[n:]
+	spans := o.startCreate(ctx, complete)
+	err = o.insertAll(ctx, tx, complete)
+	spans.end(err)
+	if err != nil {
+		return fmt.Errorf("outbox: enqueue: %w", err)
 	}
 	return nil
 }
@@ -82,8 +83,6 @@ func (o *Outbox) Enqueue(ctx context.Context, tx Tx, msgs ...Message) error {
 func (o *Outbox) complete(ctx context.Context, msgs []Message) ([]Message, error) {
 	correlationID := o.usable(ctx, "correlation id", CorrelationID(ctx), correlation.NewID())
 	causationID := o.usable(ctx, "causation id", CausationID(ctx), "")
-	traceHeaders := make(map[string]string, 2)
-	correlation.InjectTrace(ctx, traceHeaders)
 
 	var errs []error
 	complete := make([]Message, len(msgs))
@@ -104,7 +103,6 @@ func (o *Outbox) complete(ctx context.Context, msgs []Message) ([]Message, error
 		if len(problems) > 0 {
 			errs = append(errs, &InvalidMessageError{Index: i, ID: m.ID.String(), Problems: problems})
 		}
-		m.Headers = withTrace(m.Headers, traceHeaders)
 		complete[i] = m
 	}
 	return complete, errors.Join(errs...)
@@ -130,17 +128,6 @@ func setDefault(field *string, value string) {
 	}
 }
 
-// withTrace adds the trace context to a copy of headers. One that the
-// producer has set stays whole: half of it belongs to no span.
-func withTrace(headers, trace map[string]string) map[string]string {
-	if _, set := headers[wire.HeaderTraceParent]; set || len(trace) == 0 {
-		return headers
-	}
-	merged := maps.Clone(trace)
-	maps.Copy(merged, headers)
-	return merged
-}
-
 // insertSize returns how many of msgs, at least one, go into the next INSERT.
 func insertSize(msgs []Message) int {
 	size := 0
@@ -154,6 +141,18 @@ func insertSize(msgs []Message) int {
 		}
 	}
 	return len(msgs)
+}
+
+// insertAll stores msgs in as few statements as their size allows.
+func (o *Outbox) insertAll(ctx context.Context, tx Tx, msgs []Message) error {
+	for len(msgs) > 0 {
+		n := insertSize(msgs)
+		if err := o.insert(ctx, tx, msgs[:n]); err != nil {
+			return err
+		}
+		msgs = msgs[n:]
+	}
+	return nil
 }
 
 // insert stores msgs in one statement.

@@ -12,6 +12,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/asimalizada/pulse-events/internal/sqldb"
+	"github.com/asimalizada/pulse-events/internal/telemetry"
 )
 
 //go:embed sql
@@ -49,6 +50,10 @@ type Outbox struct {
 	maxPayload  int
 	log         *slog.Logger         // nil: slog.Default()
 	tracing     trace.TracerProvider // nil: the global one
+	createSpans int
+	system      string
+
+	spans telemetry.Spans
 }
 
 // contents is what an outbox keeps in its database.
@@ -86,7 +91,7 @@ func New(db *sqlx.DB, opts ...Option) (*Outbox, error) {
 	if db == nil {
 		return nil, errors.New("outbox: db is nil")
 	}
-	o := &Outbox{maxPayload: DefaultMaxPayload}
+	o := &Outbox{maxPayload: DefaultMaxPayload, createSpans: DefaultCreateSpans, system: defaultSystem}
 	for _, opt := range opts {
 		opt(o)
 	}
@@ -97,7 +102,11 @@ func New(db *sqlx.DB, opts ...Option) (*Outbox, error) {
 	if o.maxPayload <= 0 {
 		return nil, fmt.Errorf("outbox: WithMaxPayload: %d bytes; must be positive", o.maxPayload)
 	}
+	if o.createSpans < NoCreateSpans {
+		return nil, fmt.Errorf("outbox: WithCreateSpans: %d; must not be negative, or NoCreateSpans", o.createSpans)
+	}
 	o.store, o.db, o.dialect = store, store.Handle(), store.Dialect()
+	o.spans = telemetry.NewSpans(o.tracing, telemetry.Outbox)
 	return o, nil
 }
 

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/asimalizada/pulse-events/internal/sqldb"
+	"github.com/asimalizada/pulse-events/internal/telemetry"
 )
 
 // Relay publishes the messages of an outbox to a broker. Any number of relays may
@@ -23,6 +24,7 @@ type Relay struct {
 	cfg       RelayConfig
 	log       *slog.Logger
 	store     *sqldb.Database // the outbox's, with settings for statements that run often
+	spans     telemetry.Spans
 
 	running atomic.Bool
 	lanes   []*lane
@@ -63,7 +65,8 @@ func NewRelay(o *Outbox, p Publisher, cfg RelayConfig) (*Relay, error) {
 	if err := errors.Join(problems...); err != nil {
 		return nil, fmt.Errorf("outbox: relay: %w", err)
 	}
-	r := &Relay{outbox: o, publisher: p, cfg: cfg, log: cfg.Logger.With("relay", cfg.Owner), idle: make(chan struct{}, 1)}
+	r := &Relay{outbox: o, publisher: p, cfg: cfg, log: cfg.Logger.With("relay", cfg.Owner), idle: make(chan struct{}, 1),
+		spans: telemetry.NewSpans(cfg.TracerProvider, telemetry.Outbox)}
 	r.store = o.store.With(sqldb.Settings{
 		Name: "pulse relay " + cfg.Owner, StatementTimeout: statementTimeout, LockTimeout: lockTimeout,
 		IdleTimeout: max(cfg.LeaseTTL, leastIdleTimeout), ByIndex: true,

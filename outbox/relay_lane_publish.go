@@ -235,7 +235,9 @@ func (l *lane) hand(ctx context.Context, rows []*outgoing) (outcomes []outcome, 
 	for i, row := range rows {
 		msgs[i] = row.Message
 	}
+	ctx, span := l.relay.startPublish(ctx, msgs)
 	results := l.relay.publisher.Publish(ctx, msgs)
+	l.relay.endPublish(span, len(msgs), results)
 	outcomes = make([]outcome, len(rows))
 	if len(results) != len(rows) {
 		for i := range outcomes {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/uuid"
 	"go.opentelemetry.io/otel/propagation"
+	"go.opentelemetry.io/otel/trace"
 )
 
 // MaxLength is the maximum length of a correlation or causation id in bytes:
@@ -78,4 +79,9 @@ func InjectTrace(ctx context.Context, headers map[string]string) {
 // there is none.
 func ExtractTrace(ctx context.Context, headers map[string]string) context.Context {
 	return traceContext.Extract(ctx, propagation.MapCarrier(headers))
+}
+
+// SpanContext returns the span in headers; invalid: there is none.
+func SpanContext(headers map[string]string) trace.SpanContext {
+	return trace.SpanContextFromContext(ExtractTrace(context.Background(), headers))
 }

@@ -70,7 +70,7 @@ var rules = []rule{
 			"go.opentelemetry.io/otel", "go.opentelemetry.io/otel/attribute/...", "go.opentelemetry.io/otel/baggage",
 			"go.opentelemetry.io/otel/codes", "go.opentelemetry.io/otel/propagation/...", "go.opentelemetry.io/otel/trace/...",
 			// What that API imports itself.
-			"go.opentelemetry.io/otel/internal/...", "go.opentelemetry.io/otel/metric/...", "go.opentelemetry.io/otel/semconv/...",
+			"go.opentelemetry.io/otel/internal/...", "go.opentelemetry.io/otel/log/...", "go.opentelemetry.io/otel/metric/...", "go.opentelemetry.io/otel/semconv/...",
 			"go.opentelemetry.io/auto/sdk/...", "github.com/cespare/xxhash/v2", "github.com/go-logr/...",
 		},
 		scope: product,
