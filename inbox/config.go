@@ -77,6 +77,11 @@ type ConsumerConfig struct {
 	// TracerProvider makes the tracer of the consumer's spans. Defaults to
 	// OpenTelemetry's global one.
 	TracerProvider trace.TracerProvider
+	// ContinueTrace makes the span in which a message was created the parent of the
+	// one in which it is processed, so that a single trace leads from the producer
+	// through all consumers. Defaults to a trace for each attempt, with a link to
+	// that span. A batch always has a trace of its own, with links.
+	ContinueTrace bool
 	// Logger defaults to slog.Default().
 	Logger *slog.Logger
 }

@@ -8,6 +8,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/asimalizada/pulse-events/internal/telemetry"
 )
 
 // Consumer moves deliveries from a source through a handler: each effect is
@@ -31,6 +33,7 @@ type Consumer struct {
 	fn        func(ctx context.Context, msg Message) error // claims for itself
 	cfg       ConsumerConfig
 	settler   *settler
+	tracing   tracing
 	monitor   monitor
 	locks     locks
 	unbatched unbatched
@@ -106,7 +109,8 @@ func newConsumer(c *Consumer, s Source, cfg ConsumerConfig, problems []error) (*
 		return nil, fmt.Errorf("inbox: consumer settings:\n%w", err)
 	}
 	c.in, c.source, c.cfg = cfg.Inbox, newCountingSource(s), cfg
-	c.settler = newSettler(c.source, &c.monitor, c.log)
+	c.tracing = tracing{spans: telemetry.NewSpans(cfg.TracerProvider, telemetry.Inbox), source: s, consumer: c.name(), continues: cfg.ContinueTrace}
+	c.settler = newSettler(c.source, &c.monitor, c.log, &c.tracing)
 	c.monitor.h = Health{State: Starting, Since: time.Now()}
 	return c, nil
 }

@@ -45,8 +45,11 @@
 // applied once.
 //
 // The handler's context carries the correlation id, the message's id as the
-// causation id, and the trace context, so that messages enqueued with it, in
-// the same Tx even, continue the chain.
+// causation id, and a trace, so that messages enqueued with it, in the same Tx
+// even, continue the chain. The trace is that of the span "process" of its
+// message; in a batch, which shares a span, and where nobody traces, it is the
+// trace context that the message came with. docs/observability.md lists the
+// spans.
 //
 // # What a handler may not do
 //

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
+
 	"github.com/asimalizada/pulse-events/internal/correlation"
 	"github.com/asimalizada/pulse-events/outbox/wire"
 )
@@ -61,9 +63,13 @@ func (m *Message) validate() error {
 }
 
 // context returns ctx with the message's correlation id, its own id as the
-// causation id, and its trace context.
+// causation id, and a trace: that of the span in which the message is processed if
+// it has one to itself, else the one it came with.
 func (m *Message) context(ctx context.Context) context.Context {
 	ctx = correlation.WithCorrelationID(ctx, m.CorrelationID)
 	ctx = correlation.WithCausationID(ctx, m.ID)
+	if p := processOf(ctx); p != nil && p.single {
+		return trace.ContextWithSpan(ctx, p.span)
+	}
 	return correlation.ExtractTrace(ctx, m.Headers)
 }

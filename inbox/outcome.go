@@ -55,6 +55,7 @@ func (w *worker) fail(ctx context.Context, a attempt, v verdict, err error) {
 		w.c.locks.found()
 	}
 	if len(a.deliveries) > 1 {
+		processOf(ctx).rollBack(err)
 		w.separate(ctx, a, v, err)
 		return
 	}

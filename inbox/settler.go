@@ -24,6 +24,7 @@ type settler struct {
 	source  Source
 	monitor *monitor
 	log     deliveryLog
+	tracing *tracing
 	wake    chan struct{} // holds one: there is something fresh
 
 	mu     sync.Mutex
@@ -34,15 +35,17 @@ type settler struct {
 // deliveryLog writes a line about one delivery.
 type deliveryLog func(ctx context.Context, level slog.Level, text string, d Delivery, err error, attrs ...any)
 
-func newSettler(s Source, p *monitor, log deliveryLog) *settler {
-	return &settler{source: s, monitor: p, log: log, wake: make(chan struct{}, 1)}
+func newSettler(s Source, p *monitor, log deliveryLog, t *tracing) *settler {
+	return &settler{source: s, monitor: p, log: log, tracing: t, wake: make(chan struct{}, 1)}
 }
 
 // settle acknowledges what is to be acknowledged, and leaves the rest to run.
 // It works on after ctx has ended: what is done must be said.
 func (s *settler) settle(ctx context.Context, settlements []Settlement) {
 	var acks, rest []Settlement
+	within := processOf(ctx)
 	for _, st := range settlements {
+		st.process = within
 		if st.Action == ActionAck {
 			acks = append(acks, st)
 		} else {
@@ -69,38 +72,39 @@ func (s *settler) settle(ctx context.Context, settlements []Settlement) {
 // try returns what has to be tried again. before is how many of the
 // settlements have failed already.
 func (s *settler) try(ctx context.Context, settlements []Settlement, before int) (failed []Settlement) {
-	var err error
+	var counts settleCounts
 	ctx, cancel := context.WithTimeout(ctx, settleTimeout)
 	defer cancel()
-	var settled [ActionRequeue + 1]int64 // by action
-	stale := int64(0)
+	ctx, span := s.tracing.startSettle(ctx, settlements)
 	for i, outcome := range s.source.Settle(ctx, settlements) {
 		diverted, moved := errors.AsType[*DivertedError](outcome)
 		switch {
 		case outcome == nil:
-			settled[settlements[i].Action]++
+			counts.by[settlements[i].Action]++
 			s.tell(ctx, settlements[i], nil)
 		case moved:
-			settled[diverted.Action]++
+			counts.by[diverted.Action]++
 			s.tell(ctx, settlements[i], diverted)
 		case errors.Is(outcome, ErrStale):
-			stale++
+			counts.stale++
 		default:
 			failed = append(failed, settlements[i])
-			err = outcome
+			counts.err = outcome
 		}
 	}
+	counts.failed = len(failed)
+	endSettle(span, counts)
 	if len(failed) > 0 && before == 0 {
-		s.log(ctx, slog.LevelWarn, "inbox: the source could not settle; trying again", failed[0].Delivery, err, "messages", len(failed))
+		s.log(ctx, slog.LevelWarn, "inbox: the source could not settle; trying again", failed[0].Delivery, counts.err, "messages", len(failed))
 	}
 	s.monitor.change(func(h *Health) {
-		h.Retried += settled[ActionRetry]
-		h.DeadLettered += settled[ActionDeadLetter]
-		h.Requeued += settled[ActionRequeue]
-		h.Stale += stale
+		h.Retried += counts.by[ActionRetry]
+		h.DeadLettered += counts.by[ActionDeadLetter]
+		h.Requeued += counts.by[ActionRequeue]
+		h.Stale += counts.stale
 		h.Unsettled += len(failed) - before
-		if err != nil {
-			h.LastError = err
+		if counts.err != nil {
+			h.LastError = counts.err
 		}
 	})
 	return failed
@@ -109,6 +113,7 @@ func (s *settler) try(ctx context.Context, settlements []Settlement, before int)
 // tell logs a settlement that the source has carried out, diverted if that is
 // not nil.
 func (s *settler) tell(ctx context.Context, st Settlement, diverted *DivertedError) {
+	ctx = st.process.context(ctx)
 	action, attrs := st.Action, []any{"reason", st.Reason}
 	if diverted != nil {
 		action = diverted.Action

@@ -109,6 +109,8 @@ type Settlement struct {
 	// Uncounted, on ActionRetry: the message is not at fault. It is delivered again with
 	// the failures and the history it came with.
 	Uncounted bool
+
+	process *process // in which it was decided on; nil: none
 }
 
 // Reason says why a message is retried or dead-lettered; it travels in the

@@ -55,7 +55,7 @@ type Tx interface {
 // leaving by runtime.Goexit.
 //
 // ctx carries the message's correlation id, its id as the causation id, and
-// its trace context. It ends with ConsumerConfig.HandlerTimeout, and otherwise
+// a trace, see the package's text. It ends with ConsumerConfig.HandlerTimeout, and otherwise
 // with the transaction, not with the handler. A handler may run again for a
 // message whose transaction came to nothing; only effects made through tx are
 // applied once.

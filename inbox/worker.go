@@ -112,7 +112,8 @@ func (w *worker) handle(ctx context.Context, batch []Delivery) {
 	}
 	for _, a := range w.plan(batch, suspects) {
 		if a.invalid != nil {
-			w.settle(ctx, deadLettered(a.deliveries[0], ReasonUndecodable, a.invalid))
+			processing, _ := w.c.tracing.startProcess(ctx, a.deliveries)
+			w.settle(processing, deadLettered(a.deliveries[0], ReasonUndecodable, a.invalid))
 			continue
 		}
 		w.apply(ctx, a)
@@ -197,6 +198,11 @@ func (w *worker) suspects(ctx context.Context, batch []Delivery) (suspects map[s
 func (w *worker) apply(ctx context.Context, a attempt) {
 	h := hold{w: w}
 	defer h.end()
+	var span *process
+	if !w.stopping() {
+		ctx, span = w.c.tracing.startProcess(ctx, a.deliveries)
+		defer span.close()
+	}
 	for reruns := 0; ; {
 		if w.stopping() {
 			w.requeue(ctx, a)
@@ -217,6 +223,7 @@ func (w *worker) apply(ctx context.Context, a attempt) {
 		switch verdict := w.c.judge(ctx, a, reruns, err); verdict {
 		case blameless:
 			reruns++
+			span.event("rerun", err)
 			w.c.logRerun(ctx, a, reruns, err)
 			pause(ctx, reruns)
 		case away:
@@ -239,8 +246,10 @@ func (w *worker) requeue(ctx context.Context, a attempt) {
 	w.settle(ctx, requeued(a.deliveries))
 }
 
-// settle hands an outcome to the settler, and counts it.
+// settle ends the span of the attempt, hands its outcome to the settler, and counts
+// it.
 func (w *worker) settle(ctx context.Context, o outcome) {
+	processOf(ctx).end(o)
 	w.c.settler.settle(ctx, o.settlements)
 	if o.applied+o.duplicates > 0 {
 		w.c.monitor.change(func(h *Health) {
@@ -269,6 +278,7 @@ func (h *hold) wait(ctx context.Context, err error) {
 	})
 	if !h.begun {
 		h.begun = true
+		processOf(ctx).event("held", err)
 		c.cfg.Logger.WarnContext(ctx, "inbox: holding messages; no attempt is counted", "consumer", c.name(), "error", err)
 	}
 	h.out.wait(ctx, h.w.stop)

@@ -19,7 +19,7 @@ import (
 
 // newOutbox returns an empty outbox in a file. What databases differ in does not matter
 // to spans.
-func newOutbox(t *testing.T, opts ...outbox.Option) (*outbox.Outbox, *sqlx.DB) {
+func newOutbox(t testing.TB, opts ...outbox.Option) (*outbox.Outbox, *sqlx.DB) {
 	t.Helper()
 	db, err := sqlite.Open(sqlite.URL(filepath.Join(t.TempDir(), "outbox.db")))
 	if err != nil {
