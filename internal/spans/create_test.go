@@ -91,7 +91,6 @@ func TestCreate(t *testing.T) {
 	caller.End()
 
 	const want = `1 caller (internal)
-    
   2 create order.created (producer)
       messaging.destination.name=order.created
       messaging.message.conversation_id=corr-1
