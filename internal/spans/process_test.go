@@ -290,7 +290,7 @@ func TestProcessOutcomes(t *testing.T) {
 				t.Errorf("status %+v\n%s", span.Status, attributesText(span.Attributes))
 			}
 			for _, kv := range span.Attributes {
-				if text := kv.Value.Emit(); text == "" || !utf8.ValidString(text) {
+				if text := kv.Value.String(); text == "" || !utf8.ValidString(text) {
 					t.Errorf("%s is %q", kv.Key, text)
 				}
 			}

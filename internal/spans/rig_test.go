@@ -135,7 +135,7 @@ func attributesText(attributes []attribute.KeyValue) string {
 	sorted := slices.SortedFunc(slices.Values(attributes), func(a, b attribute.KeyValue) int { return cmp.Compare(a.Key, b.Key) })
 	lines := make([]string, len(sorted))
 	for i, kv := range sorted {
-		lines[i] = fmt.Sprintf("%s=%s", kv.Key, kv.Value.Emit())
+		lines[i] = fmt.Sprintf("%s=%s", kv.Key, kv.Value.String())
 	}
 	return strings.Join(lines, "\n")
 }
@@ -144,7 +144,7 @@ func attributesText(attributes []attribute.KeyValue) string {
 func value(s tracetest.SpanStub, key string) string {
 	for _, kv := range s.Attributes {
 		if string(kv.Key) == key {
-			return kv.Value.Emit()
+			return kv.Value.String()
 		}
 	}
 	return ""
