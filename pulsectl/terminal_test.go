@@ -1,12 +1,17 @@
 package main
 
 import (
+	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
+
+	"github.com/creack/pty"
 
 	"github.com/asimalizada/pulse-events/internal/testenv"
 )
@@ -127,5 +132,95 @@ func TestWatchSurvivesResizing(t *testing.T) {
 	shown := term.shows("^exit code 0$")
 	if strings.Count(shown, "as of") != 1 {
 		t.Errorf("after Ctrl-C the terminal shows\n%s", shown)
+	}
+}
+
+// top draws the whole terminal, says what is not configured, and gives the
+// terminal back as it was, whatever ends it.
+func TestTopTerminal(t *testing.T) {
+	term := openTerminal(t, "80", "bash --norc --noprofile", "PULSE_OUTBOX_DB=sqlite:outbox.db")
+	term.typing("cd $HOME && pulsectl migrate up --only outbox -q; clear; stty -g >stty; echo before", "Enter")
+	term.shows("^before$")
+	signal := func(s syscall.Signal) func() {
+		return func() {
+			pid, err := os.ReadFile(filepath.Join(filepath.Dir(term.socket), "pid"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			n, err := strconv.Atoi(strings.TrimSpace(string(pid)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := syscall.Kill(n, s); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for _, end := range []struct {
+		by   string
+		do   func()
+		code string
+	}{
+		{"q", func() { term.typing("q") }, "0"},
+		{"Ctrl-C", func() { term.typing("C-c") }, "0"},
+		{"SIGTERM", signal(syscall.SIGTERM), "0"},
+		{"SIGHUP", signal(syscall.SIGHUP), "1"},
+	} {
+		term.typing("sh -c 'echo $$ >pid; exec pulsectl top'; echo ended with $? and $(stty -g | cmp - stty)", "Enter")
+		for _, size := range []string{"60", "80"} {
+			term.tmux("resize-window", "-x", size)
+			shown := term.shows("^outbox +ok +0 pending, ")
+			for _, want := range []string{"pulsectl top  ", "\nenqueued ", "\npending              0", "\ninbox   not given  no inbox database given\n", "q quit   p pause"} {
+				if !strings.Contains(shown, want) {
+					t.Errorf("at %s columns no %q in\n%s", size, want, shown)
+				}
+			}
+		}
+		end.do()
+		shown := term.shows("^ended with " + end.code + " and ?$")
+		if strings.Contains(shown, "q quit") || !strings.Contains(shown, "before\n") {
+			t.Errorf("%s left\n%s", end.by, shown)
+		}
+		term.typing("clear; echo before", "Enter")
+		term.shows("^before$")
+	}
+}
+
+// A terminal that is gone ends top, also if no signal tells.
+func TestTopTerminalGone(t *testing.T) {
+	dir := t.TempDir()
+	run := func(args ...string) *exec.Cmd {
+		cmd := exec.Command("pulsectl", args...)
+		cmd.Env = append(os.Environ(), "PULSE_STATE_DIR="+dir, "PULSE_OUTBOX_DB=sqlite:"+filepath.Join(dir, "outbox.db"), "TERM=xterm")
+		return cmd
+	}
+	if out, err := run("migrate", "up", "--only", "outbox").CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	cmd := run("top")
+	outside, inside, err := pty.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = inside, inside, inside // it does not control the process: there is no SIGHUP
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	_ = inside.Close()
+	var drawn []byte
+	for part := make([]byte, 4096); !strings.Contains(string(drawn), "q quit"); {
+		n, err := outside.Read(part)
+		if err != nil {
+			t.Fatalf("%v; it drew\n%q", err, drawn)
+		}
+		drawn = append(drawn, part[:n]...)
+	}
+	if err := outside.Close(); err != nil {
+		t.Fatal(err)
+	}
+	stuck := time.AfterFunc(time.Minute, func() { _ = cmd.Process.Kill() })
+	defer stuck.Stop()
+	if err := cmd.Wait(); cmd.ProcessState.ExitCode() != 1 {
+		t.Errorf("ended with %v", err)
 	}
 }

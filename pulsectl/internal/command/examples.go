@@ -8,6 +8,7 @@ var examples = map[string][]string{
 	"down":   {"pulsectl down", "pulsectl down --volumes --yes", "pulsectl down --stack compose"},
 	"status": {"pulsectl status", "pulsectl status -o json", "pulsectl status --watch"},
 	"doctor": {"pulsectl doctor", "pulsectl doctor --management-url http://127.0.0.1:15672", "pulsectl doctor --ignore outbox.pooler --ignore inbox.pooler", "pulsectl doctor -o json"},
+	"top":    {"pulsectl top", "pulsectl top --interval 5s", "pulsectl top -o json"},
 
 	"order create": {"pulsectl order create --customer customer-123 --amount 77.5", "pulsectl order create --customer customer-123 --amount 77.5 --wait handled -q"},
 	"order get":    {"pulsectl order get 01a2077e-aa18-74f6-bc5d-9af2b23e0269"},

@@ -1,6 +1,7 @@
 package messages
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -55,6 +56,17 @@ func TestReplayable(t *testing.T) {
 	} {
 		if err := replayable(e, tc.rec, tc.opts); (err == nil) != tc.ok {
 			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// A number of seconds is printed with three digits at most.
+func TestSeconds(t *testing.T) {
+	for d, want := range map[time.Duration]string{
+		1372 * time.Millisecond: "1.372", 999_600 * time.Microsecond: "1", 0: "0", 90 * time.Second: "90",
+	} {
+		if got := fmt.Sprint(Seconds(d)); got != want {
+			t.Errorf("%s: %s, want %s", d, got, want)
 		}
 	}
 }

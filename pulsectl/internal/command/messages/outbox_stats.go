@@ -20,8 +20,14 @@ var statsColumns = []console.Column[outbox.Stats]{
 	countColumn("published", func(s outbox.Stats) outbox.Count { return s.Published }),
 	countColumn("discarded", func(s outbox.Stats) outbox.Count { return s.Discarded }),
 	{Key: "oldestPending", Value: func(s outbox.Stats) any { return s.OldestPending }},
-	{Key: "oldestPendingSeconds", Value: func(s outbox.Stats) any { return s.OldestPendingAge.Round(time.Millisecond).Seconds() }},
+	{Key: "oldestPendingSeconds", Value: func(s outbox.Stats) any { return Seconds(s.OldestPendingAge) }},
 	{Key: "estimated", Value: estimated},
+}
+
+// Seconds returns d in seconds for JSON, rounded to milliseconds. (Duration's own
+// gives 1.3719999999999999 for 1372ms.)
+func Seconds(d time.Duration) float64 {
+	return float64(d.Round(time.Millisecond).Milliseconds()) / 1000
 }
 
 func countColumn(key string, count func(outbox.Stats) outbox.Count) console.Column[outbox.Stats] {
