@@ -31,6 +31,8 @@ type Relay struct {
 	leases  *leaseManager
 	outage  outage
 	monitor *monitor
+	metrics *relayMetrics
+	unwatch func() // ends the collection of gauges; while it runs
 
 	suspended suspensions
 
@@ -73,6 +75,7 @@ func NewRelay(o *Outbox, p Publisher, cfg RelayConfig) (*Relay, error) {
 		Tables: []string{"outbox_messages", "outbox_leases", "outbox_relays"},
 	})
 	r.monitor = newMonitor(r.log)
+	r.metrics = newRelayMetrics(cfg.MeterProvider, cfg.name)
 	for i := range cfg.Lanes {
 		r.lanes = append(r.lanes, newLane(r, fmt.Sprintf("lane %d", i)))
 	}
@@ -91,7 +94,7 @@ func NewRelay(o *Outbox, p Publisher, cfg RelayConfig) (*Relay, error) {
 // Run may be called again after it has returned; while it or Drain runs it
 // returns ErrRunning.
 func (r *Relay) Run(ctx context.Context) error {
-	if err := r.begin(); err != nil {
+	if err := r.begin(ctx); err != nil {
 		return err
 	}
 	defer r.end()
@@ -100,7 +103,7 @@ func (r *Relay) Run(ctx context.Context) error {
 }
 
 // begin makes the relay this call's of Run or Drain, until end.
-func (r *Relay) begin() error {
+func (r *Relay) begin(ctx context.Context) error {
 	if !r.running.CompareAndSwap(false, true) {
 		return ErrRunning
 	}
@@ -110,10 +113,12 @@ func (r *Relay) begin() error {
 	}
 	r.monitor.restarted()
 	r.suspended.clear()
+	r.unwatch = r.metrics.watch(ctx, r)
 	return nil
 }
 
 func (r *Relay) end() {
+	r.unwatch()
 	r.monitor.stopped()
 	r.running.Store(false)
 }

@@ -93,8 +93,8 @@ type RelayConfig struct {
 	// 1, has failed; a negative duration counts as 0. It is called concurrently.
 	// Defaults to DefaultBackoff, and to RejectedBackoff for ErrRejected.
 	Backoff func(attempt int) time.Duration
-	// MeterProvider makes the meter of the relay's metrics. Defaults to
-	// OpenTelemetry's global one.
+	// MeterProvider makes the meter of the relay's metrics, which
+	// docs/observability.md lists. Defaults to OpenTelemetry's global one.
 	MeterProvider metric.MeterProvider
 	// TracerProvider makes the tracer of the relay's spans. Defaults to
 	// OpenTelemetry's global one.
@@ -102,6 +102,8 @@ type RelayConfig struct {
 	// Logger receives changes of state and failures. Messages that are published are
 	// not logged. Defaults to slog.Default().
 	Logger *slog.Logger
+
+	name string // of the outbox among others, in metrics
 }
 
 // DefaultBackoff doubles from one second to one minute. Up to a third of it is

@@ -44,7 +44,7 @@ type Drained struct {
 // Drain and Run can be called one after the other, but not concurrently: Drain then
 // returns ErrRunning. Drain does not delete old messages; see Outbox.Purge.
 func (r *Relay) Drain(ctx context.Context) (Drained, error) {
-	if err := r.begin(); err != nil {
+	if err := r.begin(ctx); err != nil {
 		return Drained{}, err
 	}
 	defer r.end()

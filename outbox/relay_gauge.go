@@ -16,8 +16,8 @@ const (
 	gaugeInterval = 5 * time.Second
 )
 
-// gaugeLoop measures the age of the oldest message of all buckets, at most 5% of the
-// time.
+// gaugeLoop measures the age of the oldest message of all buckets and, in one of the
+// relays, the backlog, at most 5% of the time.
 func (r *Relay) gaugeLoop(ctx context.Context) {
 	interval := min(gaugeInterval, r.cfg.SweepInterval)
 	for ctx.Err() == nil {
@@ -31,11 +31,30 @@ func (r *Relay) gaugeLoop(ctx context.Context) {
 	}
 }
 
+// measureOldest measures the whole backlog where this relay does that for all and
+// somebody listens.
 func (r *Relay) measureOldest(ctx context.Context) error {
+	if r.measuresBacklog() && r.metrics.Enabled(ctx) {
+		return r.measureBacklog(ctx)
+	}
 	var age []sql.NullInt64 // in microseconds; NULL: nothing is pending
 	if err := r.query(ctx, &age, "oldest"); err != nil {
 		return fmt.Errorf("find the oldest message: %w", err)
 	}
 	r.monitor.oldest(max(0, time.Duration(age[0].Int64)*time.Microsecond))
+	return nil
+}
+
+func (r *Relay) measureBacklog(ctx context.Context) error {
+	var found Stats
+	err := r.read(ctx, func(ctx context.Context, tx *sqldb.Tx) (err error) {
+		found, err = readStats(ctx, tx, exactUpTo)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("measure the backlog: %w", err)
+	}
+	r.metrics.found(found)
+	r.monitor.oldest(found.OldestPendingAge)
 	return nil
 }

@@ -236,6 +236,7 @@ func (l *lane) hand(ctx context.Context, rows []*outgoing) (outcomes []outcome, 
 		msgs[i] = row.Message
 	}
 	ctx, span := l.relay.startPublish(ctx, msgs)
+	began := time.Now()
 	results := l.relay.publisher.Publish(ctx, msgs)
 	l.relay.endPublish(span, len(msgs), results)
 	outcomes = make([]outcome, len(rows))
@@ -243,8 +244,10 @@ func (l *lane) hand(ctx context.Context, rows []*outgoing) (outcomes []outcome, 
 		for i := range outcomes {
 			outcomes[i].handed = true
 		}
+		l.relay.metrics.published(ctx, l.relay.endpoint(), began, rows, slices.Repeat([]error{ErrUnavailable}, len(rows)))
 		return outcomes, fmt.Errorf("publisher gave %d verdicts on %d messages", len(results), len(rows))
 	}
+	l.relay.metrics.published(ctx, l.relay.endpoint(), began, rows, results)
 	for i, row := range rows {
 		outcomes[i] = l.outcome(row, judge(results[i]), results[i])
 		if outcomes[i].verdict == none && unavailable == nil {

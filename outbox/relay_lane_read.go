@@ -17,6 +17,10 @@ import (
 // batchBytes bounds the payloads of one batch: large ones make it shorter.
 const batchBytes = 16 << 20
 
+// longestWait in microseconds is a century: more is what somebody has put into the
+// columns.
+const longestWait = 100 * 365 * 24 * int64(time.Hour/time.Microsecond)
+
 // page is what one read found.
 type page struct {
 	rows  []*outgoing  // in the order of seq
@@ -38,8 +42,9 @@ type outgoing struct {
 	Message
 	bucket   int
 	attempts int
-	old      bool  // older than grace
-	bad      error // why it cannot be sent; nil: it can
+	old      bool      // older than grace
+	due      time.Time // since when it should be out, by this process's monotonic clock
+	bad      error     // why it cannot be sent; nil: it can
 }
 
 // ask is how the lane tells the read where it stands.
@@ -117,8 +122,9 @@ func (l *lane) query(ctx context.Context, asks []ask, limit, perBucket int, sile
 			row := new(outgoing)
 			var frameText, headers string
 			var occurred *sqldb.Instant
+			var waits int64 // in microseconds
 			err := rows.Scan(&frameText, &row.Seq, &row.ID, &row.bucket, &row.Topic, &row.Type, &row.Key, &row.Payload,
-				&row.ContentType, &headers, &row.CorrelationID, &row.CausationID, &occurred, &row.attempts, &row.old)
+				&row.ContentType, &headers, &row.CorrelationID, &row.CausationID, &occurred, &row.attempts, &row.old, &waits)
 			if err != nil {
 				return err
 			}
@@ -132,6 +138,7 @@ func (l *lane) query(ctx context.Context, asks []ask, limit, perBucket int, sile
 				}
 				continue
 			}
+			row.due = sent.Add(-time.Duration(min(max(waits, 0), longestWait)) * time.Microsecond)
 			row.decode(headers, occurred)
 			bytes += len(row.Payload)
 			l.first = (row.bucket + 1) % buckets

@@ -51,7 +51,9 @@ func (l *lane) store(work context.Context, s sent) (stored, error) {
 		switch {
 		case err == nil:
 			done := stored{s, s.among(seqs), tries}
-			l.relay.monitor.stored(work, done.counts())
+			counts := done.counts()
+			l.relay.monitor.stored(work, counts)
+			l.relay.metrics.fenced(work, counts.fenced)
 			return done, nil
 		case last:
 			return stored{}, fmt.Errorf("write back: %w", err)

@@ -26,11 +26,7 @@ func (r *Relay) startPublish(ctx context.Context, msgs []Message) (context.Conte
 		}
 		links.Add(correlation.SpanContext(msgs[i].Headers))
 	}
-	var at Endpoint
-	if described, ok := r.publisher.(Describer); ok {
-		at = described.Endpoint()
-	}
-	return telemetry.Start(ctx, r.spans, trace.SpanKindClient, telemetry.Publish, telemetry.Endpoint(at),
+	return telemetry.Start(ctx, r.spans, trace.SpanKindClient, telemetry.Publish, r.endpoint(),
 		[]attribute.KeyValue{telemetry.BatchCountKey.Int(len(msgs))}, trace.WithNewRoot(), links.Option())
 }
 
@@ -67,19 +63,6 @@ func (r *Relay) endPublish(span trace.Span, n int, results []error) {
 	}
 	span.SetAttributes(telemetry.ReturnedKey.Int(returned), telemetry.RefusedKey.Int(refused), telemetry.UnknownKey.Int(unknown))
 	if worst != nil {
-		telemetry.Fail(span, publishErrorType(worst), fmt.Sprintf("%d of %d messages are not published: %v", returned+refused+unknown, n, worst))
+		telemetry.Fail(span, verdictName(worst), fmt.Sprintf("%d of %d messages are not published: %v", returned+refused+unknown, n, worst))
 	}
-}
-
-// publishErrorType is the class of a publisher's error in a word.
-func publishErrorType(err error) string {
-	switch {
-	case judge(err) == none:
-		return "unavailable"
-	case IsPermanent(err):
-		return "permanent"
-	case errors.Is(err, ErrUnroutable):
-		return "unroutable"
-	}
-	return "rejected"
 }

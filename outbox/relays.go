@@ -53,7 +53,7 @@ func NewRelays(outboxes map[string]*Outbox, p Publisher, cfg RelaysConfig) (*Rel
 	gates := newGates(len(outboxes), max(1, cmp.Or(cfg.Connections, DefaultConnections)), slotTime)
 	for i, name := range rs.names {
 		each := cfg.Relay
-		each.Logger = log.With("outbox", name)
+		each.Logger, each.name = log.With("outbox", name), name
 		r, err := NewRelay(outboxes[name], p, each)
 		if err != nil {
 			problems = append(problems, fmt.Errorf("%s: %w", name, err))

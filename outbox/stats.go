@@ -43,7 +43,18 @@ type Stats struct {
 func (o *Outbox) Stats(ctx context.Context) (Stats, error) { return o.stats(ctx, exactUpTo) }
 
 // stats counts exactly up to a bound.
-func (o *Outbox) stats(ctx context.Context, bound int64) (Stats, error) {
+func (o *Outbox) stats(ctx context.Context, bound int64) (s Stats, err error) {
+	err = o.store.Read(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
+		s, err = readStats(ctx, tx, bound)
+		return err
+	})
+	if err != nil {
+		return Stats{}, fmt.Errorf("outbox: stats: %w", sqldb.Explain(err))
+	}
+	return s, nil
+}
+
+func readStats(ctx context.Context, tx *sqldb.Tx, bound int64) (Stats, error) {
 	var found struct {
 		Pending          int64         `db:"pending"`
 		EstimatedPending sql.NullInt64 `db:"estimated_pending"`
@@ -60,11 +71,8 @@ func (o *Outbox) stats(ctx context.Context, bound int64) (Stats, error) {
 		OldestPending    sqldb.Instant `db:"oldest_pending"`
 		Now              sqldb.Instant `db:"now"`
 	}
-	err := o.store.Read(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
-		return tx.Get(ctx, &found, "stats", bound+1)
-	})
-	if err != nil {
-		return Stats{}, fmt.Errorf("outbox: stats: %w", sqldb.Explain(err))
+	if err := tx.Get(ctx, &found, "stats", bound+1); err != nil {
+		return Stats{}, err
 	}
 	bounded := func(n int64) Count { return Count{N: min(n, bound), Exact: n <= bound} }
 	s := Stats{

@@ -6,6 +6,7 @@ import (
 
 	"github.com/asimalizada/pulse-events/inbox"
 	"github.com/asimalizada/pulse-events/internal/rabbit"
+	"github.com/asimalizada/pulse-events/internal/telemetry"
 )
 
 // subscription is one call of Consume. It goes through any number of links.
@@ -37,6 +38,7 @@ func newSubscription(s *Source, prefetch int) *subscription {
 func (sub *subscription) run(intake context.Context, stop func()) {
 	defer sub.closeOut()
 	cfg := sub.source.cfg.connection("")
+	cfg.Meter = telemetry.Meter(sub.source.cfg.MeterProvider, telemetry.InboxRabbitMQ)
 	cfg.OnFailure = sub.source.failed
 	rabbit.Supervise(intake, cfg, func(ctx context.Context, conn *rabbit.Conn) error {
 		l, err := sub.open(ctx, conn)

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
+	"go.opentelemetry.io/otel/metric"
 )
 
 // Config says how to reach a broker. It is the same for publisher and
@@ -63,6 +64,8 @@ type Config struct {
 	MinBackoff, MaxBackoff time.Duration
 	// Logger hears of connections made and lost. Defaults to slog.Default().
 	Logger *slog.Logger
+	// Meter measures a supervised connection. nil: nothing is measured.
+	Meter metric.Meter
 	// OnFailure is called with every failure to connect and every end of a
 	// session, before the wait; no text holds the password. May be nil.
 	OnFailure func(error)

@@ -21,10 +21,14 @@ import (
 func Supervise(ctx context.Context, cfg Config, session func(ctx context.Context, conn *Conn) error) {
 	cfg = cfg.withDefaults()
 	brokers := &dialer{cfg: cfg}
+	watch := newWatch(ctx, cfg)
+	defer watch.end()
 	waits, failures := backoff.Exponential{First: cfg.MinBackoff, Longest: cfg.MaxBackoff, Growth: 1}, 0
 	for ctx.Err() == nil {
 		err := attempt(ctx, brokers, func(conn *Conn) error {
 			began := time.Now()
+			watch.connected(ctx, conn)
+			defer watch.lost()
 			defer func() {
 				if time.Since(began) > cfg.MaxBackoff {
 					failures = 0

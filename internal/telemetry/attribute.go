@@ -25,9 +25,8 @@ const (
 const (
 	TopicKey      = attribute.Key("pulse.topic")           // of a message
 	OutboxNameKey = attribute.Key("pulse.outbox.name")     // of one of several outboxes, as outbox.NewRelays was given it
-	RelayKey      = attribute.Key("pulse.outbox.relay")    // RelayConfig.Owner
-	VerdictKey    = attribute.Key("pulse.outbox.verdict")  // see Verdict
-	OutcomeKey    = attribute.Key("pulse.inbox.outcome")   // see Outcome
+	VerdictKey    = attribute.Key("pulse.outbox.verdict")  // "published", or why not
+	OutcomeKey    = attribute.Key("pulse.inbox.outcome")   // what became of a delivery
 	AttemptKey    = attribute.Key("pulse.inbox.attempt")   // from 1
 	ConnectionKey = attribute.Key("pulse.connection.name") // as the broker's tools show it
 	StateKey      = attribute.Key("pulse.connection.state")
@@ -41,12 +40,20 @@ type Operation struct{ Name, Type string }
 var (
 	Create  = Operation{"create", semconv.MessagingOperationTypeCreate.Value.AsString()}
 	Publish = Operation{"publish", semconv.MessagingOperationTypeSend.Value.AsString()}
+	Receive = Operation{"receive", semconv.MessagingOperationTypeReceive.Value.AsString()}
 	Process = Operation{"process", semconv.MessagingOperationTypeProcess.Value.AsString()}
 	Settle  = Operation{"settle", semconv.MessagingOperationTypeSettle.Value.AsString()}
 )
 
-// Attributes returns the operation's name and type.
+// Untyped returns the operation by its name alone, as metrics have it whose name says
+// the type.
+func (o Operation) Untyped() Operation { return Operation{Name: o.Name} }
+
+// Attributes returns the operation's name and, if it has one, its type.
 func (o Operation) Attributes() []attribute.KeyValue {
+	if o.Type == "" {
+		return []attribute.KeyValue{OperationNameKey.String(o.Name)}
+	}
 	return []attribute.KeyValue{OperationNameKey.String(o.Name), OperationTypeKey.String(o.Type)}
 }
 

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/asimalizada/pulse-events/internal/rabbit"
+	"github.com/asimalizada/pulse-events/internal/telemetry"
 	"github.com/asimalizada/pulse-events/outbox"
 )
 
@@ -57,6 +58,7 @@ func NewPublisher(cfg PublisherConfig) (*Publisher, error) {
 		lastErr: errors.New("connecting"), changed: make(chan struct{}),
 	}
 	connection := p.cfg.connection()
+	connection.Meter = telemetry.Meter(cfg.MeterProvider, telemetry.OutboxRabbitMQ)
 	connection.OnFailure = func(err error) { p.setSession(nil, err) }
 	p.joined.Go(func() { rabbit.Supervise(ctx, connection, p.serve) })
 	return p, nil
