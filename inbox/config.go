@@ -71,8 +71,8 @@ type ConsumerConfig struct {
 	// without one, nobody can tell an idle consumer from one that holds messages.
 	// NewConsumer has its own.
 	Inbox *Inbox
-	// MeterProvider makes the meter of the consumer's metrics. Defaults to
-	// OpenTelemetry's global one.
+	// MeterProvider makes the meter of the consumer's metrics, which
+	// docs/observability.md lists. Defaults to OpenTelemetry's global one.
 	MeterProvider metric.MeterProvider
 	// TracerProvider makes the tracer of the consumer's spans. Defaults to
 	// OpenTelemetry's global one.

@@ -34,6 +34,7 @@ type Consumer struct {
 	cfg       ConsumerConfig
 	settler   *settler
 	tracing   tracing
+	metrics   *consumerMetrics
 	monitor   monitor
 	locks     locks
 	unbatched unbatched
@@ -110,7 +111,8 @@ func newConsumer(c *Consumer, s Source, cfg ConsumerConfig, problems []error) (*
 	}
 	c.in, c.source, c.cfg = cfg.Inbox, newCountingSource(s), cfg
 	c.tracing = tracing{spans: telemetry.NewSpans(cfg.TracerProvider, telemetry.Inbox), source: s, consumer: c.name(), continues: cfg.ContinueTrace}
-	c.settler = newSettler(c.source, &c.monitor, c.log, &c.tracing)
+	c.metrics = newConsumerMetrics(cfg.MeterProvider, s, c.name())
+	c.settler = newSettler(c.source, &c.monitor, c.log, &c.tracing, c.metrics)
 	c.monitor.h = Health{State: Starting, Since: time.Now()}
 	return c, nil
 }
@@ -145,6 +147,7 @@ func (c *Consumer) Run(ctx context.Context) (err error) {
 	if err := c.checkSchema(ctx); err != nil {
 		return err
 	}
+	defer c.metrics.watch(c.source)()
 	deliveries, err := c.source.Consume(ctx, c.cfg.Prefetch)
 	switch {
 	case ctx.Err() != nil && err != nil:
@@ -207,6 +210,7 @@ func (c *Consumer) work(ctx context.Context, deliveries <-chan Delivery) {
 	seed := maphash.MakeSeed()
 	for d := range deliveries {
 		d = c.source.take(d)
+		c.metrics.received(ctx)
 		d.Message.Attempt = d.Failures + 1
 		key := d.Message.Key
 		if key == "" {

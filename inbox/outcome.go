@@ -12,7 +12,8 @@ import (
 // outcome is what is to become of the deliveries of an attempt.
 type outcome struct {
 	settlements         []Settlement
-	applied, duplicates int64 // to be counted
+	applied, duplicates int64  // to be counted
+	effects             []bool // by settlement, whether it was applied; nil: none was
 }
 
 // committed is the outcome of an attempt whose transaction has committed.
@@ -23,6 +24,10 @@ func committed(a attempt, done applied) outcome {
 		switch done.states[i] {
 		case unseen:
 			o.applied++
+			if o.effects == nil {
+				o.effects = make([]bool, len(a.deliveries))
+			}
+			o.effects[i] = true
 		case duplicate:
 			o.duplicates++
 		case conflicting:

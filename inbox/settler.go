@@ -25,6 +25,7 @@ type settler struct {
 	monitor *monitor
 	log     deliveryLog
 	tracing *tracing
+	metrics *consumerMetrics
 	wake    chan struct{} // holds one: there is something fresh
 
 	mu     sync.Mutex
@@ -35,8 +36,8 @@ type settler struct {
 // deliveryLog writes a line about one delivery.
 type deliveryLog func(ctx context.Context, level slog.Level, text string, d Delivery, err error, attrs ...any)
 
-func newSettler(s Source, p *monitor, log deliveryLog, t *tracing) *settler {
-	return &settler{source: s, monitor: p, log: log, tracing: t, wake: make(chan struct{}, 1)}
+func newSettler(s Source, p *monitor, log deliveryLog, t *tracing, m *consumerMetrics) *settler {
+	return &settler{source: s, monitor: p, log: log, tracing: t, metrics: m, wake: make(chan struct{}, 1)}
 }
 
 // settle acknowledges what is to be acknowledged, and leaves the rest to run.
@@ -76,14 +77,15 @@ func (s *settler) try(ctx context.Context, settlements []Settlement, before int)
 	ctx, cancel := context.WithTimeout(ctx, settleTimeout)
 	defer cancel()
 	ctx, span := s.tracing.startSettle(ctx, settlements)
+	began := time.Now()
 	for i, outcome := range s.source.Settle(ctx, settlements) {
 		diverted, moved := errors.AsType[*DivertedError](outcome)
 		switch {
 		case outcome == nil:
-			counts.by[settlements[i].Action]++
+			counts.add(settlements[i], settlements[i].Action)
 			s.tell(ctx, settlements[i], nil)
 		case moved:
-			counts.by[diverted.Action]++
+			counts.add(settlements[i], diverted.Action)
 			s.tell(ctx, settlements[i], diverted)
 		case errors.Is(outcome, ErrStale):
 			counts.stale++
@@ -94,6 +96,7 @@ func (s *settler) try(ctx context.Context, settlements []Settlement, before int)
 	}
 	counts.failed = len(failed)
 	endSettle(span, counts)
+	s.metrics.settled(ctx, began, counts)
 	if len(failed) > 0 && before == 0 {
 		s.log(ctx, slog.LevelWarn, "inbox: the source could not settle; trying again", failed[0].Delivery, counts.err, "messages", len(failed))
 	}

@@ -191,12 +191,24 @@ func (t *tracing) startSettle(ctx context.Context, settlements []Settlement) (co
 	return telemetry.Start(ctx, t.spans, trace.SpanKindClient, telemetry.Settle, t.endpoint(), about, options...)
 }
 
+// settleFailed is the error.type of a call of Settle.
+const settleFailed = "unsettled"
+
 // settleCounts say what a call of Settle has done.
 type settleCounts struct {
-	by     [ActionRequeue + 1]int64 // action
-	stale  int64
-	failed int
-	err    error // why
+	by        [ActionRequeue + 1]int64 // action
+	conflicts int64                    // of those dead-lettered
+	stale     int64
+	failed    int
+	err       error // why
+}
+
+// add counts a settlement that was carried out by an action.
+func (c *settleCounts) add(st Settlement, action Action) {
+	c.by[action]++
+	if action == ActionDeadLetter && st.Reason == ReasonConflict {
+		c.conflicts++
+	}
 }
 
 func endSettle(span trace.Span, c settleCounts) {
@@ -215,7 +227,7 @@ func endSettle(span trace.Span, c settleCounts) {
 		}
 	}
 	if c.err != nil {
-		telemetry.Fail(span, "unsettled", fmt.Sprintf("%d are to be settled again: %v", c.failed, c.err))
+		telemetry.Fail(span, settleFailed, fmt.Sprintf("%d are to be settled again: %v", c.failed, c.err))
 	}
 	span.End()
 }

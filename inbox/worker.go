@@ -208,7 +208,9 @@ func (w *worker) apply(ctx context.Context, a attempt) {
 			w.requeue(ctx, a)
 			return
 		}
+		began := time.Now()
 		next, done, err := w.try(ctx, a)
+		w.c.metrics.processed(ctx, began, err)
 		a = next
 		if err == nil {
 			h.end()
@@ -250,6 +252,7 @@ func (w *worker) requeue(ctx context.Context, a attempt) {
 // it.
 func (w *worker) settle(ctx context.Context, o outcome) {
 	processOf(ctx).end(o)
+	w.c.metrics.committed(ctx, o)
 	w.c.settler.settle(ctx, o.settlements)
 	if o.applied+o.duplicates > 0 {
 		w.c.monitor.change(func(h *Health) {

@@ -89,11 +89,11 @@ func TestRelay(t *testing.T) {
 		"pulse.connection.reconnects{messaging.system=rabbitmq,pulse.connection.name=orders publisher}":                                0,
 	})
 	found := m.collect(t)
-	if age := points(found["pulse.outbox.oldest_pending.age"].Data); len(age) != 1 || age[0].value <= 0 {
+	if age := points(found["pulse.outbox.oldest_pending.age"]); len(age) != 1 || age[0].value <= 0 {
 		t.Errorf("age of the oldest: %+v", age)
 	}
 	calls := 0.0
-	for _, p := range points(found["messaging.client.operation.duration"].Data) {
+	for _, p := range points(found["messaging.client.operation.duration"]) {
 		if v, ok := p.attributes.Value("messaging.operation.type"); !ok || v.AsString() != "send" {
 			t.Errorf("duration of %v", p.attributes.ToSlice())
 		}

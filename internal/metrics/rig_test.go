@@ -45,20 +45,20 @@ func newMeters(t *testing.T) *meters {
 	return &meters{provider, reader}
 }
 
-// collect returns all metrics by name.
-func (m *meters) collect(t *testing.T) map[string]metricdata.Metrics {
+// collect returns all metrics by name; both libraries may have one of a name.
+func (m *meters) collect(t *testing.T) map[string][]metricdata.Metrics {
 	t.Helper()
 	var found metricdata.ResourceMetrics
 	if err := m.reader.Collect(t.Context(), &found); err != nil {
 		t.Fatal(err)
 	}
-	all := make(map[string]metricdata.Metrics)
+	all := make(map[string][]metricdata.Metrics)
 	for _, scope := range found.ScopeMetrics {
 		if !strings.HasPrefix(scope.Scope.Name, "github.com/asimalizada/pulse-events/") || scope.Scope.SchemaURL == "" {
 			t.Errorf("scope %q of schema %q", scope.Scope.Name, scope.Scope.SchemaURL)
 		}
 		for _, each := range scope.Metrics {
-			all[each.Name] = each
+			all[each.Name] = append(all[each.Name], each)
 		}
 	}
 	return all
@@ -71,7 +71,15 @@ type point struct {
 	value, sum float64
 }
 
-func points(data metricdata.Aggregation) (ps []point) {
+// points returns all series of a name.
+func points(found []metricdata.Metrics) (ps []point) {
+	for _, each := range found {
+		ps = append(ps, pointsOf(each.Data)...)
+	}
+	return ps
+}
+
+func pointsOf(data metricdata.Aggregation) (ps []point) {
 	switch d := data.(type) {
 	case metricdata.Sum[int64]:
 		for _, p := range d.DataPoints {
@@ -106,7 +114,7 @@ func (m *meters) series(t *testing.T, names ...string) map[string]float64 {
 		if len(names) > 0 && !slices.Contains(names, name) {
 			continue
 		}
-		for _, p := range points(each.Data) {
+		for _, p := range points(each) {
 			found[line(name, p.attributes)] = p.value
 		}
 	}

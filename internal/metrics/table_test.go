@@ -1,15 +1,20 @@
 package metrics_test
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"os"
 	"regexp"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 
+	"github.com/asimalizada/pulse-events/inbox"
+	inboxrabbit "github.com/asimalizada/pulse-events/inbox/rabbitmq"
 	"github.com/asimalizada/pulse-events/internal/testenv"
 	"github.com/asimalizada/pulse-events/outbox"
 	"github.com/asimalizada/pulse-events/pulsectl/devbroker"
@@ -52,14 +57,16 @@ func TestTable(t *testing.T) {
 }
 
 // differences returns a line for each metric that the table describes otherwise.
-func differences(table map[string]string, collected map[string]metricdata.Metrics) (lines []string) {
-	for name, each := range collected {
-		is := fmt.Sprintf("%s, %s, %s", typeOf(each.Data), each.Unit, strings.Join(keys(each.Data), " "))
-		if is != table[name] {
-			lines = append(lines, fmt.Sprintf("%s is %s; in the table: %q", name, is, table[name]))
-		}
-		if each.Description == "" {
-			lines = append(lines, name+" has no description")
+func differences(table map[string]string, collected map[string][]metricdata.Metrics) (lines []string) {
+	for name, found := range collected {
+		for _, each := range found {
+			is := fmt.Sprintf("%s, %s, %s", typeOf(each.Data), each.Unit, strings.Join(keys(found), " "))
+			if is != table[name] {
+				lines = append(lines, fmt.Sprintf("%s is %s; in the table: %q", name, is, table[name]))
+			}
+			if each.Description == "" {
+				lines = append(lines, name+" has no description")
+			}
 		}
 	}
 	for name := range table {
@@ -87,8 +94,8 @@ func typeOf(data metricdata.Aggregation) string {
 }
 
 // keys returns those of the attributes of all series.
-func keys(data metricdata.Aggregation) (names []string) {
-	for _, p := range points(data) {
+func keys(found []metricdata.Metrics) (names []string) {
+	for _, p := range points(found) {
 		for _, kv := range p.attributes.ToSlice() {
 			names = append(names, string(kv.Key))
 		}
@@ -101,16 +108,28 @@ func keys(data metricdata.Aggregation) (names []string) {
 func measureAll(t *testing.T, m *meters) {
 	t.Helper()
 	dev := devbroker.NewTest(t)
-	bind(t, dev.URL(), "order.created")
+	source, err := inboxrabbit.NewSource(inboxrabbit.SourceConfig{URL: dev.URL(), Queue: "order.created", MeterProvider: m, Logger: quiet})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = source.Close() })
+	var handled atomic.Int32
+	startConsumer(t, m, source, func(context.Context, inbox.Tx, inbox.Message) error {
+		if handled.Add(1) == 1 {
+			return inbox.DeadLetter(errors.New("bad"))
+		}
+		return nil
+	})
+	testenv.Eventually(t, patience, "a subscription", func() bool { connected, _ := source.Health(); return connected })
 	publisher, _ := newPublisher(t, m, dev)
 	testenv.Eventually(t, patience, "a connection", func() bool { connected, _ := publisher.Health(); return connected })
 	ob, db := newOutbox(t)
-	enqueue(t, ob, db, "order.created", "order.lost")
-	cfg := relayConfig(m)
-	cfg.BatchSize = 1 // so that a call fails as a whole
-	relays, err := outbox.NewRelays(map[string]*outbox.Outbox{"acme": ob}, publisher, outbox.RelaysConfig{Relay: cfg})
+	enqueue(t, ob, db, "order.created", "order.created")
+	relays, err := outbox.NewRelays(map[string]*outbox.Outbox{"acme": ob}, publisher, outbox.RelaysConfig{Relay: relayConfig(m)})
 	if err != nil {
 		t.Fatal(err)
 	}
 	run(t, relays.Run)
+	m.await(t, map[string]float64{"pulse.outbox.publish.verdicts{pulse.outbox.verdict=published,pulse.topic=order.created}": 2})
+	enqueue(t, ob, db, "order.lost") // a call that fails as a whole
 }

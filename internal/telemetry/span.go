@@ -44,6 +44,7 @@ const (
 	OutcomeRetry      = "retry"
 	OutcomeDeadLetter = "dead_letter"
 	OutcomeRequeue    = "requeue" // at a stop
+	OutcomeStale      = "stale"   // settled too late: it is delivered again; of metrics alone
 )
 
 // MaxLinks bounds the links of a span: what the SDK keeps unless it is told
