@@ -125,7 +125,7 @@ func (m *meters) series(t *testing.T, names ...string) map[string]float64 {
 func line(name string, attributes attribute.Set) string {
 	var pairs []string
 	for _, kv := range attributes.ToSlice() {
-		pairs = append(pairs, fmt.Sprintf("%s=%s", kv.Key, kv.Value.Emit()))
+		pairs = append(pairs, fmt.Sprintf("%s=%s", kv.Key, kv.Value.String()))
 	}
 	if len(pairs) == 0 {
 		return name
