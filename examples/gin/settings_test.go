@@ -54,6 +54,6 @@ func TestNewRefusesWhatTheLibrariesRefuse(t *testing.T) {
 		t.Error("a consumer with -1 workers")
 	}
 	if _, err := gin.NewNotifications(gin.NotificationsConfig{Settings: good, RetryDelays: []time.Duration{-1}}); err == nil {
-		t.Error("a retry ladder with a negative delay")
+		t.Error("negative retry delays")
 	}
 }

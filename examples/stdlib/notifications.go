@@ -26,7 +26,7 @@ type NotificationsConfig struct {
 	// Queue that is consumed, bound to the topic order.created. Defaults to
 	// order.created.
 	Queue string
-	// RetryDelays are the steps of the queue's retry ladder. Defaults to
+	// RetryDelays are the delays of the queue's retry queues. Defaults to
 	// those of inbox/rabbitmq.
 	RetryDelays []time.Duration
 	// Consumer settings. Its logger defaults to that of Settings.
@@ -111,7 +111,7 @@ func (s *Notifications) Run(ctx context.Context, ln net.Listener) (err error) {
 	return nil
 }
 
-// Close gives back what the service holds. Only for a service that is not
+// Close releases what the service holds. Only for a service that is not
 // run: Run does it itself.
 func (s *Notifications) Close() (err error) {
 	if s.source != nil {

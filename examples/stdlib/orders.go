@@ -101,7 +101,7 @@ func (s *Orders) Run(ctx context.Context, ln net.Listener) (err error) {
 	return nil
 }
 
-// Close gives back what the service holds. Only for a service that is not
+// Close releases what the service holds. Only for a service that is not
 // run: Run does it itself.
 func (s *Orders) Close() (err error) {
 	if s.publisher != nil {

@@ -10,7 +10,7 @@ import (
 	"github.com/asimalizada/pulse-events/internal/testenv"
 )
 
-// RetryDelays of a ladder for tests that wait for a retry.
+// RetryDelays are those of tests that wait for a retry.
 var RetryDelays = []time.Duration{100 * time.Millisecond}
 
 // EventsOutliveFailedTransactions tests that a transaction of the consumer that comes to
