@@ -24,11 +24,13 @@ const (
 	needDocker   need = "docker"
 	// PgBouncer is a binary beside PostgreSQL.
 	needPgBouncer need = "pgbouncer"
-	needModules   need = "modules" // the module proxy; needed by a test of the module itself
-	needTools     need = "tools"   // programs on the PATH, such as other shells
+	// Prometheus and promtool are binaries.
+	needPrometheus need = "prometheus"
+	needModules    need = "modules" // the module proxy; needed by a test of the module itself
+	needTools      need = "tools"   // programs on the PATH, such as other shells
 )
 
-var needs = []need{needPostgres, needRabbitMQ, needPgBouncer, needDocker, needModules, needTools}
+var needs = []need{needPostgres, needRabbitMQ, needPgBouncer, needPrometheus, needDocker, needModules, needTools}
 
 // Tool skips the test (or fails it, see the package comment) if a program, such
 // as a shell or a terminal, is not on the PATH.

@@ -21,10 +21,11 @@
 // test can stop (PostgresServer, RabbitMQServer) never comes from a URL.
 //
 // If a service is missing the test is skipped and says what is missing, unless
-// PULSE_TEST_REQUIRE (postgres, rabbitmq, pgbouncer, docker, modules, tools,
-// separated by commas) lists it: then the test fails. With docker in the list,
-// servers come from Docker only; PgBouncer and the tools, programs on the PATH
-// such as other shells, always come from the machine.
+// PULSE_TEST_REQUIRE (postgres, rabbitmq, pgbouncer, prometheus, docker,
+// modules, tools, separated by commas) lists it: then the test fails. With
+// docker in the list, servers come from Docker only; PgBouncer, Prometheus and
+// the tools, programs on the PATH such as other shells, always come from the
+// machine.
 package testenv
 
 import (
