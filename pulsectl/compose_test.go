@@ -50,7 +50,8 @@ func composeProject(t *testing.T) (variables []string) {
 			variables = append(variables, "PULSE_"+name+"="+value)
 		}
 	}
-	ports := []string{"POSTGRES", "AMQP", "RABBITMQ_UI", "ORDERS_STDLIB", "NOTIFICATIONS_STDLIB", "ORDERS_GIN", "NOTIFICATIONS_GIN"}
+	ports := []string{"POSTGRES", "AMQP", "RABBITMQ_UI", "ORDERS_STDLIB", "NOTIFICATIONS_STDLIB", "ORDERS_GIN", "NOTIFICATIONS_GIN",
+		"ORDERS_STDLIB_METRICS", "NOTIFICATIONS_STDLIB_METRICS", "ORDERS_GIN_METRICS", "NOTIFICATIONS_GIN_METRICS"}
 	for i, port := range testenv.FreePorts(t, len(ports)) {
 		variables = append(variables, "PULSE_"+ports[i]+"_PORT="+strconv.Itoa(port))
 	}

@@ -26,6 +26,7 @@ func TestCompose(t *testing.T) {
 }
 
 func testProject(t *testing.T, p *project) {
+	p.with(t, "stdlib,observe", "config", "--quiet") // no test runs what watches the services
 	p.do(t, "build", "--quiet")
 
 	t.Log("the services start while there is no broker")

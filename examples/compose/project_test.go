@@ -56,6 +56,8 @@ func newProject(t *testing.T, client []string) *project {
 	variables := []string{
 		postgresPort, amqpPort, uiPort, "PULSE_ORDERS_STDLIB_PORT", "PULSE_NOTIFICATIONS_STDLIB_PORT",
 		"PULSE_ORDERS_GIN_PORT", "PULSE_NOTIFICATIONS_GIN_PORT",
+		"PULSE_ORDERS_STDLIB_METRICS_PORT", "PULSE_NOTIFICATIONS_STDLIB_METRICS_PORT",
+		"PULSE_ORDERS_GIN_METRICS_PORT", "PULSE_NOTIFICATIONS_GIN_METRICS_PORT",
 	}
 	// Without variables of the environment that belong to another project.
 	for _, variable := range os.Environ() {

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"regexp"
+	"slices"
 	"testing"
 
 	"github.com/asimalizada/pulse-events/internal/testenv/internal/host"
@@ -25,10 +26,14 @@ func Docker(t testing.TB) {
 // override them.
 var imageDefault = regexp.MustCompile(`\$\{(PULSE_\w+_IMAGE):-([^}]+)\}`)
 
+// observers are variables of images that are in a profile which no test starts.
+var observers = []string{"PULSE_PROMETHEUS_IMAGE", "PULSE_GRAFANA_IMAGE", "PULSE_JAEGER_IMAGE"}
+
 // Compose returns the commands of Docker Compose on this machine: docker
 // compose for version 2, docker-compose for version 1, or both. It skips the
 // test (or fails it) if there is no client, no daemon answers, or an image in
-// the compose file can neither be found nor pulled.
+// the compose file can neither be found nor pulled; those that only watch the
+// services are not needed.
 func Compose(t testing.TB, file string) (clients [][]string) {
 	t.Helper()
 	Docker(t)
@@ -50,6 +55,9 @@ func Compose(t testing.TB, file string) (clients [][]string) {
 	}
 	for _, m := range images {
 		image := cmp.Or(os.Getenv(m[1]), m[2])
+		if slices.Contains(observers, m[1]) {
+			continue
+		}
 		if image == "scratch" { // not an image, though builds may begin with it
 			continue
 		}

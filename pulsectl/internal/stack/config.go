@@ -35,6 +35,17 @@ type Config struct {
 	Waiting func(service string)
 }
 
+// telemetryAsked returns the variable that asks for traces or metrics, if one is
+// set: pulsectl is built without OpenTelemetry's SDK.
+func (cfg *Config) telemetryAsked() string {
+	for _, name := range []string{"PULSE_METRICS_ADDR", "OTEL_TRACES_EXPORTER", "OTEL_METRICS_EXPORTER", "OTEL_EXPORTER_OTLP_ENDPOINT"} {
+		if value := cfg.Getenv(name); value != "" && value != "none" && value != "off" {
+			return name
+		}
+	}
+	return ""
+}
+
 // Check returns the problems of the services' addresses.
 func (cfg *Config) Check() []error {
 	return []error{checkAddr("orders-addr", cfg.OrdersAddr), checkAddr("notifications-addr", cfg.NotificationsAddr)}

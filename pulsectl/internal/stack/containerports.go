@@ -24,12 +24,23 @@ var publishedPorts = []publishedPort{
 	{"notifications-stdlib", "6102", "PULSE_NOTIFICATIONS_STDLIB_PORT", "6102"},
 	{"orders-gin", "6201", "PULSE_ORDERS_GIN_PORT", "6201"},
 	{"notifications-gin", "6202", "PULSE_NOTIFICATIONS_GIN_PORT", "6202"},
+	{"orders-stdlib", "6111", "PULSE_ORDERS_STDLIB_METRICS_PORT", "6111"},
+	{"notifications-stdlib", "6112", "PULSE_NOTIFICATIONS_STDLIB_METRICS_PORT", "6112"},
+	{"orders-gin", "6211", "PULSE_ORDERS_GIN_METRICS_PORT", "6211"},
+	{"notifications-gin", "6212", "PULSE_NOTIFICATIONS_GIN_METRICS_PORT", "6212"},
+	{"prometheus", "9090", "PULSE_PROMETHEUS_PORT", "9090"},
+	{"grafana", "3000", "PULSE_GRAFANA_PORT", "3000"},
+	{"jaeger", "16686", "PULSE_JAEGER_PORT", "16686"},
 }
 
-// applicationPort returns the port that a service of a profile listens on.
-func applicationPort(service string) string {
+// observers are the services of the profile observe.
+var observers = []string{"prometheus", "grafana", "jaeger"}
+
+// portOf returns the port that a service listens on, or, if metrics is set, serves
+// its metrics on.
+func portOf(service string, metrics bool) string {
 	for _, p := range publishedPorts {
-		if p.service == service {
+		if p.service == service && strings.HasSuffix(p.variable, "_METRICS_PORT") == metrics {
 			return p.port
 		}
 	}
@@ -83,7 +94,8 @@ func wanted(service, profiles string) bool {
 		return true
 	}
 	for profile := range strings.SplitSeq(profiles, ",") {
-		if strings.HasSuffix(service, "-"+strings.TrimSpace(profile)) {
+		profile = strings.TrimSpace(profile)
+		if strings.HasSuffix(service, "-"+profile) || profile == "observe" && slices.Contains(observers, service) {
 			return true
 		}
 	}

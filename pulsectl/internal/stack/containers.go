@@ -202,8 +202,8 @@ func locate(ctx context.Context, cfg containersConfig, containers []compose.Cont
 		{&s.InboxDB, inside.InboxDB, databaseService, "5432"},
 		{&s.AMQPURL, inside.AMQPURL, brokerService, "5672"},
 		{&s.RabbitMQUIURL, "http://ui", brokerService, "15672"},
-		{&s.OrdersURL, "http://orders", orders, applicationPort(orders)},
-		{&s.NotificationsURL, "http://notifications", notifications, applicationPort(notifications)},
+		{&s.OrdersURL, "http://orders", orders, portOf(orders, false)},
+		{&s.NotificationsURL, "http://notifications", notifications, portOf(notifications, false)},
 	} {
 		addr, err := address(part.service, part.port)
 		if err != nil {
@@ -215,6 +215,17 @@ func locate(ctx context.Context, cfg containersConfig, containers []compose.Cont
 		}
 		u.Host = addr
 		*part.to = u.String()
+	}
+	// A compose file of an earlier version publishes no metrics.
+	for to, service := range map[*string]string{&s.OrdersMetricsURL: orders, &s.NotificationsMetricsURL: notifications} {
+		if addr, err := address(service, portOf(service, true)); err == nil {
+			*to = "http://" + addr + "/metrics"
+		}
+	}
+	for to, service := range map[*string]string{&s.PrometheusURL: "prometheus", &s.GrafanaURL: "grafana", &s.JaegerURL: "jaeger"} {
+		if addr, err := address(service, portOf(service, false)); err == nil { // of the profile observe
+			*to = "http://" + addr
+		}
 	}
 	return nil
 }

@@ -54,6 +54,9 @@ func (p inProcess) up(ctx context.Context, cfg Config, hint string, ready func(S
 	}
 	out := cfg.Console
 	out.Notef("starting the %s stack", p.kind)
+	if name := cfg.telemetryAsked(); name != "" {
+		out.Notef("%s has no effect: services inside pulsectl export nothing, other than with --stack compose or as programs of their own", name)
+	}
 	var waitedFor atomic.Value
 	waitedFor.Store("the stack")
 	cfg.Waiting = func(service string) { waitedFor.Store("the " + service + " service") }

@@ -43,6 +43,13 @@ type State struct {
 	Client           string    `json:"client,omitempty"`   // of Compose, as it is typed
 	RabbitMQUIURL    string    `json:"rabbitmqUiUrl,omitempty"`
 	ManagementURL    string    `json:"managementUrl,omitempty"` // of the embedded broker
+
+	// Where the services serve metrics, and what watches them; empty: nowhere.
+	OrdersMetricsURL        string `json:"ordersMetricsUrl,omitempty"`
+	NotificationsMetricsURL string `json:"notificationsMetricsUrl,omitempty"`
+	PrometheusURL           string `json:"prometheusUrl,omitempty"`
+	GrafanaURL              string `json:"grafanaUrl,omitempty"`
+	JaegerURL               string `json:"jaegerUrl,omitempty"`
 }
 
 // ErrNotRunning says that no stack is running.

@@ -99,7 +99,11 @@ func stackPart(e *env.Env) component {
 	case err != nil:
 		return component{"stack", stateDown, err.Error()}
 	}
-	return component{"stack", stateOK, s.Driver().Describe(s).Status}
+	c := component{"stack", stateOK, s.Driver().Describe(s).Status}
+	if s.OrdersMetricsURL != "" && s.NotificationsMetricsURL != "" {
+		c.detail += fmt.Sprintf(", metrics at %s and %s", s.OrdersMetricsURL, s.NotificationsMetricsURL)
+	}
+	return c
 }
 
 // part returns the component for the result of a check. A missing setting is

@@ -204,6 +204,14 @@ func announce(e *env.Env, s stack.State) error {
 	if s.RabbitMQUIURL != "" {
 		lines = append(lines, "  RabbitMQ UI    "+s.RabbitMQUIURL+"  (user and password: see amqpUrl in "+stack.Path(dir)+")")
 	}
+	for _, place := range []struct{ name, url string }{
+		{"metrics        ", s.OrdersMetricsURL}, {"               ", s.NotificationsMetricsURL},
+		{"Grafana        ", s.GrafanaURL}, {"Prometheus     ", s.PrometheusURL}, {"Jaeger         ", s.JaegerURL},
+	} {
+		if place.url != "" {
+			lines = append(lines, "  "+place.name+place.url)
+		}
+	}
 	if about.Warning != "" {
 		lines = append(lines, "", e.IO.Paint(console.Warn, "NOT FOR PRODUCTION:")+" "+about.Warning)
 	}
@@ -237,6 +245,11 @@ func stateColumns(s stack.State) []console.Column[stack.State] {
 		{Key: "dataDir", Value: func(s stack.State) any { return s.DataDir }},
 		{Key: "logFile", Value: func(s stack.State) any { return s.LogFile }},
 		{Key: "rabbitmqUiUrl", Value: func(s stack.State) any { return s.RabbitMQUIURL }},
+		{Key: "ordersMetricsUrl", Value: func(s stack.State) any { return s.OrdersMetricsURL }},
+		{Key: "notificationsMetricsUrl", Value: func(s stack.State) any { return s.NotificationsMetricsURL }},
+		{Key: "prometheusUrl", Value: func(s stack.State) any { return s.PrometheusURL }},
+		{Key: "grafanaUrl", Value: func(s stack.State) any { return s.GrafanaURL }},
+		{Key: "jaegerUrl", Value: func(s stack.State) any { return s.JaegerURL }},
 		{Key: "project", Value: func(s stack.State) any { return s.Project }, ID: detached},
 		{Key: "profiles", Value: func(s stack.State) any { return s.Profiles }},
 		{Key: "composeFile", Value: func(s stack.State) any { return s.ComposeFile }},
