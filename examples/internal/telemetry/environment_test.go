@@ -100,6 +100,7 @@ func TestFromEnvTakesWhatIsRight(t *testing.T) {
 		"OTEL_EXPORTER_OTLP_ENDPOINT": "https://collector.example:4317", "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc",
 		"OTEL_EXPORTER_OTLP_HEADERS": "authorization=Basic%20abc", "OTEL_EXPORTER_OTLP_TIMEOUT": "10000", "OTEL_EXPORTER_OTLP_COMPRESSION": "gzip",
 		"OTEL_METRIC_EXPORT_INTERVAL": "60000", "OTEL_METRICS_EXPORTER": "prometheus",
+		"OTEL_SPAN_LINK_COUNT_LIMIT": "0", "OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT": "-1",
 	}), "orders", "127.0.0.1:7"); err != nil {
 		t.Error(err)
 	}

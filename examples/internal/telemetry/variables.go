@@ -38,9 +38,9 @@ var variables = slices.Concat([]variable{
 	{"OTEL_METRICS_EXEMPLAR_FILTER", oneOf("always_on", "always_off", "trace_based")},
 	{"OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE", oneOf("cumulative", "delta", "lowmemory")},
 	{"OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION", oneOf("explicit_bucket_histogram", "base2_exponential_bucket_histogram")},
-}, otlpVariables(), whole("OTEL_BSP_SCHEDULE_DELAY", "OTEL_BSP_EXPORT_TIMEOUT", "OTEL_BSP_MAX_QUEUE_SIZE", "OTEL_BSP_MAX_EXPORT_BATCH_SIZE",
+}, otlpVariables(), each(checkWhole, "OTEL_BSP_SCHEDULE_DELAY", "OTEL_BSP_EXPORT_TIMEOUT", "OTEL_BSP_MAX_QUEUE_SIZE", "OTEL_BSP_MAX_EXPORT_BATCH_SIZE",
 	"OTEL_METRIC_EXPORT_INTERVAL", "OTEL_METRIC_EXPORT_TIMEOUT",
-	"OTEL_ATTRIBUTE_COUNT_LIMIT", "OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", "OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", "OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT",
+), each(checkLimit, "OTEL_ATTRIBUTE_COUNT_LIMIT", "OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", "OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", "OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT",
 	"OTEL_SPAN_EVENT_COUNT_LIMIT", "OTEL_SPAN_LINK_COUNT_LIMIT", "OTEL_EVENT_ATTRIBUTE_COUNT_LIMIT", "OTEL_LINK_ATTRIBUTE_COUNT_LIMIT"))
 
 func otlpVariables() (all []variable) {
@@ -58,9 +58,10 @@ func otlpVariables() (all []variable) {
 	return all
 }
 
-func whole(names ...string) (all []variable) {
+// each returns the variables of these names, which one function checks.
+func each(check func(string) error, names ...string) (all []variable) {
 	for _, name := range names {
-		all = append(all, variable{name, checkWhole})
+		all = append(all, variable{name, check})
 	}
 	return all
 }
@@ -77,6 +78,14 @@ func oneOf(values ...string) func(string) error {
 func checkWhole(value string) error {
 	if n, err := strconv.ParseInt(value, 10, 32); err != nil || n < 1 {
 		return fmt.Errorf("%q is not a whole number above 0", value)
+	}
+	return nil
+}
+
+// checkLimit takes 0, for none, and negative numbers, for no limit.
+func checkLimit(value string) error {
+	if _, err := strconv.ParseInt(value, 10, 32); err != nil {
+		return fmt.Errorf("%q is not a whole number", value)
 	}
 	return nil
 }
