@@ -4,8 +4,9 @@
 //
 //	go run ./internal/dashboards
 //
-// Its tests hold the files to what is made here and to Grafana's own schema, and
-// test the alerts beside them.
+// Its tests hold the files to what is made here and to Grafana's own schema, test
+// the alerts beside them, and run every query of both on a Prometheus that has
+// scraped the example services.
 package main
 
 //lint:file-ignore SA1019 The newer schema is read by Grafana 12 and later alone.
