@@ -16,13 +16,13 @@ import (
 // CompareQueues tells what is missing, of another kind, or different, and makes
 // nothing.
 func TestInspectorCompareQueues(t *testing.T) {
-	for name, broker := range map[string]func() string{
-		"devbroker": func() string { return devbroker.NewTest(t).URL() },
-		"RabbitMQ":  func() string { return testenv.RabbitMQ(t) },
+	for name, broker := range map[string]func(*testing.T) string{
+		"devbroker": func(t *testing.T) string { return devbroker.NewTest(t).URL() },
+		"RabbitMQ":  func(t *testing.T) string { return testenv.RabbitMQ(t) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			cfg := rabbitmq.SourceConfig{
-				URL: broker(), Queue: testenv.UniqueName(t, "q"), RetryDelays: []time.Duration{time.Minute}, Logger: slog.New(slog.DiscardHandler),
+				URL: broker(t), Queue: testenv.UniqueName(t, "q"), RetryDelays: []time.Duration{time.Minute}, Logger: slog.New(slog.DiscardHandler),
 			}
 			compare := func() string {
 				i, err := rabbitmq.OpenInspector(t.Context(), cfg)
