@@ -96,7 +96,7 @@ func (c *Client) Make(ctx context.Context, p Project, output io.Writer) error {
 	if err != nil {
 		return err
 	}
-	images, err := imagesIn(config)
+	images, err := imagesIn(config, p)
 	if err != nil {
 		return err
 	}
@@ -114,12 +114,14 @@ func (c *Client) Make(ctx context.Context, p Project, output io.Writer) error {
 }
 
 // imagesIn returns, from the configuration that a client prints, the images of
-// the services that are not built.
-func imagesIn(config []byte) ([]string, error) {
+// the services that are not built. Version 1 also prints services of other
+// profiles.
+func imagesIn(config []byte, p Project) ([]string, error) {
 	var file struct {
 		Services map[string]struct {
-			Image string
-			Build any
+			Image    string
+			Build    any
+			Profiles []string
 		}
 	}
 	if err := yaml.Unmarshal(config, &file); err != nil {
@@ -127,7 +129,7 @@ func imagesIn(config []byte) ([]string, error) {
 	}
 	var images []string
 	for _, service := range file.Services {
-		if service.Image != "" && service.Build == nil {
+		if service.Image != "" && service.Build == nil && p.runs(service.Profiles) {
 			images = append(images, service.Image)
 		}
 	}

@@ -183,10 +183,11 @@ func TestImagesIn(t *testing.T) {
 			"  postgres:\n    environment:\n      image: no\n    image: registry.example:5000/postgres:17\n  again:\n    image: \"registry.example:5000/postgres:17\"\n" +
 			"  rabbitmq:\n    image: rabbitmq:4\nnetworks:\n  default:\n    image: no\n",
 		"version 1": "services:\n  credentials:\n    build:\n      context: /src\n  postgres:\n    image: registry.example:5000/postgres:17\n" +
-			"  rabbitmq:\n    image: rabbitmq:4\nversion: '3.9'\nvolumes:\n  x: {}\n",
+			"  rabbitmq:\n    image: rabbitmq:4\n    profiles:\n    - gin\n    - stdlib\n" +
+			"  grafana:\n    image: grafana:12\n    profiles:\n    - observe\nversion: '3.9'\nvolumes:\n  x: {}\n",
 	} {
 		want := []string{"rabbitmq:4", "registry.example:5000/postgres:17"}
-		if got, err := imagesIn([]byte(config)); err != nil || !slices.Equal(got, want) {
+		if got, err := imagesIn([]byte(config), Project{Profiles: "other, stdlib"}); err != nil || !slices.Equal(got, want) {
 			t.Errorf("%s: %q, %v, want %q", name, got, err, want)
 		}
 	}

@@ -33,6 +33,20 @@ func (p Project) Profile() string {
 	return strings.TrimSpace(first)
 }
 
+// runs reports whether a service of these profiles is started; one of none always
+// is.
+func (p Project) runs(profiles []string) bool {
+	if len(profiles) == 0 {
+		return true
+	}
+	for active := range strings.SplitSeq(p.Profiles, ",") {
+		if slices.Contains(profiles, strings.TrimSpace(active)) {
+			return true
+		}
+	}
+	return false
+}
+
 // FindFile returns the absolute path of the compose file: the given one, or the
 // nearest in dir and its parents.
 func FindFile(given, dir string) (string, error) {
