@@ -2,6 +2,7 @@ package rabbitmq_test
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"testing"
 	"time"
@@ -212,5 +213,14 @@ func (r *rig) depth(queue string) int {
 
 func (r *rig) awaitDepth(queue string, want int) {
 	r.t.Helper()
-	testenv.Eventually(r.t, patience, "the depth of "+queue, func() bool { return r.depth(queue) == want })
+	depth := -1
+	defer func() {
+		if depth != want {
+			r.t.Logf("%s has %d messages", queue, depth)
+		}
+	}()
+	testenv.Eventually(r.t, patience, fmt.Sprintf("the depth of %s to be %d", queue, want), func() bool {
+		depth = r.depth(queue)
+		return depth == want
+	})
 }
