@@ -117,10 +117,10 @@ func TestSourceStopsAndDeliveryLimit(t *testing.T) {
 			for _, d := range taken {
 				instance.settle(inbox.Settlement{Delivery: d, Action: inbox.ActionRequeue})
 			}
-			r.awaitDepth(r.names.Queue, n)
-			if err := instance.source.Close(); err != nil {
+			if err := instance.source.Close(); err != nil { // at once, while it requeues the rest
 				t.Fatal(err)
 			}
+			r.awaitDepth(r.names.Queue, n)
 		}
 		for id, times := range r.drain(n) {
 			if times != 1 {

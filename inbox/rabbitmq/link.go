@@ -153,8 +153,8 @@ func (l *link) receive(d amqp.Delivery) {
 }
 
 // windDown ends the intake, requeues what was received and not handed out, and
-// waits until all that was handed out is settled.
-func (l *link) windDown() error {
+// waits until all that was handed out is settled. It calls requeued before it waits.
+func (l *link) windDown(requeued func()) error {
 	if l.source.life.Err() != nil {
 		return nil // closing the connection returns everything
 	}
@@ -171,6 +171,7 @@ func (l *link) windDown() error {
 		return fmt.Errorf("requeue deliveries: %w", err)
 	}
 	l.unacked.seal()
+	requeued()
 	select {
 	case <-l.unacked.empty:
 	case <-l.source.life.Done():

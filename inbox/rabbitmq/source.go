@@ -28,6 +28,7 @@ type Source struct {
 	life        context.Context
 	stop        context.CancelFunc
 	wg          sync.WaitGroup // one for each Consume
+	requeues    sync.WaitGroup // one for each link that requeues what nobody received; none is added once closed
 
 	mu            sync.Mutex
 	closed        bool
@@ -192,12 +193,31 @@ func (s *Source) Endpoint() inbox.Endpoint {
 	return e
 }
 
+// requeueLimit is how long Close lets subscriptions that have ended requeue what
+// nobody received. Cut off, they would leave copies in the queue beside the
+// originals, and the broker would count returns.
+const requeueLimit = 5 * time.Second
+
+// beginRequeue has Close wait until the returned function is called.
+func (s *Source) beginRequeue() (end func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return func() {}
+	}
+	s.requeues.Add(1)
+	return sync.OnceFunc(s.requeues.Done)
+}
+
 // Close ends all subscriptions and connections and returns when they are gone.
 // What is unsettled by then goes back to the queue.
 func (s *Source) Close() error {
 	s.mu.Lock()
 	s.closed = true
 	s.mu.Unlock()
+	cut := time.AfterFunc(requeueLimit, s.stop)
+	s.requeues.Wait()
+	cut.Stop()
 	s.stop()
 	s.wg.Wait()
 	s.republisher.close()

@@ -56,8 +56,10 @@ func (sub *subscription) run(intake context.Context, stop func()) {
 		if err := l.pump(ctx, sub.out); err != nil {
 			return err
 		}
-		sub.closeOut()
-		return l.windDown()
+		requeued := sub.source.beginRequeue()
+		defer requeued()
+		sub.closeOut() // whoever closes the source now waits for the rest
+		return l.windDown(requeued)
 	})
 }
 
