@@ -210,7 +210,8 @@ func (s *Source) beginRequeue() (end func()) {
 }
 
 // Close ends all subscriptions and connections and returns when they are gone.
-// What is unsettled by then goes back to the queue.
+// What is unsettled by then goes back to the queue. Subscriptions whose context
+// has ended get up to 5 s before, to requeue what nobody received.
 func (s *Source) Close() error {
 	s.mu.Lock()
 	s.closed = true
