@@ -40,6 +40,9 @@ type model struct {
 // tickMsg redraws the times.
 type tickMsg struct{}
 
+// quitMsg ends the program from outside.
+type quitMsg struct{}
+
 func newModel(c *console.IO, interval time.Duration) *model {
 	b := newBoard()
 	return &model{io: c, interval: interval, board: b, shown: b, now: c.Now(), width: 80, height: 24}
@@ -55,6 +58,8 @@ func (m *model) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 		if m.paused.IsZero() {
 			m.now = m.io.Now()
 		}
+	case quitMsg:
+		return m, m.quit()
 	case sight:
 		m.board.observe(msg)
 	case tea.PasteMsg:
@@ -137,8 +142,10 @@ func runScreen(ctx context.Context, e *env.Env, interval time.Duration) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	m := newModel(e.IO, interval)
-	// Signals end ctx. Colours are decided by console.
-	program := tea.NewProgram(m, tea.WithContext(ctx), tea.WithoutSignalHandler(), tea.WithOutput(e.IO.Out), tea.WithInput(e.IO.In),
+	// Signals end ctx. The program does not get it: Bubble Tea would close the
+	// terminal's reader without waiting until it has stopped, which is a data
+	// race. Colours are decided by console.
+	program := tea.NewProgram(m, tea.WithoutSignalHandler(), tea.WithOutput(e.IO.Out), tea.WithInput(e.IO.In),
 		tea.WithColorProfile(colorprofile.ANSI))
 	hangup := make(chan os.Signal, 1)
 	signal.Notify(hangup, syscall.SIGHUP)
@@ -146,6 +153,7 @@ func runScreen(ctx context.Context, e *env.Env, interval time.Duration) error {
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
+		defer program.Send(quitMsg{}) // whatever ends it
 		cancel(collect(ctx, e, interval, func(s sight) error {
 			if err := raised(s); err != nil {
 				return err
