@@ -21,6 +21,14 @@ export PULSE_TEST_REQUIRE
 CONTAINER_TESTS = Acceptance|F1B|F2B|F11|Compose|ServerKeepsDurableData
 CONTAINER_PKG = ./internal/testenv ./internal/faults ./examples/... ./pulsectl
 
+# RERUN=DIR runs a test that failed once more, and reports it to a file in DIR.
+# A test that fails twice, panics or has a data race fails all the same.
+RERUN ?=
+GOTESTSUM = go run gotest.tools/gotestsum@v1.13.0 --format standard-quiet --hide-summary skipped
+# $(call go-test,FLAGS,PACKAGES)
+go-test = $(if $(RERUN),$(GOTESTSUM) --rerun-fails=1 --rerun-fails-max-failures 5 --rerun-fails-run-root-test \
+	--rerun-fails-abort-on-data-race --rerun-fails-report "$$(mktemp $(RERUN)/XXXXXX)" --packages '$(2)' -- $(1),go test $(1) $(2))
+
 STATICCHECK = go run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOVULNCHECK = go run golang.org/x/vuln/cmd/govulncheck@v1.9.0
 
@@ -37,12 +45,12 @@ help:
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 test: services ## run all tests on real services (PKG=./outbox/... for some)
-	go test $(RACE) $(TESTFLAGS) $(PKG)
+	$(call go-test,$(RACE) $(TESTFLAGS),$(PKG))
 	@set -e; [ '$(PKG)' = ./... ] || exit 0; for dir in $(NESTED); do (cd $$dir && go test $(TESTFLAGS) ./...); done
 
 test-containers: export PULSE_TEST_REQUIRE = postgres,rabbitmq,docker
 test-containers: services ## run tests that stop servers, and docker-compose.yml, in containers; needs Docker
-	go test -count=1 -p 1 -timeout 20m -run '$(CONTAINER_TESTS)' $(CONTAINER_PKG)
+	$(call go-test,-count=1 -p 1 -timeout 20m -run '$(CONTAINER_TESTS)',$(CONTAINER_PKG))
 
 broker-suites: ## run the suites of AMQP clients against the development broker and RabbitMQ (as root; SUITES="pika nestjs" BROKERS=devbroker)
 	pulsectl/devbroker/suites/run $(SUITES)
