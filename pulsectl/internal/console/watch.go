@@ -3,7 +3,6 @@ package console
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -215,15 +214,4 @@ func (b *liveBlock) end() {
 		fmt.Fprintln(b.w, drawn)
 		b.shown = ""
 	}
-}
-
-// LookWithin calls look with a deadline, and says so if it was not met.
-func LookWithin(ctx context.Context, limit time.Duration, look func(context.Context) error) error {
-	within, cancel := context.WithTimeout(ctx, limit)
-	defer cancel()
-	err := look(within)
-	if err != nil && ctx.Err() == nil && errors.Is(within.Err(), context.DeadlineExceeded) {
-		return fail.New(fail.Unreachable, "", "no answer within %s", Short(limit))
-	}
-	return err
 }

@@ -130,20 +130,3 @@ func TestWatchTerminal(t *testing.T) {
 		}
 	})
 }
-
-func TestLookWithin(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		slow := func(ctx context.Context) error {
-			<-ctx.Done()
-			return ctx.Err()
-		}
-		if err := LookWithin(t.Context(), time.Minute, slow); fail.From(err).Kind != fail.Unreachable || err.Error() != "no answer within 1m" {
-			t.Error(err)
-		}
-		ended, cancel := context.WithCancel(t.Context())
-		cancel()
-		if err := LookWithin(ended, time.Minute, slow); !errors.Is(err, context.Canceled) {
-			t.Error(err)
-		}
-	})
-}

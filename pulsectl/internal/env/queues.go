@@ -87,6 +87,26 @@ func (e *Env) QueuesOf(ctx context.Context, in *inbox.Inbox) (queues.Reader, err
 	return q, nil
 }
 
+// ConsumerQueues returns a reader of the queues of the running consumer, or of
+// those that flags and defaults name while its inbox cannot be read.
+func (e *Env) ConsumerQueues(ctx context.Context) (queues.Reader, error) {
+	q, err := e.Queues()
+	if err != nil {
+		return q, err
+	}
+	// The inbox's database must not use up the time for the broker.
+	ctx, cancel := context.WithTimeout(ctx, LookLimit/4)
+	defer cancel()
+	in, _, err := e.Inbox(ctx)
+	if err != nil {
+		return q, nil
+	}
+	if theirs, err := e.QueuesOf(ctx, in); err == nil {
+		q = theirs
+	}
+	return q, nil
+}
+
 // Management returns the broker's management API, nil if its URL is unknown.
 // Unlike Queues it also knows that of an embedded broker, which has no numbers
 // that AMQP does not tell.

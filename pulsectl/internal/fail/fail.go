@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/url"
 	"strings"
+	"time"
 
 	"github.com/asimalizada/pulse-events/inbox"
 	"github.com/asimalizada/pulse-events/internal/rabbit"
@@ -105,6 +106,18 @@ func CannotReach(what string, err error) error {
 	}
 	return &Error{Kind: Unreachable, Message: "cannot reach the " + what, Cause: err,
 		Hint: "check the URL and that the server is up: pulsectl status"}
+}
+
+// Within calls look with a deadline. If that passes the error is of the kind
+// Unreachable and says so.
+func Within(ctx context.Context, limit time.Duration, look func(context.Context) error) error {
+	within, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	err := look(within)
+	if err != nil && ctx.Err() == nil && errors.Is(within.Err(), context.DeadlineExceeded) {
+		return New(Unreachable, "", "no answer within %s", limit)
+	}
+	return err
 }
 
 // Reason removes the method and address that net/http puts before the reason.

@@ -10,9 +10,9 @@ import (
 	"github.com/asimalizada/pulse-events/inbox"
 	"github.com/asimalizada/pulse-events/outbox"
 	"github.com/asimalizada/pulse-events/outbox/wire"
-	"github.com/asimalizada/pulse-events/pulsectl/internal/command/messages"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/env"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/fail"
+	"github.com/asimalizada/pulse-events/pulsectl/internal/overview"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/queues"
 )
 
@@ -29,15 +29,15 @@ func lag(ctx context.Context, e *env.Env, o options, r *result) error {
 	r.add(seconds("oldest_pending", age, o.limits()), "the oldest message that is due has been waiting for "+age.Round(100*time.Millisecond).String())
 	r.metrics = append(r.metrics, count("pending", s.Pending.N, limits{}), count("retrying", s.Retrying.N, limits{}),
 		count("blocked", s.Blocked.N, limits{}), count("delayed", s.Delayed.N, limits{}))
-	r.say(messages.Counted(s.Pending.N, s.Pending.Exact) + " pending")
+	r.say(overview.Bounded(s.Pending.N, s.Pending.Exact) + " pending")
 	if r.state == ok {
 		if age > 0 {
 			r.say("the oldest for " + age.Round(100*time.Millisecond).String())
 		}
 		return nil
 	}
-	r.say(messages.Counted(s.Retrying.N, s.Retrying.Exact) + " retrying")
-	alive, _, err := messages.Relays(ctx, ob)
+	r.say(overview.Bounded(s.Retrying.N, s.Retrying.Exact) + " retrying")
+	alive, _, err := overview.Relays(ctx, ob)
 	if err == nil && alive == 0 {
 		r.reasons = append(r.reasons, "no relay is ready to publish")
 	}
@@ -75,7 +75,7 @@ func deadMessages(ctx context.Context, e *env.Env, o options, r *result) error {
 		return fail.Wrap("cannot count the outbox", err)
 	}
 	r.add(count("dead", s.Dead.N, o.limits()), "see pulsectl outbox ls --status dead")
-	r.say(messages.Counted(s.Dead.N, s.Dead.Exact) + " dead in the outbox")
+	r.say(overview.Bounded(s.Dead.N, s.Dead.Exact) + " dead in the outbox")
 	return nil
 }
 
@@ -90,7 +90,7 @@ func deadLetters(ctx context.Context, e *env.Env, given env.Servers, o options, 
 	}
 	letters := q.Names().DeadLetters
 	r.add(count("dead_letters", int64(d.DeadLettered), o.limits()), "see the headers pulse-reason and pulse-last-error in "+letters)
-	r.say(messages.Many(d.DeadLettered, "dead letter") + " in " + letters)
+	r.say(overview.Many(d.DeadLettered, "dead letter") + " in " + letters)
 	return nil
 }
 
@@ -110,7 +110,7 @@ func relay(ctx context.Context, e *env.Env, o options, r *result) error {
 	if err != nil {
 		return err
 	}
-	alive, served, err := messages.Relays(ctx, ob)
+	alive, served, err := overview.Relays(ctx, ob)
 	if err != nil {
 		return fail.Wrap("cannot list the relays", err)
 	}
@@ -120,14 +120,14 @@ func relay(ctx context.Context, e *env.Env, o options, r *result) error {
 	}
 	r.add(count("relays", int64(alive), o.limits()), reason)
 	none := 0.0
-	orphans := messages.Buckets - served
+	orphans := overview.Buckets - served
 	unserved := count("unserved_buckets", int64(orphans), limits{warn: &none})
 	if alive == 0 {
 		r.metrics = append(r.metrics, unserved)
 	} else {
-		r.add(unserved, fmt.Sprintf("%d of %d buckets are served by no relay", orphans, messages.Buckets))
+		r.add(unserved, fmt.Sprintf("%d of %d buckets are served by no relay", orphans, overview.Buckets))
 	}
-	r.say(messages.Many(alive, "relay") + " ready to publish")
+	r.say(overview.Many(alive, "relay") + " ready to publish")
 	return nil
 }
 
@@ -164,14 +164,14 @@ func inboxProbe(ctx context.Context, e *env.Env, o options, r *result) error {
 			r.away(o.late(ctx, err))
 		} else {
 			waiting := d.Ready + held
-			r.add(count("waiting", int64(waiting), o.limits()), messages.Many(waiting, "message")+" wait for the consumer "+in.Consumer())
+			r.add(count("waiting", int64(waiting), o.limits()), overview.Many(waiting, "message")+" wait for the consumer "+in.Consumer())
 			r.metrics = append(r.metrics, count("retrying", int64(d.Retrying), limits{}))
 			r.say(fmt.Sprintf("%d ready in %s, %d waiting for a retry", d.Ready, q.Source.Queue, d.Retrying))
 		}
 	}
 	r.add(count("instances", int64(running), limits{crit: &least, low: true}), notRunning(in.Consumer(), instances, running))
 	r.metrics = append(r.metrics, count("held", int64(held), limits{}))
-	r.say(fmt.Sprintf("%s of %s holding %s", messages.Many(running, "instance"), in.Consumer(), messages.Many(held, "message")))
+	r.say(fmt.Sprintf("%s of %s holding %s", overview.Many(running, "instance"), in.Consumer(), overview.Many(held, "message")))
 	return nil
 }
 

@@ -18,6 +18,7 @@ import (
 	"github.com/asimalizada/pulse-events/pulsectl/internal/control"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/env"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/fail"
+	"github.com/asimalizada/pulse-events/pulsectl/internal/overview"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/reconcile"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/stack"
 )
@@ -82,11 +83,11 @@ func (st *story) outage(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	pending, _, err := ob.Count(ctx, outbox.ListQuery{Statuses: []outbox.Status{outbox.Pending}}, messages.CountBound)
+	pending, _, err := ob.Count(ctx, outbox.ListQuery{Statuses: []outbox.Status{outbox.Pending}}, overview.CountBound)
 	if err != nil {
 		return fail.Wrap("cannot count the outbox", err)
 	}
-	retrying, _, err := ob.Count(ctx, outbox.ListQuery{Retrying: true}, messages.CountBound)
+	retrying, _, err := ob.Count(ctx, outbox.ListQuery{Retrying: true}, overview.CountBound)
 	if err != nil {
 		return fail.Wrap("cannot count the outbox", err)
 	}
@@ -227,7 +228,7 @@ func (st *story) awaitApplied(ctx context.Context, n int) error {
 	}
 	return st.watch("relay and inbox", told, func() error {
 		return console.Poll(ctx, storyPatience, "the events to be applied", func(ctx context.Context) (string, error) {
-			p, _, err := ob.Count(ctx, outbox.ListQuery{Statuses: []outbox.Status{outbox.Published}}, messages.CountBound)
+			p, _, err := ob.Count(ctx, outbox.ListQuery{Statuses: []outbox.Status{outbox.Published}}, overview.CountBound)
 			if err != nil {
 				return "", err
 			}

@@ -8,10 +8,10 @@ import (
 
 	"github.com/asimalizada/pulse-events/inbox"
 	"github.com/asimalizada/pulse-events/outbox"
-	"github.com/asimalizada/pulse-events/pulsectl/internal/command/messages"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/command/stacks"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/diagnosis"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/env"
+	"github.com/asimalizada/pulse-events/pulsectl/internal/overview"
 )
 
 // What a relay and a consumer need besides a connection for each lane or worker.
@@ -85,14 +85,14 @@ func (p *patient) lookAtOutbox(ctx context.Context, down bool) {
 	p.outDB = db
 	relays := 0
 	if !down {
-		if relays, _, err = messages.Relays(ctx, ob); err != nil {
+		if relays, _, err = overview.Relays(ctx, ob); err != nil {
 			relays = 0 // the component outbox says so
 		}
 	}
 	p.outboxServer = &diagnosis.Database{
 		Name: "outbox", DB: db, Tables: []string{"outbox_messages", "outbox_leases", "outbox_relays"}, VersionTable: "outbox_schema",
 		CheckSchema: ob.CheckSchema, CheckReady: ob.CheckReady,
-		Connections: relays * (p.o.Lanes + besideLanes), Need: fmt.Sprintf("%s with %d lanes and %d more", messages.Many(relays, "relay"), p.o.Lanes, besideLanes),
+		Connections: relays * (p.o.Lanes + besideLanes), Need: fmt.Sprintf("%s with %d lanes and %d more", overview.Many(relays, "relay"), p.o.Lanes, besideLanes),
 	}
 	diagnosis.LookAtDatabase(ctx, p.report, p.outboxServer, p.o.Options)
 	if ob.CheckSchema(ctx) != nil {
@@ -125,7 +125,7 @@ func (p *patient) lookAtInbox(ctx context.Context, down bool) {
 	diagnosis.LookAtDatabase(ctx, p.report, &diagnosis.Database{
 		Name: "inbox", DB: db, Tables: []string{"processed_events", "inbox_attempts", "inbox_instances"}, VersionTable: "inbox_schema",
 		CheckSchema: in.CheckSchema, CheckReady: in.CheckReady, Other: p.outboxServer,
-		Connections: running * (p.o.Workers + besideWorkers), Need: fmt.Sprintf("%s with %d workers and %d more", messages.Many(running, "consumer"), p.o.Workers, besideWorkers),
+		Connections: running * (p.o.Workers + besideWorkers), Need: fmt.Sprintf("%s with %d workers and %d more", overview.Many(running, "consumer"), p.o.Workers, besideWorkers),
 	}, p.o.Options)
 	for _, f := range findings.Findings {
 		p.report.Add(f)

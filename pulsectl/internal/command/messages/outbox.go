@@ -13,7 +13,7 @@ import (
 	"github.com/asimalizada/pulse-events/pulsectl/internal/console"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/env"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/fail"
-	"github.com/asimalizada/pulse-events/pulsectl/internal/reconcile"
+	"github.com/asimalizada/pulse-events/pulsectl/internal/overview"
 )
 
 // RecordColumns are the columns of outbox ls.
@@ -182,10 +182,6 @@ func ParseStatuses(s string) (statuses []outbox.Status, retrying bool, err error
 	return statuses, retrying, nil
 }
 
-// CountBound is the highest count of "showing 50 of ...": counting a big table
-// is slow.
-const CountBound = 10_000
-
 type listOptions struct {
 	query   outbox.ListQuery
 	columns []string // nil: the default ones
@@ -210,51 +206,12 @@ func (o listOptions) run(ctx context.Context, e *env.Env) error {
 	if page.Next == 0 || e.IO.Structured() {
 		return nil
 	}
-	total, more, err := ob.Count(ctx, o.query, CountBound)
+	total, more, err := ob.Count(ctx, o.query, overview.CountBound)
 	if err != nil {
 		return fail.Wrap("cannot count the outbox", err)
 	}
-	e.IO.Notef("showing %d of %s; continue with --cursor %d", len(page.Records), Counted(int64(total), !more), page.Next)
+	e.IO.Notef("showing %d of %s; continue with --cursor %d", len(page.Records), overview.Bounded(int64(total), !more), page.Next)
 	return nil
-}
-
-// Counted formats a number with thousands separators, marked if it is a lower
-// bound.
-func Counted(n int64, exact bool) string {
-	if !exact {
-		return reconcile.Thousands(n) + "+"
-	}
-	return reconcile.Thousands(n)
-}
-
-// Buckets is the number of buckets of an outbox.
-const Buckets = 64
-
-// Relays counts the live relays, and the buckets that they publish.
-func Relays(ctx context.Context, ob *outbox.Outbox) (alive, served int, err error) {
-	all, err := ob.Relays(ctx)
-	alive, served = LiveRelays(all)
-	return alive, served, err
-}
-
-// LiveRelays counts those of the relays that are live, and the buckets that they
-// publish.
-func LiveRelays(all []outbox.RelayStatus) (alive, served int) {
-	for _, r := range all {
-		if r.Live {
-			alive++
-			served += len(r.Buckets)
-		}
-	}
-	return alive, served
-}
-
-// Many formats a number of things: 1 relay, 2 relays.
-func Many(n int, thing string) string {
-	if n != 1 {
-		thing += "s"
-	}
-	return reconcile.Thousands(n) + " " + thing
 }
 
 func showRecord(ctx context.Context, e *env.Env, id uuid.UUID) error {
@@ -292,12 +249,12 @@ func waitDrained(ctx context.Context, e *env.Env, timeout time.Duration) error {
 	}
 	looks, nobody := 0, ""
 	err = e.IO.Until(ctx, timeout, "the outbox to drain", func(ctx context.Context) (string, error) {
-		n, more, err := ob.Count(ctx, outbox.ListQuery{Statuses: []outbox.Status{outbox.Pending}}, CountBound)
+		n, more, err := ob.Count(ctx, outbox.ListQuery{Statuses: []outbox.Status{outbox.Pending}}, overview.CountBound)
 		if err != nil || n == 0 {
 			return "", err
 		}
 		if looks++; looks%10 == 1 { // not every time: it changes rarely
-			alive, _, err := Relays(ctx, ob)
+			alive, _, err := overview.Relays(ctx, ob)
 			if err != nil {
 				return "", err
 			}
@@ -305,7 +262,7 @@ func waitDrained(ctx context.Context, e *env.Env, timeout time.Duration) error {
 				nobody = ", and no relay is ready to publish"
 			}
 		}
-		return Counted(int64(n), !more) + " still pending" + nobody, nil
+		return overview.Bounded(int64(n), !more) + " still pending" + nobody, nil
 	})
 	if err != nil {
 		return err

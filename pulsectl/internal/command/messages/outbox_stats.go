@@ -54,7 +54,7 @@ func estimated(s outbox.Stats) any {
 
 func outboxStats(ctx context.Context, e *env.Env) error {
 	var stats outbox.Stats
-	err := console.LookWithin(ctx, env.LookLimit, func(ctx context.Context) error {
+	err := fail.Within(ctx, env.LookLimit, func(ctx context.Context) error {
 		ob, _, err := e.Outbox(ctx)
 		if err != nil {
 			return err

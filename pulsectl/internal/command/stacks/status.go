@@ -11,10 +11,10 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/asimalizada/pulse-events/pulsectl/internal/api"
-	"github.com/asimalizada/pulse-events/pulsectl/internal/command/overview"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/console"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/env"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/fail"
+	"github.com/asimalizada/pulse-events/pulsectl/internal/overview"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/stack"
 )
 
@@ -194,7 +194,7 @@ func inboxPart(ctx context.Context, e *env.Env) component {
 }
 
 func brokerPart(ctx context.Context, e *env.Env) component {
-	q, err := overview.QueuesOf(ctx, e)
+	q, err := e.ConsumerQueues(ctx)
 	if err != nil {
 		return part("broker", "", err)
 	}

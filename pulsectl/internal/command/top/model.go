@@ -5,7 +5,6 @@ import (
 	"errors"
 	"os"
 	"os/signal"
-	"slices"
 	"syscall"
 	"time"
 	"unicode/utf8"
@@ -17,6 +16,7 @@ import (
 	"github.com/asimalizada/pulse-events/pulsectl/internal/console"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/env"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/fail"
+	"github.com/asimalizada/pulse-events/pulsectl/internal/live"
 )
 
 // model is what the screen shows. Bubble Tea calls its methods one at a time.
@@ -24,10 +24,10 @@ type model struct {
 	io       *console.IO
 	interval time.Duration
 
-	board  *board    // follows
-	shown  *board    // what is drawn: the board, or a copy while paused
-	now    time.Time // of the last tick
-	paused time.Time // zero: not paused
+	board  *live.Board // follows
+	shown  *live.Board // what is drawn: the board, or a copy while paused
+	now    time.Time   // of the last tick
+	paused time.Time   // zero: not paused
 
 	width, height int
 	offset        int    // the first line of the body that is shown
@@ -44,7 +44,7 @@ type tickMsg struct{}
 type quitMsg struct{}
 
 func newModel(c *console.IO, interval time.Duration) *model {
-	b := newBoard()
+	b := live.NewBoard()
 	return &model{io: c, interval: interval, board: b, shown: b, now: c.Now(), width: 80, height: 24}
 }
 
@@ -60,8 +60,8 @@ func (m *model) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 		}
 	case quitMsg:
 		return m, m.quit()
-	case sight:
-		m.board.observe(msg)
+	case live.Sight:
+		m.board.Observe(msg)
 	case tea.PasteMsg:
 		if m.typing {
 			m.filter += console.Visible(msg.Content)
@@ -128,9 +128,7 @@ func (m *model) quit() tea.Cmd {
 // follows all the time, so that no rate has a gap.
 func (m *model) pause() {
 	if m.paused.IsZero() {
-		frozen := *m.board
-		frozen.lags = slices.Clone(frozen.lags) // old ones are deleted in place; everything else is only appended to
-		m.shown, m.paused = &frozen, m.io.Now()
+		m.shown, m.paused = m.board.Clone(), m.io.Now()
 		return
 	}
 	m.shown, m.paused, m.now = m.board, time.Time{}, m.io.Now()
@@ -154,7 +152,7 @@ func runScreen(ctx context.Context, e *env.Env, interval time.Duration) error {
 	go func() {
 		defer close(ended)
 		defer program.Send(quitMsg{}) // whatever ends it
-		cancel(collect(ctx, e, interval, func(s sight) error {
+		cancel(collect(ctx, e, interval, func(s live.Sight) error {
 			if err := raised(s); err != nil {
 				return err
 			}
@@ -178,7 +176,7 @@ func runScreen(ctx context.Context, e *env.Env, interval time.Duration) error {
 	cause := context.Cause(ctx)
 	cancel(nil)
 	<-ended
-	var p panicked
+	var p live.Panicked
 	switch {
 	case errors.As(cause, &p):
 		panic(p.Error()) // the terminal is restored now

@@ -14,10 +14,11 @@ import (
 	"github.com/asimalizada/pulse-events/inbox"
 	inboxrabbit "github.com/asimalizada/pulse-events/inbox/rabbitmq"
 	"github.com/asimalizada/pulse-events/outbox"
-	"github.com/asimalizada/pulse-events/pulsectl/internal/command/overview"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/console"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/env"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/fail"
+	"github.com/asimalizada/pulse-events/pulsectl/internal/live"
+	"github.com/asimalizada/pulse-events/pulsectl/internal/overview"
 )
 
 func testIO(mode console.ColorMode) *console.IO {
@@ -32,17 +33,17 @@ func busy(mode console.ColorMode) *model {
 	for i := range 60 {
 		n := int64(i * 50)
 		s := outboxAt(float64(i), max(1, n-99), n, n-10, 10)
-		s.outbox.Relays = []outbox.RelayStatus{
+		s.Outbox.Relays = []outbox.RelayStatus{
 			{Owner: "web-7f6d5b8c9-abcde-12345-k3j4h5", Host: "web-7f6d5b8c9-abcde", Buckets: []int{1, 2, 3}, StartedAt: epoch, Live: true},
 			{Owner: "batch-1-x", Host: "batch-1", StartedAt: epoch},
 		}
 		m.Update(s)
 	}
 	in := inboxAt(60, true, count(1, 50)...)
-	in.inbox.Instances = []inbox.InstanceStatus{{Name: "mailer-1-y", Queue: "order.created", Subscribed: true, Live: true, Held: 12, OldestHeld: after(50), StartedAt: epoch}}
+	in.Inbox.Instances = []inbox.InstanceStatus{{Name: "mailer-1-y", Queue: "order.created", Subscribed: true, Live: true, Held: 12, OldestHeld: after(50), StartedAt: epoch}}
 	m.Update(in)
 	names := inboxrabbit.QueueNames("order.created", []time.Duration{time.Second, 5 * time.Second})
-	m.Update(sight{part: brokerPart, at: after(60), queues: &overview.Queues{Names: names, Depths: inboxrabbit.Depths{Ready: 4, Retrying: 2, DeadLettered: 1, Consumers: 1}}})
+	m.Update(live.Sight{Part: live.BrokerPart, At: after(60), Queues: &overview.Queues{Names: names, Depths: inboxrabbit.Depths{Ready: 4, Retrying: 2, DeadLettered: 1, Consumers: 1}}})
 	m.Update(tickMsg{})
 	return m
 }
@@ -93,7 +94,7 @@ func TestScreenFits(t *testing.T) {
 }
 
 func away(m *model, why string) {
-	m.Update(sight{part: brokerPart, at: after(61), err: fail.CannotReach("broker", errors.New(why))})
+	m.Update(live.Sight{Part: live.BrokerPart, At: after(61), Err: fail.CannotReach("broker", errors.New(why))})
 }
 
 // At 80x24 everything is seen, and the text says what colours say.
@@ -123,7 +124,7 @@ func TestScreen(t *testing.T) {
 			t.Errorf("no %q in\n%s", want, shown)
 		}
 	}
-	m.Update(sight{part: brokerPart, at: after(62), queues: &overview.Queues{}})
+	m.Update(live.Sight{Part: live.BrokerPart, At: after(62), Queues: &overview.Queues{}})
 	if shown := text(m); strings.Contains(shown, "DOWN") {
 		t.Errorf("the broker is back:\n%s", shown)
 	}
@@ -206,7 +207,7 @@ func TestCollectPanic(t *testing.T) {
 	broken := &env.Env{IO: testIO(console.ColorNever)} // without an environment to read
 	broken.IO.Now = time.Now
 	err := collect(t.Context(), broken, time.Second, raised, func() error { return nil })
-	if p, ok := errors.AsType[panicked](err); !ok || !strings.Contains(p.Error(), "follow.go") {
+	if p, ok := errors.AsType[live.Panicked](err); !ok || !strings.Contains(p.Error(), "follow.go") {
 		t.Errorf("got %v", err)
 	}
 }
@@ -218,12 +219,12 @@ func TestCollectEnds(t *testing.T) {
 		return map[string]string{"PULSE_STATE_DIR": t.TempDir()}[name]
 	}}
 	e.IO.Now = time.Now
-	seen := map[part]bool{}
-	err := collect(ctx, e, 100*time.Millisecond, func(s sight) error {
-		if fail.From(s.err).Kind != fail.Usage {
-			t.Errorf("%s: %v", s.part, s.err)
+	seen := map[live.Part]bool{}
+	err := collect(ctx, e, 100*time.Millisecond, func(s live.Sight) error {
+		if fail.From(s.Err).Kind != fail.Usage {
+			t.Errorf("%s: %v", s.Part, s.Err)
 		}
-		if seen[s.part] = true; len(seen) == int(parts) {
+		if seen[s.Part] = true; len(seen) == int(live.Parts) {
 			cancel()
 		}
 		return nil

@@ -1,9 +1,8 @@
 // Package top implements the command top, which shows what moves: rates,
 // backlog, relays, consumers and queues.
 //
-// Goroutines that follow starts look at the parts, each with a deadline; what
-// they see goes into a board. On a terminal a Bubble Tea program draws it, and
-// elsewhere a line is written at an interval.
+// Package live looks; what it sees goes into a board. On a terminal a Bubble Tea
+// program draws it, and elsewhere a line is written at an interval.
 package top
 
 import (
@@ -16,6 +15,7 @@ import (
 	"github.com/asimalizada/pulse-events/pulsectl/internal/console"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/env"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/fail"
+	"github.com/asimalizada/pulse-events/pulsectl/internal/live"
 )
 
 // Command returns the command top.
@@ -61,14 +61,18 @@ func given(e *env.Env) error {
 	return err
 }
 
-// collect calls follow, and merges its results with ticks into one goroutine:
+// collect calls live.Follow, and merges its results with ticks into one goroutine:
 // this one. It returns when ctx ends, or with the first error of observe or tick.
-func collect(ctx context.Context, e *env.Env, interval time.Duration, observe func(sight) error, tick func() error) error {
+func collect(ctx context.Context, e *env.Env, interval time.Duration, observe func(live.Sight) error, tick func() error) error {
 	ctx, cancel := context.WithCancel(ctx)
-	sights, ended := make(chan sight), make(chan struct{})
+	sights, ended := make(chan live.Sight), make(chan struct{})
 	go func() {
 		defer close(ended)
-		follow(ctx, e, interval, func(s sight) {
+		cfg := live.Config{Interval: interval, Now: e.IO.Now, Open: func() (live.Servers, func() error) {
+			again := e.Again(e.IO.Silent())
+			return again.Access(), again.Close
+		}}
+		live.Follow(ctx, cfg, func(s live.Sight) {
 			select {
 			case sights <- s:
 			case <-ctx.Done():
@@ -97,9 +101,9 @@ func collect(ctx context.Context, e *env.Env, interval time.Duration, observe fu
 	}
 }
 
-// raised returns the panic of a goroutine of follow.
-func raised(s sight) error {
-	if p, ok := errors.AsType[panicked](s.err); ok {
+// raised returns the panic of a goroutine of live.Follow.
+func raised(s live.Sight) error {
+	if p, ok := errors.AsType[live.Panicked](s.Err); ok {
 		return p
 	}
 	return nil

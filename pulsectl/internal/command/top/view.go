@@ -9,10 +9,9 @@ import (
 
 	"github.com/asimalizada/pulse-events/inbox"
 	"github.com/asimalizada/pulse-events/outbox"
-	"github.com/asimalizada/pulse-events/pulsectl/internal/command/messages"
-	"github.com/asimalizada/pulse-events/pulsectl/internal/command/overview"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/console"
-	"github.com/asimalizada/pulse-events/pulsectl/internal/reconcile"
+	"github.com/asimalizada/pulse-events/pulsectl/internal/live"
+	"github.com/asimalizada/pulse-events/pulsectl/internal/overview"
 )
 
 func (m *model) View() tea.View {
@@ -74,17 +73,17 @@ func (m *model) body() []string {
 	lines = append(lines, m.io.Render(m.width, func(c *console.IO) {
 		_ = console.RenderList(c, console.List[state]{Columns: stateColumns, Items: m.states()})
 	})...)
-	if b.outbox != nil {
+	if b.Outbox != nil {
 		lines = append(lines, "")
-		lines = append(lines, table(m, "no relay", relayColumns, b.outbox.Relays, func(r outbox.RelayStatus) []string { return []string{r.Owner, r.Host} })...)
+		lines = append(lines, table(m, "no relay", relayColumns, b.Outbox.Relays, func(r outbox.RelayStatus) []string { return []string{r.Owner, r.Host} })...)
 	}
-	if b.inbox != nil {
+	if b.Inbox != nil {
 		lines = append(lines, "")
-		lines = append(lines, table(m, "no consumer", instanceColumns, b.inbox.Instances, func(i inbox.InstanceStatus) []string { return []string{i.Name, i.Queue} })...)
+		lines = append(lines, table(m, "no consumer", instanceColumns, b.Inbox.Instances, func(i inbox.InstanceStatus) []string { return []string{i.Name, i.Queue} })...)
 	}
-	if b.queues != nil {
+	if b.Queues != nil {
 		lines = append(lines, "")
-		lines = append(lines, table(m, "no queue", queueColumns, queueRows(*b.queues), nil)...)
+		lines = append(lines, table(m, "no queue", queueColumns, queueRows(*b.Queues), nil)...)
 	}
 	return lines
 }
@@ -93,46 +92,34 @@ func (m *model) body() []string {
 func (m *model) rates() []string {
 	const label, number = 11, 11
 	b := m.shown
-	row := func(p part, name, value string, values []float64, note string) string {
+	row := func(p live.Part, name, value string, values []float64, note string) string {
 		tone := console.Strong
-		if b.down(p) {
+		if b.Away(p) {
 			value, tone = "-", console.Dim
 		}
 		text := console.Pad(name, label) + strings.Repeat(" ", max(0, number-len([]rune(value)))) + m.io.Paint(tone, value) + "  "
 		if note != "" {
 			return text + note
 		}
-		return text + console.Sparkline(values, min(remembered, m.width-label-number-2))
+		return text + console.Sparkline(values, min(live.Remembered, m.width-label-number-2))
 	}
 	pending, oldest, lags := "-", "-", "-"
-	if b.outbox != nil {
-		pending = overview.Counted(b.outbox.Stats.Pending)
-		if oldest = "none"; !b.outbox.Stats.OldestPending.IsZero() {
-			oldest = console.Age(b.outbox.Stats.OldestPendingAge)
+	if b.Outbox != nil {
+		pending = overview.Counted(b.Outbox.Stats.Pending)
+		if oldest = "none"; !b.Outbox.Stats.OldestPending.IsZero() {
+			oldest = console.Age(b.Outbox.Stats.OldestPendingAge)
 		}
 	}
-	if median, worst, known := b.lag(); known {
-		lags = short(median) + " median, " + short(worst) + " max (" + console.Short(lagWindow) + ")"
+	if median, worst, known := b.Lag(); known {
+		lags = short(median) + " median, " + short(worst) + " max (" + console.Short(live.LagWindow) + ")"
 	}
 	return []string{
-		row(outboxPart, "enqueued", perSecond(&b.enqueued), b.enqueued.rates(), ""),
-		row(outboxPart, "published", perSecond(&b.published), b.published.rates(), ""),
-		row(inboxPart, "applied", perSecond(&b.applied), b.applied.rates(), ""),
-		row(outboxPart, "pending", pending, b.backlog, ""),
-		row(outboxPart, "oldest", oldest, nil, "lag "+lags),
+		row(live.OutboxPart, "enqueued", b.Enqueued.String(), b.Enqueued.Rates(), ""),
+		row(live.OutboxPart, "published", b.Published.String(), b.Published.Rates(), ""),
+		row(live.InboxPart, "applied", b.Applied.String(), b.Applied.Rates(), ""),
+		row(live.OutboxPart, "pending", pending, b.Backlog, ""),
+		row(live.OutboxPart, "oldest", oldest, nil, "lag "+lags),
 	}
-}
-
-// perSecond formats a rate.
-func perSecond(s *series) string {
-	perSecond, known := s.rate()
-	switch {
-	case !known:
-		return "-"
-	case perSecond >= 100:
-		return reconcile.Thousands(int64(perSecond+0.5)) + "/s"
-	}
-	return fmt.Sprintf("%.1f/s", perSecond)
 }
 
 // short formats a lag with two or three digits.
@@ -147,8 +134,8 @@ func short(d time.Duration) string {
 }
 
 // pending is the backlog for people.
-func (b *board) pending() string {
-	s := b.outbox.Stats
+func pending(b *live.Board) string {
+	s := b.Outbox.Stats
 	if s.OldestPending.IsZero() {
 		return overview.Counted(s.Pending)
 	}
@@ -162,11 +149,11 @@ var stateColumns = []console.Column[state]{
 	{Key: "part", Value: func(s state) any { return s.name }, ID: true},
 	{Key: "state", Value: func(s state) any { return s.state }, Keep: 2, Tone: func(s state) console.Tone {
 		switch s.state {
-		case stateOK:
+		case live.OK:
 			return console.Good
-		case stateDegraded:
+		case live.Degraded:
 			return console.Warn
-		case strings.ToUpper(stateDown):
+		case strings.ToUpper(live.Down):
 			return console.Bad
 		}
 		return console.Dim
@@ -176,34 +163,22 @@ var stateColumns = []console.Column[state]{
 
 func (m *model) states() (states []state) {
 	b := m.shown
-	for p, c := range b.conditions {
-		s := state{name: part(p).String(), state: c.state, detail: strings.Join(c.reasons, "; ")}
+	for p, c := range b.Conditions {
+		s := state{name: live.Part(p).String(), state: c.State, detail: strings.Join(c.Reasons, "; ")}
 		switch {
-		case c.state == stateDown:
-			s.state = strings.ToUpper(stateDown)
-			s.detail = fmt.Sprintf("since %s (%s): %s", console.Clock(c.since), console.Age(m.now.Sub(c.since)), s.detail)
-			if !c.seen.IsZero() {
-				s.detail += "; what is below is of " + console.Clock(c.seen)
+		case c.State == live.Down:
+			s.state = strings.ToUpper(live.Down)
+			s.detail = fmt.Sprintf("since %s (%s): %s", console.Clock(c.Since), console.Age(m.now.Sub(c.Since)), s.detail)
+			if !c.Seen.IsZero() {
+				s.detail += "; what is below is of " + console.Clock(c.Seen)
 			}
-		case c.state == stateNotGiven, c.state == stateWaiting:
+		case c.State == live.NotGiven, c.State == live.Connecting:
 		default:
-			s.detail = strings.Join(append(c.reasons[:len(c.reasons):len(c.reasons)], b.detail(part(p))), "; ")
+			s.detail = strings.Join(append(c.Reasons[:len(c.Reasons):len(c.Reasons)], b.Detail(live.Part(p))), "; ")
 		}
 		states = append(states, s)
 	}
 	return states
-}
-
-func (b *board) detail(p part) string {
-	switch {
-	case p == outboxPart && b.outbox != nil:
-		return b.outbox.Detail()
-	case p == inboxPart && b.inbox != nil:
-		return b.inbox.Detail()
-	case p == brokerPart && b.queues != nil:
-		return b.queues.Detail()
-	}
-	return ""
 }
 
 // table returns the rows that contain the filter in one of their texts, or a line
@@ -230,8 +205,8 @@ func table[T any](m *model, none string, columns []console.Column[T], rows []T, 
 
 var relayColumns = []console.Column[outbox.RelayStatus]{
 	{Key: "relay", Value: func(r outbox.RelayStatus) any { return r.Owner }, Keep: 4, Min: 20},
-	{Key: "state", Value: func(r outbox.RelayStatus) any { return live(r.Live, "standby or gone") }, Tone: func(r outbox.RelayStatus) console.Tone { return liveTone(r.Live) }, Keep: 3},
-	{Key: "buckets", Value: func(r outbox.RelayStatus) any { return fmt.Sprintf("%d of %d", len(r.Buckets), messages.Buckets) }, Keep: 3},
+	{Key: "state", Value: func(r outbox.RelayStatus) any { return liveOr(r.Live, "standby or gone") }, Tone: func(r outbox.RelayStatus) console.Tone { return liveTone(r.Live) }, Keep: 3},
+	{Key: "buckets", Value: func(r outbox.RelayStatus) any { return fmt.Sprintf("%d of %d", len(r.Buckets), overview.Buckets) }, Keep: 3},
 	{Key: "started", Value: func(r outbox.RelayStatus) any { return r.StartedAt }, Keep: 2},
 	{Key: "host", Value: func(r outbox.RelayStatus) any { return r.Host }, Keep: 1},
 }
@@ -242,7 +217,7 @@ var instanceColumns = []console.Column[inbox.InstanceStatus]{
 		if i.Live && !i.Subscribed {
 			return "not subscribed"
 		}
-		return live(i.Live, "gone")
+		return liveOr(i.Live, "gone")
 	}, Tone: func(i inbox.InstanceStatus) console.Tone { return liveTone(i.Live && i.Subscribed) }, Keep: 3},
 	{Key: "held", Value: func(i inbox.InstanceStatus) any { return i.Held }, Keep: 3},
 	{Key: "oldest", Value: func(i inbox.InstanceStatus) any { return i.OldestHeld }, Keep: 3},
@@ -250,7 +225,7 @@ var instanceColumns = []console.Column[inbox.InstanceStatus]{
 	{Key: "queue", Value: func(i inbox.InstanceStatus) any { return i.Queue }, Keep: 1},
 }
 
-func live(is bool, otherwise string) string {
+func liveOr(is bool, otherwise string) string {
 	if is {
 		return "live"
 	}

@@ -1,5 +1,5 @@
 // Package overview looks at an outbox, an inbox and the queues between them, and
-// judges what it sees. It is what status and top have in common.
+// judges what it sees. It is what status, top and the web page have in common.
 package overview
 
 import (
@@ -14,8 +14,6 @@ import (
 	"github.com/asimalizada/pulse-events/inbox"
 	inboxrabbit "github.com/asimalizada/pulse-events/inbox/rabbitmq"
 	"github.com/asimalizada/pulse-events/outbox"
-	"github.com/asimalizada/pulse-events/pulsectl/internal/command/messages"
-	"github.com/asimalizada/pulse-events/pulsectl/internal/env"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/fail"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/queues"
 )
@@ -44,7 +42,7 @@ func ReadOutbox(ctx context.Context, ob *outbox.Outbox) (o Outbox, err error) {
 }
 
 // Serving counts the live relays and the buckets that they publish.
-func (o Outbox) Serving() (relays, buckets int) { return messages.LiveRelays(o.Relays) }
+func (o Outbox) Serving() (relays, buckets int) { return LiveRelays(o.Relays) }
 
 // Reasons returns why the outbox is degraded; none: it is not.
 func (o Outbox) Reasons() (reasons []string) {
@@ -59,8 +57,8 @@ func (o Outbox) Reasons() (reasons []string) {
 	switch waiting := s.Pending.N > s.Delayed.N; {
 	case waiting && relays == 0:
 		reasons = append(reasons, "no relay is ready to publish the pending messages")
-	case waiting && served < messages.Buckets:
-		reasons = append(reasons, fmt.Sprintf("%d of %d buckets are served by no relay: their messages stay pending", messages.Buckets-served, messages.Buckets))
+	case waiting && served < Buckets:
+		reasons = append(reasons, fmt.Sprintf("%d of %d buckets are served by no relay: their messages stay pending", Buckets-served, Buckets))
 	}
 	return reasons
 }
@@ -69,15 +67,12 @@ func (o Outbox) Reasons() (reasons []string) {
 func (o Outbox) Detail() string {
 	s := o.Stats
 	relays, _ := o.Serving()
-	detail := fmt.Sprintf("%s pending, %s dead, %s published, %s", Counted(s.Pending), Counted(s.Dead), Counted(s.Published), messages.Many(relays, "relay"))
+	detail := fmt.Sprintf("%s pending, %s dead, %s published, %s", Counted(s.Pending), Counted(s.Dead), Counted(s.Published), Many(relays, "relay"))
 	if !s.OldestPending.IsZero() {
 		detail += fmt.Sprintf(", the oldest waits for %s", s.OldestPendingAge.Round(100*time.Millisecond))
 	}
 	return detail
 }
-
-// Counted formats a count for people.
-func Counted(c outbox.Count) string { return messages.Counted(c.N, c.Exact) }
 
 // unrouted matches the broker's text about a message that no queue is bound
 // for.
@@ -164,9 +159,9 @@ func (i Inbox) Reasons() (reasons []string) {
 // Detail describes the inbox in a line.
 func (i Inbox) Detail() string {
 	running, held := i.Running()
-	detail := fmt.Sprintf("%s applied by %s, %s", messages.Counted(i.Stats.Applied.N, i.Stats.Applied.Exact), i.consumer, messages.Many(running, "instance"))
+	detail := fmt.Sprintf("%s applied by %s, %s", Bounded(i.Stats.Applied.N, i.Stats.Applied.Exact), i.consumer, Many(running, "instance"))
 	if held > 0 {
-		detail += fmt.Sprintf(" holding %s", messages.Many(held, "message"))
+		detail += fmt.Sprintf(" holding %s", Many(held, "message"))
 	}
 	return detail
 }
@@ -175,26 +170,6 @@ func (i Inbox) Detail() string {
 type Queues struct {
 	Depths inboxrabbit.Depths
 	Names  inboxrabbit.Names
-}
-
-// QueuesOf returns a reader of the queues of the running consumer, or of those
-// that flags and defaults name while its inbox cannot be read.
-func QueuesOf(ctx context.Context, e *env.Env) (queues.Reader, error) {
-	q, err := e.Queues()
-	if err != nil {
-		return q, err
-	}
-	// The inbox's database must not use up the time for the broker.
-	ctx, cancel := context.WithTimeout(ctx, env.LookLimit/4)
-	defer cancel()
-	in, _, err := e.Inbox(ctx)
-	if err != nil {
-		return q, nil
-	}
-	if theirs, err := e.QueuesOf(ctx, in); err == nil {
-		q = theirs
-	}
-	return q, nil
 }
 
 // ReadQueues looks at queues.
@@ -213,7 +188,7 @@ func (q Queues) Reasons() (reasons []string) {
 		reasons = append(reasons, "no consumer on queue "+q.Names.Queue)
 	}
 	if n := q.Depths.DeadLettered; n > 0 {
-		reasons = append(reasons, messages.Many(n, "dead letter")+" in "+q.Names.DeadLetters)
+		reasons = append(reasons, Many(n, "dead letter")+" in "+q.Names.DeadLetters)
 	}
 	return reasons
 }
@@ -221,7 +196,7 @@ func (q Queues) Reasons() (reasons []string) {
 // Detail describes the queues in a line.
 func (q Queues) Detail() string {
 	d := q.Depths
-	detail := fmt.Sprintf("%d ready, %d waiting for a retry, %d dead-lettered, %s", d.Ready, d.Retrying, d.DeadLettered, messages.Many(d.Consumers, "consumer"))
+	detail := fmt.Sprintf("%d ready, %d waiting for a retry, %d dead-lettered, %s", d.Ready, d.Retrying, d.DeadLettered, Many(d.Consumers, "consumer"))
 	if len(d.Missing) > 0 {
 		detail += "; missing: " + strings.Join(d.Missing, ", ")
 	}

@@ -1,30 +1,35 @@
-package top
+package live
 
-import "time"
+import (
+	"fmt"
+	"time"
+
+	"github.com/asimalizada/pulse-events/pulsectl/internal/reconcile"
+)
 
 const (
-	// remembered is how many looks a series keeps, for the sparkline.
-	remembered = 120
+	// Remembered is how many looks a Series keeps, for the sparkline.
+	Remembered = 120
 	// smoothed is how many looks the rate is the mean of.
 	smoothed = 5
 )
 
-// series is what was counted in the looks, the newest last. A look may count
+// Series is what was counted in the looks, the newest last. A look may count
 // less than nothing: what another had counted too early.
-type series struct {
+type Series struct {
 	counts []float64
 	spans  []time.Duration
 }
 
-func (s *series) add(count float64, span time.Duration) {
+func (s *Series) add(count float64, span time.Duration) {
 	s.counts, s.spans = append(s.counts, count), append(s.spans, span)
-	if extra := len(s.counts) - remembered; extra > 0 {
+	if extra := len(s.counts) - Remembered; extra > 0 {
 		s.counts, s.spans = s.counts[extra:], s.spans[extra:]
 	}
 }
 
-// rate returns the number per second over the last looks; false: unknown.
-func (s *series) rate() (perSecond float64, known bool) {
+// Rate returns the number per second over the last looks; false: unknown.
+func (s *Series) Rate() (perSecond float64, known bool) {
 	var count float64
 	var span time.Duration
 	for i := max(0, len(s.counts)-smoothed); i < len(s.counts); i++ {
@@ -37,8 +42,8 @@ func (s *series) rate() (perSecond float64, known bool) {
 	return max(0, count/span.Seconds()), true
 }
 
-// rates returns the number per second in each look.
-func (s *series) rates() []float64 {
+// Rates returns the number per second in each look.
+func (s *Series) Rates() []float64 {
 	rates := make([]float64, len(s.counts))
 	for i := range rates {
 		if seconds := s.spans[i].Seconds(); seconds > 0 {
@@ -48,28 +53,40 @@ func (s *series) rates() []float64 {
 	return rates
 }
 
+// String formats the rate for people; "-": unknown.
+func (s *Series) String() string {
+	perSecond, known := s.Rate()
+	switch {
+	case !known:
+		return "-"
+	case perSecond >= 100:
+		return reconcile.Thousands(int64(perSecond+0.5)) + "/s"
+	}
+	return fmt.Sprintf("%.1f/s", perSecond)
+}
+
 // added returns how many rows of the outbox are new since the page before.
 // Rolled-back transactions leave gaps in seq; they count only if more rows are
 // new than a page has.
-func (now *outboxSight) added(before *outboxSight) float64 {
-	if len(now.newest) == 0 {
+func (now *OutboxSight) added(before *OutboxSight) float64 {
+	if len(now.Newest) == 0 {
 		return 0
 	}
 	var oldest, newest int64 // of the page before
-	seen := make(map[int64]bool, len(before.newest))
-	for _, r := range before.newest {
+	seen := make(map[int64]bool, len(before.Newest))
+	for _, r := range before.Newest {
 		seen[r.Seq] = true
 		oldest, newest = r.Seq, max(newest, r.Seq)
 	}
-	if before.whole {
+	if before.Whole {
 		oldest = 0
 	}
-	last := now.newest[len(now.newest)-1].Seq
-	if !now.whole && last > newest {
-		return float64(now.newest[0].Seq - newest)
+	last := now.Newest[len(now.Newest)-1].Seq
+	if !now.Whole && last > newest {
+		return float64(now.Newest[0].Seq - newest)
 	}
 	n := 0
-	for _, r := range now.newest {
+	for _, r := range now.Newest {
 		if !seen[r.Seq] && r.Seq > oldest { // a transaction may commit later than one with a higher seq
 			n++
 		}
@@ -78,24 +95,24 @@ func (now *outboxSight) added(before *outboxSight) float64 {
 }
 
 // open returns how many rows are not published, and whether that is exact.
-func (now *outboxSight) open() (n float64, exact bool) {
+func (now *OutboxSight) open() (n float64, exact bool) {
 	s := now.Stats
 	return float64(s.Pending.N + s.Dead.N + s.Discarded.N), s.Pending.Exact && s.Dead.Exact && s.Discarded.Exact
 }
 
 // lags returns the lag, from enqueueing to the broker's confirm, of the rows that
 // have been published since the page before.
-func (now *outboxSight) lags(before *outboxSight) (lags []time.Duration) {
-	published := make(map[int64]bool, len(before.newest))
+func (now *OutboxSight) lags(before *OutboxSight) (lags []time.Duration) {
+	published := make(map[int64]bool, len(before.Newest))
 	oldest := int64(0)
-	for _, r := range before.newest {
+	for _, r := range before.Newest {
 		published[r.Seq] = !r.PublishedAt.IsZero()
 		oldest = r.Seq
 	}
-	if before.whole {
+	if before.Whole {
 		oldest = 0
 	}
-	for _, r := range now.newest {
+	for _, r := range now.Newest {
 		if r.PublishedAt.IsZero() || published[r.Seq] || r.Seq <= oldest {
 			continue
 		}
@@ -109,28 +126,28 @@ func (now *outboxSight) lags(before *outboxSight) (lags []time.Duration) {
 }
 
 // added returns how many events were applied since the page before.
-func (now *inboxSight) added(before *inboxSight, span time.Duration) float64 {
-	if len(now.newest) == 0 {
+func (now *InboxSight) added(before *InboxSight, span time.Duration) float64 {
+	if len(now.Newest) == 0 {
 		return 0
 	}
-	seen := make(map[string]bool, len(before.newest))
+	seen := make(map[string]bool, len(before.Newest))
 	var oldest time.Time // of the page before
-	for _, r := range before.newest {
+	for _, r := range before.Newest {
 		seen[r.EventID] = true
 		oldest = r.ProcessedAt
 	}
-	if before.whole {
+	if before.Whole {
 		oldest = time.Time{}
 	}
 	n := 0
-	for _, r := range now.newest {
+	for _, r := range now.Newest {
 		if !seen[r.EventID] && !r.ProcessedAt.Before(oldest) {
 			n++
 		}
 	}
 	// All are new: there are more of them than a page has, as many in a second as
 	// the page says.
-	if first, last := now.newest[0].ProcessedAt, now.newest[len(now.newest)-1].ProcessedAt; n == len(now.newest) && !now.whole && first.After(last) {
+	if first, last := now.Newest[0].ProcessedAt, now.Newest[len(now.Newest)-1].ProcessedAt; n == len(now.Newest) && !now.Whole && first.After(last) {
 		return max(float64(n), float64(n)*span.Seconds()/first.Sub(last).Seconds())
 	}
 	return float64(n)
