@@ -70,7 +70,7 @@ func TestReadmePasted(t *testing.T) {
 	out := paste(t, readmeBlocks(t, "")+readmeBlocks(t, "Play with it"),
 		strings.NewReplacer("127.0.0.1:6101", orders, "127.0.0.1:6102", notifications),
 		"PULSE_OUTBOX_DB=", "PULSE_INBOX_DB=", "PULSE_AMQP_URL=",
-		"PULSE_ORDERS_ADDR="+orders, "PULSE_NOTIFICATIONS_ADDR="+notifications, "PULSE_BROKER_ADDR=127.0.0.1:0")
+		"PULSE_ORDERS_ADDR="+orders, "PULSE_NOTIFICATIONS_ADDR="+notifications, "PULSE_BROKER_ADDR=127.0.0.1:0", "PULSE_METRICS_ADDR=127.0.0.1:0")
 	id := regexp.MustCompile(`"orderId":"([0-9a-f-]{36})","eventId".*"correlationId":"demo-1"`).FindStringSubmatch(out)
 	if id == nil {
 		t.Fatalf("no order was placed:\n%s", out)
@@ -131,7 +131,7 @@ func TestReadmePastedIntoTerminal(t *testing.T) {
 			testenv.Tool(t, name)
 			testenv.Tool(t, "curl")
 			orders, notifications := freeAddr(t), freeAddr(t)
-			term := openTerminal(t, "80", shell, "PULSE_ORDERS_ADDR="+orders, "PULSE_NOTIFICATIONS_ADDR="+notifications, "PULSE_BROKER_ADDR=127.0.0.1:0")
+			term := openTerminal(t, "80", shell, "PULSE_ORDERS_ADDR="+orders, "PULSE_NOTIFICATIONS_ADDR="+notifications, "PULSE_BROKER_ADDR=127.0.0.1:0", "PULSE_METRICS_ADDR=127.0.0.1:0")
 			commands := readmeBlocks(t, "Play with it") + "echo all is pasted\n"
 			file := filepath.Join(t.TempDir(), "commands")
 			commands = strings.NewReplacer("127.0.0.1:6101", orders, "127.0.0.1:6102", notifications).Replace(commands)

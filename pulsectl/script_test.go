@@ -92,6 +92,7 @@ func setAddresses(env *testscript.Env) {
 	env.Setenv("PULSE_ORDERS_ADDR", "127.0.0.1:0")
 	env.Setenv("PULSE_NOTIFICATIONS_ADDR", "127.0.0.1:0")
 	env.Setenv("PULSE_BROKER_ADDR", "127.0.0.1:0")
+	env.Setenv("PULSE_METRICS_ADDR", "127.0.0.1:0")
 	// No process is left after the script.
 	env.Defer(func() {
 		down := exec.Command("pulsectl", "down")
@@ -112,7 +113,7 @@ func run(t *testing.T, dir string, setup func(*testscript.Env) error) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"code": code, "field": field, "let": let, "let-lines": letLines, "signal": signalCommand, "sql": sqlCommand, "tty": tty,
 			"hold": hold, "held": held, "release": release, "publish": publish, "backup": backup, "restore": restore,
-			"amqp": amqpCommand, "policy": policy, "transaction": transaction,
+			"amqp": amqpCommand, "policy": policy, "transaction": transaction, "scrape": scrape,
 		},
 		Condition: func(name string) (bool, error) { return name == filepath.Base(t.Name()), nil },
 	})

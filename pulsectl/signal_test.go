@@ -25,7 +25,7 @@ func signalCommand(ts *testscript.TestScript, neg bool, args []string) {
 	signals := strings.Split(args[1], ",")
 	cmd := exec.Command(args[3], args[4:]...)
 	cmd.Dir, cmd.Env = ts.MkAbs("."), os.Environ()
-	for _, name := range []string{"PATH", "HOME", "PULSE_STATE_DIR", "PULSE_ORDERS_ADDR", "PULSE_NOTIFICATIONS_ADDR", "PULSE_BROKER_ADDR", "PULSE_OUTBOX_DB", "PULSE_INBOX_DB", "PULSE_AMQP_URL",
+	for _, name := range []string{"PATH", "HOME", "PULSE_STATE_DIR", "PULSE_ORDERS_ADDR", "PULSE_NOTIFICATIONS_ADDR", "PULSE_BROKER_ADDR", "PULSE_METRICS_ADDR", "PULSE_OUTBOX_DB", "PULSE_INBOX_DB", "PULSE_AMQP_URL",
 		"PULSE_POSTGRES_PORT", "PULSE_AMQP_PORT", "PULSE_RABBITMQ_UI_PORT", "PULSE_ORDERS_STDLIB_PORT", "PULSE_NOTIFICATIONS_STDLIB_PORT",
 		"PULSE_ORDERS_STDLIB_METRICS_PORT", "PULSE_NOTIFICATIONS_STDLIB_METRICS_PORT",
 		"FAKE_UP", "FAKE_BUILD", "FAKE_CONTAINERS"} {

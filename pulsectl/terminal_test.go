@@ -79,7 +79,7 @@ func (term *terminal) shows(pattern string) string {
 // A line that is drawn in place stays one line in a terminal that becomes
 // narrower and wider again, and does not change the lines above it.
 func TestLiveLineSurvivesResizing(t *testing.T) {
-	term := openTerminal(t, "80", "bash --norc --noprofile", "PULSE_ORDERS_ADDR=127.0.0.1:0", "PULSE_NOTIFICATIONS_ADDR=127.0.0.1:0", "PULSE_BROKER_ADDR=127.0.0.1:0")
+	term := openTerminal(t, "80", "bash --norc --noprofile", "PULSE_ORDERS_ADDR=127.0.0.1:0", "PULSE_NOTIFICATIONS_ADDR=127.0.0.1:0", "PULSE_BROKER_ADDR=127.0.0.1:0", "PULSE_METRICS_ADDR=127.0.0.1:0")
 	defer func() {
 		term.typing("pulsectl down; echo is down", "Enter")
 		term.shows("^is down$")

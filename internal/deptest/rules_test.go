@@ -172,12 +172,11 @@ var rules = []rule{
 		never: []string{"./examples/gin/..."},
 	},
 	{
-		name:  "pulsectl compiles nothing that is heavy and of no use to it: no SDK, exporter, client of Docker or RPC",
+		name:  "pulsectl compiles nothing that is heavy and of no use to it: no client of Docker, no second SQLite",
 		of:    []string{"./pulsectl/..."},
 		scope: product,
 		never: []string{
-			"go.opentelemetry.io/otel/sdk/...", "go.opentelemetry.io/otel/exporters/...", "github.com/prometheus/...",
-			"google.golang.org/...", "github.com/docker/...", "github.com/moby/...", "modernc.org/...", "github.com/tetratelabs/wazero/...",
+			"github.com/docker/...", "github.com/moby/...", "modernc.org/...", "github.com/tetratelabs/wazero/...",
 		},
 	},
 	{

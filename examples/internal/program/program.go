@@ -13,7 +13,7 @@ import (
 	"syscall"
 
 	"github.com/asimalizada/pulse-events/examples/internal/service"
-	"github.com/asimalizada/pulse-events/examples/internal/telemetry"
+	"github.com/asimalizada/pulse-events/examples/telemetry"
 )
 
 // Exit codes.

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/asimalizada/pulse-events/examples/telemetry"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/console"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/fail"
 )
@@ -26,6 +27,9 @@ type Config struct {
 	ComposeFile, Profile string
 	Timeout              time.Duration
 	Getenv               func(string) string
+	// In this process: what is exported and served of traces and metrics.
+	telemetry  telemetry.Config
+	metricsURL string
 
 	Dir     string // of the state file
 	LogFile string // recorded in the state, if there is one
@@ -35,15 +39,20 @@ type Config struct {
 	Waiting func(service string)
 }
 
-// telemetryAsked returns the variable that asks for traces or metrics, if one is
-// set: pulsectl is built without OpenTelemetry's SDK.
-func (cfg *Config) telemetryAsked() string {
-	for _, name := range []string{"PULSE_METRICS_ADDR", "OTEL_TRACES_EXPORTER", "OTEL_METRICS_EXPORTER", "OTEL_EXPORTER_OTLP_ENDPOINT"} {
-		if value := cfg.Getenv(name); value != "" && value != "none" && value != "off" {
-			return name
-		}
+// defaultMetricsAddr is where a process with both services serves their metrics.
+const defaultMetricsAddr = "127.0.0.1:6103"
+
+// readTelemetry reads PULSE_METRICS_ADDR and the OTEL_* variables for services in
+// this process.
+func (cfg *Config) readTelemetry() (err error) {
+	lookup := func(name string) (string, bool) {
+		value := cfg.Getenv(name)
+		return value, value != ""
 	}
-	return ""
+	if cfg.telemetry, err = telemetry.FromEnv(lookup, "pulsectl", defaultMetricsAddr); err != nil {
+		return fail.Usagef("", "%v", err)
+	}
+	return nil
 }
 
 // Check returns the problems of the services' addresses.

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/asimalizada/pulse-events/examples/stdlib"
+	"github.com/asimalizada/pulse-events/examples/telemetry"
 	"github.com/asimalizada/pulse-events/outbox"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/compose"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/fail"
@@ -54,9 +55,12 @@ func (p inProcess) up(ctx context.Context, cfg Config, hint string, ready func(S
 	}
 	out := cfg.Console
 	out.Notef("starting the %s stack", p.kind)
-	if name := cfg.telemetryAsked(); name != "" {
-		out.Notef("%s has no effect: services inside pulsectl export nothing, other than with --stack compose or as programs of their own", name)
+	exports, err := telemetry.Start(ctx, cfg.telemetry, cfg.Logger)
+	if err != nil {
+		return fail.New(fail.General, "choose another address: PULSE_METRICS_ADDR=127.0.0.1:0", "%v", err)
 	}
+	defer exports.Shutdown() // when the services have ended, and said all
+	cfg.metricsURL = exports.MetricsURL()
 	var waitedFor atomic.Value
 	waitedFor.Store("the stack")
 	cfg.Waiting = func(service string) { waitedFor.Store("the " + service + " service") }
@@ -68,7 +72,7 @@ func (p inProcess) up(ctx context.Context, cfg Config, hint string, ready func(S
 	defer stopTelling()
 
 	isReady := false
-	err := p.run(ctx, cfg, func(s State) {
+	err = p.run(ctx, cfg, func(s State) {
 		stopReminding()
 		isReady = true
 		ready(s)
@@ -135,6 +139,7 @@ func (p inProcess) run(ctx context.Context, cfg Config, ready func(State)) (err 
 	state := State{
 		Stack: p.kind, PID: os.Getpid(), StartedAt: time.Now().UTC(), LogFile: cfg.LogFile,
 		OrdersURL: baseURL(ordersListener), NotificationsURL: baseURL(notificationsListener),
+		OrdersMetricsURL: cfg.metricsURL, NotificationsMetricsURL: cfg.metricsURL,
 	}
 	return p.around(ctx, cfg, &state, func(ctx context.Context) error {
 		return p.serve(ctx, cfg, state, ordersListener, notificationsListener, func() error {

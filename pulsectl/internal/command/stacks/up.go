@@ -208,7 +208,7 @@ func announce(e *env.Env, s stack.State) error {
 		{"metrics        ", s.OrdersMetricsURL}, {"               ", s.NotificationsMetricsURL},
 		{"Grafana        ", s.GrafanaURL}, {"Prometheus     ", s.PrometheusURL}, {"Jaeger         ", s.JaegerURL},
 	} {
-		if place.url != "" {
+		if place.url != "" && !slices.Contains(lines, "  metrics        "+place.url) { // in one process both have the same
 			lines = append(lines, "  "+place.name+place.url)
 		}
 	}

@@ -19,7 +19,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/proto"
 
-	"github.com/asimalizada/pulse-events/examples/internal/telemetry"
+	"github.com/asimalizada/pulse-events/examples/telemetry"
 )
 
 // patience is how long a test waits for what must happen.
