@@ -19,7 +19,9 @@ func scrape(ts *testscript.TestScript, neg bool, args []string) {
 	client := http.Client{Timeout: 10 * time.Second}
 	defer client.CloseIdleConnections()
 	var text []byte
-	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); {
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); <-tick.C {
 		res, err := client.Get(ts.Getenv(args[0]))
 		ts.Check(err)
 		text, err = io.ReadAll(res.Body)

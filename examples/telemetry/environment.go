@@ -32,6 +32,7 @@ const (
 type Config struct {
 	service    string // service.name, unless OTEL_SERVICE_NAME or OTEL_RESOURCE_ATTRIBUTES has another
 	addr       string // empty: metrics are not served
+	fallback   string // where they are served if addr, which nobody has chosen, is in use
 	chosen     bool   // addr was given, so that it is an error if it cannot be listened on
 	traces     bool   // exported
 	metrics    bool   // exported, beside being served
@@ -76,6 +77,18 @@ func FromEnv(lookup func(string) (string, bool), service, addr string) (Config, 
 		cfg.logsWanted = logs
 	}
 	return cfg, env.Err()
+}
+
+// WithFallback returns cfg with another address for metrics, which is taken if
+// the default one is in use.
+func (cfg Config) WithFallback(addr string) Config {
+	cfg.fallback = addr
+	return cfg
+}
+
+// idle reports whether nothing is exported, served or complained about.
+func (cfg Config) idle() bool {
+	return cfg.addr == "" && !cfg.traces && !cfg.metrics && cfg.logsWanted == ""
 }
 
 func checkAddr(addr string) error {

@@ -42,6 +42,9 @@ func Start(ctx context.Context, cfg Config, log *slog.Logger) (_ *Telemetry, err
 			t.Shutdown()
 		}
 	}()
+	if cfg.idle() {
+		return t, nil
+	}
 	otel.SetLogger(logr.FromSlogHandler(log.Handler()))
 	otel.SetErrorHandler(&complaints{log: log})
 	if cfg.logsWanted != "" {
@@ -77,7 +80,12 @@ func (t *Telemetry) startMetrics(ctx context.Context, cfg Config, about *resourc
 		options = append(options, metric.WithReader(reader))
 	}
 	if cfg.addr != "" {
-		switch ln, err := net.Listen("tcp", cfg.addr); {
+		ln, err := net.Listen("tcp", cfg.addr)
+		if err != nil && !cfg.chosen && cfg.fallback != "" {
+			t.log.WarnContext(ctx, "metrics are served elsewhere than usual", "error", err)
+			ln, err = net.Listen("tcp", cfg.fallback)
+		}
+		switch {
 		case err == nil:
 			scrape, reader, err := newScrapeServer(ln, t.log)
 			if err != nil {

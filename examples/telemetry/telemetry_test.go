@@ -268,11 +268,27 @@ func TestStartWhereTheAddressIsTaken(t *testing.T) {
 	}
 	exports.Shutdown()
 
-	t.Setenv("PULSE_METRICS_ADDR", taken)
-	cfg, err := telemetry.FromEnv(os.LookupEnv, "orders", "")
+	log := slog.New(slog.NewTextHandler(t.Output(), nil))
+	cfg, err := telemetry.FromEnv(os.LookupEnv, "orders", taken)
 	if err != nil {
 		t.Fatal(err)
 	}
+	exports, err = telemetry.Start(t.Context(), cfg.WithFallback("127.0.0.1:0"), log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	measure(t)
+	if text := scrape(t, exports.MetricsURL(), ""); !strings.Contains(text, "test_things_total 1") {
+		t.Errorf("at the other address: %s", text)
+	}
+	exports.Shutdown()
+
+	t.Setenv("PULSE_METRICS_ADDR", taken)
+	cfg, err = telemetry.FromEnv(os.LookupEnv, "orders", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg = cfg.WithFallback("127.0.0.1:0")
 	if _, err := telemetry.Start(t.Context(), cfg, slog.New(slog.DiscardHandler)); err == nil || !strings.HasPrefix(err.Error(), "PULSE_METRICS_ADDR: ") {
 		t.Errorf("an address that was asked for: %v", err)
 	}

@@ -27,9 +27,9 @@ type Config struct {
 	ComposeFile, Profile string
 	Timeout              time.Duration
 	Getenv               func(string) string
-	// In this process: what is exported and served of traces and metrics.
-	telemetry  telemetry.Config
-	metricsURL string
+	// In this process: what is exported and served of traces and metrics. Zero:
+	// nothing.
+	telemetry telemetry.Config
 
 	Dir     string // of the state file
 	LogFile string // recorded in the state, if there is one
@@ -37,22 +37,6 @@ type Config struct {
 	Console *console.IO
 	// Waiting is called with the service that is waited for. Nil: not called.
 	Waiting func(service string)
-}
-
-// defaultMetricsAddr is where a process with both services serves their metrics.
-const defaultMetricsAddr = "127.0.0.1:6103"
-
-// readTelemetry reads PULSE_METRICS_ADDR and the OTEL_* variables for services in
-// this process.
-func (cfg *Config) readTelemetry() (err error) {
-	lookup := func(name string) (string, bool) {
-		value := cfg.Getenv(name)
-		return value, value != ""
-	}
-	if cfg.telemetry, err = telemetry.FromEnv(lookup, "pulsectl", defaultMetricsAddr); err != nil {
-		return fail.Usagef("", "%v", err)
-	}
-	return nil
 }
 
 // Check returns the problems of the services' addresses.

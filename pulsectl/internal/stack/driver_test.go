@@ -51,7 +51,7 @@ func TestDriverControl(t *testing.T) {
 func TestCheckForeign(t *testing.T) {
 	none := func() (stack.Services, []error) { return stack.Services{}, nil }
 	for _, d := range stack.Drivers() {
-		cfg := stack.Config{Ephemeral: true, Profile: "gin"}
+		cfg := stack.Config{Ephemeral: true, Profile: "gin", Getenv: func(string) string { return "" }}
 		var said []string
 		for _, err := range d.Configure(&cfg, none) {
 			if err != nil {

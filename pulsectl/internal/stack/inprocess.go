@@ -14,7 +14,6 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/asimalizada/pulse-events/examples/stdlib"
-	"github.com/asimalizada/pulse-events/examples/telemetry"
 	"github.com/asimalizada/pulse-events/outbox"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/compose"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/fail"
@@ -55,12 +54,6 @@ func (p inProcess) up(ctx context.Context, cfg Config, hint string, ready func(S
 	}
 	out := cfg.Console
 	out.Notef("starting the %s stack", p.kind)
-	exports, err := telemetry.Start(ctx, cfg.telemetry, cfg.Logger)
-	if err != nil {
-		return fail.New(fail.General, "choose another address: PULSE_METRICS_ADDR=127.0.0.1:0", "%v", err)
-	}
-	defer exports.Shutdown() // when the services have ended, and said all
-	cfg.metricsURL = exports.MetricsURL()
 	var waitedFor atomic.Value
 	waitedFor.Store("the stack")
 	cfg.Waiting = func(service string) { waitedFor.Store("the " + service + " service") }
@@ -72,7 +65,7 @@ func (p inProcess) up(ctx context.Context, cfg Config, hint string, ready func(S
 	defer stopTelling()
 
 	isReady := false
-	err = p.run(ctx, cfg, func(s State) {
+	err := p.run(ctx, cfg, func(s State) {
 		stopReminding()
 		isReady = true
 		ready(s)
@@ -81,7 +74,11 @@ func (p inProcess) up(ctx context.Context, cfg Config, hint string, ready func(S
 	case errors.Is(err, ErrRunning):
 		return AlreadyRunning(Load(cfg.Dir))
 	case errors.As(err, &taken):
-		return fail.New(fail.General, "stop it, or choose another address: pulsectl up --"+taken.Flag+" 127.0.0.1:0", "%v", err)
+		set := "pulsectl up --" + taken.Flag + " 127.0.0.1:0"
+		if taken.Flag == "" {
+			set = taken.Variable + "=127.0.0.1:0 pulsectl up"
+		}
+		return fail.New(fail.General, "stop it, or choose another address: "+set, "%v", err)
 	case ctx.Err() != nil && (err == nil || errors.Is(err, context.Canceled)):
 		if !isReady {
 			return fail.New(fail.Interrupted, "", "interrupted, before the stack was ready")
@@ -136,10 +133,15 @@ func (p inProcess) run(ctx context.Context, cfg Config, ready func(State)) (err 
 		return err
 	}
 	defer notificationsListener.Close()
+	telemetry, err := startTelemetry(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	defer telemetry.Shutdown() // when the services have ended, and said all
 	state := State{
 		Stack: p.kind, PID: os.Getpid(), StartedAt: time.Now().UTC(), LogFile: cfg.LogFile,
 		OrdersURL: baseURL(ordersListener), NotificationsURL: baseURL(notificationsListener),
-		OrdersMetricsURL: cfg.metricsURL, NotificationsMetricsURL: cfg.metricsURL,
+		OrdersMetricsURL: telemetry.MetricsURL(), NotificationsMetricsURL: telemetry.MetricsURL(),
 	}
 	return p.around(ctx, cfg, &state, func(ctx context.Context) error {
 		return p.serve(ctx, cfg, state, ordersListener, notificationsListener, func() error {

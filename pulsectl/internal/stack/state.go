@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/gofrs/flock"
@@ -50,6 +51,13 @@ type State struct {
 	PrometheusURL           string `json:"prometheusUrl,omitempty"`
 	GrafanaURL              string `json:"grafanaUrl,omitempty"`
 	JaegerURL               string `json:"jaegerUrl,omitempty"`
+}
+
+// MetricsURLs returns where metrics are served: once if both services are in one
+// process.
+func (s State) MetricsURLs() []string {
+	urls := slices.Compact([]string{s.OrdersMetricsURL, s.NotificationsMetricsURL})
+	return slices.DeleteFunc(urls, func(url string) bool { return url == "" })
 }
 
 // ErrNotRunning says that no stack is running.

@@ -100,8 +100,8 @@ func stackPart(e *env.Env) component {
 		return component{"stack", stateDown, err.Error()}
 	}
 	c := component{"stack", stateOK, s.Driver().Describe(s).Status}
-	if s.OrdersMetricsURL != "" && s.NotificationsMetricsURL != "" {
-		c.detail += fmt.Sprintf(", metrics at %s and %s", s.OrdersMetricsURL, s.NotificationsMetricsURL)
+	if urls := s.MetricsURLs(); len(urls) > 0 {
+		c.detail += ", metrics at " + strings.Join(urls, " and ")
 	}
 	return c
 }

@@ -204,11 +204,15 @@ func announce(e *env.Env, s stack.State) error {
 	if s.RabbitMQUIURL != "" {
 		lines = append(lines, "  RabbitMQ UI    "+s.RabbitMQUIURL+"  (user and password: see amqpUrl in "+stack.Path(dir)+")")
 	}
+	name := "metrics        "
+	for _, url := range s.MetricsURLs() {
+		lines = append(lines, "  "+name+url)
+		name = "               "
+	}
 	for _, place := range []struct{ name, url string }{
-		{"metrics        ", s.OrdersMetricsURL}, {"               ", s.NotificationsMetricsURL},
 		{"Grafana        ", s.GrafanaURL}, {"Prometheus     ", s.PrometheusURL}, {"Jaeger         ", s.JaegerURL},
 	} {
-		if place.url != "" && !slices.Contains(lines, "  metrics        "+place.url) { // in one process both have the same
+		if place.url != "" {
 			lines = append(lines, "  "+place.name+place.url)
 		}
 	}
