@@ -22,6 +22,8 @@ type Config struct {
 	GetURL func(context.Context) (string, error)
 	// Name is the application name that PostgreSQL shows.
 	Name string
+	// MaxConns is the size of PostgreSQL's pool. Defaults to 16.
+	MaxConns int
 }
 
 // Open opens a postgres:// or sqlite: URL and returns its dialect. name is the
@@ -40,7 +42,7 @@ func (c Config) Open() (*sqlx.DB, sqldb.Dialect, error) {
 		db, err := sqlite.Open(c.URL)
 		return db, sqldb.SQLite, err
 	}
-	db, err := postgres.Open(postgres.Config{URL: c.URL, GetURL: c.GetURL, Name: c.Name})
+	db, err := postgres.Open(postgres.Config{URL: c.URL, GetURL: c.GetURL, Name: c.Name, MaxConns: c.MaxConns})
 	return db, sqldb.PostgreSQL, err
 }
 

@@ -32,6 +32,9 @@ var examples = map[string][]string{
 	"migrate status": {"pulsectl migrate status"},
 	"migrate print":  {"pulsectl migrate print > outbox.sql", "pulsectl migrate print --dialect sqlite --only inbox"},
 
+	"relay run": {"pulsectl relay run --producer orders", "pulsectl relay run --producer orders --health-addr :6108 --retention 24h --log-format json",
+		"pulsectl relay run --format cloudevents --source /orders --exchange shop.events"},
+
 	"broker topology": {"pulsectl broker topology", "pulsectl --queue order.created broker topology --definitions > definitions.json", "pulsectl broker topology --topic 'order.*' --retry-delay 5s --retry-delay 5m -o json"},
 
 	"chaos broker-down":    {"pulsectl chaos broker-down", "pulsectl chaos broker-down --stop-cmd 'systemctl stop rabbitmq-server'"},

@@ -1,7 +1,7 @@
 // Package command assembles pulsectl from its commands, and implements what
 // concerns all of them: help, manual, completion, usage errors, signals. The
 // commands are in the packages below: stacks (what runs, and faults), messages
-// (orders, outbox, inbox), verify, check, doctor, top and demo. A command with more than one
+// (orders, outbox, inbox), relay, verify, check, doctor, top and demo. A command with more than one
 // setting has an options struct with a run method. Package env holds what they
 // share.
 package command
@@ -22,6 +22,7 @@ import (
 	"github.com/asimalizada/pulse-events/pulsectl/internal/command/demo"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/command/doctor"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/command/messages"
+	"github.com/asimalizada/pulse-events/pulsectl/internal/command/relay"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/command/stacks"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/command/top"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/command/verify"
@@ -96,6 +97,7 @@ func newApp(e *env.Env) *cli.App {
 		Commands: slices.Concat(
 			category("START HERE", demo.Command(e), stacks.Up(e), stacks.Down(e), stacks.Status(e), doctor.Command(e, version()), top.Command(e)),
 			category("ORDERS AND MESSAGES", messages.Commands(e)...),
+			category("RELAY", relay.Command(e)),
 			category("FAULTS AND PROOF", stacks.Chaos(e), verify.Command(e), check.Command(e)),
 			category(aboutItself, helpCommand(e), completionCommand(e), manCommand(e), versionCommand(e)),
 		),
