@@ -7,7 +7,6 @@ import (
 
 	amqp "github.com/rabbitmq/amqp091-go"
 
-	"github.com/asimalizada/pulse-events/inbox"
 	"github.com/asimalizada/pulse-events/internal/rabbit"
 )
 
@@ -37,18 +36,6 @@ type Depths struct {
 	// queue see CountsHolders.
 	Holders int
 	Missing []string // queues that do not exist; they count as empty
-}
-
-// DeadLetter is a message in the dead-letter queue.
-type DeadLetter struct {
-	ID        string // of the event; empty: it has none
-	Topic     string
-	Type      string
-	Consumer  string       // that dead-lettered it; empty: the broker did, or somebody else
-	Reason    inbox.Reason // as the consumer gave it; else the broker's, such as "delivery_limit", or empty
-	Attempts  int          // failures that were counted
-	LastError string
-	Body      []byte // as the producer sent it, compressed if it was
 }
 
 // OpenInspector connects once; it does not try again. Of cfg it needs what
@@ -106,6 +93,13 @@ func (i *Inspector) Depths(ctx context.Context) (Depths, error) {
 	return d, nil
 }
 
+// Depth is how many messages of a queue are ready for delivery; 0 where there is no
+// such queue.
+func (i *Inspector) Depth(ctx context.Context, queue string) (int, error) {
+	q, _, err := i.inspect(ctx, queue)
+	return q.Messages, err
+}
+
 // ErrInUse says that somebody else consumes the queue that was to be examined, so
 // that neither would see all messages.
 var ErrInUse = errors.New("queue is in use")
@@ -119,66 +113,6 @@ type IncompleteError struct {
 
 func (e *IncompleteError) Error() string {
 	return fmt.Sprintf("queue %q held %d messages, and %d could be read: somebody else holds the others, or has taken them", e.Queue, e.There, e.Saw)
-}
-
-// DeadLetters calls each with the dead letters that are there when it begins,
-// in the order of the queue. It ends with the error that each returns, with
-// ErrInUse while another consumer is subscribed, with an *IncompleteError where
-// not all could be seen.
-//
-// AMQP has no way to read messages without taking them, and a broker may count
-// returns: quorum queues before RabbitMQ 4.3 do, and delete a message that exceeds
-// a delivery limit, which a policy may have set. There each message is replaced
-// by a copy at the end of the queue, a few at a time, so that the queue has its
-// old order when all have been seen. Elsewhere messages are held and requeued,
-// and are there again a moment later; in a queue of more than 50,000 they are
-// replaced as well. A process that is killed meanwhile leaves some copies beside
-// their originals, some 500 at most, and loses nothing.
-func (i *Inspector) DeadLetters(ctx context.Context, each func(DeadLetter) error) error {
-	return i.deadLetters(ctx, 0, each)
-}
-
-func (i *Inspector) deadLetters(ctx context.Context, limit int, each func(DeadLetter) error) error {
-	l := newBrowser(i, i.names.DeadLetters, func(d *amqp.Delivery) error { return each(newDeadLetter(d)) })
-	return l.run(ctx, limit)
-}
-
-// DeadLetterIDs returns the event ids of dead letters, as DeadLetters shows
-// them; with a positive limit of that many at most. Messages without an id are
-// left out, a missing queue has none.
-func (i *Inspector) DeadLetterIDs(ctx context.Context, limit int) ([]string, error) {
-	var ids []string
-	err := i.deadLetters(ctx, limit, func(d DeadLetter) error {
-		if d.ID != "" {
-			ids = append(ids, d.ID)
-		}
-		return nil
-	})
-	return ids, err
-}
-
-func newDeadLetter(d *amqp.Delivery) DeadLetter {
-	m, _ := rabbit.ReadMessage(d) // as far as it can be read
-	f := readFailures(d.Headers)
-	letter := DeadLetter{
-		ID: d.MessageId, Topic: m.Topic, Type: d.Type, Consumer: f.Consumer, Reason: f.Reason,
-		Attempts: max(0, f.Attempts), LastError: f.LastError, Body: d.Body,
-	}
-	if letter.Reason == "" {
-		letter.Reason = inbox.Reason(deathReason(d.Headers))
-	}
-	return letter
-}
-
-// deathReason is why the broker itself dead-lettered a message last.
-func deathReason(headers amqp.Table) string {
-	deaths, _ := headers["x-death"].([]any)
-	if len(deaths) == 0 {
-		return ""
-	}
-	last, _ := deaths[0].(amqp.Table)
-	reason, _ := last["reason"].(string)
-	return reason
 }
 
 // inspect returns the counts of a queue; found is false where there is none.

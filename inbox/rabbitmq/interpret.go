@@ -32,6 +32,7 @@ type Raw struct {
 	UserID          string         // vouched for by the broker; empty on a retry
 	Expiration      string         // empty on a retry, which it would cut short
 	Priority        uint8          // of a queue with x-max-priority
+	DeliveryMode    uint8          // 2: persistent
 	Timestamp       time.Time      // in whole seconds
 	Headers         map[string]any // everything, nested tables and arrays included; not to be changed
 	Body            []byte         // not to be changed
@@ -197,6 +198,6 @@ func rawOf(d amqp.Delivery) Raw {
 	return Raw{
 		Exchange: d.Exchange, RoutingKey: d.RoutingKey, MessageID: d.MessageId, Type: d.Type, CorrelationID: d.CorrelationId,
 		ReplyTo: d.ReplyTo, ContentType: d.ContentType, ContentEncoding: d.ContentEncoding, AppID: d.AppId, UserID: d.UserId,
-		Expiration: d.Expiration, Priority: d.Priority, Timestamp: d.Timestamp, Headers: d.Headers, Body: d.Body,
+		Expiration: d.Expiration, Priority: d.Priority, DeliveryMode: d.DeliveryMode, Timestamp: d.Timestamp, Headers: d.Headers, Body: d.Body,
 	}
 }
