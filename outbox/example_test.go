@@ -173,4 +173,5 @@ func ExampleSchema() {
 	// Output:
 	// 0001 outbox
 	// 0002 epoch
+	// 0003 audit
 }

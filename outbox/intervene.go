@@ -2,10 +2,11 @@ package outbox
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -43,13 +44,41 @@ func (e *UnchangedError) Is(target error) bool {
 
 func uuidOrder(a, b uuid.UUID) int { return strings.Compare(string(a[:]), string(b[:])) }
 
+// Operator intervenes by hand in somebody's name. Each of its methods writes who did
+// what, and why, into the table outbox_audit, in the transaction that does it; what
+// changes nothing is not recorded. It is safe for concurrent use.
+type Operator struct {
+	outbox        *Outbox
+	actor, reason string
+}
+
+// Operator returns an Operator for a person or program and a reason, which may be
+// empty where a method does not demand one. An empty actor is an error of each method.
+func (o *Outbox) Operator(actor, reason string) Operator {
+	return Operator{outbox: o, actor: strings.TrimSpace(actor), reason: strings.TrimSpace(reason)}
+}
+
+// thisProgram is the actor of interventions for which nobody is named.
+func thisProgram() string { return filepath.Base(os.Args[0]) + "@" + hostname() }
+
+// check returns what is missing for an action.
+func (p Operator) check(action string) error {
+	switch {
+	case p.actor == "":
+		return errors.New("actor: is empty; say who does it")
+	case p.reason == "" && action == ActionDiscard:
+		return errors.New("reason: is empty; say why, for those who look later")
+	}
+	return nil
+}
+
 // Retry makes dead and retrying messages pending again, with no attempts and due at
 // once, and returns how many it changed. For a pending message that has not failed
 // it does nothing. For a published or discarded message the error matches
 // ErrStatus, for an unknown id ErrNotFound; it is an UnchangedError. All other
 // messages are changed nevertheless, in one transaction.
-func (o *Outbox) Retry(ctx context.Context, ids ...uuid.UUID) (n int, err error) {
-	n, err = o.move(ctx, ids, []Status{Pending, Dead}, "retry")
+func (p Operator) Retry(ctx context.Context, ids ...uuid.UUID) (n int, err error) {
+	n, err = p.move(ctx, ids, []Status{Pending, Dead}, ActionRetry)
 	if err != nil {
 		return n, fmt.Errorf("outbox: retry: %w", err)
 	}
@@ -57,50 +86,60 @@ func (o *Outbox) Retry(ctx context.Context, ids ...uuid.UUID) (n int, err error)
 }
 
 // Discard marks pending and dead messages discarded: they are not published, and no
-// longer block later messages of their key. The reason must not be empty; it is
-// stored before the last error. Discard returns how many messages it changed. For a
+// longer block later messages of their key. It needs a reason, which is stored before
+// the last error, too. Discard returns how many messages it changed. For a
 // discarded message it does nothing. For a published message the error matches
 // ErrStatus, for an unknown id ErrNotFound; it is an UnchangedError. All other
 // messages are changed nevertheless, in one transaction. A message that a relay is
 // publishing at that moment may still be delivered.
-func (o *Outbox) Discard(ctx context.Context, reason string, ids ...uuid.UUID) (n int, err error) {
-	if strings.TrimSpace(reason) == "" {
-		return 0, errors.New("outbox: discard: reason: is empty; say why, for those who look later")
-	}
-	n, err = o.move(ctx, ids, []Status{Pending, Dead, Discarded}, "discard", reason)
+func (p Operator) Discard(ctx context.Context, ids ...uuid.UUID) (n int, err error) {
+	n, err = p.move(ctx, ids, []Status{Pending, Dead, Discarded}, ActionDiscard, p.reason)
 	if err != nil {
 		return n, fmt.Errorf("outbox: discard: %w", err)
 	}
 	return n, nil
 }
 
-// move runs an UPDATE with args and ids. Rows that stand in one of the given
-// states were moved or had no need to be.
-func (o *Outbox) move(ctx context.Context, ids []uuid.UUID, from []Status, query string, args ...any) (n int, err error) {
-	if len(ids) == 0 {
-		return 0, nil
-	}
-	list, err := json.Marshal(ids)
-	if err != nil {
+// Retry is Operator.Retry in the name of this program.
+func (o *Outbox) Retry(ctx context.Context, ids ...uuid.UUID) (n int, err error) {
+	return o.Operator(thisProgram(), "").Retry(ctx, ids...)
+}
+
+// Discard is Operator.Discard in the name of this program.
+func (o *Outbox) Discard(ctx context.Context, reason string, ids ...uuid.UUID) (n int, err error) {
+	return o.Operator(thisProgram(), reason).Discard(ctx, ids...)
+}
+
+// move runs the UPDATE of an action with args and ids. Rows that stand in one of the
+// given states were moved or had no need to be.
+func (p Operator) move(ctx context.Context, ids []uuid.UUID, from []Status, action string, args ...any) (n int, err error) {
+	if err := p.check(action); err != nil || len(ids) == 0 {
 		return 0, err
 	}
 	var states map[uuid.UUID]Status
-	var changed int64
-	err = o.store.Write(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
-		if states, err = lock(ctx, tx, string(list)); err != nil {
-			return err
-		}
-		result, err := tx.Exec(ctx, query, append(args, string(list))...)
-		if err != nil {
-			return err
-		}
-		changed, err = result.RowsAffected()
+	err = p.outbox.store.Write(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
+		states, n, err = p.moveIn(ctx, tx, ids, p.entry(action, nil), args...)
 		return err
 	})
 	if err != nil {
 		return 0, sqldb.Explain(err)
 	}
-	return int(changed), unchanged(ids, states, from)
+	return n, unchanged(ids, states, from)
+}
+
+// moveIn moves messages in tx and records those that it changed. It returns where all
+// of them stood before.
+func (p Operator) moveIn(ctx context.Context, tx *sqldb.Tx, ids []uuid.UUID, entry *Recorded, args ...any) (states map[uuid.UUID]Status, n int, err error) {
+	list := jsonText(ids)
+	if states, err = lock(ctx, tx, list); err != nil {
+		return nil, 0, err
+	}
+	var changed []string
+	if err := tx.Select(ctx, &changed, entry.action, append(args, list)...); err != nil || len(changed) == 0 {
+		return states, 0, err
+	}
+	slices.Sort(changed)
+	return states, len(changed), entry.add(ctx, tx, int64(len(changed)), changed)
 }
 
 // lock holds the buckets of ids and then their rows until tx ends, and returns

@@ -5,3 +5,4 @@ SET status = 'discarded', discarded_at = strftime('%Y-%m-%d %H:%M:%f000', 'now')
     last_error = 'discarded: ' || ?1 || CASE last_error WHEN '' THEN '' ELSE '; ' || last_error END
 WHERE id IN (SELECT value FROM json_each(?2))
   AND status IN ('pending', 'dead')
+RETURNING id

@@ -22,6 +22,7 @@ var examples = map[string][]string{
 	"outbox stats":   {"pulsectl outbox stats -o json", "pulsectl outbox stats --watch --interval 5s"},
 	"outbox retry":   {"pulsectl outbox retry 01a2077e-aa18-74f7-aacf-79289ea1d69c", "pulsectl outbox ls -q --status dead | pulsectl outbox retry -", "pulsectl outbox retry --all --dry-run"},
 	"outbox discard": {"pulsectl outbox discard 01a2077e-aa18-74f7-aacf-79289ea1d69c --reason 'customer was deleted'"},
+	"outbox audit":   {"pulsectl outbox audit --since 24h", "pulsectl outbox audit --action discard -o wide", "pulsectl outbox audit --id 01a2077e-aa18-74f7-aacf-79289ea1d69c"},
 	"outbox wait":    {"pulsectl outbox wait --drained", "pulsectl outbox wait --drained --timeout 10m"},
 
 	"inbox ls": {"pulsectl inbox ls --since 15m", "pulsectl inbox ls --event 01a2077e-aa18-74f7-aacf-79289ea1d69c"},

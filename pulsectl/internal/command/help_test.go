@@ -135,8 +135,8 @@ func TestCompletion(t *testing.T) {
 	app := newApp(e)
 	for typed, want := range map[string]string{
 		"d":                                  "demo down doctor",
-		"outbox ":                            "ls show stats retry discard wait",
-		"outbox --color never ":              "ls show stats retry discard wait",
+		"outbox ":                            "ls show stats retry discard audit wait",
+		"outbox --color never ":              "ls show stats retry discard audit wait",
 		"-o json outbox l":                   "ls",
 		"outbox ls --sta":                    "--status",
 		"outbox ls --status ":                "pending published dead discarded retrying",
@@ -147,7 +147,7 @@ func TestCompletion(t *testing.T) {
 		"outbox ls -o j":                     "json jsonl",
 		"outbox ls --output=w":               "--output=wide",
 		"outbox show ":                       "", // ids are in the database, which is not asked
-		"outbox retry --":                    "--all --dry-run --output --json --quiet --color --outbox-db --inbox-db --amqp-url --orders-url --notifications-url --queue --consumer --retry-delays --management-url --help",
+		"outbox retry --":                    "--all --reason --dry-run --output --json --quiet --color --outbox-db --inbox-db --amqp-url --orders-url --notifications-url --queue --consumer --retry-delays --management-url --help",
 		"up --stack ":                        "embedded compose external",
 		"down --stack ":                      "compose",
 		"up --data-dir ":                     ":folders",

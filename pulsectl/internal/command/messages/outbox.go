@@ -76,7 +76,7 @@ func outboxCommand(e *env.Env) *cli.Command {
 				Flags:  env.WatchFlags(),
 				Action: func(ctx *cli.Context) error { return e.Watch(ctx, outboxStats) },
 			},
-			outboxRetryCommand(e), outboxDiscardCommand(e),
+			outboxRetryCommand(e), outboxDiscardCommand(e), outboxAuditCommand(e),
 			{
 				Name: "wait", Usage: "return once nothing is pending",
 				Flags: []cli.Flag{
@@ -151,13 +151,23 @@ func listQuery(ctx *cli.Context, e *env.Env) (outbox.ListQuery, error) {
 	if q.Since, err = e.ParseSince(ctx.String("since")); err != nil {
 		return q, err
 	}
-	if c := ctx.String("cursor"); c != "" {
-		if q.After, err = strconv.ParseInt(c, 10, 64); err != nil || q.After < 1 {
-			return q, fail.Usagef("use the \"next\" of the previous page", "--cursor: %q is not a cursor", c)
-		}
+	if q.After, err = parseCursor(ctx.String("cursor")); err != nil {
+		return q, err
 	}
 	q.Statuses, q.Retrying, err = ParseStatuses(ctx.String("status"))
 	return q, err
+}
+
+// parseCursor reads --cursor of a list whose pages end with a number; empty gives 0.
+func parseCursor(s string) (int64, error) {
+	if s == "" {
+		return 0, nil
+	}
+	after, err := strconv.ParseInt(s, 10, 64)
+	if err != nil || after < 1 {
+		return 0, fail.Usagef("use the \"next\" of the previous page", "--cursor: %q is not a cursor", s)
+	}
+	return after, nil
 }
 
 // ParseStatuses reads --status, where retrying is pending with attempts.

@@ -35,6 +35,7 @@ func outboxRetryCommand(e *env.Env) *cli.Command {
 		Name: "retry", Usage: "publish dead messages, and publish retrying ones now", ArgsUsage: "ID... | - | --all",
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "all", Usage: "every dead message"},
+			&cli.StringFlag{Name: "reason", Usage: "`REASON`; kept in the audit table"},
 			env.DryRunFlag(),
 		},
 		Action: func(ctx *cli.Context) error {
@@ -44,9 +45,7 @@ func outboxRetryCommand(e *env.Env) *cli.Command {
 			}
 			return mendOptions{
 				ids: ids, all: ctx.Bool("all"), dryRun: ctx.Bool("dry-run"), verb: "retried",
-				do: func(ctx context.Context, ob *outbox.Outbox, ids []uuid.UUID) (int, error) {
-					return ob.Retry(ctx, ids...)
-				},
+				reason: ctx.String("reason"), do: outbox.Operator.Retry,
 			}.run(ctx.Context, e)
 		},
 	}
@@ -56,7 +55,7 @@ func outboxDiscardCommand(e *env.Env) *cli.Command {
 	return &cli.Command{
 		Name: "discard", Usage: "never publish these pending or dead messages; needs a reason", ArgsUsage: "ID... | -",
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "reason", Usage: "`REASON`; stored with the message"},
+			&cli.StringFlag{Name: "reason", Usage: "`REASON`; stored with the message and in the audit table"},
 			env.YesFlag(), env.DryRunFlag(),
 		},
 		Action: func(ctx *cli.Context) error {
@@ -70,9 +69,7 @@ func outboxDiscardCommand(e *env.Env) *cli.Command {
 			}
 			return mendOptions{
 				ids: ids, ask: !ctx.Bool("yes"), dryRun: ctx.Bool("dry-run"), verb: "discarded",
-				do: func(ctx context.Context, ob *outbox.Outbox, ids []uuid.UUID) (int, error) {
-					return ob.Discard(ctx, reason, ids...)
-				},
+				reason: reason, do: outbox.Operator.Discard,
 			}.run(ctx.Context, e)
 		},
 	}
@@ -81,8 +78,8 @@ func outboxDiscardCommand(e *env.Env) *cli.Command {
 type mendOptions struct {
 	ids              []uuid.UUID
 	all, ask, dryRun bool
-	verb             string
-	do               func(context.Context, *outbox.Outbox, []uuid.UUID) (int, error)
+	verb, reason     string
+	do               func(outbox.Operator, context.Context, ...uuid.UUID) (int, error)
 }
 
 // run applies one change to some messages, page by page if it applies to all.
@@ -105,7 +102,7 @@ func (o mendOptions) run(ctx context.Context, e *env.Env) error {
 			return err
 		}
 	}
-	n, err := o.do(ctx, ob, o.ids)
+	n, err := o.do(ob.Operator(e.Actor(), o.reason), ctx, o.ids...)
 	m := mended{done: n, failed: len(o.ids) - n, verb: o.verb}
 	if n == 0 && err != nil {
 		return fail.Wrap("nothing was "+o.verb, err)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -48,6 +49,7 @@ type replayOptions struct {
 	horizon time.Duration
 	force   bool
 	dryRun  bool
+	reason  string
 }
 
 func replayCommand(e *env.Env) *cli.Command {
@@ -58,6 +60,7 @@ func replayCommand(e *env.Env) *cli.Command {
 			&cli.IntFlag{Name: "times", Value: 1, Usage: "publish `N` copies of each"},
 			&cli.DurationFlag{Name: "replay-horizon", Value: replayHorizon, Usage: "refuse events older than `DURATION`: inboxes may have forgotten them"},
 			&cli.BoolFlag{Name: "force", Usage: "also replay events beyond the horizon"},
+			&cli.StringFlag{Name: "reason", Usage: "`REASON`; kept in the audit table"},
 			env.DryRunFlag(),
 		},
 		Action: func(ctx *cli.Context) error {
@@ -65,7 +68,7 @@ func replayCommand(e *env.Env) *cli.Command {
 			if err != nil {
 				return err
 			}
-			o := replayOptions{ids: ids, times: ctx.Int("times"), horizon: ctx.Duration("replay-horizon"), force: ctx.Bool("force"), dryRun: ctx.Bool("dry-run")}
+			o := replayOptions{ids: ids, times: ctx.Int("times"), horizon: ctx.Duration("replay-horizon"), force: ctx.Bool("force"), dryRun: ctx.Bool("dry-run"), reason: ctx.String("reason")}
 			if o.times < 1 || o.times > maxTimes {
 				return fail.Usagef("", "--times: %d is not between 1 and %d", o.times, maxTimes)
 			}
@@ -109,7 +112,8 @@ type replaying struct {
 	result  replayed
 	// The first errors of messages that were refused or could not be published.
 	refused, failures []error
-	done              atomic.Int64 // events
+	done              atomic.Int64     // events
+	recorded          *outbox.Recorded // nil: nothing was published yet
 }
 
 // shownFailures is how many refused messages are named.
@@ -164,6 +168,9 @@ func (r *replaying) publish(ctx context.Context, window []outbox.Message) error 
 		r.result.copies += len(window) * r.options.times
 		return nil
 	}
+	if err := r.record(ctx, window); err != nil {
+		return err
+	}
 	for range r.options.times {
 		published, failures, err := PublishCopies(ctx, r.env, window)
 		r.result.copies += published
@@ -177,6 +184,23 @@ func (r *replaying) publish(ctx context.Context, window []outbox.Message) error 
 		}
 	}
 	return nil
+}
+
+// record adds a window to the audit table before any of it is published: what was
+// replayed is there, and what was to be when the broker did not take it.
+func (r *replaying) record(ctx context.Context, window []outbox.Message) (err error) {
+	if r.recorded == nil {
+		by := r.outbox.Operator(r.env.Actor(), r.options.reason)
+		r.recorded, err = by.Record(ctx, outbox.ActionReplay, map[string]string{"times": strconv.Itoa(r.options.times)})
+	}
+	ids := make([]string, len(window))
+	for i, m := range window {
+		ids[i] = m.ID.String()
+	}
+	if err == nil {
+		err = r.recorded.Add(ctx, ids...)
+	}
+	return fail.Wrap("cannot record the replay in the audit table, and so does not replay", err)
 }
 
 // errAway ends a replay when the broker is down: the next window would also

@@ -1,0 +1,3 @@
+-- More of an intervention that goes on.
+-- ?1 id, ?2 how many more messages, ?3 the ids of the first.
+UPDATE pulse.outbox_audit SET count = count + ?2, ids = ?3 WHERE id = ?1
