@@ -34,6 +34,9 @@ func URL(path string) string { return scheme + path }
 // IsURL reports whether raw names a SQLite file.
 func IsURL(raw string) bool { return strings.HasPrefix(raw, scheme) }
 
+// Path returns the file that raw names.
+func Path(raw string) string { return strings.TrimPrefix(raw, scheme) }
+
 // Open opens the file that raw names (sqlite:/path/to/file.db), and creates it
 // if it does not exist; its directory must exist. Several processes can open
 // the same file.
@@ -46,7 +49,7 @@ func Open(raw string) (*sqlx.DB, error) {
 	if err := Validate(raw); err != nil {
 		return nil, fmt.Errorf("sqlite: %w", err)
 	}
-	path, err := filepath.Abs(strings.TrimPrefix(raw, scheme))
+	path, err := filepath.Abs(Path(raw))
 	if err != nil {
 		return nil, fmt.Errorf("sqlite: %w", err)
 	}

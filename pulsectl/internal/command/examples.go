@@ -38,6 +38,11 @@ var examples = map[string][]string{
 
 	"broker topology": {"pulsectl broker topology", "pulsectl --queue order.created broker topology --definitions > definitions.json", "pulsectl broker topology --topic 'order.*' --retry-delay 5s --retry-delay 5m -o json"},
 
+	"bench relay":     {"pulsectl bench relay", "pulsectl bench relay --messages 100000 --queue-type classic --retention delete -o json", "pulsectl bench relay --keys 1 --messages 2000"},
+	"bench inbox":     {"pulsectl bench inbox", "pulsectl bench inbox --messages 100000 --queue-type classic"},
+	"bench enqueue":   {"pulsectl bench enqueue"},
+	"bench roundtrip": {"pulsectl bench roundtrip --rate 200 --duration 30s"},
+
 	"chaos broker-down":    {"pulsectl chaos broker-down", "pulsectl chaos broker-down --stop-cmd 'systemctl stop rabbitmq-server'"},
 	"chaos broker-up":      {"pulsectl chaos broker-up"},
 	"chaos broker-restart": {"pulsectl chaos broker-restart"},

@@ -1,9 +1,7 @@
 // Package command assembles pulsectl from its commands, and implements what
 // concerns all of them: help, manual, completion, usage errors, signals. The
-// commands are in the packages below: stacks (what runs, and faults), messages
-// (orders, outbox, inbox), relay, verify, check, doctor, top and demo. A command with more than one
-// setting has an options struct with a run method. Package env holds what they
-// share.
+// commands are in the packages below. One with more than one setting has an
+// options struct with a run method. Package env holds what they share.
 package command
 
 import (
@@ -18,6 +16,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/asimalizada/pulse-events/pulsectl/internal/argv"
+	"github.com/asimalizada/pulse-events/pulsectl/internal/command/bench"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/command/check"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/command/demo"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/command/doctor"
@@ -98,7 +97,7 @@ func newApp(e *env.Env) *cli.App {
 			category("START HERE", demo.Command(e), stacks.Up(e), stacks.Down(e), stacks.Status(e), doctor.Command(e, version()), top.Command(e)),
 			category("ORDERS AND MESSAGES", messages.Commands(e)...),
 			category("RELAY", relay.Command(e)),
-			category("FAULTS AND PROOF", stacks.Chaos(e), verify.Command(e), check.Command(e)),
+			category("FAULTS AND PROOF", stacks.Chaos(e), verify.Command(e), check.Command(e), bench.Command(e)),
 			category(aboutItself, helpCommand(e), completionCommand(e), manCommand(e), versionCommand(e)),
 		),
 	}
