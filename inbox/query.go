@@ -94,6 +94,23 @@ func (in *Inbox) Get(ctx context.Context, eventID string) (Record, error) {
 	return row.record(), nil
 }
 
+// Applied returns those of the given event ids that this consumer has applied and
+// remembers.
+func (in *Inbox) Applied(ctx context.Context, eventIDs []string) (map[string]bool, error) {
+	known := make(map[string]bool)
+	if len(eventIDs) == 0 {
+		return known, nil
+	}
+	found, err := in.lookUp(ctx, eventIDs)
+	if err != nil {
+		return nil, fmt.Errorf("inbox: applied: %w", in.store.Failed(err))
+	}
+	for id := range found {
+		known[id] = true
+	}
+	return known, nil
+}
+
 // Consumers returns the names of all consumers that have applied something in
 // this database, sorted.
 func (in *Inbox) Consumers(ctx context.Context) ([]string, error) {

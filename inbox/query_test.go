@@ -178,3 +178,24 @@ func TestPurge(t *testing.T) {
 		}
 	})
 }
+
+func TestApplied(t *testing.T) {
+	eachDatabase(t, func(t *testing.T, url string) {
+		in, db := newInbox(t, url)
+		fill(t, in, db, 3)
+		other, err := inbox.New(db, "other consumer")
+		if err != nil {
+			t.Fatal(err)
+		}
+		ids := []string{event(0).ID, "never", event(2).ID}
+		for consumer, want := range map[*inbox.Inbox]int{in: 2, other: 0} {
+			got, err := consumer.Applied(t.Context(), ids)
+			if err != nil || len(got) != want || got["never"] || want > 0 && (!got[event(0).ID] || !got[event(2).ID]) {
+				t.Errorf("%s: %v, %v", consumer.Consumer(), got, err)
+			}
+		}
+		if got, err := in.Applied(t.Context(), nil); err != nil || len(got) != 0 {
+			t.Errorf("of no ids: %v, %v", got, err)
+		}
+	})
+}

@@ -34,6 +34,8 @@ type browser struct {
 	*Inspector
 	queue string
 	visit func(*amqp.Delivery) error
+	sweep *Sweep                                       // nil: every message stays
+	sort  func(context.Context, []amqp.Delivery) error // of a sweep: decides on messages and settles them
 
 	channel     *amqp.Channel
 	feed        *feed           // nil: not subscribed
@@ -41,12 +43,15 @@ type browser struct {
 	total       int             // messages to be seen
 	seen        int             // so far
 	window      int             // how many of the others may be unacknowledged
+	alike       bool            // the first is one of the others
 	replacing   bool            // every message is replaced by a copy
 	tags        []string        // of the consumers: one for the first message, one for the others
 	first       uint64          // tag of the first message
 	firstCopied bool            // it was replaced
 	acked       int             // of the others
-	copied      []uint64        // tags of the others that were replaced and are not acknowledged yet
+	copied      []uint64        // tags of the others that were replaced, moved or dropped, and are not acknowledged yet
+	rotated     int             // copies behind the others
+	gone        int             // messages that were moved or dropped
 	kept        uint64          // the last tag of the others that was not replaced
 	left        []amqp.Delivery // that have come and were not replaced
 }
@@ -63,21 +68,31 @@ func (b *browser) run(ctx context.Context, limit int) error {
 	if b.total = q.Messages; limit > 0 {
 		b.total = min(b.total, limit)
 	}
+	walk := b.walk
+	if b.sweep != nil {
+		walk = b.walkAlike
+	}
 	if b.channel, err = b.Inspector.channel(ctx); err != nil {
 		return err
 	}
 	life, end := context.WithCancel(context.WithoutCancel(ctx))
 	b.copies = newRepublisher(life, b.cfg, browseTimeout, func(context.Context, *rabbit.Conn) error { return nil })
-	err = b.walk(ctx)
+	err = walk(ctx)
 	left, finishErr := b.finish(life)
 	end()
 	b.copies.close()
+	ended := errors.Is(err, ErrEnough)
+	if ended {
+		err = nil
+	}
 	switch {
 	case err != nil || finishErr != nil:
 		return fmt.Errorf("browse queue %q: %w", b.queue, errors.Join(err, finishErr))
+	case ended:
+		return nil
 	case b.seen < b.total:
 		return &IncompleteError{b.queue, b.total, b.seen}
-	case b.replacing && left < b.total: // some of what was seen are copies
+	case b.replacing && left < b.total-b.gone: // some of what was seen are copies
 		return &IncompleteError{b.queue, b.total, left}
 	}
 	return nil
@@ -142,14 +157,22 @@ func (b *browser) walk(ctx context.Context) error {
 	}
 	err = b.shared(ctx) // before the feed, which may pause the connection
 	b.feed.follow(in)
-	for err == nil && b.seen < b.total {
-		if batch, err = b.gather(ctx); len(batch) == 0 {
+	return cmp.Or(err, b.takeAll(ctx))
+}
+
+func (b *browser) takeAll(ctx context.Context) error {
+	for b.seen < b.total {
+		batch, err := b.gather(ctx)
+		if len(batch) == 0 {
 			return err
 		}
 		err = b.take(ctx, batch)
 		b.feed.done(batch)
+		if err != nil {
+			return err
+		}
 	}
-	return cmp.Or(err, b.shared(ctx))
+	return b.shared(ctx)
 }
 
 // returnCounts reports whether another return of a message counts towards a
@@ -197,6 +220,9 @@ func (b *browser) gather(ctx context.Context) ([]amqp.Delivery, error) {
 
 // take visits messages, and replaces those whose return would count.
 func (b *browser) take(ctx context.Context, batch []amqp.Delivery) error {
+	if b.sweep != nil {
+		return b.sort(ctx, batch)
+	}
 	for i := range batch {
 		if err := b.visit(&batch[i]); err != nil {
 			b.left = append(b.left, batch...) // visited or not: to be requeued
@@ -207,7 +233,7 @@ func (b *browser) take(ctx context.Context, batch []amqp.Delivery) error {
 	if err := b.replace(ctx, batch, b.replacing); err != nil {
 		return err
 	}
-	return b.acknowledge(b.total - 1 - b.window)
+	return b.acknowledgeSome()
 }
 
 // replace publishes copies of the messages whose return would count, or of all.
@@ -237,8 +263,10 @@ func (b *browser) replace(ctx context.Context, batch []amqp.Delivery, all bool) 
 			b.left = append(b.left, d)
 			failed = t.err
 		case d.DeliveryTag == b.first:
+			b.rotated++
 			b.firstCopied = true // acknowledged last: its consumer would get another
 		default:
+			b.rotated++
 			b.copied = append(b.copied, d.DeliveryTag)
 		}
 	}
@@ -252,6 +280,14 @@ func (b *browser) keep(d amqp.Delivery) {
 	if d.DeliveryTag != b.first {
 		b.kept = max(b.kept, d.DeliveryTag)
 	}
+}
+
+// acknowledgeSome acknowledges what can be before the end.
+func (b *browser) acknowledgeSome() error {
+	if b.alike {
+		return b.acknowledge(b.total - b.window)
+	}
+	return b.acknowledge(b.total - 1 - b.window)
 }
 
 // acknowledge acknowledges replaced messages, up to most of those behind the
@@ -314,7 +350,7 @@ func (b *browser) finish(ctx context.Context) (left int, err error) {
 	}
 	undone := b.left
 	b.left = nil
-	replaceErr := b.replace(ctx, undone, b.replacing)
+	replaceErr := b.replace(ctx, undone, b.replacing && !b.inPlace(undone))
 	for _, d := range b.left { // what could not be is requeued
 		b.keep(d)
 	}

@@ -3,6 +3,7 @@ package rabbitmq
 import (
 	"cmp"
 	"context"
+	"strconv"
 	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
@@ -32,6 +33,9 @@ type DeadLetter struct {
 	FirstFailedAt time.Time // by the consumer, else when the broker dead-lettered it first
 	LastFailedAt  time.Time // the same of the last time
 	Exchange      string    // where it was first published
+
+	Requeues int              // how often it was moved back from a dead-letter queue
+	Earlier  []EarlierFailure // why it was there then, the last time first; some of them
 
 	Body []byte // as the producer sent it, compressed if it was
 	Raw  Raw    // everything that AMQP carries; not to be changed
@@ -83,6 +87,7 @@ func newDeadLetter(d *amqp.Delivery) DeadLetter {
 	m, _ := rabbit.ReadMessage(d) // as far as it can be read
 	f := readFailures(d.Headers)
 	first, last := deaths(d.Headers)
+	requeues, _ := strconv.Atoi(text(d.Headers[headerRequeues])) // 0 where it is none
 	return DeadLetter{
 		ID: d.MessageId, Topic: firstTopic(d, m.Topic, first), Type: d.Type, Key: m.Key,
 		CorrelationID: m.CorrelationID, CausationID: m.CausationID, Producer: m.Producer, OccurredAt: m.OccurredAt,
@@ -90,7 +95,8 @@ func newDeadLetter(d *amqp.Delivery) DeadLetter {
 		FirstError: f.FirstError, LastError: f.LastError,
 		FirstFailedAt: cmp.Or(f.FirstFailedAt, deathTime(first)), LastFailedAt: cmp.Or(f.LastFailedAt, deathTime(last)),
 		Exchange: cmp.Or(f.Exchange, text(first["exchange"])),
-		Body:     d.Body, Raw: rawOf(*d),
+		Requeues: max(0, requeues), Earlier: readEarlier(d.Headers),
+		Body: d.Body, Raw: rawOf(*d),
 	}
 }
 

@@ -1,8 +1,11 @@
 package rabbitmq
 
 import (
+	"cmp"
 	"strconv"
 	"time"
+
+	amqp "github.com/rabbitmq/amqp091-go"
 
 	"github.com/asimalizada/pulse-events/inbox"
 	"github.com/asimalizada/pulse-events/internal/clip"
@@ -28,6 +31,18 @@ const headerReturned = "pulse-returned"
 // headerDropped names headers of the producer's that had to be left out of a
 // dead letter, for want of room.
 const headerDropped = "pulse-dropped-headers"
+
+// Headers of a message that was moved back from a dead-letter queue.
+const (
+	headerEarlier  = "pulse-earlier-failures" // a table for each time, the last one first; see startAfresh
+	headerRequeues = "pulse-requeues"         // how often
+)
+
+// Bounds of what is remembered of earlier failures.
+const (
+	maxEarlier      = 5
+	maxEarlierError = 256
+)
 
 // maxErrorText bounds an error in a header: headers share one AMQP frame.
 const maxErrorText = 1024
@@ -98,6 +113,54 @@ func clearFailures(headers map[string]any) {
 		headerFirstFailedAt, headerLastFailedAt, headerConsumer, headerExchange} {
 		delete(headers, name)
 	}
+}
+
+// startAfresh changes the headers of a message that leaves a dead-letter queue, so
+// that its attempts begin at zero, and remembers why it was there. had are the
+// headers with which it was.
+func startAfresh(headers, had map[string]any) {
+	f := readFailures(had)
+	_, last := deaths(had)
+	entry := amqp.Table{"requeued-at": time.Now().UTC().Format(time.RFC3339)}
+	setString(entry, "reason", cmp.Or(string(f.Reason), text(last["reason"])))
+	setString(entry, "error", clip.Text(f.LastError, maxEarlierError, "…"))
+	setString(entry, "consumer", f.Consumer)
+	setTime(entry, "failed-at", cmp.Or(f.LastFailedAt, deathTime(last)))
+	if f.Attempts > 0 {
+		entry["attempts"] = int64(f.Attempts)
+	}
+	earlier, _ := had[headerEarlier].([]any)
+	requeues, _ := strconv.Atoi(text(had[headerRequeues]))
+	clearFailures(headers)
+	delete(headers, headerReturned)
+	setString(headers, headerExchange, f.Exchange)
+	headers[headerEarlier] = append([]any{entry}, earlier[:min(len(earlier), maxEarlier-1)]...)
+	headers[headerRequeues] = int64(max(0, requeues) + 1)
+}
+
+// EarlierFailure is why a message was in a dead-letter queue before it was moved
+// back.
+type EarlierFailure struct {
+	Reason, Error, Consumer string
+	Attempts                int
+	FailedAt, RequeuedAt    time.Time
+}
+
+// readEarlier returns the times before, the last one first.
+func readEarlier(headers map[string]any) (all []EarlierFailure) {
+	list, _ := headers[headerEarlier].([]any)
+	for _, each := range list {
+		entry, ok := each.(amqp.Table)
+		if !ok {
+			continue
+		}
+		attempts, _ := strconv.Atoi(text(entry["attempts"])) // 0 where it is none
+		all = append(all, EarlierFailure{
+			Reason: text(entry["reason"]), Error: text(entry["error"]), Consumer: text(entry["consumer"]),
+			Attempts: attempts, FailedAt: readTime(entry["failed-at"]), RequeuedAt: readTime(entry["requeued-at"]),
+		})
+	}
+	return all
 }
 
 func setTime(headers map[string]any, name string, at time.Time) {

@@ -93,11 +93,11 @@ func (i *Inspector) Depths(ctx context.Context) (Depths, error) {
 	return d, nil
 }
 
-// Depth is how many messages of a queue are ready for delivery; 0 where there is no
-// such queue.
-func (i *Inspector) Depth(ctx context.Context, queue string) (int, error) {
-	q, _, err := i.inspect(ctx, queue)
-	return q.Messages, err
+// Depth is how many messages of a queue are ready for delivery; found is false
+// where there is no such queue.
+func (i *Inspector) Depth(ctx context.Context, queue string) (n int, found bool, err error) {
+	q, found, err := i.inspect(ctx, queue)
+	return q.Messages, found, err
 }
 
 // ErrInUse says that somebody else consumes the queue that was to be examined, so

@@ -121,6 +121,7 @@ func failedCopy(d amqp.Delivery, msg inbox.Message, history failureHistory, deta
 	}
 	if detail >= withoutErrors {
 		history.FirstError, history.LastError = "", ""
+		delete(c.Headers, headerEarlier)
 	}
 	if detail >= countAndReason {
 		history = failureHistory{Attempts: history.Attempts, Reason: history.Reason}

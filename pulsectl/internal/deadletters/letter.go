@@ -31,6 +31,7 @@ type Letter struct {
 	Error      string // the last one
 	FirstError string
 	Attempts   int
+	Requeues   int // how often it was moved back before
 
 	FirstFailedAt, LastFailedAt time.Time
 
@@ -48,6 +49,8 @@ type Detail struct {
 	Envelope *Envelope // nil: none that is known
 	Deaths   []Death   // by the broker itself, the last one first
 	Travels  []Travel  // by shovels and federation, in their order
+	// Earlier is why it was a dead letter before, the last time first; some of Requeues.
+	Earlier []inboxrabbit.EarlierFailure
 }
 
 const refWithoutID = "noid-"
@@ -59,7 +62,7 @@ const maxError = 1024
 // read makes a Detail of a dead letter. Nothing in it is an error: what cannot be
 // understood is left empty.
 func read(queue string, position int, d inboxrabbit.DeadLetter) Detail {
-	l := Detail{Raw: d.Raw, Envelope: envelope(d), Deaths: deaths(d.Raw.Headers), Travels: travels(d.Raw.Headers)}
+	l := Detail{Raw: d.Raw, Envelope: envelope(d), Deaths: deaths(d.Raw.Headers), Travels: travels(d.Raw.Headers), Earlier: d.Earlier}
 	foreign := foreignFailure(d.Raw.Headers)
 	var inner Envelope
 	if l.Envelope != nil {
@@ -70,7 +73,7 @@ func read(queue string, position int, d inboxrabbit.DeadLetter) Detail {
 		CorrelationID: cmp.Or(d.CorrelationID, inner.CorrelationID), CausationID: d.CausationID, Producer: cmp.Or(d.Producer, inner.Source),
 		OccurredAt: cmp.Or(d.OccurredAt, inner.OccurredAt), Consumer: cmp.Or(d.Consumer, foreign.consumer),
 		Reason: cmp.Or(string(d.Reason), foreign.reason), Error: clipped(cmp.Or(d.LastError, foreign.error)),
-		FirstError: clipped(d.FirstError), Attempts: d.Attempts,
+		FirstError: clipped(d.FirstError), Attempts: d.Attempts, Requeues: d.Requeues,
 		FirstFailedAt: d.FirstFailedAt, LastFailedAt: cmp.Or(d.LastFailedAt, foreign.at),
 		Size: len(d.Body), Format: inner.Format,
 	}

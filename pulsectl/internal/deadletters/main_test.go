@@ -133,3 +133,24 @@ func (r *rig) awaitDepth(queue string, want int) {
 		return depth == want
 	})
 }
+
+// take empties a queue and returns its n messages.
+func (r *rig) take(queue string, n int) (all []amqp.Delivery) {
+	r.t.Helper()
+	r.awaitDepth(queue, n)
+	for range n {
+		d, ok, err := r.plain.Get(queue, true)
+		if err != nil || !ok {
+			r.t.Fatalf("get from %s: %v, %v", queue, ok, err)
+		}
+		all = append(all, d)
+	}
+	return all
+}
+
+func ids(all []amqp.Delivery) (ids []string) {
+	for _, d := range all {
+		ids = append(ids, d.MessageId)
+	}
+	return ids
+}

@@ -165,7 +165,7 @@ func (q Queue) Each(ctx context.Context, visit func(*Detail) error) error {
 	}
 	defer i.Close()
 	name := q.QueueName()
-	total, err := i.Depth(ctx, name)
+	total, _, err := i.Depth(ctx, name)
 	if err != nil {
 		return err
 	}
