@@ -31,6 +31,9 @@ type NotificationsConfig struct {
 	RetryDelays []time.Duration
 	// Consumer settings. Its logger defaults to that of Settings.
 	Consumer inbox.ConsumerConfig
+	// Around, if set, gets the handler and returns the one that is used, which
+	// may do something before and after, or instead.
+	Around func(inbox.Handler) inbox.Handler
 }
 
 // Notifications is the notifications service: it applies each OrderCreated
@@ -83,7 +86,11 @@ func NewNotifications(cfg NotificationsConfig) (_ *Notifications, err error) {
 	if cfg.Consumer.Logger == nil {
 		cfg.Consumer.Logger = s.log
 	}
-	if s.consumer, err = inbox.NewConsumer(in, s.source, s.apply, cfg.Consumer); err != nil {
+	handler := inbox.Handler(s.apply)
+	if cfg.Around != nil {
+		handler = cfg.Around(handler)
+	}
+	if s.consumer, err = inbox.NewConsumer(in, s.source, handler, cfg.Consumer); err != nil {
 		return nil, err
 	}
 	s.server = service.NewServer(cfg.Settings, s.log, s.db.Database)

@@ -50,6 +50,7 @@ var examples = map[string][]string{
 	"chaos db-up":          {"pulsectl chaos db-up"},
 	"chaos broker-block":   {"pulsectl chaos broker-block"},
 	"chaos broker-slow":    {"pulsectl chaos broker-slow --delay 2s"},
+	"chaos poison":         {"pulsectl chaos poison", "pulsectl chaos clear"},
 	"chaos drop-confirms":  {"pulsectl chaos drop-confirms --count 10"},
 	"chaos duplicate":      {"pulsectl chaos duplicate --count 10"},
 	"chaos ls":             {"pulsectl chaos ls"},

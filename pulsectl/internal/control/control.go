@@ -1,6 +1,6 @@
-// Package control lets one process inject faults into the broker inside
-// another: an HTTP endpoint on loopback, protected by a token that only the
-// owner of the state file can read.
+// Package control lets one process inject faults into the broker and the
+// consumer inside another: an HTTP endpoint on loopback, protected by a token
+// that only the owner of the state file can read.
 package control
 
 import (
@@ -14,6 +14,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/asimalizada/pulse-events/pulsectl/devbroker"
@@ -34,21 +35,22 @@ const (
 	maxRequest = 64 << 10
 )
 
-// Server serves the endpoint of one broker.
+// Server serves the endpoint of one process.
 type Server struct {
 	broker   *devbroker.Broker
+	poison   *Poison
 	token    string
 	listener net.Listener
 	http     http.Server
 }
 
 // Listen opens an endpoint on a free loopback port. The caller runs Serve.
-func Listen(broker *devbroker.Broker) (*Server, error) {
+func Listen(broker *devbroker.Broker, poison *Poison) (*Server, error) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, fmt.Errorf("control endpoint: %w", err)
 	}
-	s := &Server{broker: broker, token: rand.Text(), listener: ln}
+	s := &Server{broker: broker, poison: poison, token: rand.Text(), listener: ln}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /faults", s.list)
 	mux.HandleFunc("POST /faults", s.inject)
@@ -93,6 +95,10 @@ func (s *Server) list(w http.ResponseWriter, _ *http.Request) {
 	for _, f := range s.broker.Faults() {
 		faults = append(faults, Fault(f))
 	}
+	if since := s.poison.active(); !since.IsZero() {
+		faults = append(faults, Fault{Kind: FaultPoisonHandler, Since: since})
+		slices.SortStableFunc(faults, func(a, b Fault) int { return a.Since.Compare(b.Since) })
+	}
 	w.Header().Set("Content-Type", "application/json")
 	_ = json.NewEncoder(w).Encode(faults)
 }
@@ -103,13 +109,28 @@ func (s *Server) inject(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
+	if f.Kind == FaultPoisonHandler {
+		s.poison.inject()
+		answer(w, nil)
+		return
+	}
 	answer(w, s.broker.Inject(devbroker.Fault(f)))
 }
 
 func (s *Server) clear(w http.ResponseWriter, r *http.Request) {
-	var kinds []devbroker.FaultKind
-	for _, k := range r.URL.Query()["kind"] {
-		kinds = append(kinds, devbroker.FaultKind(k))
+	given := r.URL.Query()["kind"]
+	var kinds []devbroker.FaultKind // of the broker
+	for _, k := range given {
+		if kind := devbroker.FaultKind(k); kind != FaultPoisonHandler {
+			kinds = append(kinds, kind)
+		}
+	}
+	if len(given) == 0 || len(kinds) < len(given) {
+		s.poison.clear()
+	}
+	if len(given) > 0 && len(kinds) == 0 {
+		answer(w, nil)
+		return
 	}
 	answer(w, s.broker.Clear(kinds...))
 }

@@ -103,7 +103,7 @@ func (s State) Command(c Change) string {
 	return ""
 }
 
-// errNotEmbedded says that faults of the broker need an embedded stack.
+// errNotEmbedded says that faults inside a process need an embedded stack.
 func errNotEmbedded(s State) error {
 	return fail.Usagef("change to one: pulsectl down, then: pulsectl up", "this needs a running embedded stack; this one is %s", s.Stack)
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/asimalizada/pulse-events/examples/telemetry"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/console"
+	"github.com/asimalizada/pulse-events/pulsectl/internal/control"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/fail"
 )
 
@@ -30,6 +31,7 @@ type Config struct {
 	// In this process: what is exported and served of traces and metrics. Zero:
 	// nothing.
 	telemetry telemetry.Config
+	poison    *control.Poison // of the notifications' handler in this process
 
 	Dir     string // of the state file
 	LogFile string // recorded in the state, if there is one

@@ -129,7 +129,7 @@ func embed(ctx context.Context, cfg Config, state *State, services func(context.
 		defer cancel()
 		err = errors.Join(err, broker.Shutdown(limit))
 	}()
-	endpoint, err := control.Listen(broker)
+	endpoint, err := control.Listen(broker, cfg.poison)
 	if err != nil {
 		return err
 	}

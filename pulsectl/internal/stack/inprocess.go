@@ -16,6 +16,7 @@ import (
 	"github.com/asimalizada/pulse-events/examples/stdlib"
 	"github.com/asimalizada/pulse-events/outbox"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/compose"
+	"github.com/asimalizada/pulse-events/pulsectl/internal/control"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/fail"
 )
 
@@ -133,6 +134,7 @@ func (p inProcess) run(ctx context.Context, cfg Config, ready func(State)) (err 
 		return err
 	}
 	defer notificationsListener.Close()
+	cfg.poison = new(control.Poison)
 	telemetry, err := startTelemetry(ctx, cfg)
 	if err != nil {
 		return err
@@ -165,7 +167,7 @@ func (p inProcess) serve(ctx context.Context, cfg Config, state State, ordersLis
 	if err != nil {
 		return err
 	}
-	notifications, err := stdlib.NewNotifications(stdlib.NotificationsConfig{Settings: stdlib.Settings{
+	notifications, err := stdlib.NewNotifications(stdlib.NotificationsConfig{Around: cfg.poison.Handler, Settings: stdlib.Settings{
 		DatabaseURL: state.InboxDB, GetDatabaseURL: cfg.Rotated.InboxDB,
 		AMQPURL: state.AMQPURL, GetAMQPURL: cfg.Rotated.AMQPURL, GetAMQPTLS: cfg.Rotated.AMQPTLS,
 		AutoMigrate: true, Logger: cfg.Logger,

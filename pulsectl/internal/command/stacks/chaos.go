@@ -33,6 +33,7 @@ func Chaos(e *env.Env) *cli.Command {
 			faultCommand(e, fault{name: "broker-slow", kind: devbroker.FaultDelayConfirms, usage: "delay publisher confirms", delay: 500 * time.Millisecond}),
 			faultCommand(e, fault{name: "drop-confirms", kind: devbroker.FaultDropConfirms, usage: "accept messages and never confirm them", counts: true}),
 			faultCommand(e, fault{name: "duplicate", kind: devbroker.FaultDuplicateDeliveries, usage: "deliver messages twice", counts: true}),
+			faultCommand(e, fault{name: "poison", kind: control.FaultPoisonHandler, usage: "let the notifications' handler refuse every message, as one with a bug does: they are dead-lettered"}),
 			{
 				Name: "ls", Aliases: []string{"list"}, Usage: "list the active faults",
 				Action: func(ctx *cli.Context) error { return listFaults(ctx.Context, e) },
@@ -122,7 +123,7 @@ func renderHarm(e *env.Env, fault, state, command string) error {
 	return console.RenderOne(e.IO, harmColumns, harm{fault, state, command})
 }
 
-// fault describes a fault that only the embedded broker has.
+// fault describes a fault that only an embedded stack has.
 type fault struct {
 	name, usage string
 	kind        devbroker.FaultKind
