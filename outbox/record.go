@@ -18,6 +18,7 @@ type Record struct {
 	CreatedAt   time.Time // when it was enqueued, by the database's clock
 	PublishedAt time.Time // zero unless published
 	DiscardedAt time.Time // zero unless discarded
+	FailedAt    time.Time // when the last attempt failed, or it became dead; zero: it has not, or a former version stored that
 	LastError   string    // of the last failed attempt, or the reason of Discard
 	Bucket      int       // the bucket of its key
 	// BlockedBy is the id of the failed message of the same key that has to be
@@ -49,6 +50,7 @@ type row struct {
 	PublishedAt   sqldb.Instant `db:"published_at"`
 	DiscardedAt   sqldb.Instant `db:"discarded_at"`
 	LastError     string        `db:"last_error"`
+	FailedAt      sqldb.Instant `db:"failed_at"`
 	BlockedBy     uuid.NullUUID `db:"blocked_by"`
 	Matching      int           `db:"matching"` // how many rows the page found, with those that did not fit
 }
@@ -65,7 +67,7 @@ func (r row) record() (Record, error) {
 			OccurredAt: r.OccurredAt.Time, AvailableAt: r.AvailableAt.Time, Seq: r.Seq,
 		},
 		Status: r.Status, Attempts: r.Attempts, LastError: r.LastError, Bucket: r.Bucket, BlockedBy: r.BlockedBy.UUID,
-		CreatedAt: r.CreatedAt.Time, PublishedAt: r.PublishedAt.Time, DiscardedAt: r.DiscardedAt.Time,
+		CreatedAt: r.CreatedAt.Time, PublishedAt: r.PublishedAt.Time, DiscardedAt: r.DiscardedAt.Time, FailedAt: r.FailedAt.Time,
 	}, nil
 }
 

@@ -135,7 +135,7 @@ func (m *leaseManager) signOff(ctx context.Context) error {
 	m.release(m.count())
 	m.signedOff, m.renewed = true, time.Time{}
 	m.signs.expect(0)
-	err := m.relay.exec(ctx, "relay_standby", m.relay.cfg.Owner, hostname(), m.ttl.Milliseconds(), 0, m.relay.cfg.Producer)
+	err := m.relay.exec(ctx, "relay_standby", m.relay.cfg.Owner, hostname(), m.ttl.Milliseconds(), 0, m.relay.cfg.Producer, libraryVersion())
 	if err == nil {
 		m.signs.stored(0)
 	}

@@ -15,6 +15,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/asimalizada/pulse-events/internal/backoff"
+	"github.com/asimalizada/pulse-events/internal/telemetry"
 )
 
 // Special values of RelayConfig.Retention.
@@ -200,3 +201,6 @@ func hostname() string {
 	}
 	return name
 }
+
+// libraryVersion is what a relay tells of its version.
+func libraryVersion() string { return cmp.Or(telemetry.Version(), "devel") }

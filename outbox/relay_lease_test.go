@@ -315,3 +315,45 @@ func TestRelayDoesNotUseAnExpiredLease(t *testing.T) {
 		}
 	})
 }
+
+// What people look at says since when, which version, and who is gone.
+func TestRelaysTellOfThemselves(t *testing.T) {
+	eachDatabase(t, func(t *testing.T, d database) {
+		ob, db := d.newOutbox(t)
+		cfg := eager()
+		cfg.Owner = "new"
+		start(t, newRelay(t, ob, &broker{}, cfg))
+		var seen RelayStatus
+		eventually(t, "the relay to hold all buckets", func() bool {
+			all, err := ob.Relays(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(all) == 1 {
+				seen = all[0]
+			}
+			return len(seen.Buckets) == buckets
+		})
+		now := databaseClock(t, ob)
+		recent := func(at time.Time) bool { return now.Sub(at).Abs() < time.Minute }
+		if !seen.Live || seen.Silent || seen.Version != libraryVersion() || !recent(seen.SignedAt) || !recent(seen.HeldSince) || seen.HeldSince.Before(seen.StartedAt) {
+			t.Errorf("%+v", seen)
+		}
+		// One of a former version writes less, and has taken a lease that says since when
+		// another held it; one was killed.
+		db.MustExec(`INSERT INTO outbox_relays (owner, host, ttl, sign, producer, expires_at) VALUES ('former', 'h', 20000, 1, '', ` + clock(db, "20 seconds") + `)`)
+		db.MustExec(`INSERT INTO outbox_relays (owner, host, ttl, sign, producer, version, signed_at, expires_at)
+			VALUES ('killed', 'h', 20000, 1, '', 'v1', ` + clock(db, "-40 seconds") + `, ` + clock(db, "-20 seconds") + `)`)
+		db.MustExec(`UPDATE outbox_leases SET owner = 'former', token = 7, expires_at = ` + clock(db, "20 seconds") + ` WHERE bucket = 3`)
+		all, err := ob.Relays(t.Context())
+		if err != nil || len(all) != 3 {
+			t.Fatalf("%+v, %v", all, err)
+		}
+		if former := all[0]; former.Version != "" || !former.HeldSince.IsZero() || !recent(former.SignedAt) || former.Silent || !slices.Equal(former.Buckets, []int{3}) {
+			t.Errorf("%+v", former)
+		}
+		if killed := all[1]; killed.Live || !killed.Silent || killed.Version != "v1" {
+			t.Errorf("%+v", killed)
+		}
+	})
+}

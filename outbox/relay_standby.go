@@ -130,6 +130,6 @@ func (m *leaseManager) tellAlive(ctx context.Context, tx *sqldb.Tx, sign int64) 
 	if m.standby.on || m.draining {
 		query = "relay_standby"
 	}
-	_, err := tx.Exec(ctx, query, m.relay.cfg.Owner, hostname(), m.ttl.Milliseconds(), sign, m.relay.cfg.Producer)
+	_, err := tx.Exec(ctx, query, m.relay.cfg.Owner, hostname(), m.ttl.Milliseconds(), sign, m.relay.cfg.Producer, libraryVersion())
 	return err
 }

@@ -37,7 +37,7 @@ func Meter(provider metric.MeterProvider, scope Scope) metric.Meter {
 	if provider == nil {
 		provider = otel.GetMeterProvider()
 	}
-	return provider.Meter(string(scope), metric.WithInstrumentationVersion(version()), metric.WithSchemaURL(SchemaURL))
+	return provider.Meter(string(scope), metric.WithInstrumentationVersion(Version()), metric.WithSchemaURL(SchemaURL))
 }
 
 // Tracer returns the tracer of a scope. A nil provider stands for the global one,
@@ -46,12 +46,12 @@ func Tracer(provider trace.TracerProvider, scope Scope) trace.Tracer {
 	if provider == nil {
 		provider = otel.GetTracerProvider()
 	}
-	return provider.Tracer(string(scope), trace.WithInstrumentationVersion(version()), trace.WithSchemaURL(SchemaURL))
+	return provider.Tracer(string(scope), trace.WithInstrumentationVersion(Version()), trace.WithSchemaURL(SchemaURL))
 }
 
-// version is that of this module in the running program, as "v1.2.3"; empty where
+// Version is that of this module in the running program, as "v1.2.3"; empty where
 // the build does not tell.
-var version = sync.OnceValue(func() string {
+var Version = sync.OnceValue(func() string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
 		return ""

@@ -12,6 +12,7 @@ WITH free AS MATERIALIZED (
   FOR UPDATE SKIP LOCKED
 )
 UPDATE pulse.outbox_leases AS l
-SET owner = $3, token = $4::bigint, ttl = $5::bigint, expires_at = clock_timestamp() + $5::bigint * interval '1 millisecond'
+SET owner = $3, token = $4::bigint, ttl = $5::bigint, taken_at = clock_timestamp(),
+    expires_at = clock_timestamp() + $5::bigint * interval '1 millisecond'
 FROM free WHERE l.bucket = free.bucket
 RETURNING l.bucket, l.token

@@ -14,6 +14,7 @@ SELECT m.seq, m.id, m.topic, m.type, m.key,
        m.created_at,
        greatest('0001-01-01Z', least('9999-12-31Z', m.available_at)) AS available_at,
        m.published_at, m.discarded_at, m.last_error,
+       CASE WHEN m.attempts > 0 THEN m.rescheduled_at END AS failed_at,
        -- The same condition under which the relay holds a row back.
        CASE WHEN m.status = 'pending' AND m.key <> '' THEN (
          SELECT head.id FROM pulse.outbox_messages AS head

@@ -1,5 +1,6 @@
 -- A relay lives that cannot publish: it is seen, and not counted for shares.
--- $1 owner, $2 host, $3 milliseconds, $4 sign, $5 the service it publishes for.
-INSERT INTO pulse.outbox_relays (owner, host, ttl, sign, producer, expires_at)
-VALUES ($1, $2, $3::bigint, $4::bigint, $5, clock_timestamp())
-ON CONFLICT (owner) DO UPDATE SET host = excluded.host, ttl = excluded.ttl, sign = excluded.sign, producer = excluded.producer, expires_at = excluded.expires_at
+-- $1 owner, $2 host, $3 milliseconds, $4 sign, $5 the service it publishes for, $6 the version of its library.
+INSERT INTO pulse.outbox_relays (owner, host, ttl, sign, producer, version, signed_at, expires_at)
+VALUES ($1, $2, $3::bigint, $4::bigint, $5, $6, clock_timestamp(), clock_timestamp())
+ON CONFLICT (owner) DO UPDATE SET host = excluded.host, ttl = excluded.ttl, sign = excluded.sign, producer = excluded.producer,
+  version = excluded.version, signed_at = excluded.signed_at, expires_at = excluded.expires_at

@@ -10,6 +10,7 @@ SELECT m.seq, m.id, m.topic, m.type, m.key,
        CASE WHEN ?17 THEN m.payload END AS payload,
        m.content_type, m.headers, m.correlation_id, m.causation_id, m.bucket, m.status, m.attempts,
        m.occurred_at, m.created_at, m.available_at, m.published_at, m.discarded_at, m.last_error,
+       CASE WHEN m.attempts > 0 THEN m.rescheduled_at END AS failed_at,
        -- The same condition under which the relay holds a row back.
        CASE WHEN m.status = 'pending' AND m.key <> '' THEN (
          SELECT head.id FROM pulse.outbox_messages AS head

@@ -135,8 +135,8 @@ func TestCompletion(t *testing.T) {
 	app := newApp(e)
 	for typed, want := range map[string]string{
 		"d":                                  "demo down doctor",
-		"outbox ":                            "ls show stats retry discard audit wait",
-		"outbox --color never ":              "ls show stats retry discard audit wait",
+		"outbox ":                            "ls show stats errors tail relays retry discard audit wait",
+		"outbox --color never ":              "ls show stats errors tail relays retry discard audit wait",
 		"-o json outbox l":                   "ls",
 		"outbox ls --sta":                    "--status",
 		"outbox ls --status ":                "pending published dead discarded retrying",

@@ -32,6 +32,7 @@ var RecordColumns = []console.Column[outbox.Record]{
 	{Key: "causationId", Value: func(r outbox.Record) any { return r.CausationID }, Wide: true},
 	{Key: "bucket", Value: func(r outbox.Record) any { return r.Bucket }, Wide: true},
 	{Key: "blockedBy", Value: blockedBy, Wide: true},
+	{Key: "failedAt", Value: func(r outbox.Record) any { return r.FailedAt }, Wide: true},
 	{Key: "lastError", Value: func(r outbox.Record) any { return r.LastError }, Keep: 3, Min: 16},
 }
 
@@ -75,6 +76,12 @@ func outboxCommand(e *env.Env) *cli.Command {
 				Name: "stats", Usage: "count messages by status; counts of a big table are bounded or estimated and say so",
 				Flags:  env.WatchFlags(),
 				Action: func(ctx *cli.Context) error { return e.Watch(ctx, outboxStats) },
+			},
+			outboxErrorsCommand(e), outboxTailCommand(e),
+			{
+				Name: "relays", Usage: "list the relays: who holds which buckets since when, the last sign of life, the version",
+				Flags:  env.WatchFlags(),
+				Action: func(ctx *cli.Context) error { return e.Watch(ctx, outboxRelays) },
 			},
 			outboxRetryCommand(e), outboxDiscardCommand(e), outboxAuditCommand(e),
 			{
