@@ -3,10 +3,12 @@
 # Two packages at a time: their tests share two servers, and RabbitMQ alone
 # can keep a core busy. Within a package most tests wait: four at a time, also
 # where there are fewer cores. make vet is a target of its own.
-TESTFLAGS ?= -p 2 -parallel 4 -vet=off -timeout 15m
+TESTFLAGS ?= -p 2 -parallel 4 -vet=off -timeout 20m
 # The race detector needs a C compiler.
 RACE ?= $(shell command -v "$$(go env CC)" >/dev/null 2>&1 && echo -race)
 PKG ?= ./...
+# Those that take longest begin first, so that none of them is left alone at the end.
+LONGEST = ./pulsectl ./outbox ./inbox ./internal/faults
 
 BENCH ?= .
 BENCHTIME ?= 1x
@@ -45,7 +47,7 @@ help:
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 test: services ## run all tests on real services (PKG=./outbox/... for some)
-	$(call go-test,$(RACE) $(TESTFLAGS),$(PKG))
+	$(call go-test,$(RACE) $(TESTFLAGS),$(if $(filter ./...,$(PKG)),$(LONGEST)) $(PKG))
 	@set -e; [ '$(PKG)' = ./... ] || exit 0; for dir in $(NESTED); do (cd $$dir && go test $(TESTFLAGS) ./...); done
 
 test-containers: export PULSE_TEST_REQUIRE = postgres,rabbitmq,docker
