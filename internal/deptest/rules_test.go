@@ -180,6 +180,12 @@ var rules = []rule{
 		},
 	},
 	{
+		name:  "the checker of fault runs shares no code with what it judges",
+		of:    []string{"./pulsectl/internal/chaos/check"},
+		scope: product,
+		only:  []string{"./pulsectl/internal/chaos/check"},
+	},
+	{
 		name:  "the development broker is a leaf",
 		of:    []string{"./pulsectl/devbroker/..."},
 		scope: product,
