@@ -197,7 +197,7 @@ var rules = []rule{
 		of:    []string{"./pulsectl/devbroker/..."},
 		scope: tests,
 		never: []string{"./..."},
-		but:   []string{"./pulsectl/devbroker/...", "./internal/testenv/..."},
+		but:   []string{"./pulsectl/devbroker/...", "./internal/testenv/...", "./internal/netfault"},
 	},
 	{
 		name:   "the command-line package stays below pulsectl",
