@@ -67,6 +67,7 @@ func TestQueryPlans(t *testing.T) {
 		{"oldest", "text", `'notifications'`, "Index Only Scan using processed_events_processed_at"},
 		{"applied", "text, text", `'notifications', '["a","b"]'`, "Index Scan using processed_events_pkey"},
 		{"get", "text, text", `'notifications', 'a'`, "Index Scan using processed_events_pkey"},
+		{"sightings", "text", `'a'`, "Index Scan using processed_events_pkey"},
 		{"purge", "text, float8, int", `'notifications', 3600, 100`, "Index Scan using processed_events_processed_at"},
 		{"list", "text, text, text, text, timestamptz, timestamptz, timestamptz, text, int",
 			`'notifications', '', '', '', NULL, NULL, NULL, '', 51`, "Index Scan Backward using processed_events_processed_at"},

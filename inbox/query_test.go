@@ -142,6 +142,40 @@ func TestInboxGetStatsConsumers(t *testing.T) {
 	})
 }
 
+func TestSightings(t *testing.T) {
+	eachDatabase(t, func(t *testing.T, url string) {
+		in, db := newInbox(t, url)
+		fill(t, in, db, 2)
+		other, err := inbox.New(db, "billing")
+		if err != nil {
+			t.Fatal(err)
+		}
+		fill(t, other, db, 1)
+		db.MustExec(`INSERT INTO inbox_attempts (consumer, event_id, started) VALUES ('mail', $1, 3), ('notifications', $1, 1)`, event(0).ID)
+		seen, err := other.Sightings(t.Context(), event(0).ID)
+		if err != nil || len(seen) != 3 {
+			t.Fatalf("%+v, %v", seen, err)
+		}
+		for i, want := range []struct {
+			consumer string
+			applied  bool
+			started  int
+		}{{"billing", true, 0}, {"mail", false, 3}, {"notifications", true, 1}} {
+			s := seen[i]
+			if s.Consumer != want.consumer || s.Applied() != want.applied || s.Started != want.started ||
+				s.StartedAt.IsZero() != (want.started == 0) || s.Applied() && s.Record.EventID != event(0).ID {
+				t.Errorf("%+v, want %+v", s, want)
+			}
+		}
+		if seen, err := in.Sightings(t.Context(), event(1).ID); err != nil || len(seen) != 1 || seen[0].Consumer != "notifications" {
+			t.Errorf("%+v, %v", seen, err)
+		}
+		if seen, err := in.Sightings(t.Context(), "nobody"); err != nil || len(seen) != 0 {
+			t.Errorf("%+v, %v", seen, err)
+		}
+	})
+}
+
 func TestPurge(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, url string) {
 		in, db := newInbox(t, url)

@@ -31,6 +31,7 @@ type ListQuery struct {
 	Type          string    // exactly this
 	Key           string    // exactly this
 	CorrelationID string    // exactly this
+	CausationID   string    // exactly this: what that message caused
 	ErrorContains string    // part of the last error, in any case (on SQLite: of ASCII letters)
 	Since         time.Time // enqueued at or after
 	Until         time.Time // enqueued before
@@ -155,7 +156,7 @@ func (q ListQuery) check() error {
 	return nil
 }
 
-// args are the parameters of filter.sql, from the first to the sixteenth.
+// args are the parameters of filter.sql, from the first to the seventeenth.
 func (q ListQuery) args(d sqldb.Dialect, id uuid.NullUUID) []any {
 	has := func(s Status) bool { return slices.Contains(q.Statuses, s) }
 	from, to := int64(0), q.After
@@ -169,7 +170,7 @@ func (q ListQuery) args(d sqldb.Dialect, id uuid.NullUUID) []any {
 	return []any{
 		len(q.Statuses) == 0, has(Pending), has(Published), has(Dead), has(Discarded), q.Retrying,
 		sql.NullString{String: id.UUID.String(), Valid: id.Valid}, q.Topic, q.Type, q.Key, q.CorrelationID, pattern,
-		d.Time(q.Since), d.Time(q.Until), from, cmp.Or(to, math.MaxInt64),
+		d.Time(q.Since), d.Time(q.Until), from, cmp.Or(to, math.MaxInt64), q.CausationID,
 	}
 }
 
@@ -218,6 +219,7 @@ func (q ListQuery) conditions(id uuid.NullUUID) string {
 	}
 	for _, f := range []struct{ value, condition string }{
 		{q.Topic, "topic = ?8"}, {q.Type, "type = ?9"}, {q.Key, "key = ?10"}, {q.CorrelationID, "correlation_id = ?11"},
+		{q.CausationID, "causation_id = ?17"},
 		{q.ErrorContains, `lower(last_error) LIKE lower(?12) ESCAPE '\'`},
 	} {
 		if f.value != "" {

@@ -24,7 +24,7 @@ func TestListFilters(t *testing.T) {
 		ob, db := d.newOutbox(t)
 		put(t, ob, Message{Topic: "a", Type: "A", Key: "k1", CorrelationID: "c1"}, Published, 0)
 		put(t, ob, Message{Topic: "b", Type: "B", Key: "k2", CorrelationID: "c2"}, Pending, 0)
-		put(t, ob, Message{Topic: "c", Type: "B", Key: "k2", CorrelationID: "c1"}, Pending, 3)
+		put(t, ob, Message{Topic: "c", Type: "B", Key: "k2", CorrelationID: "c1", CausationID: "a1"}, Pending, 3)
 		put(t, ob, Message{Topic: "d", Type: "D"}, Dead, 1)
 		put(t, ob, Message{Topic: "e", Type: "E"}, Discarded, 0)
 		db.MustExec(`UPDATE outbox_messages SET last_error = '100% _Unroutable\' WHERE topic = 'd'`)
@@ -51,6 +51,8 @@ func TestListFilters(t *testing.T) {
 			{ListQuery{Key: "k2"}, "c b"},
 			{ListQuery{CorrelationID: "c1"}, "c a"},
 			{ListQuery{CorrelationID: "c1", Statuses: []Status{Published}}, "a"},
+			{ListQuery{CausationID: "a1"}, "c"},
+			{ListQuery{CausationID: "a1", Topic: "a"}, ""},
 			{ListQuery{ErrorContains: "SAID no"}, "c"},
 			{ListQuery{ErrorContains: "100% _unroutable\\"}, "d"},
 			{ListQuery{ErrorContains: "%"}, "d"},

@@ -25,6 +25,8 @@ const (
 	browseBytes = 16 << 20
 	// browseTimeout is how long the next message may take to come.
 	browseTimeout = 10 * time.Second
+	// leavingTimeout is the same in a queue whose messages leave it by themselves.
+	leavingTimeout = 5 * time.Second
 	// finishTimeout bounds requeuing what was seen.
 	finishTimeout = 30 * time.Second
 )
@@ -36,6 +38,9 @@ type browser struct {
 	visit func(*amqp.Delivery) error
 	sweep *Sweep                                       // nil: every message stays
 	sort  func(context.Context, []amqp.Delivery) error // of a sweep: decides on messages and settles them
+	// returning: messages are returned and never replaced, for retry queues, in
+	// which a copy would begin to wait anew, and the consumed queue.
+	returning bool
 
 	channel     *amqp.Channel
 	feed        *feed           // nil: not subscribed
@@ -142,7 +147,7 @@ func (b *browser) walk(ctx context.Context) error {
 		return err
 	}
 	b.first = batch[0].DeliveryTag
-	b.replacing = b.counting || b.returnCounts(batch[0]) || b.total > maxHeld
+	b.replacing = !b.returning && (b.counting || b.returnCounts(batch[0]) || b.total > maxHeld)
 	switch err := b.take(ctx, batch); {
 	case err != nil && ctx.Err() == nil && b.replacing && b.seen == 1 && !b.returnCounts(batch[0]):
 		b.replacing = false // publishing is blocked or not allowed: one return is safe with any limit but 0
@@ -177,7 +182,9 @@ func (b *browser) takeAll(ctx context.Context) error {
 
 // returnCounts reports whether another return of a message counts towards a
 // delivery limit.
-func (b *browser) returnCounts(d amqp.Delivery) bool { return b.countsReturns && returns(d) > 0 }
+func (b *browser) returnCounts(d amqp.Delivery) bool {
+	return b.countsReturns && returns(d) > 0 && !b.returning
+}
 
 // subscribe consumes with a window. It does not end early with ctx: finish has to
 // know which consumers there are.
@@ -203,7 +210,11 @@ func (b *browser) subscribe(ctx context.Context, tag string, window int) (<-chan
 // gather waits for messages and returns those that have arrived. It returns none
 // when no more arrive in time.
 func (b *browser) gather(ctx context.Context) ([]amqp.Delivery, error) {
-	timer := time.NewTimer(browseTimeout)
+	limit := browseTimeout
+	if b.returning {
+		limit = leavingTimeout
+	}
+	timer := time.NewTimer(limit)
 	defer timer.Stop()
 	select {
 	case batch, open := <-b.feed.out:

@@ -1,7 +1,7 @@
--- How many rows match, counted no further than the limit, $17. TRUE stands for filter.sql; the same indexes serve as for
+-- How many rows match, counted no further than the limit, $18. TRUE stands for filter.sql; the same indexes serve as for
 -- list.sql.
 SELECT count(*) FROM (
   SELECT 1 FROM pulse.outbox_messages
   WHERE TRUE
-  LIMIT $17
+  LIMIT $18
 ) AS matching

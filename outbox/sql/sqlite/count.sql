@@ -1,7 +1,7 @@
--- How many rows match, counted no further than the limit, ?17. TRUE stands for
+-- How many rows match, counted no further than the limit, ?18. TRUE stands for
 -- the filters that are set, as in list.sql; the same indexes serve.
 SELECT count(*) FROM (
   SELECT 1 FROM pulse.outbox_messages
   WHERE TRUE
-  LIMIT ?17
+  LIMIT ?18
 ) AS matching

@@ -23,12 +23,15 @@ var examples = map[string][]string{
 	"outbox errors":  {"pulsectl outbox errors", "pulsectl outbox errors --status dead --since 1h -o wide"},
 	"outbox tail":    {"pulsectl outbox tail", "pulsectl outbox tail -f --topic order.created", "pulsectl outbox tail -f -o jsonl"},
 	"outbox relays":  {"pulsectl outbox relays", "pulsectl outbox relays -o wide --watch"},
+	"outbox trace":   {"pulsectl outbox trace 01a2077e-aa18-74f7-aacf-79289ea1d69c"},
 	"outbox retry":   {"pulsectl outbox retry 01a2077e-aa18-74f7-aacf-79289ea1d69c", "pulsectl outbox ls -q --status dead | pulsectl outbox retry -", "pulsectl outbox retry --all --dry-run"},
 	"outbox discard": {"pulsectl outbox discard 01a2077e-aa18-74f7-aacf-79289ea1d69c --reason 'customer was deleted'"},
 	"outbox audit":   {"pulsectl outbox audit --since 24h", "pulsectl outbox audit --action discard -o wide", "pulsectl outbox audit --id 01a2077e-aa18-74f7-aacf-79289ea1d69c"},
 	"outbox wait":    {"pulsectl outbox wait --drained", "pulsectl outbox wait --drained --timeout 10m"},
 
 	"inbox ls": {"pulsectl inbox ls --since 15m", "pulsectl inbox ls --event 01a2077e-aa18-74f7-aacf-79289ea1d69c"},
+
+	"trace": {"pulsectl trace 01a2077e-aa18-74f7-aacf-79289ea1d69c", "pulsectl trace demo-1", "pulsectl why 01a2077e-aa18-74f6-bc5d-9af2b23e0269 --look never -o json"},
 
 	"replay": {"pulsectl replay 01a2077e-aa18-74f7-aacf-79289ea1d69c --times 3", "pulsectl outbox ls -q --status published --since 1h | pulsectl replay - --dry-run"},
 

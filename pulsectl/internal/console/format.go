@@ -83,3 +83,6 @@ func age(now, at time.Time) string {
 	}
 	return fmt.Sprintf("%s%dd", future, int(d.Hours()/24))
 }
+
+// When formats a time for people, with its age.
+func (c *IO) When(at time.Time) string { return human(c.Now(), at, true) }

@@ -209,6 +209,19 @@ func valueJSON(value any) ([]byte, error) {
 	return bytes.TrimRight(buf.Bytes(), "\n"), err
 }
 
+// Objects returns items as they are in JSON, for a column of another object.
+func Objects[T any](columns []Column[T], items []T) []json.RawMessage {
+	list := make([]json.RawMessage, len(items))
+	for i, item := range items {
+		raw, err := object(columns, item)
+		if err != nil {
+			raw, _ = valueJSON(err.Error()) // a value that has no JSON
+		}
+		list[i] = raw
+	}
+	return list
+}
+
 // object renders item with its keys in the order of the columns.
 func object[T any](columns []Column[T], item T) (json.RawMessage, error) {
 	var buf bytes.Buffer

@@ -1,5 +1,5 @@
 // Package messages implements the commands about orders and their messages:
-// order, notification, outbox, inbox, replay, migrate and broker.
+// order, notification, outbox, inbox, trace, replay, migrate and broker.
 package messages
 
 import (
@@ -12,6 +12,6 @@ import (
 func Commands(e *env.Env) []*cli.Command {
 	return []*cli.Command{
 		orderCommand(e), notificationCommand(e), outboxCommand(e), inboxCommand(e),
-		replayCommand(e), migrateCommand(e), brokerCommand(e),
+		traceCommand(e, "why"), replayCommand(e), migrateCommand(e), brokerCommand(e),
 	}
 }
