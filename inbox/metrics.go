@@ -18,6 +18,7 @@ type consumerMetrics struct {
 	operations *telemetry.Sets[measured]
 	outcomes   *telemetry.Sets[string] // by outcome
 	consumer   *telemetry.Set
+	overdue    telemetry.Overdue // of the purge, if there is one
 }
 
 // measured tells operations apart.
@@ -139,5 +140,6 @@ func (m *consumerMetrics) watch(held *countingSource) (end func()) {
 	return telemetry.Watch(m.Meter, func(o metric.Observer) {
 		n, _ := held.count()
 		o.ObserveInt64(m.Held, int64(n), m.consumer.Observe...)
-	}, m.Held)
+		m.overdue.Observe(o, m.PurgeOverdue, m.consumer.Observe...)
+	}, m.Held, m.PurgeOverdue)
 }

@@ -2,7 +2,6 @@ package inbox
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -53,19 +52,15 @@ func (in *Inbox) delete(ctx context.Context, name string, args ...any) (n int64,
 	return n, in.store.Failed(err)
 }
 
-// overdue returns an error if there is something older than the retention by
-// more than slack, which a purge has not deleted.
-func (in *Inbox) overdue(ctx context.Context, retention, slack time.Duration) error {
+// overdue returns for how long the oldest event has been older than the retention;
+// 0: it is not.
+func (in *Inbox) overdue(ctx context.Context, retention time.Duration) (time.Duration, error) {
 	ctx, cancel := context.WithTimeout(ctx, in.statementTimeout)
 	defer cancel()
 	var age float64
 	err := in.store.Read(ctx, func(ctx context.Context, tx *sqldb.Tx) error { return tx.Get(ctx, &age, "oldest", in.consumer) })
 	if err != nil {
-		return fmt.Errorf("inbox: oldest event: %w", in.store.Failed(err))
+		return 0, fmt.Errorf("inbox: oldest event: %w", in.store.Failed(err))
 	}
-	if oldest := time.Duration(age * float64(time.Second)); oldest > retention+slack {
-		return errors.New("deletes nothing, and the oldest event is " + oldest.Round(time.Second).String() +
-			" old: rows are locked for long, or kept by a trigger or a policy")
-	}
-	return nil
+	return max(0, time.Duration(age*float64(time.Second))-retention), nil
 }

@@ -3,6 +3,7 @@ package inbox
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"time"
 
@@ -99,9 +100,19 @@ func (c *Consumer) delay(ctx context.Context, d Delivery, backoff func(failures 
 
 // purge forgets what is older than the retention.
 func (c *Consumer) purge(ctx context.Context) {
+	c.metrics.overdue.Begin()
 	n, err := c.in.Purge(ctx, c.cfg.Retention)
-	if err == nil && n == 0 {
-		err = c.in.overdue(ctx, c.cfg.Retention, max(c.cfg.PurgeInterval, time.Minute))
+	overdue, lookErr := c.in.overdue(ctx, c.cfg.Retention)
+	if lookErr == nil {
+		c.metrics.overdue.Found(overdue)
+	}
+	switch {
+	case err != nil:
+	case lookErr != nil:
+		err = lookErr
+	case n == 0 && overdue > max(c.cfg.PurgeInterval, time.Minute):
+		err = fmt.Errorf("deletes nothing, and the oldest event is %v old: rows are locked for long, or kept by a trigger or a policy",
+			(c.cfg.Retention + overdue).Round(time.Second))
 	}
 	if ctx.Err() == nil {
 		c.trouble(partPurge, err)

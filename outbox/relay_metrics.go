@@ -24,6 +24,8 @@ type relayMetrics struct {
 
 	mu      sync.Mutex
 	backlog *Stats // nil: not measured
+
+	overdue telemetry.Overdue // of the purge, while this relay does it
 }
 
 // publishResult tells calls of Publish apart, and messages in them.
@@ -141,7 +143,7 @@ func (m *relayMetrics) found(s Stats) {
 func (m *relayMetrics) watch(ctx context.Context, r *Relay) (end func()) {
 	m.fenced(ctx, 0) // so that the first is seen to be added
 	return telemetry.Watch(m.Meter, func(o metric.Observer) { m.observe(o, r) },
-		m.Leases, m.Unassigned, m.Pending, m.Retrying, m.Dead, m.BlockedKeys, m.OldestAge)
+		m.Leases, m.Unassigned, m.Pending, m.Retrying, m.Dead, m.BlockedKeys, m.OldestAge, m.PurgeOverdue)
 }
 
 // observe reports the gauges. Those of the database come from one of all relays of
@@ -151,6 +153,12 @@ func (m *relayMetrics) observe(o metric.Observer, r *Relay) {
 	o.ObserveInt64(m.Leases, int64(h.Leases), m.outbox.Observe...)
 	if h.State != RelayStarting {
 		o.ObserveInt64(m.Unassigned, int64(h.Unserved), m.outbox.Observe...)
+	}
+	if r.leases.laneOf(purgeBucket) == nil || r.cfg.Retention == KeepForever {
+		m.overdue.Forget() // another relay purges, or none
+	} else {
+		m.overdue.Begin()
+		m.overdue.Observe(o, m.PurgeOverdue, m.outbox.Observe...)
 	}
 	m.mu.Lock()
 	s := m.backlog

@@ -34,19 +34,22 @@ func (r *Relay) purgeLoop(ctx context.Context) {
 			r.monitor.trouble(ctx, partPurge, nil) // it is another relay's
 			continue
 		}
-		n, kept, err := r.purge(ctx, retention)
+		p, err := r.purge(ctx, retention)
 		if ctx.Err() != nil {
 			return
 		}
-		if stuck++; n > 0 || kept == 0 {
+		if err == nil || p.overdue > 0 {
+			r.metrics.overdue.Found(p.overdue)
+		}
+		if stuck++; p.deleted > 0 || p.kept == 0 {
 			stuck = 0
 		}
 		if err == nil && stuck >= maxStuck {
-			err = fmt.Errorf("%d %w: other sessions lock them, or a trigger keeps them", kept, errKept)
+			err = fmt.Errorf("%d %w: other sessions lock them, or a trigger keeps them", p.kept, errKept)
 		}
 		r.monitor.trouble(ctx, partPurge, sqldb.Explain(err))
-		if n > 0 {
-			r.log.DebugContext(ctx, "old messages deleted", "messages", n, "older_than", retention)
+		if p.deleted > 0 {
+			r.log.DebugContext(ctx, "old messages deleted", "messages", p.deleted, "older_than", retention)
 		}
 	}
 }

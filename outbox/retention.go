@@ -17,23 +17,29 @@ const purgeChunk = 2000
 // in its own transaction; if ctx ends, the chunks before stay deleted. Pending and
 // dead messages are never deleted.
 func (o *Outbox) Purge(ctx context.Context, olderThan time.Duration) (n int64, err error) {
-	n, _, err = o.purge(ctx, olderThan, o.store.Write)
-	return n, err
+	p, err := o.purge(ctx, olderThan, o.store.Write)
+	return p.deleted, err
+}
+
+// purged is what a purge has done, up to its error if it failed.
+type purged struct {
+	deleted int64
+	kept    int64         // rows of that age that could not be deleted
+	overdue time.Duration // for how long at most the oldest of those could have been deleted; 0: there are none
 }
 
 // purge is Outbox.Purge, a chunk at a time through the gate.
-func (r *Relay) purge(ctx context.Context, olderThan time.Duration) (n, kept int64, err error) {
+func (r *Relay) purge(ctx context.Context, olderThan time.Duration) (purged, error) {
 	return r.outbox.purge(ctx, olderThan, func(ctx context.Context, do func(context.Context, *sqldb.Tx) error) error {
 		return r.gated(ctx, func() error { return r.outbox.store.Write(ctx, do) })
 	})
 }
 
-// purge is Purge; kept says how many rows of that age could not be deleted. write
-// runs a transaction.
+// purge is Purge. write runs a transaction.
 func (o *Outbox) purge(ctx context.Context, olderThan time.Duration,
-	write func(context.Context, func(context.Context, *sqldb.Tx) error) error) (n, kept int64, err error) {
+	write func(context.Context, func(context.Context, *sqldb.Tx) error) error) (p purged, err error) {
 	if olderThan < 0 {
-		return 0, 0, fmt.Errorf("outbox: purge: olderThan: %v; must not be negative", olderThan)
+		return p, fmt.Errorf("outbox: purge: olderThan: %v; must not be negative", olderThan)
 	}
 	age, from := olderThan.Microseconds(), int64(0)
 	for {
@@ -41,6 +47,7 @@ func (o *Outbox) purge(ctx context.Context, olderThan time.Duration,
 			Last    int64 `db:"last"`
 			Old     bool  `db:"old"`
 			Settled int64 `db:"settled"`
+			Overdue int64 `db:"overdue"`
 		}
 		deleted := int64(0)
 		err := write(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
@@ -55,12 +62,15 @@ func (o *Outbox) purge(ctx context.Context, olderThan time.Duration,
 			deleted, err = result.RowsAffected()
 			return err
 		})
-		if err != nil {
-			return n, kept, fmt.Errorf("outbox: purge: %w", sqldb.Explain(err))
+		if err != nil || deleted < chunk.Settled {
+			p.overdue = max(p.overdue, time.Duration(chunk.Overdue)*time.Microsecond)
 		}
-		n, kept, from = n+deleted, kept+max(0, chunk.Settled-deleted), chunk.Last
+		if err != nil {
+			return p, fmt.Errorf("outbox: purge: %w", sqldb.Explain(err))
+		}
+		p.deleted, p.kept, from = p.deleted+deleted, p.kept+max(0, chunk.Settled-deleted), chunk.Last
 		if !chunk.Old {
-			return n, kept, nil
+			return p, nil
 		}
 	}
 }

@@ -100,3 +100,30 @@ func TestPurgeKeepsProgressWhenContextEnds(t *testing.T) {
 		}
 	})
 }
+
+// A purge tells for how long the oldest row has been left that it could not delete,
+// and deletes what was settled at no time that can be subtracted.
+func TestPurgeTellsWhatIsOverdue(t *testing.T) {
+	eachDatabase(t, func(t *testing.T, d database) {
+		ob, db := d.newOutbox(t)
+		fill(t, db, 5, "published")
+		db.MustExec(`UPDATE outbox_messages SET created_at = ` + clock(db, "-8 days"))
+		db.MustExec(`UPDATE outbox_messages SET published_at = created_at WHERE seq > 2`)
+		refused := errors.New("refused")
+		p, err := ob.purge(t.Context(), 7*24*time.Hour, func(ctx context.Context, do func(context.Context, *sqldb.Tx) error) error {
+			return ob.store.Write(ctx, func(ctx context.Context, tx *sqldb.Tx) error { return errors.Join(do(ctx, tx), refused) })
+		})
+		if p.overdue < 23*time.Hour || p.overdue > 25*time.Hour || !errors.Is(err, refused) {
+			t.Errorf("%+v, %v; want a day", p, err)
+		}
+		if d.dialect == postgres.dialect {
+			db.MustExec(`UPDATE outbox_messages SET published_at = '-infinity' WHERE seq = 1`)
+		} else {
+			db.MustExec(`UPDATE outbox_messages SET published_at = '0000-01-01 00:00:00.000000' WHERE seq = 1`)
+		}
+		p, err = ob.purge(t.Context(), 7*24*time.Hour, ob.store.Write)
+		if p != (purged{deleted: 4}) || err != nil {
+			t.Errorf("%+v, %v; want four rows deleted", p, err)
+		}
+	})
+}

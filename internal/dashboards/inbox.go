@@ -36,5 +36,7 @@ func inboxBoard() *dashboard.DashboardBuilder {
 			query{attempts(`le=~"3|3.0"`) + " - " + attempts(`le=~"1|1.0"`), byJob + " at the second or third"},
 			query{attempts(`le="+Inf"`) + " - " + attempts(`le=~"3|3.0"`), byJob + " later"})).
 		WithPanel(graph("Held", "Received and not settled. A line that stays up while nothing is applied: handlers hang.", count,
-			query{"sum by (job, messaging_consumer_group_name) (" + ofJobs("pulse_inbox_held") + ")", byConsumer}))
+			query{"sum by (job, messaging_consumer_group_name) (" + ofJobs("pulse_inbox_held") + ")", byConsumer})).
+		WithPanel(graph("Overdue purge", "For how long applied events have been remembered beyond their retention. Up to ten minutes or so is usual.", seconds,
+			query{"max by (job, messaging_consumer_group_name) (" + ofJobs("pulse_inbox_purge_overdue_seconds") + ")", byConsumer}))
 }

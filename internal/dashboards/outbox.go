@@ -34,5 +34,7 @@ func outboxBoard() *dashboard.DashboardBuilder {
 		WithPanel(graph("Blocked keys and dead messages", "Neither ends by itself, unless the broker accepts the message after all.", count,
 			query{outboxes("pulse_outbox_blocked_keys"), byOutbox + " blocked keys"}, query{outboxes("pulse_outbox_dead"), byOutbox + " dead"})).
 		WithPanel(graph("Outcomes not stored", "Another relay had the lease, or the message was discarded. A few after a failover are usual.", perSec,
-			query{rate("job", "pulse_outbox_fenced_total"), byJob}))
+			query{rate("job", "pulse_outbox_fenced_total"), byJob})).
+		WithPanel(graph("Overdue purge", "For how long published messages have been kept beyond their retention. Up to a minute or so is usual.", seconds,
+			query{outboxes("pulse_outbox_purge_overdue_seconds"), byOutbox}))
 }

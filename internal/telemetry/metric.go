@@ -29,7 +29,7 @@ type Relay struct {
 
 	Pending, Retrying, Dead, BlockedKeys, Leases metric.Int64ObservableUpDownCounter
 	Unassigned                                   metric.Int64ObservableGauge
-	OldestAge                                    metric.Float64ObservableGauge
+	OldestAge, PurgeOverdue                      metric.Float64ObservableGauge
 }
 
 // NewRelay returns the instruments of a relay.
@@ -51,8 +51,9 @@ func NewRelay(provider metric.MeterProvider) *Relay {
 			"Outcomes that were not stored, because another relay had the lease or the message was discarded."),
 		Unassigned: or[metric.Int64ObservableGauge](noop.Int64ObservableGauge{})(m.Int64ObservableGauge("pulse.outbox.buckets.unassigned",
 			metric.WithUnit("{bucket}"), metric.WithDescription("Buckets that no relay holds."))),
-		OldestAge: or[metric.Float64ObservableGauge](noop.Float64ObservableGauge{})(m.Float64ObservableGauge("pulse.outbox.oldest_pending.age",
-			metric.WithUnit("s"), metric.WithDescription("Age of the oldest message that is due, by the database's clock; 0 if there is none."))),
+		OldestAge: seconds(m, "pulse.outbox.oldest_pending.age", "Age of the oldest message that is due, by the database's clock; 0 if there is none."),
+		PurgeOverdue: seconds(m, "pulse.outbox.purge.overdue",
+			"For how long at most messages have been kept beyond their retention: since the last purge that has left none."),
 	}
 }
 
@@ -69,6 +70,7 @@ type Consumer struct {
 	CriticalTime metric.Float64Histogram
 	Attempts     metric.Int64Histogram
 	Held         metric.Int64ObservableUpDownCounter
+	PurgeOverdue metric.Float64ObservableGauge
 }
 
 // NewConsumer returns the instruments of a consumer.
@@ -85,6 +87,8 @@ func NewConsumer(provider metric.MeterProvider) *Consumer {
 		Attempts: or[metric.Int64Histogram](noop.Int64Histogram{})(m.Int64Histogram("pulse.inbox.attempts", metric.WithUnit("{attempt}"),
 			metric.WithExplicitBucketBoundaries(attemptBuckets...), metric.WithDescription("Attempts that messages took to be applied."))),
 		Held: upDown(m, "pulse.inbox.held", "{message}", "Deliveries that are received and not settled."),
+		PurgeOverdue: seconds(m, "pulse.inbox.purge.overdue",
+			"For how long at most applied events have been remembered beyond their retention: since the last purge that has left none."),
 	}
 }
 
@@ -115,6 +119,11 @@ func counter(m metric.Meter, name, unit, description string) metric.Int64Counter
 func upDown(m metric.Meter, name, unit, description string) metric.Int64ObservableUpDownCounter {
 	return or[metric.Int64ObservableUpDownCounter](noop.Int64ObservableUpDownCounter{})(
 		m.Int64ObservableUpDownCounter(name, metric.WithUnit(unit), metric.WithDescription(description)))
+}
+
+func seconds(m metric.Meter, name, description string) metric.Float64ObservableGauge {
+	return or[metric.Float64ObservableGauge](noop.Float64ObservableGauge{})(
+		m.Float64ObservableGauge(name, metric.WithUnit("s"), metric.WithDescription(description)))
 }
 
 func histogram(m metric.Meter, name, unit string, buckets []float64, description string) metric.Float64Histogram {

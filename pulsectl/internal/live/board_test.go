@@ -143,6 +143,18 @@ func TestBoardLag(t *testing.T) {
 	}
 }
 
+// A message that is enqueued between the two statements of a look is pending before
+// it is known to be new: nothing has been published.
+func TestBoardPublishesNothingWithoutBroker(t *testing.T) {
+	b := observed(outboxAt(0, 1, 10, 10, 0), outboxAt(1, 1, 10, 10, 1), outboxAt(2, 1, 12, 10, 2), outboxAt(3, 1, 13, 10, 4), outboxAt(4, 1, 15, 10, 5))
+	if got := b.Published.Rates(); !slices.Equal(got, []float64{0, 0, 0, 0}) {
+		t.Errorf("published %v", got)
+	}
+	if got := b.Enqueued.Rates(); !slices.Equal(got, []float64{0, 2, 1, 2}) {
+		t.Errorf("enqueued %v", got)
+	}
+}
+
 func TestSeriesRemembers(t *testing.T) {
 	var s Series
 	for range 3 * Remembered {

@@ -42,12 +42,17 @@ func (s *Series) Rate() (perSecond float64, known bool) {
 	return max(0, count/span.Seconds()), true
 }
 
-// Rates returns the number per second in each look.
+// Rates returns the number per second in each look. What a look has counted too
+// early is missing in that before it, which is less than nothing then, and shows in
+// neither.
 func (s *Series) Rates() []float64 {
 	rates := make([]float64, len(s.counts))
+	early := 0.0
 	for i := range rates {
+		count := s.counts[i] + early
+		early = min(0, s.counts[i])
 		if seconds := s.spans[i].Seconds(); seconds > 0 {
-			rates[i] = max(0, s.counts[i]/seconds)
+			rates[i] = max(0, count/seconds)
 		}
 	}
 	return rates

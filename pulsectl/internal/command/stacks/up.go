@@ -221,7 +221,7 @@ func announce(e *env.Env, s stack.State) error {
 	}
 	lines = append(lines, "", about.Try,
 		"  pulsectl order create --customer customer-123 --amount 77.5",
-		"  pulsectl outbox ls", "  pulsectl chaos broker-down", "  pulsectl verify", about.Stop, "")
+		"  pulsectl outbox ls", "  pulsectl chaos broker-down", "  pulsectl top", "  pulsectl verify", about.Stop, "")
 	for _, line := range lines {
 		e.IO.Println(line)
 	}
