@@ -17,9 +17,12 @@ const (
 )
 
 // gaugeLoop measures the age of the oldest message of all buckets and, in one of the
-// relays, the backlog, at most 5% of the time.
+// relays, the backlog, at most 5% of the time. What a measurement costs is the lesser
+// of two: one may have waited for a processor or a connection, and a pause for that
+// would leave the gauges old for minutes.
 func (r *Relay) gaugeLoop(ctx context.Context) {
 	interval := min(gaugeInterval, r.cfg.SweepInterval)
+	last := interval
 	for ctx.Err() == nil {
 		began := time.Now()
 		err := r.measureOldest(ctx)
@@ -27,7 +30,9 @@ func (r *Relay) gaugeLoop(ctx context.Context) {
 			return
 		}
 		r.monitor.trouble(ctx, partOldest, sqldb.Explain(err))
-		sleep(ctx, max(interval, (sweepShare-1)*time.Since(began)))
+		took := time.Since(began)
+		sleep(ctx, max(interval, (sweepShare-1)*min(took, last)))
+		last = took
 	}
 }
 

@@ -27,7 +27,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // patience limits every wait of a test.
-const patience = time.Minute
+const patience = 3 * time.Minute
 
 var quiet = slog.New(slog.DiscardHandler)
 
