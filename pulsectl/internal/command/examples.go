@@ -35,6 +35,16 @@ var examples = map[string][]string{
 
 	"replay": {"pulsectl replay 01a2077e-aa18-74f7-aacf-79289ea1d69c --times 3", "pulsectl outbox ls -q --status published --since 1h | pulsectl replay - --dry-run"},
 
+	"dlq ls":    {"pulsectl dlq ls --error 'mail server' --since 1h", "pulsectl dlq ls --group", "pulsectl --queue invoice.sent dlq ls --key customer-123 -o wide"},
+	"dlq stats": {"pulsectl dlq stats", "pulsectl dlq stats --all-queues -o json"},
+	"dlq show":  {"pulsectl dlq show 01a2077e-aa18-74f7-aacf-79289ea1d69c"},
+	"dlq heal":  {"pulsectl dlq heal --group-id 3fa9c1d2", "pulsectl dlq heal --all --rate 50 --timeout 10m"},
+	"dlq requeue": {"pulsectl dlq requeue 01a2077e-aa18-74f7-aacf-79289ea1d69c", "pulsectl dlq requeue --group-id 3fa9c1d2 --rate 50 --dry-run", "pulsectl dlq ls -q --type OrderCreated | pulsectl dlq requeue -",
+		"pulsectl dlq requeue --all --to order.created.quarantine"},
+	"dlq discard": {"pulsectl dlq discard --group-id 3fa9c1d2 --reason 'test orders' --yes", "pulsectl dlq discard 01a2077e-aa18-74f7-aacf-79289ea1d69c --reason 'customer was deleted'"},
+	"dlq export":  {"pulsectl dlq export > letters.jsonl", "pulsectl dlq export --failure undecodable --file undecodable.jsonl"},
+	"dlq import":  {"pulsectl dlq import letters.jsonl", "pulsectl dlq import letters.jsonl --to order.created --dry-run"},
+
 	"migrate up":     {"pulsectl migrate up", "pulsectl migrate up --only outbox"},
 	"migrate status": {"pulsectl migrate status"},
 	"migrate print":  {"pulsectl migrate print > outbox.sql", "pulsectl migrate print --dialect sqlite --only inbox"},

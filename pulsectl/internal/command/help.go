@@ -56,7 +56,7 @@ func heading(e *env.Env, text string) { e.IO.Println(e.IO.Paint(console.Strong, 
 const aboutItself = "ABOUT PULSECTL"
 
 // appHelp prints the help of the whole program; the short one fits 24 lines of
-// 80 columns.
+// 80 columns: it describes the commands of the first group, and names the others.
 func appHelp(e *env.Env, app *cli.App, short bool) {
 	e.IO.Prose(0, app.Name+": "+app.Usage)
 	if !short {
@@ -81,8 +81,13 @@ func appHelp(e *env.Env, app *cli.App, short bool) {
 			}
 			group = c.Category
 			heading(e, group)
+			if short && i > 0 {
+				e.IO.Prose(2, strings.Join(namesIn(app.Commands, group), ", "))
+			}
 		}
-		e.IO.Definitions(2, list[i:i+1])
+		if !short || group == app.Commands[0].Category {
+			e.IO.Definitions(2, list[i:i+1])
+		}
 	}
 	if short {
 		e.IO.Prose(0, "More: pulsectl COMMAND --help, pulsectl --help, pulsectl help "+topicNames[0])
@@ -94,6 +99,16 @@ func appHelp(e *env.Env, app *cli.App, short bool) {
 	e.IO.Println("")
 	heading(e, "TOPICS")
 	e.IO.Prose(2, "pulsectl help "+strings.Join(topicNames, ", pulsectl help "))
+}
+
+// namesIn returns the names of the commands of a group.
+func namesIn(commands []*cli.Command, group string) (names []string) {
+	for _, c := range commands {
+		if c.Category == group {
+			names = append(names, c.Name)
+		}
+	}
+	return names
 }
 
 func commandHelp(e *env.Env, c *cli.Command) {

@@ -134,7 +134,7 @@ func TestCompletion(t *testing.T) {
 	e := newTestEnv(new(bytes.Buffer))
 	app := newApp(e)
 	for typed, want := range map[string]string{
-		"d":                                  "demo down doctor",
+		"d":                                  "demo down doctor dlq",
 		"outbox ":                            "ls show stats errors tail relays retry discard audit wait",
 		"outbox --color never ":              "ls show stats errors tail relays retry discard audit wait",
 		"-o json outbox l":                   "ls",

@@ -19,6 +19,7 @@ import (
 	"github.com/asimalizada/pulse-events/pulsectl/internal/command/bench"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/command/check"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/command/demo"
+	"github.com/asimalizada/pulse-events/pulsectl/internal/command/dlq"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/command/doctor"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/command/messages"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/command/relay"
@@ -96,6 +97,7 @@ func newApp(e *env.Env) *cli.App {
 		Commands: slices.Concat(
 			category("START HERE", demo.Command(e), stacks.Up(e), stacks.Down(e), stacks.Status(e), doctor.Command(e, version()), top.Command(e)),
 			category("ORDERS AND MESSAGES", messages.Commands(e)...),
+			category("DEAD LETTERS", dlq.Command(e)),
 			category("RELAY", relay.Command(e)),
 			category("FAULTS AND PROOF", stacks.Chaos(e), verify.Command(e), check.Command(e), bench.Command(e)),
 			category(aboutItself, helpCommand(e), completionCommand(e), manCommand(e), versionCommand(e)),

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"os"
 	"time"
 
 	inboxrabbit "github.com/asimalizada/pulse-events/inbox/rabbitmq"
@@ -22,7 +23,8 @@ type Discard struct {
 	// nowhere. It is synced, if it is a file, before the broker is told.
 	To io.Writer
 	// Done, if set, is told of each letter that was discarded.
-	Done func(l *Letter, err error)
+	Done  func(l *Letter, err error)
+	Audit Audit
 }
 
 // Discard removes letters, each when To has it. What is said of ctx at Requeue
@@ -32,6 +34,7 @@ func (q Queue) Discard(ctx context.Context, d Discard) (Report, error) {
 	s := newSweeper(ctx, q, d.Filter, d.Limit, d.DryRun)
 	s.report.AlreadyApplied = -1
 	s.done = d.Done
+	s.audit = newRecorder(d.Audit, ActionDiscard, s.report.Queue, "", d.Filter)
 	if d.Reason == "" {
 		return s.report, fail.Usagef("for example: --reason 'test orders of last Friday'", "--reason is missing: discarding is for good")
 	}
@@ -76,8 +79,10 @@ func (w *Writer) write(r *Record) error {
 // Sync writes what is buffered, and has a file stored on its disk.
 func (w *Writer) Sync() error {
 	err := w.out.Flush()
-	if file, is := w.to.(interface{ Sync() error }); is && err == nil {
-		err = file.Sync()
+	if file, is := w.to.(*os.File); is && err == nil {
+		if info, statErr := file.Stat(); statErr == nil && info.Mode().IsRegular() { // a pipe cannot be synced
+			err = file.Sync()
+		}
 	}
 	if err != nil {
 		return fmt.Errorf("write the letters: %w", err)

@@ -7,25 +7,26 @@ import (
 
 // Filter selects letters. The zero value selects all; what is set adds up.
 type Filter struct {
-	Refs      map[string]bool // nil: any
-	Group     string          // Group.ID
-	Reason    string          // exactly this
-	Error     string          // the last error contains it, whatever the case
-	Topic     string          // exactly this, as those below
-	Type      string
-	Key       string
-	Consumer  string
-	Since     time.Time // last failed at or after
-	Until     time.Time // last failed before
-	MoreThan  int       // failed attempts; 0: any
-	LessThan  int       // failed attempts; 0: any
-	WithoutID bool      // those without an event id alone
+	Refs     map[string]bool // nil: any
+	Group    string          // Group.ID
+	Reason   string          // exactly this
+	Error    string          // the last error contains it, whatever the case
+	Topic    string          // exactly this, as those below
+	Type     string
+	Key      string
+	Consumer string
+	Since    time.Time // last failed at or after
+	Until    time.Time // last failed before
+	// MinAttempts and MaxAttempts bound the failed attempts; 0: any number.
+	MinAttempts, MaxAttempts int
+
+	WithoutID bool // those without an event id alone
 }
 
 // All reports whether f selects every letter.
 func (f Filter) All() bool {
 	return f.Refs == nil && f.Group == "" && f.Reason == "" && f.Error == "" && f.Topic == "" && f.Type == "" && f.Key == "" && f.Consumer == "" &&
-		f.Since.IsZero() && f.Until.IsZero() && f.MoreThan == 0 && f.LessThan == 0 && !f.WithoutID
+		f.Since.IsZero() && f.Until.IsZero() && f.MinAttempts == 0 && f.MaxAttempts == 0 && !f.WithoutID
 }
 
 // Match reports whether f selects a letter. A letter without a time is in no
@@ -39,8 +40,8 @@ func (f Filter) Match(l *Letter) bool {
 		f.Error != "" && !strings.Contains(strings.ToLower(l.Error), strings.ToLower(f.Error)),
 		!f.Since.IsZero() && l.LastFailedAt.Before(f.Since),
 		!f.Until.IsZero() && (l.LastFailedAt.IsZero() || !l.LastFailedAt.Before(f.Until)),
-		f.MoreThan > 0 && l.Attempts <= f.MoreThan,
-		f.LessThan > 0 && l.Attempts >= f.LessThan,
+		f.MinAttempts > 0 && l.Attempts < f.MinAttempts,
+		f.MaxAttempts > 0 && l.Attempts > f.MaxAttempts,
 		f.WithoutID && l.EventID != "":
 		return false
 	}

@@ -23,7 +23,8 @@ type Heal struct {
 	// Progress, if set, is told how the present wave stands, again and again.
 	Progress func(Wave)
 	// Done, if set, is told of each letter that has moved, or was refused.
-	Done func(l *Letter, err error)
+	Done  func(l *Letter, err error)
+	Audit Audit
 }
 
 // Wave is the state of a wave, or its outcome.
@@ -56,6 +57,15 @@ type HealReport struct {
 	// Left match the filter, and were not sent.
 	Left        int
 	Interrupted bool
+	AuditErr    error // why not everything was recorded; nil: it was, or Audit is zero
+}
+
+// Relapsed counts the letters that became dead letters again.
+func (r HealReport) Relapsed() (n int) {
+	for _, w := range r.Waves {
+		n += w.Relapsed
+	}
+	return n
 }
 
 // waveSize is how many letters a wave has: 1, 2, 5, 10, 20, 50 and so on to 1000.
@@ -93,6 +103,8 @@ const (
 // complete all the same.
 func (q Queue) Heal(ctx context.Context, h Heal) (report HealReport, err error) {
 	report.Queue = q.QueueName()
+	audit := newRecorder(h.Audit, ActionHeal, report.Queue, q.Source.Queue, h.Filter)
+	defer func() { report.AuditErr = audit.err }()
 	for number := 1; ; number++ {
 		size := waveSize(number)
 		if h.Limit > 0 {
@@ -101,7 +113,7 @@ func (q Queue) Heal(ctx context.Context, h Heal) (report HealReport, err error) 
 		if size == 0 {
 			return report, nil
 		}
-		w := wave{queue: q, heal: h, waiting: make(map[string]int), report: &report, state: Wave{Number: number}, begun: time.Now()}
+		w := wave{queue: q, heal: h, waiting: make(map[string]int), report: &report, audit: audit, state: Wave{Number: number}, begun: time.Now()}
 		sent, err := w.send(ctx, size)
 		report.Interrupted = sent.Interrupted
 		if err != nil || w.state.Sent == 0 {
@@ -123,6 +135,7 @@ type wave struct {
 	queue   Queue
 	heal    Heal
 	report  *HealReport
+	audit   *recorder
 	state   Wave
 	begun   time.Time
 	waiting map[string]int // events without an outcome, and how often each had been requeued before
@@ -136,7 +149,7 @@ func (w *wave) send(ctx context.Context, size int) (Report, error) {
 		return Report{}, err
 	}
 	s := newSweeper(ctx, w.queue, w.heal.Filter, 0, false)
-	s.pace = newPace(w.heal.Rate)
+	s.pace, s.audit = newPace(w.heal.Rate), w.audit
 	left, skipped := 0, 0
 	s.match = func(l *Letter) bool {
 		switch {

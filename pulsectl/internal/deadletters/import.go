@@ -20,7 +20,8 @@ type Import struct {
 	Skip   int // lines at the beginning that are left out
 	DryRun bool
 	// Done, if set, is told how many lines have been read.
-	Done func(lines int)
+	Done  func(lines int)
+	Audit Audit
 }
 
 // Imported is what an Import has done.
@@ -30,6 +31,7 @@ type Imported struct {
 	Stripped int // letters without what would have led them elsewhere, or been refused: CC, BCC, user id
 	To       string
 	DryRun   bool
+	AuditErr error // why not everything was recorded; nil: it was, or Audit is zero
 }
 
 // Bounds of what is on its way to the broker at once, and of one line.
@@ -62,7 +64,9 @@ func (q Queue) Import(ctx context.Context, from io.Reader, im Import) (done Impo
 			return done, fail.Wrap("cannot publish", err)
 		}
 	}
-	b := importing{ctx: ctx, Import: im, done: &done, out: out}
+	audit := newRecorder(im.Audit, ActionImport, q.QueueName(), done.To, Filter{})
+	defer func() { done.AuditErr = audit.err }()
+	b := importing{audit: audit, ctx: ctx, Import: im, done: &done, out: out}
 	lines := bufio.NewReaderSize(from, 1<<16)
 	for number := 1; ; number++ {
 		line, err := readLine(lines)
@@ -95,10 +99,12 @@ func readLine(r *bufio.Reader) (line []byte, err error) {
 type importing struct {
 	Import
 	ctx   context.Context
+	audit *recorder
 	done  *Imported
 	out   *rabbit.Confirmer // nil: a dry run
 	batch []rabbit.Publishing
-	lines []int // numbers of those
+	lines []int    // numbers of those
+	refs  []string // of those
 	bytes int
 	upTo  int // the last line that is in the batch, or needs nothing
 }
@@ -120,7 +126,7 @@ func (b *importing) add(number int, line []byte) error {
 		if stripped {
 			b.done.Stripped++
 		}
-		b.batch, b.lines = append(b.batch, p), append(b.lines, number)
+		b.batch, b.lines, b.refs = append(b.batch, p), append(b.lines, number), append(b.refs, r.ID)
 		b.bytes += len(line)
 	}
 	if b.upTo = number; len(b.batch) == importAtOnce || b.bytes > importBytes || len(b.batch) == 0 {
@@ -152,13 +158,15 @@ func importable(r *Record, to Destination) (p rabbit.Publishing, stripped bool) 
 }
 
 func (b *importing) flush() error {
-	defer func() { b.batch, b.lines, b.bytes = b.batch[:0], b.lines[:0], 0 }()
+	defer func() { b.batch, b.lines, b.refs, b.bytes = b.batch[:0], b.lines[:0], b.refs[:0], 0 }()
 	if b.out == nil {
 		b.done.Letters += len(b.batch)
 		b.finish()
 		return nil
 	}
 	if len(b.batch) > 0 {
+		b.audit.begin(b.ctx)
+		defer b.audit.flush(b.ctx)
 		for i, err := range b.out.Publish(context.WithoutCancel(b.ctx), b.batch) {
 			if err != nil {
 				b.done.Lines = b.lines[i] - 1
@@ -170,6 +178,7 @@ func (b *importing) flush() error {
 					Hint: fmt.Sprintf("when the cause is gone, go on with --skip %d", b.done.Lines)}
 			}
 			b.done.Letters++
+			b.audit.add(b.ctx, b.refs[i])
 		}
 	}
 	b.finish()

@@ -86,7 +86,7 @@ func TestSurvey(t *testing.T) {
 			"consumer":   {deadletters.Filter{Consumer: "notifications"}, 21},
 			"since":      {deadletters.Filter{Since: time.Date(2026, 1, 1, 0, 0, 15, 0, time.UTC)}, 6},
 			"until":      {deadletters.Filter{Until: time.Date(2026, 1, 1, 0, 0, 15, 0, time.UTC)}, 15},
-			"attempts":   {deadletters.Filter{MoreThan: 3, LessThan: 5}, 4},
+			"attempts":   {deadletters.Filter{MinAttempts: 4, MaxAttempts: 4}, 4},
 			"refs":       {deadletters.Filter{Refs: map[string]bool{"event-003": true, "event-999": true}}, 1},
 			"no refs":    {deadletters.Filter{Refs: map[string]bool{}}, 0},
 			"without id": {deadletters.Filter{WithoutID: true}, 0},

@@ -35,7 +35,8 @@ type Requeue struct {
 	// the inbox skips them.
 	Applied func(ctx context.Context, eventIDs []string) (map[string]bool, error)
 	// Done, if set, is told of each letter that has moved, or was refused.
-	Done func(l *Letter, err error)
+	Done  func(l *Letter, err error)
+	Audit Audit
 }
 
 // Report is what a Requeue or Discard has done.
@@ -57,6 +58,7 @@ type Report struct {
 	DryRun   bool
 	// Interrupted: the context has ended before all were looked at.
 	Interrupted bool
+	AuditErr    error // why not everything was recorded; nil: it was, or Audit is zero
 }
 
 // Failure is a letter that was refused, and why.
@@ -86,6 +88,7 @@ func (q Queue) Requeue(ctx context.Context, r Requeue) (Report, error) {
 	s.report.To = r.To.String()
 	s.pace = newPace(r.Rate)
 	s.done = r.Done
+	s.audit = newRecorder(r.Audit, ActionRequeue, s.report.Queue, s.report.To, r.Filter)
 	if r.To.Exchange == "" && r.To.Key == s.report.Queue {
 		return s.report, fail.Usagef("", "letters of queue %q cannot be moved to itself", s.report.Queue)
 	}
@@ -111,7 +114,8 @@ type sweeper struct {
 	kept    int                  // letters that stay, so far
 	seed    maphash.Seed         // of
 	keys    map[uint64]struct{}  // hashes of the keys of those
-	read    func(*Detail) error  // sees each letter that is to go; nil: nobody
+	audit   *recorder
+	read    func(*Detail) error // sees each letter that is to go; nil: nobody
 }
 
 func newSweeper(ctx context.Context, q Queue, f Filter, limit int, dryRun bool) *sweeper {
@@ -148,9 +152,14 @@ func (s *sweeper) run(sweep inboxrabbit.Sweep, fate inboxrabbit.Fate) (Report, e
 	sweep.Queue = s.report.Queue
 	sweep.Window, sweep.Batch = s.pace.window(), s.pace.batch()
 	sweep.Decide = func(d inboxrabbit.DeadLetter) (inboxrabbit.Fate, error) { return s.decide(d, total, fate) }
-	sweep.Commit = s.commitPending
+	sweep.Commit = func() error {
+		s.audit.begin(s.ctx)
+		return s.commitPending()
+	}
 	sweep.Done = s.settled
 	err = explain(i.Sweep(ctx, sweep))
+	s.audit.flush(s.ctx)
+	s.report.AuditErr = s.audit.err
 	if refused, is := errors.AsType[*inboxrabbit.RefusedError](err); is {
 		err = &fail.Error{Kind: fail.Partial, Message: "letters were refused, and stay in " + s.report.Queue, Cause: refused,
 			Hint: "see that the destination exists and is not full: pulsectl doctor"}
@@ -221,6 +230,7 @@ func (s *sweeper) settled(d inboxrabbit.DeadLetter, _ inboxrabbit.Fate, err erro
 		}
 	} else {
 		s.report.Done++
+		s.audit.add(s.ctx, letter.Ref)
 	}
 	if s.done != nil {
 		s.done(&letter, err)

@@ -244,7 +244,7 @@ func showRecord(ctx context.Context, e *env.Env, id uuid.UUID) error {
 		console.Column[outbox.Record]{Key: "occurredAt", Value: func(r outbox.Record) any { return r.OccurredAt }},
 		console.Column[outbox.Record]{Key: "contentType", Value: func(r outbox.Record) any { return r.ContentType }},
 		console.Column[outbox.Record]{Key: "headers", Value: func(r outbox.Record) any { return r.Headers }},
-		console.Column[outbox.Record]{Key: "payload", Value: func(r outbox.Record) any { return payload(r.Payload) }},
+		console.Column[outbox.Record]{Key: "payload", Value: func(r outbox.Record) any { return Payload(r.Payload) }},
 	)
 	if err := console.RenderOne(e.IO, columns, rec); err != nil {
 		return err

@@ -6,9 +6,9 @@ import (
 	"unicode/utf8"
 )
 
-// payload returns a body in its own form: JSON as JSON, text as text, anything
+// Payload returns a body in its own form: JSON as JSON, text as text, anything
 // else as {"base64": ...}.
-func payload(body []byte) any {
+func Payload(body []byte) any {
 	switch {
 	case json.Valid(body):
 		return json.RawMessage(body)
