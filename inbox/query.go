@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/asimalizada/pulse-events/internal/sqldb"
 )
@@ -164,5 +165,8 @@ func parseCursor(s string) (at time.Time, id string, err error) {
 	}
 	instant, id, _ := strings.Cut(string(text), " ")
 	at, err = time.Parse(time.RFC3339Nano, instant)
+	if err == nil && (!utf8.ValidString(id) || strings.ContainsRune(id, 0)) {
+		err = errors.New("no event id") // PostgreSQL could not compare it
+	}
 	return at, id, err
 }

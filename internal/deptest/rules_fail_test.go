@@ -90,6 +90,7 @@ func TestRulesCanBeBroken(t *testing.T) {
 		{"pulsectl compiles", "./examples/stdlib", "github.com/docker/docker/client", false,
 			"./pulsectl/internal/command -> ./examples/stdlib -> github.com/docker/docker/client"},
 		{"the checker of fault runs", "./pulsectl/internal/chaos/check", "./outbox", false, "./pulsectl/internal/chaos/check -> ./outbox"},
+		{"the web page", "./pulsectl/internal/page", "./pulsectl/internal/env", false, "./pulsectl/internal/page -> ./pulsectl/internal/env"},
 		{"the development broker is", "./pulsectl/devbroker", "./outbox/wire", false, "./pulsectl/devbroker -> ./outbox/wire"},
 		{"the development broker's tests", "./pulsectl/devbroker", "./outbox/rabbitmq", true, "./pulsectl/devbroker (test) -> ./outbox/rabbitmq"},
 		{"the command-line", "./examples/stdlib", "github.com/urfave/cli/v2", true, "./examples/stdlib (test) -> github.com/urfave/cli/v2"},

@@ -186,6 +186,16 @@ var rules = []rule{
 		only:  []string{"./pulsectl/internal/chaos/check"},
 	},
 	{
+		name:  "the web page that services mount knows no command line, no terminal and no stack",
+		of:    []string{"./pulsectl/ui", "./pulsectl/internal/page"},
+		scope: product,
+		never: []string{
+			"./pulsectl/internal/command/...", "./pulsectl/internal/env", "./pulsectl/internal/console", "./pulsectl/internal/stack", "./pulsectl/devbroker/...", "./examples/...",
+			"github.com/urfave/cli/...", "github.com/charmbracelet/...", "charm.land/...",
+			"go.opentelemetry.io/otel/sdk/...", "go.opentelemetry.io/otel/exporters/...", "github.com/prometheus/...",
+		},
+	},
+	{
 		name:  "the development broker is a leaf",
 		of:    []string{"./pulsectl/devbroker/..."},
 		scope: product,

@@ -8,6 +8,7 @@ var examples = map[string][]string{
 	"down":   {"pulsectl down", "pulsectl down --volumes --yes", "pulsectl down --stack compose"},
 	"status": {"pulsectl status", "pulsectl status -o json", "pulsectl status --watch"},
 	"doctor": {"pulsectl doctor", "pulsectl doctor --management-url http://127.0.0.1:15672", "pulsectl doctor --ignore outbox.pooler --ignore inbox.pooler", "pulsectl doctor -o json"},
+	"ui":     {"pulsectl ui", "pulsectl ui --allow-writes --show-payloads", "pulsectl ui --addr 0.0.0.0:6100 --token-file /run/secrets/pulse-ui --allow-host pulse.example.com"},
 	"top":    {"pulsectl top", "pulsectl top --interval 5s", "pulsectl top -o json"},
 
 	"order create": {"pulsectl order create --customer customer-123 --amount 77.5", "pulsectl order create --customer customer-123 --amount 77.5 --wait handled -q"},

@@ -26,6 +26,7 @@ import (
 	"github.com/asimalizada/pulse-events/pulsectl/internal/command/stacks"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/command/top"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/command/verify"
+	"github.com/asimalizada/pulse-events/pulsectl/internal/command/web"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/console"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/env"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/fail"
@@ -95,7 +96,7 @@ func newApp(e *env.Env) *cli.App {
 		},
 		Before: e.ReadGlobals,
 		Commands: slices.Concat(
-			category("START HERE", demo.Command(e), stacks.Up(e), stacks.Down(e), stacks.Status(e), doctor.Command(e, version()), top.Command(e)),
+			category("START HERE", demo.Command(e), stacks.Up(e), stacks.Down(e), stacks.Status(e), doctor.Command(e, version()), top.Command(e), web.Command(e)),
 			category("ORDERS AND MESSAGES", messages.Commands(e)...),
 			category("DEAD LETTERS", dlq.Command(e)),
 			category("RELAY", relay.Command(e)),

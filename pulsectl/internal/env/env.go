@@ -115,6 +115,19 @@ func (e *Env) Given() (s Servers, err error) {
 	return s, nil
 }
 
+// AnyGiven returns an error if neither a database nor a broker is set.
+func (e *Env) AnyGiven() error {
+	_, err := e.OutboxURL()
+	_, inboxErr := e.InboxURL()
+	_, brokerErr := e.Queues()
+	for _, err := range []error{err, inboxErr, brokerErr} {
+		if err == nil || fail.From(err).Kind != fail.Usage {
+			return nil
+		}
+	}
+	return err
+}
+
 // Running returns the running stack, or an error that says how to start one.
 func (e *Env) Running() (stack.State, error) {
 	if e.state == nil && e.stateErr == nil {

@@ -90,6 +90,13 @@ func (e *Env) QueuesOf(ctx context.Context, in *inbox.Inbox) (queues.Reader, err
 // ConsumerQueues returns a reader of the queues of the running consumer, or of
 // those that flags and defaults name while its inbox cannot be read.
 func (e *Env) ConsumerQueues(ctx context.Context) (queues.Reader, error) {
+	return e.consumerQueues(ctx, func(ctx context.Context) (*inbox.Inbox, error) {
+		in, _, err := e.Inbox(ctx)
+		return in, err
+	})
+}
+
+func (e *Env) consumerQueues(ctx context.Context, open func(context.Context) (*inbox.Inbox, error)) (queues.Reader, error) {
 	q, err := e.Queues()
 	if err != nil {
 		return q, err
@@ -97,7 +104,7 @@ func (e *Env) ConsumerQueues(ctx context.Context) (queues.Reader, error) {
 	// The inbox's database must not use up the time for the broker.
 	ctx, cancel := context.WithTimeout(ctx, LookLimit/4)
 	defer cancel()
-	in, _, err := e.Inbox(ctx)
+	in, err := open(ctx)
 	if err != nil {
 		return q, nil
 	}

@@ -42,6 +42,14 @@ func (s *Series) Rate() (perSecond float64, known bool) {
 	return max(0, count/span.Seconds()), true
 }
 
+// Total returns the number in all looks that are remembered.
+func (s *Series) Total() (n float64) {
+	for _, count := range s.counts {
+		n += count
+	}
+	return max(0, n)
+}
+
 // Rates returns the number per second in each look. What a look has counted too
 // early is missing in that before it, which is less than nothing then, and shows in
 // neither.

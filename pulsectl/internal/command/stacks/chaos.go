@@ -4,11 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/urfave/cli/v2"
 
-	"github.com/asimalizada/pulse-events/pulsectl/devbroker"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/console"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/control"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/env"
@@ -18,9 +18,13 @@ import (
 
 // Chaos returns the command chaos.
 func Chaos(e *env.Env) *cli.Command {
+	var faults []*cli.Command
+	for _, f := range stack.Faults() {
+		faults = append(faults, faultCommand(e, f))
+	}
 	return &cli.Command{
 		Name: "chaos", Usage: "inject faults, to see that nothing is lost",
-		Subcommands: []*cli.Command{
+		Subcommands: slices.Concat([]*cli.Command{
 			changeCommand(e, stack.Change{Server: stack.Broker, Action: stack.Stop}, "stop the broker"),
 			changeCommand(e, stack.Change{Server: stack.Broker, Action: stack.Start}, "start the broker again"),
 			{
@@ -29,11 +33,7 @@ func Chaos(e *env.Env) *cli.Command {
 			},
 			changeCommand(e, stack.Change{Server: stack.Database, Action: stack.Stop}, "stop the database"),
 			changeCommand(e, stack.Change{Server: stack.Database, Action: stack.Start}, "start the database again"),
-			faultCommand(e, fault{name: "broker-block", kind: devbroker.FaultBlockPublishers, usage: "block publishers, as a broker short of memory or disk does"}),
-			faultCommand(e, fault{name: "broker-slow", kind: devbroker.FaultDelayConfirms, usage: "delay publisher confirms", delay: 500 * time.Millisecond}),
-			faultCommand(e, fault{name: "drop-confirms", kind: devbroker.FaultDropConfirms, usage: "accept messages and never confirm them", counts: true}),
-			faultCommand(e, fault{name: "duplicate", kind: devbroker.FaultDuplicateDeliveries, usage: "deliver messages twice", counts: true}),
-			faultCommand(e, fault{name: "poison", kind: control.FaultPoisonHandler, usage: "let the notifications' handler refuse every message, as one with a bug does: they are dead-lettered"}),
+		}, faults, []*cli.Command{
 			{
 				Name: "ls", Aliases: []string{"list"}, Usage: "list the active faults",
 				Action: func(ctx *cli.Context) error { return listFaults(ctx.Context, e) },
@@ -42,7 +42,7 @@ func Chaos(e *env.Env) *cli.Command {
 				Name: "clear", Usage: "clear all faults",
 				Action: func(ctx *cli.Context) error { return clearFaults(ctx.Context, e) },
 			},
-		},
+		}),
 	}
 }
 
@@ -123,36 +123,28 @@ func renderHarm(e *env.Env, fault, state, command string) error {
 	return console.RenderOne(e.IO, harmColumns, harm{fault, state, command})
 }
 
-// fault describes a fault that only an embedded stack has.
-type fault struct {
-	name, usage string
-	kind        devbroker.FaultKind
-	delay       time.Duration // default of --delay; zero: the fault has no delay
-	counts      bool          // takes --count
-}
-
-func faultCommand(e *env.Env, f fault) *cli.Command {
-	c := &cli.Command{Name: f.name, Usage: f.usage}
-	if f.delay > 0 {
-		c.Flags = append(c.Flags, &cli.DurationFlag{Name: "delay", Value: f.delay, Usage: "by `DURATION`"})
+func faultCommand(e *env.Env, f stack.Fault) *cli.Command {
+	c := &cli.Command{Name: f.Name, Usage: f.Usage}
+	if f.Delay > 0 {
+		c.Flags = append(c.Flags, &cli.DurationFlag{Name: "delay", Value: f.Delay, Usage: "by `DURATION`"})
 	}
-	if f.counts {
+	if f.Counts {
 		c.Flags = append(c.Flags, &cli.IntFlag{Name: "count", Usage: "`N` times (default: until cleared)"})
 	}
 	c.Action = func(ctx *cli.Context) error {
-		return faultOptions{fault: f, delay: ctx.Duration("delay"), count: ctx.Int("count")}.run(ctx.Context, e)
+		return faultOptions{Fault: f, delay: ctx.Duration("delay"), count: ctx.Int("count")}.run(ctx.Context, e)
 	}
 	return c
 }
 
 type faultOptions struct {
-	fault
+	stack.Fault
 	delay time.Duration
 	count int // 0: until it is cleared
 }
 
 func (o faultOptions) run(ctx context.Context, e *env.Env) error {
-	if o.fault.delay > 0 && o.delay < time.Millisecond {
+	if o.Fault.Delay > 0 && o.delay < time.Millisecond {
 		return fail.Usagef("for example: --delay 500ms", "--delay: %s is less than a millisecond", o.delay)
 	}
 	if o.count < 0 {
@@ -162,15 +154,11 @@ func (o faultOptions) run(ctx context.Context, e *env.Env) error {
 	if err != nil {
 		return err
 	}
-	broker, err := s.Driver().Control(s)
-	if err != nil {
+	if err := o.Begin(ctx, s, o.delay, o.count); err != nil {
 		return err
 	}
-	if err := broker.Inject(ctx, control.Fault{Kind: o.kind, Delay: o.delay, Count: o.count}); err != nil {
-		return fail.Wrap("cannot begin "+o.name, err)
-	}
 	e.IO.Notef("end it with: pulsectl chaos clear")
-	return renderHarm(e, o.name, "active", "")
+	return renderHarm(e, o.Name, "active", "")
 }
 
 var faultColumns = []console.Column[control.Fault]{

@@ -36,7 +36,7 @@ func Command(e *env.Env) *cli.Command {
 }
 
 func run(ctx context.Context, e *env.Env, interval time.Duration) error {
-	if err := given(e); err != nil {
+	if err := e.AnyGiven(); err != nil {
 		return err
 	}
 	if e.IO.Resolved() == console.Name {
@@ -46,19 +46,6 @@ func run(ctx context.Context, e *env.Env, interval time.Duration) error {
 		return runScreen(ctx, e, interval)
 	}
 	return runLines(ctx, e, interval)
-}
-
-// given returns an error if neither a database nor a broker is configured.
-func given(e *env.Env) error {
-	_, err := e.OutboxURL()
-	_, inboxErr := e.InboxURL()
-	_, brokerErr := e.Queues()
-	for _, err := range []error{err, inboxErr, brokerErr} {
-		if err == nil || fail.From(err).Kind != fail.Usage {
-			return nil
-		}
-	}
-	return err
 }
 
 // collect calls live.Follow, and merges its results with ticks into one goroutine:
