@@ -26,7 +26,7 @@ import (
 // Command returns the command bench.
 func Command(e *env.Env) *cli.Command {
 	return &cli.Command{
-		Name: "bench", Usage: "measure rates and latencies on the given servers, beside the bare AMQP client's on the same ones",
+		Name: "bench", Usage: "measure rates and latencies on the given servers; beside the bare AMQP client's on the same ones",
 		Description: "The tables and queues of a measurement are its own and are removed in the end. Without flags, environment or a " +
 			"running stack, servers are started for it: SQLite and the development broker.",
 		Subcommands: []*cli.Command{

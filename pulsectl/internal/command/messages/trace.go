@@ -21,7 +21,7 @@ import (
 func traceCommand(e *env.Env, aliases ...string) *cli.Command {
 	return &cli.Command{
 		Name: "trace", Aliases: aliases, ArgsUsage: "ID",
-		Usage: "follow one message through outbox, queues and inbox, and say why it is stuck; ID is an event id, a key such as an order id, or a correlation id",
+		Usage: "follow one message through outbox, queues and inbox; say why it is stuck; ID is an event id, a key such as an order id, or a correlation id",
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "look", Value: "auto", Usage: "`WHEN` to look into queues, which takes messages and puts them back: auto (if the databases do not tell where the message is), always (also into the consumer's queue, if nobody consumes it), never"},
 			&cli.IntFlag{Name: "look-limit", Value: journey.DefaultLookLimit, Usage: "look into no queue with more than `N` messages"},
