@@ -1,6 +1,6 @@
 package outbox
 
-import "github.com/asimalizada/pulse-events/outbox/internal/cursor"
+import "github.com/asimalizada/pulse-events/internal/cursor"
 
 // advance moves the cursors past what is dealt with and old enough, and back
 // to where a key has become free.
@@ -25,9 +25,10 @@ func (l *lane) advance(s stored) progress {
 	}
 	rewound := false
 	for i, row := range s.rows {
-		// Later rows of the key may have been passed while this one held them back.
-		own := l.buckets[row.bucket]
-		if row.attempts > 0 && row.Key != "" && s.kept[i] && s.outcomes[i].verdict == published && own != nil {
+		// Later rows of the key may have been passed while this one held them back. A
+		// write-back that had to be repeated may have been carried out the first time.
+		own, stored := l.buckets[row.bucket], s.kept[i] || s.tries > 1
+		if row.attempts > 0 && row.Key != "" && stored && s.outcomes[i].verdict == published && own != nil {
 			own.position = own.position.Rewind(row.Seq)
 			rewound = true
 		}

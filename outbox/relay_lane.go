@@ -8,7 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/asimalizada/pulse-events/outbox/internal/cursor"
+	"github.com/asimalizada/pulse-events/internal/cursor"
 )
 
 // lane publishes the messages of its buckets, batch by batch. A turn is a chain

@@ -9,8 +9,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/asimalizada/pulse-events/internal/cursor"
 	"github.com/asimalizada/pulse-events/internal/sqldb"
-	"github.com/asimalizada/pulse-events/outbox/internal/cursor"
 	"github.com/asimalizada/pulse-events/outbox/wire"
 )
 

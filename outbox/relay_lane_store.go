@@ -35,6 +35,9 @@ type failedRow struct {
 	Status Status    `json:"status"`
 	Delay  int64     `json:"delay"` // in microseconds from the database's present
 	Error  string    `json:"error"`
+	// Attempts as they were read: a try that was carried out, although the answer was
+	// lost, has counted one more, and the next try is to count none.
+	Attempts int `json:"attempts"`
 }
 
 // store writes every outcome of a batch back in one transaction, which the
@@ -87,7 +90,7 @@ func (l *lane) writeBack(s sent) (w writeBack) {
 
 // failedRow returns what is stored of a row that is to be tried again, or dead.
 func (l *lane) failedRow(row *outgoing, o outcome) failedRow {
-	f := failedRow{Seq: row.Seq, ID: row.ID, Status: Pending, Error: errorText(o.err)}
+	f := failedRow{Seq: row.Seq, ID: row.ID, Status: Pending, Error: errorText(o.err), Attempts: row.attempts}
 	if o.verdict == dead {
 		f.Status = Dead
 		return f
@@ -208,7 +211,7 @@ func (s stored) counts() (c storeCounts) {
 		case o.verdict == none:
 		case !s.kept[i]:
 			// A write-back that failed may have been carried out all the same; then
-			// the fence refuses the second one.
+			// the second one changes nothing.
 			if s.tries == 1 {
 				c.fenced++
 			}

@@ -6,8 +6,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/asimalizada/pulse-events/internal/cursor"
 	"github.com/asimalizada/pulse-events/internal/sqldb"
-	"github.com/asimalizada/pulse-events/outbox/internal/cursor"
 )
 
 // Tail follows an outbox: it returns messages as their transactions commit. The order

@@ -64,7 +64,7 @@ var rules = []rule{
 		name: "the cores import little: no CLI, broker, web or test package",
 		of:   []string{"./outbox", "./inbox"},
 		only: []string{
-			"./inbox/internal/...", "./outbox/internal/...", "./outbox/wire", "./internal/clip", "./internal/sqldb", "./internal/correlation", "./internal/backoff", "./internal/health", "./internal/telemetry",
+			"./inbox/internal/...", "./outbox/wire", "./internal/clip", "./internal/cursor", "./internal/sqldb", "./internal/correlation", "./internal/backoff", "./internal/health", "./internal/telemetry",
 			"github.com/jmoiron/sqlx/...", "github.com/google/uuid",
 			// The OpenTelemetry API, not its SDK.
 			"go.opentelemetry.io/otel", "go.opentelemetry.io/otel/attribute/...", "go.opentelemetry.io/otel/baggage",
