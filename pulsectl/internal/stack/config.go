@@ -33,6 +33,7 @@ type Config struct {
 	telemetry telemetry.Config
 	poison    *control.Poison // of the notifications' handler in this process
 
+	UIURL   string // of the web page, recorded in the state
 	Dir     string // of the state file
 	LogFile string // recorded in the state, if there is one
 	Logger  *slog.Logger

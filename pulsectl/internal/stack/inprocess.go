@@ -141,7 +141,7 @@ func (p inProcess) run(ctx context.Context, cfg Config, ready func(State)) (err 
 	}
 	defer telemetry.Shutdown() // when the services have ended, and said all
 	state := State{
-		Stack: p.kind, PID: os.Getpid(), StartedAt: time.Now().UTC(), LogFile: cfg.LogFile,
+		Stack: p.kind, PID: os.Getpid(), StartedAt: time.Now().UTC(), LogFile: cfg.LogFile, UIURL: cfg.UIURL,
 		OrdersURL: baseURL(ordersListener), NotificationsURL: baseURL(notificationsListener),
 		OrdersMetricsURL: telemetry.MetricsURL(), NotificationsMetricsURL: telemetry.MetricsURL(),
 	}

@@ -44,6 +44,7 @@ type State struct {
 	Client           string    `json:"client,omitempty"`   // of Compose, as it is typed
 	RabbitMQUIURL    string    `json:"rabbitmqUiUrl,omitempty"`
 	ManagementURL    string    `json:"managementUrl,omitempty"` // of the embedded broker
+	UIURL            string    `json:"uiUrl,omitempty"`         // of the web page
 
 	// Where the services serve metrics, and what watches them; empty: nowhere.
 	OrdersMetricsURL        string `json:"ordersMetricsUrl,omitempty"`

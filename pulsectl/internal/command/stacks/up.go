@@ -8,11 +8,13 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/urfave/cli/v2"
 
 	"github.com/asimalizada/pulse-events/internal/logging"
+	"github.com/asimalizada/pulse-events/pulsectl/internal/command/web"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/compose"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/console"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/env"
@@ -33,6 +35,8 @@ type upOptions struct {
 	dbStopCmd, dbStartCmd         string
 	composeFile, profile          string
 	brokerAddr, dataDir           string
+	uiAddr                        string
+	uiAsked                       bool // an address was given
 	ephemeral                     bool
 	logLevel, logFormat           string
 	detach                        bool
@@ -59,6 +63,7 @@ func Up(e *env.Env) *cli.Command {
 			&cli.StringFlag{Name: "broker-addr", Value: "127.0.0.1:5673", EnvVars: []string{"PULSE_BROKER_ADDR"}, Usage: "embedded: `HOST:PORT` of the broker"},
 			&cli.StringFlag{Name: "orders-addr", Value: "127.0.0.1:6101", EnvVars: []string{"PULSE_ORDERS_ADDR"}, Usage: "`HOST:PORT` of the orders service"},
 			&cli.StringFlag{Name: "notifications-addr", Value: "127.0.0.1:6102", EnvVars: []string{"PULSE_NOTIFICATIONS_ADDR"}, Usage: "`HOST:PORT` of the notifications service"},
+			&cli.StringFlag{Name: "ui-addr", Value: web.DefaultAddr, EnvVars: []string{"PULSE_UI_ADDR"}, Usage: "embedded, external: `HOST:PORT` of the web page, on loopback; if the default is in use, a free port"},
 			&cli.StringFlag{Name: "stop-cmd", Usage: "external: shell `COMMAND` for chaos broker-down (env PULSE_BROKER_STOP_CMD)"},
 			&cli.StringFlag{Name: "start-cmd", Usage: "external: shell `COMMAND` for chaos broker-up (env PULSE_BROKER_START_CMD)"},
 			&cli.StringFlag{Name: "db-stop-cmd", Usage: "external: shell `COMMAND` for chaos db-down (env PULSE_DB_STOP_CMD)"},
@@ -73,6 +78,7 @@ func Up(e *env.Env) *cli.Command {
 			return upOptions{
 				stack: ctx.String("stack"), ordersAddr: ctx.String("orders-addr"), notificationsAddr: ctx.String("notifications-addr"),
 				dataDir: ctx.String("data-dir"), ephemeral: ctx.Bool("ephemeral"), brokerAddr: ctx.String("broker-addr"),
+				uiAddr: ctx.String("ui-addr"), uiAsked: ctx.IsSet("ui-addr"),
 				stopCmd: ctx.String("stop-cmd"), startCmd: ctx.String("start-cmd"),
 				dbStopCmd: ctx.String("db-stop-cmd"), dbStartCmd: ctx.String("db-start-cmd"),
 				composeFile: ctx.String("compose-file"), profile: ctx.String("profile"),
@@ -104,12 +110,35 @@ func (o upOptions) run(ctx context.Context, e *env.Env) (err error) {
 	if detached {
 		cfg.LogFile = stack.LogPath(dir)
 	}
-	var shown error
-	err = driver.Up(ctx, cfg, func(s stack.State) { shown = announce(e, s) })
-	if err == nil && driver.Detached() {
-		err = shown
+	if driver.Detached() {
+		var shown error
+		err = driver.Up(ctx, cfg, func(s stack.State) { shown = announce(e, s) })
+		return cmp.Or(err, shown)
 	}
-	return err
+	return o.upWithPage(ctx, e, driver, cfg)
+}
+
+// upWithPage runs a stack in this process, and its web page beside it. The stack
+// does not need the page: an error of that is logged.
+func (o upOptions) upWithPage(ctx context.Context, e *env.Env, driver stack.Driver, cfg stack.Config) error {
+	ln, err := web.Listen("ui-addr", o.uiAddr, o.uiAsked)
+	if err != nil {
+		return err
+	}
+	defer ln.Close()
+	cfg.UIURL = web.URL(ln)
+	ctx, cancel := context.WithCancel(ctx)
+	var page sync.WaitGroup
+	defer page.Wait()
+	defer cancel()
+	return driver.Up(ctx, cfg, func(s stack.State) {
+		page.Go(func() {
+			if err := web.ServeStack(ctx, ln, e, s, cfg.Logger); err != nil {
+				cfg.Logger.Error("the web page ended", "error", err)
+			}
+		})
+		_ = announce(e, s) // where nobody reads it, the stack runs all the same
+	})
 }
 
 // stackConfig collects the settings from flags and environment only; settings
@@ -134,7 +163,7 @@ func stackConfig(e *env.Env, dir string, o upOptions) (stack.Driver, stack.Confi
 		ComposeFile: o.composeFile, Profile: o.profile, Timeout: o.timeout, Getenv: e.Getenv,
 		Dir: dir, Logger: logging.New(e.IO.Err, format, level), Console: e.IO,
 	}
-	errs = append(errs, cfg.Check()...)
+	errs = append(errs, append(cfg.Check(), web.CheckAddr("ui-addr", o.uiAddr))...)
 	driver, known := stack.DriverOf(stack.Kind(o.stack))
 	if known {
 		errs = append(errs, driver.Configure(&cfg, func() (stack.Services, []error) { return services(e, o) })...)
@@ -201,6 +230,9 @@ func announce(e *env.Env, s stack.State) error {
 		"  orders         " + s.OrdersURL, "  notifications  " + s.NotificationsURL,
 		"  outbox         " + s.OutboxDB, "  inbox          " + s.InboxDB, "  broker         " + s.AMQPURL,
 	}
+	if s.UIURL != "" {
+		lines = append(lines, "  web page       "+s.UIURL)
+	}
 	if s.RabbitMQUIURL != "" {
 		lines = append(lines, "  RabbitMQ UI    "+s.RabbitMQUIURL+"  (user and password: see amqpUrl in "+stack.Path(dir)+")")
 	}
@@ -248,6 +280,7 @@ func stateColumns(s stack.State) []console.Column[stack.State] {
 		{Key: "amqpUrl", Value: func(s stack.State) any { return s.AMQPURL }},
 		{Key: "dataDir", Value: func(s stack.State) any { return s.DataDir }},
 		{Key: "logFile", Value: func(s stack.State) any { return s.LogFile }},
+		{Key: "uiUrl", Value: func(s stack.State) any { return s.UIURL }},
 		{Key: "rabbitmqUiUrl", Value: func(s stack.State) any { return s.RabbitMQUIURL }},
 		{Key: "ordersMetricsUrl", Value: func(s stack.State) any { return s.OrdersMetricsURL }},
 		{Key: "notificationsMetricsUrl", Value: func(s stack.State) any { return s.NotificationsMetricsURL }},

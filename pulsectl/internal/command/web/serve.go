@@ -9,6 +9,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/asimalizada/pulse-events/pulsectl/internal/fail"
@@ -31,7 +32,7 @@ const minToken = 16
 // token reads the token, if one is needed or given. It is an error if the address
 // can be reached from other machines without one.
 func (o options) token() (string, error) {
-	loopback, err := isLoopback(o.addr)
+	loopback, err := isLoopback("addr", o.addr)
 	if err != nil {
 		return "", err
 	}
@@ -52,21 +53,39 @@ func (o options) token() (string, error) {
 	return token, nil
 }
 
-func isLoopback(addr string) (bool, error) {
+func isLoopback(flag, addr string) (bool, error) {
 	host, _, err := net.SplitHostPort(addr)
 	if err != nil {
-		return false, fail.Usagef("for example: --addr "+DefaultAddr, "--addr: %q is not HOST:PORT", addr)
+		return false, fail.Usagef("for example: --"+flag+" "+DefaultAddr, "--%s: %q is not HOST:PORT", flag, addr)
 	}
 	ip := net.ParseIP(host)
 	return host == "localhost" || ip != nil && ip.IsLoopback(), nil
 }
 
-func listen(addr string) (net.Listener, error) {
+// Listen opens an address for the page. If it is in use and nobody has asked for it,
+// any free one is taken instead. flag is named in errors.
+func Listen(flag, addr string, asked bool) (net.Listener, error) {
 	ln, err := net.Listen("tcp", addr)
+	if errors.Is(err, syscall.EADDRINUSE) && !asked {
+		ln, err = net.Listen("tcp", anyPort)
+	}
 	if err != nil {
-		return nil, &fail.Error{Kind: fail.Usage, Message: "cannot listen at " + addr, Cause: err, Hint: "choose a free address: --addr 127.0.0.1:0"}
+		return nil, &fail.Error{Kind: fail.Usage, Message: "web page: cannot listen at " + addr, Cause: err, Hint: "choose a free address: --" + flag + " " + anyPort}
 	}
 	return ln, nil
+}
+
+// anyPort lets the system choose a port.
+const anyPort = "127.0.0.1:0"
+
+// CheckAddr returns an error unless an address is loopback: without a token nobody
+// else may reach the page.
+func CheckAddr(flag, addr string) error {
+	loopback, err := isLoopback(flag, addr)
+	if err == nil && !loopback {
+		err = fail.Usagef("for others: pulsectl ui --addr "+addr+" --token-file FILE", "--%s: %s can be reached from other machines", flag, addr)
+	}
+	return err
 }
 
 // guard lets requests with the token through: as a bearer token, or as the

@@ -23,6 +23,7 @@ const DefaultAddr = "127.0.0.1:6100"
 
 type options struct {
 	addr, tokenFile           string
+	addrAsked                 bool
 	hosts                     []string
 	allowWrites, showPayloads bool
 }
@@ -34,7 +35,7 @@ func Command(e *env.Env) *cli.Command {
 		Description: "The page only shows, unless --allow-writes is given, and it hides payloads unless --show-payloads is. It listens on loopback; " +
 			"another address needs a file with a token, which browsers ask for as a password (any user), and should be behind TLS.",
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "addr", Value: DefaultAddr, EnvVars: []string{"PULSE_UI_ADDR"}, Usage: "`HOST:PORT` to listen on"},
+			&cli.StringFlag{Name: "addr", Value: DefaultAddr, EnvVars: []string{"PULSE_UI_ADDR"}, Usage: "`HOST:PORT` to listen on; if the default is in use, a free port"},
 			&cli.BoolFlag{Name: "allow-writes", Usage: "offer changes: retry and discard messages, and with a stack of up place orders and inject faults"},
 			&cli.BoolFlag{Name: "show-payloads", Usage: "show payloads and values of headers"},
 			&cli.StringFlag{Name: "token-file", EnvVars: []string{"PULSE_UI_TOKEN_FILE"}, Usage: "`FILE` with a token that every request needs; required unless the address is loopback"},
@@ -42,7 +43,7 @@ func Command(e *env.Env) *cli.Command {
 		},
 		Action: func(ctx *cli.Context) error {
 			o := options{
-				addr: ctx.String("addr"), tokenFile: ctx.String("token-file"), hosts: ctx.StringSlice("allow-host"),
+				addr: ctx.String("addr"), addrAsked: ctx.IsSet("addr"), tokenFile: ctx.String("token-file"), hosts: ctx.StringSlice("allow-host"),
 				allowWrites: ctx.Bool("allow-writes"), showPayloads: ctx.Bool("show-payloads"),
 			}
 			return o.run(ctx.Context, e)
@@ -69,7 +70,7 @@ func (o options) run(ctx context.Context, e *env.Env) error {
 	if err != nil {
 		return err
 	}
-	ln, err := listen(o.addr)
+	ln, err := Listen("addr", o.addr, o.addrAsked)
 	if err != nil {
 		return err
 	}
@@ -97,21 +98,25 @@ func (o options) run(ctx context.Context, e *env.Env) error {
 	return Serve(ctx, ln, h, guard(h, token))
 }
 
-// ForStack returns the page of a stack that runs in this process, and a function
-// that closes its connections. The data of an embedded stack is of examples: there
-// everything is shown, and may be done.
-func ForStack(e *env.Env, s stack.State, log *slog.Logger) (*page.Handler, func() error, error) {
+// ServeStack serves the page of a stack that runs in this process until ctx ends.
+// The data of an embedded stack is of examples: there everything is shown, and may be
+// done.
+func ServeStack(ctx context.Context, ln net.Listener, e *env.Env, s stack.State, log *slog.Logger) error {
 	again := func() *env.Env { return e.Again(e.IO.Silent()) }
 	if s.Stack == stack.Embedded {
 		again = func() *env.Env { return env.For(e.IO.Silent(), s) }
 	}
 	servers := env.NewShared(again)
+	defer servers.Close()
 	h, err := page.New(page.Config{
 		Servers: servers, Stack: newExample(again), Name: string(s.Stack) + " stack",
 		AllowWrites: s.Stack == stack.Embedded, ShowPayloads: s.Stack == stack.Embedded,
 		Hosts: []string{}, Actor: actor, Logger: log.With("service", "ui"), Now: e.IO.Now,
 	})
-	return h, servers.Close, err
+	if err != nil {
+		return err
+	}
+	return Serve(ctx, ln, h, h)
 }
 
 // actor names who makes a request: behind loopback or a shared token that is

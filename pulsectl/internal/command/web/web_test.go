@@ -56,7 +56,7 @@ func TestServeEnds(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ln, err := listen("127.0.0.1:0")
+	ln, err := Listen("addr", "127.0.0.1:0", true)
 	if err != nil {
 		t.Fatal(err)
 	}
