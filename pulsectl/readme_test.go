@@ -18,15 +18,25 @@ const readmePath = "../README.md"
 // before the first heading for an empty one.
 func readmeBlocks(t *testing.T, heading string) string {
 	t.Helper()
-	text, err := os.ReadFile(readmePath)
+	if heading != "" {
+		heading = "## " + heading
+	}
+	return blocks(t, readmePath, heading)
+}
+
+// blocks returns the blocks of commands of a page under a heading, up to the next
+// of the second level.
+func blocks(t *testing.T, path, heading string) string {
+	t.Helper()
+	text, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	section := string(text)
 	if heading != "" {
-		_, rest, found := strings.Cut(section, "\n## "+heading+"\n")
+		_, rest, found := strings.Cut(section, "\n"+heading+"\n")
 		if !found {
-			t.Fatalf("README.md has no section %q", heading)
+			t.Fatalf("%s has no section %q", path, heading)
 		}
 		section = rest
 	}
@@ -36,7 +46,7 @@ func readmeBlocks(t *testing.T, heading string) string {
 		blocks.WriteString(m[1])
 	}
 	if blocks.Len() == 0 {
-		t.Fatalf("README.md has nothing to be pasted under %q", heading)
+		t.Fatalf("%s has nothing to be pasted under %q", path, heading)
 	}
 	return blocks.String()
 }
@@ -92,6 +102,44 @@ func TestReadmePastedCompose(t *testing.T) {
 		if !strings.Contains(out, want) {
 			t.Errorf("no %q in\n%s", want, out)
 		}
+	}
+}
+
+// The practice session of the runbook: a handler with a bug, its dead letters, the
+// cause, and how they are healed.
+func TestOperationsPractice(t *testing.T) {
+	cmd := exec.Command("bash", "-e", "-o", "pipefail")
+	cmd.Env = append(os.Environ(), "PULSE_OUTBOX_DB=", "PULSE_INBOX_DB=", "PULSE_AMQP_URL=", "PULSE_STATE_DIR="+t.TempDir(),
+		"PULSE_ORDERS_ADDR=127.0.0.1:0", "PULSE_NOTIFICATIONS_ADDR=127.0.0.1:0", "PULSE_BROKER_ADDR=127.0.0.1:0", "PULSE_METRICS_ADDR=127.0.0.1:0")
+	t.Cleanup(func() {
+		down := exec.Command("pulsectl", "down")
+		down.Env = cmd.Env
+		if out, err := down.CombinedOutput(); err != nil {
+			t.Errorf("%s: %v\n%s", down, err, out)
+		}
+	})
+	cmd.Stdin = strings.NewReader(blocks(t, "../docs/operations.md", "### Practice"))
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	rest := string(out)
+	for _, want := range []string{
+		"deadLettered\t4\n", "lost\t0\n", // verify
+		"broker\tdegraded\t4 dead letters in order.created.dlq", // status
+		"\t4\thandler\t",                              // dlq stats
+		"pulsectl dlq requeue ",                       // trace
+		"became dead letters again", "poison-handler", // dlq heal, chaos ls
+		"applied\t4\n", "left\t0\n", // dlq heal
+		"effects\t4\n", "deadLettered\t0\n", "lost\t0\n", "duplicated\t0\n", "verdict\tok\n", // verify
+		"dlq heal", // outbox audit
+		"stopped\ttrue\n",
+	} {
+		_, after, found := strings.Cut(rest, want)
+		if !found {
+			t.Fatalf("no %q, or not in this place, in\n%s", want, out)
+		}
+		rest = after
 	}
 }
 

@@ -187,7 +187,7 @@ func flagsOf(flags []cli.Flag) []console.Definition {
 			d.Term += " " + m[1]
 			d.Text = strings.ReplaceAll(d.Text, "`", "")
 		}
-		if value := described.GetDefaultText(); described.TakesValue() && value != "" && value != "0s" && !strings.Contains(d.Text, "(default:") {
+		if value := described.GetDefaultText(); described.TakesValue() && value != "" && value != "0" && value != "0s" && !strings.Contains(d.Text, "(default:") {
 			if length, err := time.ParseDuration(value); err == nil {
 				value = console.Short(length)
 			}

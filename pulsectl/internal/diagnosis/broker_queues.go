@@ -184,7 +184,7 @@ func (l *brokerLook) deadLetters(ctx context.Context) {
 		l.ok(check, "no dead letters")
 		return
 	case !l.o.ReadDeadLetters:
-		l.warn(check, "for their reasons, which takes them from the queue and puts them back: pulsectl doctor --read-dead-letters", "%d dead letters in %s", d.DeadLettered, names.DeadLetters)
+		l.warn(check, "for their reasons: pulsectl dlq stats", "%d dead letters in %s", d.DeadLettered, names.DeadLetters)
 		return
 	}
 	reasons := map[string]int{}

@@ -243,7 +243,7 @@ func TestFindPublished(t *testing.T) {
 		r.put(r.names.DeadLetters, "another", nil)
 		r.put(r.names.DeadLetters, letter, amqp.Table{"pulse-reason": "handler", "pulse-attempts": int64(5), "pulse-last-error": "mail server is full", "pulse-consumer": "notifications"})
 		j = r.find(letter, journey.Options{})
-		r.want(j, journey.DeadLettered, true, "notifications has dead-lettered it after 5 attempts, handler: mail server is full", "pulsectl replay "+letter)
+		r.want(j, journey.DeadLettered, true, "notifications has dead-lettered it after 5 attempts, handler: mail server is full", "pulsectl dlq requeue "+letter)
 		if c := j.Messages[0].Copies; len(c) != 1 || c[0].Position != 2 || c[0].Place != journey.DeadLetters || len(j.Notes) != 1 || !strings.Contains(j.Notes[0], "taken 2 messages") {
 			r.t.Errorf("%+v, %q", c, j.Notes)
 		}

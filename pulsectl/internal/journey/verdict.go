@@ -140,10 +140,7 @@ func (f *finder) judgeApplied(m *Message) Verdict {
 }
 
 func (f *finder) judgeLetter(m *Message, c *Copy) Verdict {
-	v := Verdict{State: DeadLettered, Stuck: true}
-	if m.Outbox != nil {
-		v.Command = "pulsectl replay " + m.ID
-	}
+	v := Verdict{State: DeadLettered, Stuck: true, Command: "pulsectl dlq requeue " + m.ID}
 	who := first(c.Consumer, "the broker, or a tool,")
 	v.Why = who + " has dead-lettered it"
 	if c.Attempts > 0 {

@@ -68,7 +68,7 @@ func hintFor(component string, state diagnosis.State) string {
 	case component == "broker" && state == diagnosis.Fail:
 		return "start the broker, or correct PULSE_AMQP_URL"
 	case component == "broker":
-		return "start the consumer; for the reasons of dead letters: pulsectl doctor --read-dead-letters"
+		return "start the consumer; for the reasons of dead letters: pulsectl dlq stats"
 	}
 	return "look at its log, and in docs/operations.md under First look"
 }
