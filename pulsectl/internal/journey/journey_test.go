@@ -287,7 +287,7 @@ func TestFindPublished(t *testing.T) {
 		r.want(r.find(purged, journey.Options{}), journey.Applied, false, "", "")
 		// Nor need an event that only a queue has be known to a database.
 		r.put(r.names.DeadLetters, "celery-1", amqp.Table{"pulse-reason": "undecodable"})
-		r.want(r.find("celery-1", journey.Options{}), journey.DeadLettered, true, "undecodable", "")
+		r.want(r.find("celery-1", journey.Options{}), journey.DeadLettered, true, "undecodable", "pulsectl dlq show celery-1")
 		if j, err := journey.Find(r.t.Context(), r.sources, "nothing", journey.Options{}); !errors.Is(err, journey.ErrNotFound) || j.Away() != nil {
 			r.t.Errorf("%+v, %v", j, err)
 		}

@@ -141,6 +141,9 @@ func (f *finder) judgeApplied(m *Message) Verdict {
 
 func (f *finder) judgeLetter(m *Message, c *Copy) Verdict {
 	v := Verdict{State: DeadLettered, Stuck: true, Command: "pulsectl dlq requeue " + m.ID}
+	if reason := inbox.Reason(c.Reason); reason == inbox.ReasonUndecodable || reason == inbox.ReasonConflict {
+		v.Command = "pulsectl dlq show " + m.ID // it would come back
+	}
 	who := first(c.Consumer, "the broker, or a tool,")
 	v.Why = who + " has dead-lettered it"
 	if c.Attempts > 0 {
