@@ -111,6 +111,15 @@ func TestHealthHandlerReady(t *testing.T) {
 			t.Errorf("%v", err)
 		}
 	})
+	t.Run("SQLite busy and without its table", func(t *testing.T) {
+		ob, db := file.newOutbox(t)
+		db.MustExec(`DROP TABLE outbox_messages`)
+		writer := db.MustBegin()
+		defer writer.Rollback()
+		if err := ob.CheckReady(t.Context()); !errors.Is(err, ErrSchema) || errors.Is(err, sqldb.ErrBusy) {
+			t.Errorf("%v", err)
+		}
+	})
 }
 
 func TestHealthHandler(t *testing.T) {

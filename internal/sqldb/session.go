@@ -183,11 +183,38 @@ const busyWait = 250 * time.Millisecond
 
 // CheckReady returns nil if the schema exists and the database accepts these
 // queries, which must not change a row. They are rolled back. The error matches
-// ErrBusy if a SQLite file is being written.
+// ErrBusy if a SQLite file is being written, and has what the queries need.
 func (db *Database) CheckReady(ctx context.Context, names ...string) error {
 	if err := db.CheckSchema(ctx); err != nil {
 		return err
 	}
+	err := db.tryQueries(ctx, names)
+	if errors.Is(err, ErrBusy) { // which may be all that a slow machine could find out in that time
+		if missing := db.compile(ctx, names); missing != nil {
+			return Explain(missing)
+		}
+	}
+	return err
+}
+
+// compile returns an error if a SQLite file has not the tables and columns of
+// these queries. It waits for no writer.
+func (db *Database) compile(ctx context.Context, names []string) error {
+	return db.Read(ctx, func(ctx context.Context, tx *Tx) error {
+		for _, name := range names {
+			rows, err := tx.tx.QueryContext(ctx, `EXPLAIN `+tx.at.Get(name))
+			if err != nil {
+				return err
+			}
+			if err := rows.Close(); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+func (db *Database) tryQueries(ctx context.Context, names []string) error {
 	return tryWrites(ctx, db.dialect, func(ctx context.Context, rollback error) error {
 		return db.Write(ctx, func(ctx context.Context, tx *Tx) error {
 			for _, name := range names {
