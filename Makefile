@@ -41,7 +41,7 @@ VERSION ?= $(shell git describe --tags --always --dirty)
 LDFLAGS = -X github.com/asimalizada/pulse-events/pulsectl/internal/command.Version=$(VERSION)
 
 .DEFAULT_GOAL := help
-.PHONY: help test test-containers broker-suites bench build fmt vet lint vulnerabilities tidy check install-services services clean
+.PHONY: help test test-containers broker-suites bench chaos build fmt vet lint vulnerabilities tidy check install-services services clean
 
 help:
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -59,6 +59,9 @@ broker-suites: ## run the suites of AMQP clients against the development broker 
 
 bench: services ## run the benchmarks on real services (BENCH=regexp BENCHTIME=1x PKG=./...)
 	go test -run '^$$' -bench '$(BENCH)' -benchtime $(BENCHTIME) $(BENCHFLAGS) $(PKG)
+
+chaos: build ## attack a system of its own with random faults for an hour (CHAOS="--seed 1 --duration 2m")
+	bin/pulsectl chaos run $(or $(CHAOS),--duration 1h)
 
 build: ## build bin/pulsectl
 	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/pulsectl ./pulsectl

@@ -17,6 +17,7 @@ import (
 
 	"github.com/asimalizada/pulse-events/pulsectl/internal/argv"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/command/bench"
+	"github.com/asimalizada/pulse-events/pulsectl/internal/command/chaos"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/command/check"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/command/demo"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/command/dlq"
@@ -100,7 +101,7 @@ func newApp(e *env.Env) *cli.App {
 			category("ORDERS AND MESSAGES", messages.Commands(e)...),
 			category("DEAD LETTERS", dlq.Command(e)),
 			category("RELAY", relay.Command(e)),
-			category("FAULTS AND PROOF", stacks.Chaos(e), verify.Command(e), check.Command(e), bench.Command(e)),
+			category("FAULTS AND PROOF", stacks.Chaos(e, chaos.Commands(e)...), verify.Command(e), check.Command(e), bench.Command(e)),
 			category(aboutItself, helpCommand(e), completionCommand(e), manCommand(e), versionCommand(e)),
 		),
 	}

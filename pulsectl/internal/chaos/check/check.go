@@ -190,6 +190,9 @@ func (j *judge) whereabouts() {
 	for _, o := range j.h.Orders {
 		row, there := j.rows[o.Event]
 		_, seen := j.published[o.Event]
+		if row.Status == Published {
+			j.report.OrdersPublished++
+		}
 		switch {
 		case j.applied[o.Event] > 0:
 			j.report.Applied++

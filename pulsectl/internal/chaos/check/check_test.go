@@ -64,7 +64,7 @@ func TestJudgeClean(t *testing.T) {
 		t.Fatalf("%s: %+v", r.Verdict(), r.Findings)
 	}
 	want := check.Report{
-		Accepted: 11, Refused: 1, Unknown: 2, Orders: 13, FollowUps: 11, Rows: 24, Published: 23, Dead: 1,
+		Accepted: 11, Refused: 1, Unknown: 2, Orders: 13, FollowUps: 11, Rows: 24, Published: 23, Dead: 1, OrdersPublished: 12,
 		Publications: 25, Copies: 2, Applied: 11, Effects: 11, DeadLettered: 1, Replayed: 1,
 	}
 	if !reflect.DeepEqual(*r, want) {

@@ -89,6 +89,7 @@ type Report struct {
 	FollowUps                  int // that effects name
 	Rows                       int // of outboxes
 	Published, Pending, Dead   int // rows
+	OrdersPublished            int // orders whose event's row is published
 	Publications               int // copies that the broker had
 	Copies                     int // of these, beyond the first of each event
 	Applied                    int // events of orders that have an effect

@@ -16,8 +16,8 @@ import (
 	"github.com/asimalizada/pulse-events/pulsectl/internal/stack"
 )
 
-// Chaos returns the command chaos.
-func Chaos(e *env.Env) *cli.Command {
+// Chaos returns the command chaos, with further subcommands.
+func Chaos(e *env.Env, more ...*cli.Command) *cli.Command {
 	var faults []*cli.Command
 	for _, f := range stack.Faults() {
 		faults = append(faults, faultCommand(e, f))
@@ -42,7 +42,7 @@ func Chaos(e *env.Env) *cli.Command {
 				Name: "clear", Usage: "clear all faults",
 				Action: func(ctx *cli.Context) error { return clearFaults(ctx.Context, e) },
 			},
-		}),
+		}, more),
 	}
 }
 

@@ -1,0 +1,186 @@
+package chaos
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/asimalizada/pulse-events/pulsectl/internal/chaos/process"
+)
+
+const (
+	startLimit = 30 * time.Second // until a process serves
+	stopLimit  = 40 * time.Second // until it has ended when asked to
+	againAfter = 500 * time.Millisecond
+)
+
+// member is one process of a run, which is started again and again.
+type member struct {
+	name    string
+	config  process.Config
+	command func() *exec.Cmd
+	log     *os.File
+	// crashed is called when the process ends by itself.
+	crashed func(name, how string)
+	// started, if not nil, is called with what the process said once it serves.
+	started func(process.Ready)
+
+	mu      sync.Mutex
+	running *running // nil: it is down
+}
+
+// running is one life of a member.
+type running struct {
+	cmd      *exec.Cmd
+	input    io.WriteCloser // its end tells the process to end
+	expected bool           // its end is; guarded by the member's lock
+	ready    chan process.Ready
+	ended    chan struct{}
+	err      error
+}
+
+func newMember(name string, c process.Config, dir string, command func() *exec.Cmd) (*member, error) {
+	log, err := os.OpenFile(filepath.Join(dir, name+".log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	return &member{name: name, config: c, command: command, log: log}, nil
+}
+
+// start starts the process, and waits until it serves if it says so.
+func (m *member) start(ctx context.Context) error {
+	r, err := m.launch()
+	if err != nil {
+		return fmt.Errorf("%s: %w", m.name, err)
+	}
+	if m.started == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, startLimit, fmt.Errorf("it has not started within %v", startLimit))
+	defer cancel()
+	select {
+	case ready := <-r.ready:
+		m.started(ready)
+		return nil
+	case <-r.ended:
+		return fmt.Errorf("%s has ended: %v; see %s", m.name, r.err, m.log.Name())
+	case <-ctx.Done():
+		return fmt.Errorf("%s: %w", m.name, context.Cause(ctx))
+	}
+}
+
+func (m *member) launch() (*running, error) {
+	text, err := json.Marshal(m.config)
+	if err != nil {
+		return nil, err
+	}
+	r := &running{cmd: m.command(), ready: make(chan process.Ready, 1), ended: make(chan struct{})}
+	r.cmd.Env = append(r.cmd.Environ(), process.Variable+"="+string(text))
+	r.cmd.Stderr = m.log
+	// A group of its own: Ctrl-C is for the parent, which ends the others in order.
+	r.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	output, err := r.cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	if r.input, err = r.cmd.StdinPipe(); err != nil {
+		return nil, err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if err := r.cmd.Start(); err != nil {
+		return nil, err
+	}
+	m.running = r
+	go m.watch(r, output)
+	return r, nil
+}
+
+// watch ends with the process.
+func (m *member) watch(r *running, output io.Reader) {
+	var ready process.Ready
+	lines := json.NewDecoder(output)
+	if lines.Decode(&ready) == nil {
+		r.ready <- ready
+	}
+	_, _ = io.Copy(io.Discard, output)
+	r.err = r.cmd.Wait()
+	m.mu.Lock()
+	expected := r.expected
+	if m.running == r {
+		m.running = nil
+	}
+	m.mu.Unlock()
+	close(r.ended)
+	if !expected {
+		how := "exit code 0"
+		if r.err != nil {
+			how = r.err.Error()
+		}
+		m.crashed(m.name, how)
+	}
+}
+
+// life returns the process, if it runs. Its end is expected from now on if ends.
+func (m *member) life(ends bool) *running {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.running != nil && ends {
+		m.running.expected = true
+	}
+	return m.running
+}
+
+// kill is kill -9. It returns when the process is gone.
+func (m *member) kill() {
+	if r := m.life(true); r != nil {
+		_ = r.cmd.Process.Kill() // it may have ended by itself
+		<-r.ended
+	}
+}
+
+// signal sends a signal to the process, if it runs.
+func (m *member) signal(s syscall.Signal) error {
+	r := m.life(false)
+	if r == nil {
+		return nil
+	}
+	if err := r.cmd.Process.Signal(s); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return fmt.Errorf("%s: %w", m.name, err)
+	}
+	return nil
+}
+
+// stop asks the process to end, and waits for it. One that does not end in time is
+// killed, which is an error, as is an exit code that is not 0.
+func (m *member) stop() error {
+	r := m.life(true)
+	if r == nil {
+		return nil
+	}
+	_ = r.cmd.Process.Signal(syscall.SIGCONT)
+	_ = r.cmd.Process.Signal(syscall.SIGTERM)
+	select {
+	case <-r.ended:
+	case <-time.After(stopLimit):
+		m.kill()
+		return fmt.Errorf("%s has not ended within %v of SIGTERM", m.name, stopLimit)
+	}
+	if r.err != nil {
+		return fmt.Errorf("%s ended with %w; see %s", m.name, r.err, m.log.Name())
+	}
+	return nil
+}
+
+func (m *member) close() {
+	m.kill()
+	_ = m.log.Close()
+}
