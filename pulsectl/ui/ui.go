@@ -53,11 +53,15 @@ type Config struct {
 	// localhost and IP addresses: a protection from DNS rebinding where nothing else
 	// checks who asks. Nil means any.
 	Hosts []string
-	// AllowWrites offers to retry and to discard messages.
+	// AllowWrites offers to retry and to discard messages, and to requeue, heal and
+	// discard dead letters.
 	AllowWrites bool
 	// ShowPayloads shows payloads, and values of headers.
 	ShowPayloads bool
-	// Actor names who makes a request, for the record of a change. Defaults to "web".
+	// DiscardDir is the directory of the files to which dead letters are written before
+	// they are discarded. Empty means that they cannot be discarded on the page.
+	DiscardDir string
+	// Actor names who makes a request, for the audit of the outbox. Defaults to "web".
 	Actor func(*http.Request) string
 	// Interval is the time between two looks while somebody has the overview open.
 	// Defaults to a second.
@@ -81,7 +85,7 @@ func New(cfg Config) (*Page, error) {
 		return nil, errors.New("ui: Outbox, Inbox, Source: one of them is needed")
 	}
 	h, err := page.New(page.Config{
-		Servers: servers{cfg}, Prefix: cfg.Prefix, Hosts: cfg.Hosts, AllowWrites: cfg.AllowWrites, ShowPayloads: cfg.ShowPayloads,
+		Servers: servers{cfg}, Prefix: cfg.Prefix, Hosts: cfg.Hosts, AllowWrites: cfg.AllowWrites, ShowPayloads: cfg.ShowPayloads, DiscardDir: cfg.DiscardDir,
 		Actor: cfg.Actor, Interval: cfg.Interval, QueryLimit: cfg.QueryLimit, Logger: cfg.Logger,
 	})
 	if err != nil {

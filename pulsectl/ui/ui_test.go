@@ -16,7 +16,7 @@ import (
 	"github.com/asimalizada/pulse-events/pulsectl/ui"
 )
 
-var screens = []string{"/", "/outbox", "/blocked", "/inbox", "/workers"}
+var screens = []string{"/", "/outbox", "/blocked", "/inbox", "/trace", "/workers", "/audit"}
 
 // Nothing on a page runs or is loaded that is not the page's own, also where texts
 // of messages are shown.
@@ -179,14 +179,16 @@ func TestBadParameters(t *testing.T) {
 	s := newService(t, func(cfg *ui.Config) { cfg.Prefix = "/pulse" })
 	parameters := map[string][]string{
 		"/": {"done"}, "/blocked": {"done"}, "/workers": {"done"}, "/events": {},
-		"/outbox": {"status", "topic", "type", "key", "correlation", "error", "since", "after", "done"},
-		"/inbox":  {"event", "topic", "correlation", "since", "after", "done"},
+		"/outbox":      {"status", "topic", "type", "key", "correlation", "error", "since", "after", "done"},
+		"/deadletters": {"group", "reason", "error", "topic", "key", "since", "read", "done"}, "/deadletters/x": {"done"}, "/trace": {"id", "look", "done"},
+		"/audit": {"actor", "action", "message", "since", "done"},
+		"/inbox": {"event", "topic", "correlation", "since", "after", "done"},
 	}
 	parameters["/outbox/"+uuid.NewString()] = []string{"done"}
 	bad := []string{"%00", "%ff", "a%0ab", "%7f", strings.Repeat("x", 256)}
 	typed := map[string][]string{
 		"status": {"nonsense", "Dead", "pending,dead"}, "since": {"yesterday", "-5m", "9999999999999h", "2026-13-01T00:00:00Z"},
-		"after": {"-1", "0", "x", "1e3", "99999999999999999999", "YWJj", "MjAyNi0wMS0wMVQwMDowMDowMFogAGI"}, "done": {"nonsense", "ordered:x"},
+		"after": {"-1", "0", "x", "1e3", "99999999999999999999", "YWJj", "MjAyNi0wMS0wMVQwMDowMDowMFogAGI"}, "done": {"nonsense", "ordered:x"}, "read": {"no"}, "look": {"1"},
 	}
 	for path, names := range parameters {
 		queries := []string{"nonsense=1", "%zz=1", "a;b=1"}
@@ -206,6 +208,9 @@ func TestBadParameters(t *testing.T) {
 		if status, body := s.get("/pulse/outbox/" + id); status != http.StatusBadRequest {
 			t.Errorf("%s: status %d\n%s", id, status, body)
 		}
+	}
+	if status, body := s.get("/pulse/deadletters/%00"); status != http.StatusBadRequest {
+		t.Errorf("a letter: status %d\n%s", status, body)
 	}
 	s.shows("/pulse/outbox?status=nonsense", http.StatusBadRequest, "status: &#34;nonsense&#34; is none of pending, retrying, published, dead, discarded")
 	s.shows("/pulse/outbox/x/y", http.StatusNotFound, "no such page")

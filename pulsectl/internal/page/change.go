@@ -119,7 +119,7 @@ func (h *Handler) retry(r *http.Request) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if _, err := ob.Retry(r.Context(), id); err != nil {
+	if _, err := ob.Operator(h.cfg.Actor(r), "").Retry(r.Context(), id); err != nil {
 		return "", unchanged("retry", id, err)
 	}
 	return "/outbox/" + id.String() + "?" + noticeParameter + "=retried", nil
@@ -138,7 +138,7 @@ func (h *Handler) discard(r *http.Request) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if _, err := ob.Discard(r.Context(), reason, id); err != nil {
+	if _, err := ob.Operator(h.cfg.Actor(r), reason).Discard(r.Context(), id); err != nil {
 		return "", unchanged("discard", id, err)
 	}
 	return "/outbox/" + id.String() + "?" + noticeParameter + "=discarded", nil

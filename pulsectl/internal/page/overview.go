@@ -126,7 +126,11 @@ func (h *Handler) picture(b *live.Board, faults []Fault) picture {
 	p.Links = []link{enqueued, published, applied}
 	for part, c := range b.Conditions {
 		if c.State == live.Down || c.State == live.Degraded {
-			p.Troubles = append(p.Troubles, trouble{live.Part(part).String(), c.State, c.Since, c.Reasons, partPaths[part]})
+			path := partPaths[part]
+			if live.Part(part) == live.BrokerPart && c.State == live.Degraded && b.Queues.Depths.DeadLettered > 0 {
+				path = "/deadletters"
+			}
+			p.Troubles = append(p.Troubles, trouble{live.Part(part).String(), c.State, c.Since, c.Reasons, path})
 		}
 	}
 	p.Charts = charts(b)
@@ -193,6 +197,9 @@ func brokerStation(b *live.Board) station {
 	s.Figure = overview.Bounded(int64(d.Ready), true)
 	if d.Retrying > 0 {
 		s.Lines = append(s.Lines, overview.Bounded(int64(d.Retrying), true)+" wait for a retry")
+	}
+	if d.DeadLettered > 0 {
+		s.Path = "/deadletters"
 	}
 	s.Lines = append(s.Lines, overview.Many(d.DeadLettered, "dead letter"), overview.Many(d.Consumers, "consumer"))
 	return s

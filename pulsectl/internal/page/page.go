@@ -30,6 +30,9 @@ type Config struct {
 	AllowWrites bool
 	// ShowPayloads shows payloads and the values of headers.
 	ShowPayloads bool
+	// DiscardDir is where dead letters are written before they are discarded. Empty:
+	// they cannot be discarded here.
+	DiscardDir string
 	// Actor names who makes a request, for records of changes. Defaults to "web".
 	Actor func(*http.Request) string
 	// Interval is the time between two looks of the overview. Defaults to a second.
@@ -86,20 +89,21 @@ func (h *Handler) routes() {
 	p := h.cfg.Prefix
 	h.mux.Handle("GET "+p+"/assets/", http.StripPrefix(p, http.HandlerFunc(serveAsset)))
 	h.mux.HandleFunc("GET "+p+"/events", h.events)
-	screens := map[string]screen{
-		"GET " + p + "/{$}":         h.overview,
-		"GET " + p + "/outbox":      h.outbox,
-		"GET " + p + "/outbox/{id}": h.message,
-		"GET " + p + "/blocked":     h.blocked,
-		"GET " + p + "/inbox":       h.inbox,
-		"GET " + p + "/workers":     h.workers,
-		p + "/":                     h.nowhere,
+	for pattern, s := range map[string]screen{
+		"/{$}": h.overview, "/outbox": h.outbox, "/outbox/{id}": h.message, "/blocked": h.blocked,
+		"/inbox": h.inbox, "/workers": h.workers, "/audit": h.audited,
+	} {
+		h.mux.HandleFunc("GET "+p+pattern, h.show(s, h.cfg.QueryLimit))
 	}
-	for pattern, s := range screens {
-		h.mux.HandleFunc(pattern, h.show(s))
-	}
+	h.mux.HandleFunc("GET "+p+"/trace", h.show(h.trace, lettersLimit))
+	h.mux.HandleFunc("GET "+p+"/deadletters", h.show(h.letters, lettersLimit))
+	h.mux.HandleFunc("GET "+p+"/deadletters/{ref}", h.show(h.letter, lettersLimit))
+	h.mux.HandleFunc(p+"/", h.show(h.nowhere, h.cfg.QueryLimit))
 	for pattern, c := range h.changes() {
 		h.mux.HandleFunc("POST "+p+pattern, h.change(c))
+	}
+	for name, t := range h.treatments() {
+		h.mux.HandleFunc("POST "+p+"/deadletters/"+name, h.treat(t.title, t.do))
 	}
 	if p != "" {
 		h.mux.Handle("GET "+p, http.RedirectHandler(p+"/", http.StatusMovedPermanently))

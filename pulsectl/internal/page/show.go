@@ -57,10 +57,10 @@ var errNoScreen = fail.New(fail.NotFound, "the menu above has all screens", "the
 func (h *Handler) nowhere(*http.Request) (view, error) { return view{}, errNoScreen }
 
 // show answers with a screen. What it reads is limited in time.
-func (h *Handler) show(s screen) http.HandlerFunc {
+func (h *Handler) show(s screen, limit time.Duration) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		var v view
-		ctx, cancel := context.WithTimeout(r.Context(), h.cfg.QueryLimit)
+		ctx, cancel := context.WithTimeout(r.Context(), limit)
 		defer cancel()
 		note, err := noticeOf(r)
 		if err == nil {
@@ -68,6 +68,9 @@ func (h *Handler) show(s screen) http.HandlerFunc {
 		}
 		if err != nil {
 			v = view{template: "problem", failed: err, title: v.title}
+		}
+		if errors.Is(v.failed, context.DeadlineExceeded) {
+			v.failed = fail.New(fail.Unreachable, "", "no answer within %s", plain(limit))
 		}
 		h.render(w, r, v, note)
 	}
@@ -110,7 +113,7 @@ func (h *Handler) explain(r *http.Request, err error) (*problem, int) {
 	f := fail.From(err)
 	p := &problem{Text: f.Error(), Hint: f.Hint}
 	if errors.Is(err, context.DeadlineExceeded) {
-		p.Heading, p.Text = "No answer", "no answer within "+plain(h.cfg.QueryLimit)
+		p.Heading, p.Text = "No answer", "no answer in time"
 		return p, http.StatusServiceUnavailable
 	}
 	switch f.Kind {
@@ -156,6 +159,12 @@ func (f frame) Writes() bool { return f.cfg.AllowWrites }
 // Payloads reports whether payloads are shown.
 func (f frame) Payloads() bool { return f.cfg.ShowPayloads }
 
+// Discards reports whether dead letters can be discarded.
+func (f frame) Discards() bool { return f.cfg.DiscardDir != "" }
+
+// Depth is the class for a depth in a tree.
+func (f frame) Depth(n int) int { return min(n, 5) }
+
 // Name says what is looked at.
 func (f frame) Name() string { return f.cfg.Name }
 
@@ -171,7 +180,8 @@ type tab struct {
 // Tabs returns the menu.
 func (f frame) Tabs() (tabs []tab) {
 	for _, t := range []struct{ path, name string }{
-		{"/", "Overview"}, {"/outbox", "Outbox"}, {"/blocked", "Blocked keys"}, {"/inbox", "Inbox"}, {"/workers", "Relays and consumers"},
+		{"/", "Overview"}, {"/outbox", "Outbox"}, {"/blocked", "Blocked keys"}, {"/deadletters", "Dead letters"}, {"/inbox", "Inbox"},
+		{"/trace", "Journey"}, {"/workers", "Relays and consumers"}, {"/audit", "Audit"},
 	} {
 		at := strings.TrimPrefix(f.Path, f.cfg.Prefix)
 		tabs = append(tabs, tab{t.name, f.Href(t.path), at == t.path || t.path != "/" && strings.HasPrefix(at, t.path+"/")})
@@ -182,11 +192,6 @@ func (f frame) Tabs() (tabs []tab) {
 // KeyHref returns the address of the messages of a key.
 func (f frame) KeyHref(key string) string {
 	return f.Href("/outbox?" + url.Values{"key": {key}}.Encode())
-}
-
-// CorrelationHref returns the address of the messages of a business action.
-func (f frame) CorrelationHref(id string) string {
-	return f.Href("/outbox?" + url.Values{"correlation": {id}}.Encode())
 }
 
 // MessageHref returns the address of a message in the outbox; "" if the event id is

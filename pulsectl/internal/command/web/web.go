@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"os/user"
 
 	"github.com/urfave/cli/v2"
 
@@ -80,7 +79,7 @@ func (o options) run(ctx context.Context, e *env.Env) error {
 	defer servers.Close()
 	cfg := page.Config{
 		Servers: servers, AllowWrites: o.allowWrites, ShowPayloads: o.showPayloads, Hosts: append([]string{}, o.hosts...),
-		Actor: actor, Logger: logging.New(e.IO.Err, logging.Auto, slog.LevelInfo), Now: e.IO.Now,
+		DiscardDir: ".", Actor: actor(e), Logger: logging.New(e.IO.Err, logging.Auto, slog.LevelInfo), Now: e.IO.Now,
 	}
 	if s, err := e.Running(); err == nil {
 		cfg.Name, cfg.Stack = s.Driver().Describe(s).Name, newExample(again)
@@ -111,7 +110,7 @@ func ServeStack(ctx context.Context, ln net.Listener, e *env.Env, s stack.State,
 	h, err := page.New(page.Config{
 		Servers: servers, Stack: newExample(again), Name: string(s.Stack) + " stack",
 		AllowWrites: s.Stack == stack.Embedded, ShowPayloads: s.Stack == stack.Embedded,
-		Hosts: []string{}, Actor: actor, Logger: log.With("service", "ui"), Now: e.IO.Now,
+		DiscardDir: s.DataDir, Hosts: []string{}, Actor: actor(e), Logger: log.With("service", "ui"), Now: e.IO.Now,
 	})
 	if err != nil {
 		return err
@@ -119,14 +118,11 @@ func ServeStack(ctx context.Context, ln net.Listener, e *env.Env, s stack.State,
 	return Serve(ctx, ln, h, h)
 }
 
-// actor names who makes a request: behind loopback or a shared token that is
-// whoever runs the page.
-func actor(*http.Request) string {
-	u, err := user.Current()
-	if err != nil {
-		return "web"
-	}
-	return u.Username + " by web"
+// actor names who makes a request: behind loopback or a shared token that is whoever
+// runs the page.
+func actor(e *env.Env) func(*http.Request) string {
+	name := e.Actor()
+	return func(*http.Request) string { return name }
 }
 
 // URL returns the address of the page.
