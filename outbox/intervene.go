@@ -118,7 +118,10 @@ func (p Operator) move(ctx context.Context, ids []uuid.UUID, from []Status, acti
 	}
 	var states map[uuid.UUID]Status
 	err = p.outbox.store.Write(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
-		states, n, err = p.moveIn(ctx, tx, ids, p.entry(action, nil), args...)
+		if states, err = lock(ctx, tx, jsonText(ids)); err != nil {
+			return err
+		}
+		n, err = p.moveLocked(ctx, tx, ids, p.entry(action, nil), args...)
 		return err
 	})
 	if err != nil {
@@ -127,19 +130,14 @@ func (p Operator) move(ctx context.Context, ids []uuid.UUID, from []Status, acti
 	return n, unchanged(ids, states, from)
 }
 
-// moveIn moves messages in tx and records those that it changed. It returns where all
-// of them stood before.
-func (p Operator) moveIn(ctx context.Context, tx *sqldb.Tx, ids []uuid.UUID, entry *Recorded, args ...any) (states map[uuid.UUID]Status, n int, err error) {
-	list := jsonText(ids)
-	if states, err = lock(ctx, tx, list); err != nil {
-		return nil, 0, err
-	}
+// moveLocked moves messages that tx has locked, and records those that it changed.
+func (p Operator) moveLocked(ctx context.Context, tx *sqldb.Tx, ids []uuid.UUID, entry *Recorded, args ...any) (n int, err error) {
 	var changed []string
-	if err := tx.Select(ctx, &changed, entry.action, append(args, list)...); err != nil || len(changed) == 0 {
-		return states, 0, err
+	if err := tx.Select(ctx, &changed, entry.action, append(slices.Clip(args), jsonText(ids))...); err != nil || len(changed) == 0 {
+		return 0, err
 	}
 	slices.Sort(changed)
-	return states, len(changed), entry.add(ctx, tx, int64(len(changed)), changed)
+	return len(changed), entry.add(ctx, tx, int64(len(changed)), changed)
 }
 
 // lock holds the buckets of ids and then their rows until tx ends, and returns

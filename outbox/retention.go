@@ -17,8 +17,51 @@ const purgeChunk = 2000
 // in its own transaction; if ctx ends, the chunks before stay deleted. Pending and
 // dead messages are never deleted.
 func (o *Outbox) Purge(ctx context.Context, olderThan time.Duration) (n int64, err error) {
-	p, err := o.purge(ctx, olderThan, o.store.Write)
+	p, err := o.purge(ctx, olderThan, o.store.Write, nil)
 	return p.deleted, err
+}
+
+// Purge is Outbox.Purge by hand: it is recorded, each chunk in its transaction. progress,
+// unless nil, is called after each with the number so far.
+func (p Operator) Purge(ctx context.Context, olderThan time.Duration, progress func(n int64)) (n int64, err error) {
+	if err := p.check(ActionPurge); err != nil {
+		return 0, fmt.Errorf("outbox: purge: %w", err)
+	}
+	entry := p.entry(ActionPurge, map[string]string{"older-than": olderThan.String()})
+	done, err := p.outbox.purge(ctx, olderThan, p.outbox.store.Write, func(ctx context.Context, tx *sqldb.Tx, deleted, sum int64) error {
+		if progress != nil {
+			progress(sum)
+		}
+		return entry.add(ctx, tx, deleted, nil)
+	})
+	return done.deleted, err
+}
+
+// Purgeable returns how many messages a Purge would delete now, by reading as much of
+// the table as Purge reads.
+func (o *Outbox) Purgeable(ctx context.Context, olderThan time.Duration) (n int64, err error) {
+	if olderThan < 0 {
+		return 0, fmt.Errorf("outbox: purgeable: olderThan: %v; must not be negative", olderThan)
+	}
+	chunk := purgeChunkRow{Old: true}
+	for chunk.Old {
+		err := o.store.Read(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
+			return tx.Get(ctx, &chunk, "purge_chunk", olderThan.Microseconds(), chunk.Last, purgeChunk)
+		})
+		if err != nil {
+			return n, fmt.Errorf("outbox: purgeable: %w", sqldb.Explain(err))
+		}
+		n += chunk.Settled
+	}
+	return n, nil
+}
+
+// purgeChunkRow is a chunk of the table as a purge sees it.
+type purgeChunkRow struct {
+	Last    int64 `db:"last"`    // up to this seq
+	Old     bool  `db:"old"`     // a message in it was enqueued before the cutoff
+	Settled int64 `db:"settled"` // published or discarded before the cutoff
+	Overdue int64 `db:"overdue"` // since when the oldest of those could be deleted, in microseconds
 }
 
 // purged is what a purge has done, up to its error if it failed.
@@ -32,23 +75,20 @@ type purged struct {
 func (r *Relay) purge(ctx context.Context, olderThan time.Duration) (purged, error) {
 	return r.outbox.purge(ctx, olderThan, func(ctx context.Context, do func(context.Context, *sqldb.Tx) error) error {
 		return r.gated(ctx, func() error { return r.outbox.store.Write(ctx, do) })
-	})
+	}, nil)
 }
 
-// purge is Purge. write runs a transaction.
+// purge is Purge. write runs a transaction; record, unless nil, is called in each that has
+// deleted something, with what that was and the sum.
 func (o *Outbox) purge(ctx context.Context, olderThan time.Duration,
-	write func(context.Context, func(context.Context, *sqldb.Tx) error) error) (p purged, err error) {
+	write func(context.Context, func(context.Context, *sqldb.Tx) error) error,
+	record func(ctx context.Context, tx *sqldb.Tx, deleted, sum int64) error) (p purged, err error) {
 	if olderThan < 0 {
 		return p, fmt.Errorf("outbox: purge: olderThan: %v; must not be negative", olderThan)
 	}
 	age, from := olderThan.Microseconds(), int64(0)
 	for {
-		var chunk struct {
-			Last    int64 `db:"last"`
-			Old     bool  `db:"old"`
-			Settled int64 `db:"settled"`
-			Overdue int64 `db:"overdue"`
-		}
+		var chunk purgeChunkRow
 		deleted := int64(0)
 		err := write(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
 			err := tx.Get(ctx, &chunk, "purge_chunk", age, from, purgeChunk)
@@ -59,8 +99,10 @@ func (o *Outbox) purge(ctx context.Context, olderThan time.Duration,
 			if err != nil {
 				return err
 			}
-			deleted, err = result.RowsAffected()
-			return err
+			if deleted, err = result.RowsAffected(); err != nil || deleted == 0 || record == nil {
+				return err
+			}
+			return record(ctx, tx, deleted, p.deleted+deleted)
 		})
 		if err != nil || deleted < chunk.Settled {
 			p.overdue = max(p.overdue, time.Duration(chunk.Overdue)*time.Microsecond)

@@ -112,7 +112,7 @@ func TestPurgeTellsWhatIsOverdue(t *testing.T) {
 		refused := errors.New("refused")
 		p, err := ob.purge(t.Context(), 7*24*time.Hour, func(ctx context.Context, do func(context.Context, *sqldb.Tx) error) error {
 			return ob.store.Write(ctx, func(ctx context.Context, tx *sqldb.Tx) error { return errors.Join(do(ctx, tx), refused) })
-		})
+		}, nil)
 		if p.overdue < 23*time.Hour || p.overdue > 25*time.Hour || !errors.Is(err, refused) {
 			t.Errorf("%+v, %v; want a day", p, err)
 		}
@@ -121,7 +121,7 @@ func TestPurgeTellsWhatIsOverdue(t *testing.T) {
 		} else {
 			db.MustExec(`UPDATE outbox_messages SET published_at = '0000-01-01 00:00:00.000000' WHERE seq = 1`)
 		}
-		p, err = ob.purge(t.Context(), 7*24*time.Hour, ob.store.Write)
+		p, err = ob.purge(t.Context(), 7*24*time.Hour, ob.store.Write, nil)
 		if p != (purged{deleted: 4}) || err != nil {
 			t.Errorf("%+v, %v; want four rows deleted", p, err)
 		}

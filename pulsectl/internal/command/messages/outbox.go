@@ -83,7 +83,7 @@ func outboxCommand(e *env.Env) *cli.Command {
 				Flags:  env.WatchFlags(),
 				Action: func(ctx *cli.Context) error { return e.Watch(ctx, outboxRelays) },
 			},
-			traceCommand(e), outboxRetryCommand(e), outboxDiscardCommand(e), outboxAuditCommand(e),
+			traceCommand(e), outboxRetryCommand(e), outboxDiscardCommand(e), outboxPurgeCommand(e), outboxAuditCommand(e),
 			{
 				Name: "wait", Usage: "return once nothing is pending",
 				Flags: []cli.Flag{
