@@ -201,13 +201,13 @@ func (w *wave) depths(ctx context.Context) (inboxrabbit.Depths, error) {
 // await waits until all of the wave are applied. Inbox or broker may be away for
 // a while.
 func (w *wave) await(ctx context.Context) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, w.heal.Timeout, errNoOutcome)
-	defer cancel()
+	late := time.NewTimer(w.heal.Timeout)
+	defer late.Stop()
 	tick := time.NewTicker(healPoll)
 	defer tick.Stop()
 	var lookAgain time.Time
 	for {
-		err := w.look(ctx, &lookAgain)
+		err := w.look(ctx, &lookAgain) // once at least, however short the time
 		w.state.Took = time.Since(w.begun)
 		if w.heal.Progress != nil {
 			w.heal.Progress(w.state)
@@ -223,9 +223,8 @@ func (w *wave) await(ctx context.Context) error {
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			if context.Cause(ctx) != errNoOutcome {
-				return nil // interrupted, as the report says
-			}
+			return nil // interrupted, as the report says
+		case <-late.C:
 			f := fail.New(fail.Timeout, "they stay in the queue or its retry queues, and are handled by themselves: pulsectl status",
 				"%d of wave %d had no outcome within %s", len(w.waiting), w.state.Number, w.heal.Timeout)
 			if f.Cause = err; err == nil && w.state.Consumers == 0 {
@@ -235,8 +234,6 @@ func (w *wave) await(ctx context.Context) error {
 		}
 	}
 }
-
-var errNoOutcome = fail.New(fail.Timeout, "", "no outcome in time")
 
 // look asks the inbox what was applied, and reads the dead letters when there are
 // more than before.

@@ -15,7 +15,10 @@ import (
 	"github.com/asimalizada/pulse-events/pulsectl/internal/deadletters"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	runChild()
+	goleak.VerifyTestMain(m)
+}
 
 const patience = 60 * time.Second
 
@@ -89,11 +92,15 @@ func letter(n int) amqp.Publishing {
 func (r *rig) put(queue string, all ...amqp.Publishing) {
 	r.t.Helper()
 	before := r.depth(queue)
+	var confirms []*amqp.DeferredConfirmation
 	for _, p := range all {
 		confirm, err := r.plain.PublishWithDeferredConfirm("", queue, true, false, p)
 		if err != nil {
 			r.t.Fatal(err)
 		}
+		confirms = append(confirms, confirm)
+	}
+	for _, confirm := range confirms {
 		if ok, err := confirm.WaitContext(r.t.Context()); err != nil || !ok {
 			r.t.Fatalf("%v, %v", ok, err)
 		}
@@ -138,12 +145,22 @@ func (r *rig) awaitDepth(queue string, want int) {
 func (r *rig) take(queue string, n int) (all []amqp.Delivery) {
 	r.t.Helper()
 	r.awaitDepth(queue, n)
-	for range n {
-		d, ok, err := r.plain.Get(queue, true)
-		if err != nil || !ok {
-			r.t.Fatalf("get from %s: %v, %v", queue, ok, err)
+	in, err := r.plain.Consume(queue, "taker", true, false, false, false, nil)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	late := time.NewTimer(patience)
+	defer late.Stop()
+	for len(all) < n {
+		select {
+		case d := <-in:
+			all = append(all, d)
+		case <-late.C:
+			r.t.Fatalf("got %d of %d messages from %s", len(all), n, queue)
 		}
-		all = append(all, d)
+	}
+	if err := r.plain.Cancel("taker", false); err != nil {
+		r.t.Fatal(err)
 	}
 	return all
 }
