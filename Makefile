@@ -41,7 +41,7 @@ VERSION ?= $(shell git describe --tags --always --dirty)
 LDFLAGS = -X github.com/asimalizada/pulse-events/pulsectl/internal/command.Version=$(VERSION)
 
 .DEFAULT_GOAL := help
-.PHONY: help test test-containers broker-suites bench chaos build fmt vet lint vulnerabilities tidy check install-services services clean
+.PHONY: help test test-containers broker-suites bench chaos build fmt vet lint vulnerabilities tidy check install-producers install-services services clean
 
 help:
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -93,6 +93,9 @@ check: lint ## run all checks that a change has to pass, tests last
 
 install-services: ## install PostgreSQL and RabbitMQ for the tests (Debian, Ubuntu; as root)
 	.ci/install-services
+
+install-producers: ## install psycopg and pg for the producers in Python and Node (Debian, Ubuntu; as root)
+	.ci/install-producers
 
 # Prints which servers the tests will use, or what is missing.
 services:

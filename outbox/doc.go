@@ -70,7 +70,8 @@
 //
 // # Producers in plain SQL
 //
-// A program in any language may insert into outbox_messages. The columns topic,
+// A program in any language may insert into outbox_messages: docs/sql-contract.md
+// has all of it. The columns topic,
 // type and payload are required, and CHECK constraints enforce the limits of
 // Enqueue except for those of headers and payload: a message that cannot be sent
 // because of these is dead at the first attempt. On SQLite, which has no MD5

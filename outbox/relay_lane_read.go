@@ -235,6 +235,11 @@ func (row *outgoing) decode(headers string, occurred *sqldb.Instant) {
 		row.bad = errors.New("occurred_at: is no point in time")
 		return
 	}
+	if year := occurred.Time.UTC().Year(); year < 1 || year > 9999 {
+		// RFC 3339 has no such year, so that no consumer could read the message.
+		row.bad = fmt.Errorf("occurred_at: year %d; must be 1 to 9999", year)
+		return
+	}
 	row.OccurredAt = occurred.Time
 	if headers == "{}" {
 		return
