@@ -10,6 +10,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -27,12 +29,13 @@ const relayPatience = time.Minute
 
 // relayProcess is a running pulsectl relay run.
 type relayProcess struct {
-	t      *testing.T
-	cmd    *exec.Cmd
-	ended  chan struct{} // all it had to say was read
-	mu     sync.Mutex
-	log    []map[string]any
-	health string // URL
+	t       *testing.T
+	cmd     *exec.Cmd
+	ended   chan struct{} // all it had to say was read
+	mu      sync.Mutex
+	log     []map[string]any
+	health  string // URL
+	metrics string // URL
 }
 
 // startRelay starts a relay with flags and waits until it says where it serves
@@ -40,7 +43,7 @@ type relayProcess struct {
 func startRelay(t *testing.T, outboxDB, broker string, flags ...string) *relayProcess {
 	t.Helper()
 	p := &relayProcess{t: t, ended: make(chan struct{})}
-	p.cmd = exec.Command("pulsectl", append([]string{"relay", "run", "--health-addr", "127.0.0.1:0", "--log-format", "json", "--lease-ttl", "2s"}, flags...)...)
+	p.cmd = exec.Command("pulsectl", append([]string{"relay", "run", "--health-addr", "127.0.0.1:0", "--metrics-addr", "127.0.0.1:0", "--log-format", "json", "--lease-ttl", "2s"}, flags...)...)
 	secret := filepath.Join(t.TempDir(), "amqp-url")
 	if err := os.WriteFile(secret, []byte(broker+"\n"), 0o600); err != nil {
 		t.Fatal(err)
@@ -69,12 +72,17 @@ func startRelay(t *testing.T, outboxDB, broker string, flags ...string) *relayPr
 			p.mu.Unlock()
 		}
 	}()
-	testenv.Eventually(t, relayPatience, "the relay to serve health", func() bool {
-		for _, record := range p.said("serving health") {
-			p.health, _ = record["url"].(string)
-		}
-		return p.health != ""
-	})
+	address := func(msg string) (url string) {
+		t.Helper()
+		testenv.Eventually(t, relayPatience, msg, func() bool {
+			for _, record := range p.said(msg) {
+				url, _ = record["url"].(string)
+			}
+			return url != ""
+		})
+		return url
+	}
+	p.health, p.metrics = address("serving health"), address("serving metrics")
 	return p
 }
 
@@ -90,10 +98,10 @@ func (p *relayProcess) said(msg string) (records []map[string]any) {
 	return records
 }
 
-// get asks for live or ready.
-func (p *relayProcess) get(what string) (status int, body string) {
+// get requests a URL.
+func (p *relayProcess) get(url string) (status int, body string) {
 	p.t.Helper()
-	res, err := http.Get(p.health + what)
+	res, err := http.Get(url)
 	if err != nil {
 		return 0, err.Error()
 	}
@@ -198,14 +206,32 @@ func TestRelayRun(t *testing.T) {
 	testenv.Eventually(t, relayPatience, "both relays to have buckets", owners(2))
 	for _, p := range []*relayProcess{first, second} {
 		testenv.Eventually(t, relayPatience, "health", func() bool {
-			status, body := p.get("ready")
+			status, body := p.get(p.health + "ready")
 			return status == 200 && strings.Contains(body, `"service":"shop"`) && strings.Contains(body, `"state":"running"`)
 		})
-		if status, body := p.get("live"); status != 200 {
+		if status, body := p.get(p.health + "live"); status != 200 {
 			t.Errorf("live: %d %s", status, body)
 		}
 	}
 	testenv.Eventually(t, relayPatience, "all to be published", published)
+	sent := regexp.MustCompile(`(?m)^messaging_client_sent_messages_total\{.* (\d+)$`)
+	testenv.Eventually(t, relayPatience, "metrics to tell of all of them", func() bool {
+		total := 0
+		for _, p := range []*relayProcess{first, second} {
+			_, body := p.get(p.metrics)
+			if !strings.Contains(body, `service_name="shop"`) || !strings.Contains(body, "pulse_outbox_leases") {
+				t.Fatalf("metrics:\n%s", body)
+			}
+			for _, m := range sent.FindAllStringSubmatch(body, -1) {
+				n, err := strconv.Atoi(m[1])
+				if err != nil {
+					t.Fatal(err)
+				}
+				total += n
+			}
+		}
+		return total >= written
+	})
 
 	if code := first.end(syscall.SIGTERM); code != 0 {
 		t.Errorf("exit code %d after SIGTERM: %v", code, first.log)

@@ -6,12 +6,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/asimalizada/pulse-events/examples/telemetry"
 	"github.com/asimalizada/pulse-events/internal/logging"
 	"github.com/asimalizada/pulse-events/outbox"
 	outboxrabbit "github.com/asimalizada/pulse-events/outbox/rabbitmq"
@@ -74,6 +74,7 @@ func runFlags() []cli.Flag {
 		duration("start-timeout", 30*time.Second, "`DURATION` to wait at the start for a database that does not answer; 0: without end"),
 		duration("shutdown-timeout", 30*time.Second, "`DURATION` that messages on their way may take after SIGTERM"),
 		text("health-addr", "127.0.0.1:6108", "`HOST:PORT` for /health/live and /health/ready; off"),
+		&cli.StringFlag{Name: metricsFlag, EnvVars: []string{metricsVariable}, Usage: "`HOST:PORT` for /metrics; off (default: " + metricsAddr + ")"},
 		&cli.StringFlag{Name: "log-level", EnvVars: []string{"PULSE_LOG_LEVEL"}, Usage: "`LEVEL`: debug, info, warn, error (default: info)"},
 		&cli.StringFlag{Name: "log-format", Value: "auto", EnvVars: []string{"PULSE_LOG_FORMAT"}, Usage: "`FORMAT`: auto (text on a terminal, else json), json, text"},
 	}
@@ -85,7 +86,7 @@ type runOptions struct {
 	anyPayload                                 bool
 	retention                                  string
 	startTimeout                               time.Duration
-	healthAddr                                 string
+	healthAddr, metricsAddr                    string
 	logLevel, logFormat                        string
 	relay                                      outbox.RelayConfig
 }
@@ -95,7 +96,7 @@ func readOptions(ctx *cli.Context) runOptions {
 		producer: ctx.String("producer"), exchange: ctx.String("exchange"), exchangeType: ctx.String("exchange-type"), topology: ctx.String("topology"),
 		format: ctx.String("format"), source: ctx.String("source"), allowUnroutable: ctx.String("allow-unroutable"),
 		anyPayload: ctx.Bool("any-payload"), retention: ctx.String("retention"), startTimeout: ctx.Duration("start-timeout"),
-		healthAddr: ctx.String("health-addr"), logLevel: ctx.String("log-level"), logFormat: ctx.String("log-format"),
+		healthAddr: ctx.String("health-addr"), metricsAddr: ctx.String(metricsFlag), logLevel: ctx.String("log-level"), logFormat: ctx.String("log-format"),
 		relay: outbox.RelayConfig{
 			Lanes: ctx.Int("lanes"), BatchSize: ctx.Int("batch-size"), MaxAttempts: ctx.Int("max-attempts"),
 			PollInterval: ctx.Duration("poll-interval"), MaxPollInterval: ctx.Duration("max-poll-interval"), LeaseTTL: ctx.Duration("lease-ttl"),
@@ -110,11 +111,20 @@ func (o runOptions) run(ctx context.Context, e *env.Env) (err error) {
 	if err != nil {
 		return err
 	}
+	observed, err := o.telemetry(e)
+	if err != nil {
+		return fail.Usagef("", "%v", err)
+	}
 	p, err := process.New(cfg)
 	if err != nil {
 		return fail.Usagef("run: pulsectl relay run --help", "%s", asFlags(err))
 	}
 	defer func() { err = errors.Join(err, p.Close()) }()
+	exports, err := telemetry.Start(ctx, observed, cfg.Logger)
+	if err != nil {
+		return fail.New(fail.General, "choose another address: --"+metricsFlag+" 127.0.0.1:0, or off", "%v", err)
+	}
+	defer exports.Shutdown() // when the relay has ended, and said all
 	err = p.Run(ctx)
 	if err != nil && ctx.Err() != nil {
 		// It has been stopped, and could not finish what it was doing: that is its own
@@ -125,6 +135,30 @@ func (o runOptions) run(ctx context.Context, e *env.Env) (err error) {
 	}
 	return fail.Wrap("the relay has ended", err)
 }
+
+// Metrics are served where the example services serve theirs: by the same variable,
+// on a port of their own.
+const (
+	metricsFlag     = "metrics-addr"
+	metricsVariable = "PULSE_METRICS_ADDR"
+	metricsAddr     = "127.0.0.1:6118"
+)
+
+// telemetry reads what is exported, by the OTEL_* variables, and where metrics are
+// served. The error names every variable whose value is wrong.
+func (o runOptions) telemetry(e *env.Env) (telemetry.Config, error) {
+	lookup := func(name string) (string, bool) {
+		value := e.Getenv(name)
+		if name == metricsVariable {
+			value = o.metricsAddr // the flag, or else the variable
+		}
+		return value, value != ""
+	}
+	return telemetry.FromEnv(lookup, o.service(), metricsAddr)
+}
+
+// service is what the log, health and telemetry call this process.
+func (o runOptions) service() string { return cmp.Or(o.producer, "relay") }
 
 // config collects the settings from flags and environment; every mistake is
 // reported.
@@ -152,7 +186,7 @@ func (o runOptions) config(e *env.Env) (process.Config, error) {
 	note("log-format", err)
 	cfg := process.Config{
 		DatabaseURL: read(e.OutboxURL()), GetDatabaseURL: e.Rotated(e.Flags.OutboxDB, "PULSE_OUTBOX_DB"),
-		Relay: o.relay, AnyPayload: o.anyPayload, StartTimeout: o.startTimeout, Logger: logger(e, format, level, o.producer),
+		Relay: o.relay, AnyPayload: o.anyPayload, StartTimeout: o.startTimeout, Logger: logging.New(e.IO.Err, format, level).With("service", o.service()),
 	}
 	cfg.Publisher = outboxrabbit.PublisherConfig{
 		URL: read(e.AMQPURL()), GetURL: e.Rotated(e.Flags.AMQPURL, "PULSE_AMQP_URL"), GetTLS: files.Get(),
@@ -170,10 +204,6 @@ func (o runOptions) config(e *env.Env) (process.Config, error) {
 		note("start-timeout", fmt.Errorf("%v; must not be negative", o.startTimeout))
 	}
 	return cfg, allUsage(problems)
-}
-
-func logger(e *env.Env, format logging.Format, level slog.Level, producer string) *slog.Logger {
-	return logging.New(e.IO.Err, format, level).With("service", cmp.Or(producer, "relay"))
 }
 
 // topics returns a function that finds a topic in a list separated by commas; nil
