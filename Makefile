@@ -34,6 +34,10 @@ go-test = $(if $(RERUN),$(GOTESTSUM) --rerun-fails=1 --rerun-fails-max-failures 
 STATICCHECK = go run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOVULNCHECK = go run golang.org/x/vuln/cmd/govulncheck@v1.9.0
 
+KUBECONFORM = go run github.com/yannh/kubeconform/cmd/kubeconform@v0.8.0
+# The version of Kubernetes that the manifests are checked for.
+KUBERNETES = v1.34.2
+
 # Modules with dependencies that the main module does not have.
 NESTED = internal/testenv/server examples/databases
 
@@ -41,7 +45,7 @@ VERSION ?= $(shell git describe --tags --always --dirty)
 LDFLAGS = -X github.com/asimalizada/pulse-events/pulsectl/internal/command.Version=$(VERSION)
 
 .DEFAULT_GOAL := help
-.PHONY: help test test-containers broker-suites bench chaos build fmt vet lint vulnerabilities tidy check install-producers install-services services clean
+.PHONY: help test test-containers broker-suites bench chaos build fmt vet lint vulnerabilities tidy check install-producers manifests install-services services clean
 
 help:
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -86,7 +90,12 @@ tidy: ## bring go.mod and go.sum in line with the imports
 	go mod tidy
 	@set -e; for dir in $(NESTED); do (cd $$dir && go mod tidy); done
 
-check: lint ## run all checks that a change has to pass, tests last
+manifests: ## check the manifests for Kubernetes by kubeconform, with schemas made from the module k8s.io/kubernetes
+	@set -e; schemas=$$(mktemp -d); trap 'rm -r "$$schemas"' EXIT; \
+	go run ./internal/kubeschema -version $(KUBERNETES) -out "$$schemas"; \
+	$(KUBECONFORM) -strict -summary -schema-location "$$schemas/{{ .ResourceKind }}{{ .KindSuffix }}.json" examples/relay/kubernetes
+
+check: lint manifests ## run all checks that a change has to pass, tests last
 	go mod tidy -diff
 	@set -e; for dir in $(NESTED); do (cd $$dir && go mod tidy -diff); done
 	@$(MAKE) --no-print-directory test
