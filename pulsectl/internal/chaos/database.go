@@ -28,6 +28,9 @@ type store struct {
 	outbox *outbox.Outbox
 }
 
+// observerSession is the name of the observer's sessions, which no fault ends.
+const observerSession = "pulsectl chaos"
+
 // schemaLimit bounds what is done to make and remove a store.
 const schemaLimit = time.Minute
 
@@ -47,7 +50,7 @@ func openFile(ctx context.Context, path, tables string) (*store, error) {
 
 // openSchema makes a schema in a PostgreSQL.
 func openSchema(ctx context.Context, databaseURL, name, tables string) (*store, error) {
-	db, _, err := database.Open(databaseURL, "pulsectl chaos")
+	db, _, err := database.Open(databaseURL, observerSession)
 	if err != nil {
 		return nil, err
 	}
@@ -76,7 +79,7 @@ func withSearchPath(databaseURL, schema string) (string, error) {
 }
 
 func (s *store) open(ctx context.Context, tables string) (_ *store, err error) {
-	if s.db, _, err = database.Open(s.url, "pulsectl chaos"); err != nil {
+	if s.db, _, err = (database.Config{URL: s.url, Name: observerSession, MaxConns: 4}).Open(); err != nil {
 		return nil, err
 	}
 	defer func() {
@@ -133,11 +136,10 @@ func (s *store) lock(ctx context.Context) (unlock func() error, err error) {
 	return tx.Rollback, nil
 }
 
-// terminate ends the sessions of all programs of a chaos run but the observer's.
-func (s *store) terminate(ctx context.Context) error {
+// terminate ends the sessions of the run's processes.
+func (s *store) terminate(ctx context.Context, session string) error {
 	_, err := s.db.ExecContext(ctx, `SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-		WHERE datname = current_database() AND pid <> pg_backend_pid()
-		AND application_name IN ('pulsectl chaos service', 'pulsectl chaos consumer', 'pulsectl relay')`)
+		WHERE datname = current_database() AND application_name = $1`, session)
 	return err
 }
 

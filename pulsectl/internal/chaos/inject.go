@@ -187,7 +187,9 @@ func (s *system) beginDatabase(ctx context.Context, f Fault) (healing, error) {
 
 // terminate ends sessions again and again.
 func (s *system) terminate(ctx context.Context) (healing, error) {
-	once := func(ctx context.Context) error { return errors.Join(s.orders.terminate(ctx), s.effects.terminate(ctx)) }
+	once := func(ctx context.Context) error {
+		return errors.Join(s.orders.terminate(ctx, s.exchange), s.effects.terminate(ctx, s.exchange))
+	}
 	if err := once(ctx); err != nil {
 		return nil, err
 	}

@@ -144,6 +144,7 @@ func run(t *testing.T, c chaos.Config) *chaos.Result {
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Logf("%d orders, settled in %v, the longest recovery took %v", r.Report.Orders, r.Settled, r.Recovery())
 	return r
 }
 

@@ -1,10 +1,12 @@
 package chaos
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"net"
 	"net/url"
 	"os/exec"
 	"path/filepath"
@@ -160,7 +162,7 @@ func (s *system) startBroker(ctx context.Context) error {
 }
 
 func (s *system) startMembers(ctx context.Context) error {
-	base := process.Config{Exchange: s.exchange, Queue: s.queue}
+	base := process.Config{Exchange: s.exchange, Queue: s.queue, Session: s.exchange}
 	for _, group := range []struct {
 		role  process.Role
 		names []string
@@ -202,13 +204,34 @@ func (s *system) startMembers(ctx context.Context) error {
 	return nil
 }
 
+// defaultPorts are those of URLs that name none.
+var defaultPorts = map[string]string{"postgres": "5432", "postgresql": "5432", "amqp": "5672"}
+
+// Check reports servers that a run cannot use: there is one proxy before each, which
+// has no certificate.
+func (s Servers) Check() error {
+	var problems []error
+	for _, server := range []struct{ what, url string }{{"outbox database", s.OrdersDB}, {"inbox database", s.EffectsDB}, {"broker", s.Broker}} {
+		u, err := url.Parse(server.url)
+		switch {
+		case err != nil:
+			problems = append(problems, fmt.Errorf("%s: the URL cannot be parsed", server.what))
+		case defaultPorts[u.Scheme] == "":
+			problems = append(problems, fmt.Errorf("%s: %q is no scheme for this; use postgres:// and amqp://", server.what, u.Scheme))
+		case strings.Contains(u.Host, ","):
+			problems = append(problems, fmt.Errorf("%s: give one address, not several", server.what))
+		}
+	}
+	return errors.Join(problems...)
+}
+
 // link returns the URL of a server with a proxy of its own before it.
 func (s *system) link(name, serverURL string) (string, error) {
 	u, err := url.Parse(serverURL)
 	if err != nil {
 		return "", errors.New("the URL cannot be parsed") // it may hold a password
 	}
-	p, err := netfault.Listen(u.Host)
+	p, err := netfault.Listen(net.JoinHostPort(u.Hostname(), cmp.Or(u.Port(), defaultPorts[u.Scheme])))
 	if err != nil {
 		return "", err
 	}

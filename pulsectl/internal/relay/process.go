@@ -3,6 +3,7 @@
 package relay
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -26,6 +27,9 @@ type Config struct {
 	// each connect.
 	DatabaseURL    string
 	GetDatabaseURL func(context.Context) (string, error)
+	// SessionName is the application name of the sessions in PostgreSQL. Defaults to
+	// "pulsectl relay".
+	SessionName string
 	// Publisher names the broker, and how messages are published.
 	Publisher outboxrabbit.PublisherConfig
 	// Relay is how the outbox is read. The producer is that of Publisher.
@@ -71,7 +75,7 @@ func New(cfg Config) (_ *Process, err error) {
 		}
 	}()
 	p.db, _, err = database.Config{
-		URL: cfg.DatabaseURL, GetURL: cfg.GetDatabaseURL, Name: "pulsectl relay", MaxConns: max(leastPool, cfg.Relay.Lanes+besideLanes),
+		URL: cfg.DatabaseURL, GetURL: cfg.GetDatabaseURL, Name: cmp.Or(cfg.SessionName, "pulsectl relay"), MaxConns: max(leastPool, cfg.Relay.Lanes+besideLanes),
 	}.Open()
 	if err != nil {
 		err = fmt.Errorf("outbox database: %w", err)

@@ -14,7 +14,6 @@ import (
 
 	"github.com/asimalizada/pulse-events/inbox"
 	inboxrabbit "github.com/asimalizada/pulse-events/inbox/rabbitmq"
-	"github.com/asimalizada/pulse-events/internal/database"
 	"github.com/asimalizada/pulse-events/outbox"
 	outboxrabbit "github.com/asimalizada/pulse-events/outbox/rabbitmq"
 )
@@ -28,7 +27,7 @@ func Digest(body []byte) string {
 // consume applies the event of each order: an effect, and an event that tells of
 // it, in the transaction of the inbox. A relay in the same process publishes those.
 func (c Config) consume(ctx context.Context, log *slog.Logger) (err error) {
-	db, _, err := database.Open(c.Database, "pulsectl chaos consumer")
+	db, err := c.database(12)
 	if err != nil {
 		return err
 	}

@@ -16,8 +16,11 @@ import (
 	"os"
 	"time"
 
+	"github.com/jmoiron/sqlx"
+
 	"github.com/asimalizada/pulse-events/inbox"
 	inboxrabbit "github.com/asimalizada/pulse-events/inbox/rabbitmq"
+	"github.com/asimalizada/pulse-events/internal/database"
 	"github.com/asimalizada/pulse-events/internal/logging"
 	"github.com/asimalizada/pulse-events/outbox"
 	outboxrabbit "github.com/asimalizada/pulse-events/outbox/rabbitmq"
@@ -44,6 +47,7 @@ type Config struct {
 	Role     Role
 	Database string // URL; the service's and the relay's, or the consumer's
 	Broker   string // URL
+	Session  string // name of the sessions in PostgreSQL
 	Exchange string
 	Queue    string // that the consumer consumes
 	Classic  bool   // the queues are classic
@@ -118,13 +122,19 @@ func Run(ctx context.Context, getenv func(string) string, stdin io.Reader, stdou
 // relay is what "pulsectl relay run" is.
 func (c Config) relay(ctx context.Context, log *slog.Logger) (err error) {
 	p, err := relay.New(relay.Config{
-		DatabaseURL: c.Database, Publisher: c.publisher(ordersProducer, log), Relay: relayConfig(log), Logger: log,
+		DatabaseURL: c.Database, SessionName: c.Session, Publisher: c.publisher(ordersProducer, log), Relay: relayConfig(log), Logger: log,
 	})
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, p.Close()) }()
 	return p.Run(ctx)
+}
+
+// database opens the process's database, with as many connections as it needs.
+func (c Config) database(conns int) (*sqlx.DB, error) {
+	db, _, err := database.Config{URL: c.Database, Name: c.Session, MaxConns: conns}.Open()
+	return db, err
 }
 
 func (c Config) publisher(producer string, log *slog.Logger) outboxrabbit.PublisherConfig {

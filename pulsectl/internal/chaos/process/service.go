@@ -14,7 +14,6 @@ import (
 	"github.com/jmoiron/sqlx"
 	"golang.org/x/sync/errgroup"
 
-	"github.com/asimalizada/pulse-events/internal/database"
 	"github.com/asimalizada/pulse-events/outbox"
 )
 
@@ -47,7 +46,7 @@ var errRefused = errors.New("refused")
 
 // serve takes orders by HTTP, each stored with its event in one transaction.
 func (c Config) serve(ctx context.Context, log *slog.Logger, ready func(Ready) error) (err error) {
-	db, _, err := database.Open(c.Database, "pulsectl chaos service")
+	db, err := c.database(8)
 	if err != nil {
 		return err
 	}

@@ -23,7 +23,7 @@ import (
 )
 
 const description = "Starts a service that takes orders, relays, consumers and a broker, each a process of its own, on SQLite\n" +
-	"files in a temporary directory; places orders, injects random faults, heals them, waits until all is handled,\n" +
+	"files in a temporary directory, or on given servers; places orders, injects random faults, heals them, waits until all is handled,\n" +
 	"and judges what was recorded. Nothing has to be installed. The same seed gives the same faults.\n" +
 	"Exit code 1: the verdict is not clean; 7: the system did not settle in time."
 
@@ -63,6 +63,7 @@ func flags() []cli.Flag {
 		&cli.IntFlag{Name: "relays", Value: 2, Usage: "`N` relays"},
 		&cli.IntFlag{Name: "consumers", Value: 2, Usage: "`N` consumers"},
 		&cli.DurationFlag{Name: "settle", Value: 2 * time.Minute, Usage: "`DURATION` that the system may take to settle after the last fault"},
+		&cli.StringFlag{Name: "target", Value: "embedded", Usage: "`SERVERS`: embedded, or external: the PostgreSQL and the RabbitMQ given by --outbox-db, --inbox-db and --amqp-url"},
 		&cli.StringFlag{Name: "replay", Usage: "repeat the run whose JSON is in `FILE`, with its faults"},
 		&cli.StringFlag{Name: "keep", Usage: "keep report, history and logs in `DIR` (default: only if the verdict is not clean)"},
 	}
@@ -70,13 +71,14 @@ func flags() []cli.Flag {
 
 type options struct {
 	config chaos.Config
+	target string
 	faults string
 	replay string
 	keep   string
 }
 
 func readOptions(ctx *cli.Context) (o options, err error) {
-	o = options{faults: ctx.String("faults"), replay: ctx.String("replay"), keep: ctx.String("keep")}
+	o = options{target: ctx.String("target"), faults: ctx.String("faults"), replay: ctx.String("replay"), keep: ctx.String("keep")}
 	o.config = chaos.Config{
 		Seed: ctx.Uint64("seed"), Duration: ctx.Duration("duration"), Relays: ctx.Int("relays"), Consumers: ctx.Int("consumers"),
 		SettleLimit: ctx.Duration("settle"),
@@ -114,9 +116,38 @@ func readOptions(ctx *cli.Context) (o options, err error) {
 	return o, nil
 }
 
-// complete chooses the faults, and the directory.
-func (o *options) complete() (err error) {
+// servers returns the user's servers, and the commands that stop and start them.
+func servers(e *env.Env) (s *chaos.Servers, err error) {
+	e.IgnoreRunning()
+	s = &chaos.Servers{
+		BrokerStop: e.Getenv("PULSE_BROKER_STOP_CMD"), BrokerStart: e.Getenv("PULSE_BROKER_START_CMD"),
+		DatabaseStop: e.Getenv("PULSE_DB_STOP_CMD"), DatabaseStart: e.Getenv("PULSE_DB_START_CMD"),
+	}
+	var err1, err2, err3 error
+	s.OrdersDB, err1 = e.OutboxURL()
+	s.EffectsDB, err2 = e.InboxURL()
+	s.Broker, err3 = e.AMQPURL()
+	if err := errors.Join(err1, err2, err3); err != nil {
+		return nil, err
+	}
+	if err := s.Check(); err != nil {
+		return nil, fail.Usagef("", "--target external: %v", err)
+	}
+	return s, nil
+}
+
+// complete chooses the servers, the faults, and the directory.
+func (o *options) complete(e *env.Env) (err error) {
 	c := &o.config
+	switch o.target {
+	case "embedded":
+	case "external":
+		if c.Servers, err = servers(e); err != nil {
+			return err
+		}
+	default:
+		return fail.Usagef("use embedded or external", "--target: %q is neither", o.target)
+	}
 	switch {
 	case o.replay != "":
 		text, err := os.ReadFile(o.replay)
@@ -151,7 +182,7 @@ func (o *options) complete() (err error) {
 }
 
 func (o options) run(ctx context.Context, e *env.Env) (err error) {
-	if err := o.complete(); err != nil {
+	if err := o.complete(e); err != nil {
 		return err
 	}
 	kept := o.keep != ""
