@@ -61,7 +61,7 @@ func For(out *console.IO, s stack.State) *Env {
 }
 
 // Again returns an Env with the same settings that has neither read the stack's
-// record nor opened anything, and writes to out.
+// record nor opened anything, and writes to out. The caller closes it.
 func (e *Env) Again(out *console.IO) *Env {
 	return &Env{IO: out, Getenv: e.Getenv, Flags: e.Flags}
 }
@@ -84,12 +84,6 @@ func (e *Env) Close() error {
 	}
 	e.closers = nil
 	return errors.Join(errs...)
-}
-
-// Separate returns an Env with the same settings and connections of its own,
-// which the caller closes.
-func (e *Env) Separate() *Env {
-	return &Env{IO: e.IO, Getenv: e.Getenv, Flags: e.Flags, stateDir: e.stateDir, state: e.state, stateErr: e.stateErr}
 }
 
 // Servers says which servers are set by flag, environment or a running stack.

@@ -123,7 +123,7 @@ func threshold(ctx *cli.Context, name string) float64 {
 func (o options) run(parent context.Context, e *env.Env, name string, p probe) error {
 	ctx, cancel := context.WithTimeout(parent, o.timeout)
 	defer cancel()
-	own := e.Separate() // closed by whoever uses it
+	own := e.Again(e.IO) // closed by whoever uses it
 	answer, closed := make(chan *result, 1), make(chan struct{})
 	go func() {
 		defer close(closed)

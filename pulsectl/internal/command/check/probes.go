@@ -16,14 +16,19 @@ import (
 	"github.com/asimalizada/pulse-events/pulsectl/internal/queues"
 )
 
-func lag(ctx context.Context, e *env.Env, o options, r *result) error {
+func statsOf(ctx context.Context, e *env.Env) (*outbox.Outbox, outbox.Stats, error) {
 	ob, _, err := e.Outbox(ctx)
 	if err != nil {
-		return err
+		return nil, outbox.Stats{}, err
 	}
 	s, err := ob.Stats(ctx)
+	return ob, s, fail.Wrap("cannot count the outbox", err)
+}
+
+func lag(ctx context.Context, e *env.Env, o options, r *result) error {
+	ob, s, err := statsOf(ctx, e)
 	if err != nil {
-		return fail.Wrap("cannot count the outbox", err)
+		return err
 	}
 	age := s.OldestPendingAge
 	r.add(seconds("oldest_pending", age, o.limits()), "the oldest message that is due has been waiting for "+age.Round(100*time.Millisecond).String())
@@ -66,13 +71,9 @@ func dead(ctx context.Context, e *env.Env, o options, r *result) error {
 }
 
 func deadMessages(ctx context.Context, e *env.Env, o options, r *result) error {
-	ob, _, err := e.Outbox(ctx)
+	_, s, err := statsOf(ctx, e)
 	if err != nil {
 		return err
-	}
-	s, err := ob.Stats(ctx)
-	if err != nil {
-		return fail.Wrap("cannot count the outbox", err)
 	}
 	r.add(count("dead", s.Dead.N, o.limits()), "see pulsectl outbox ls --status dead")
 	r.say(overview.Bounded(s.Dead.N, s.Dead.Exact) + " dead in the outbox")
