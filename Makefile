@@ -39,7 +39,7 @@ KUBECONFORM = go run github.com/yannh/kubeconform/cmd/kubeconform@v0.8.0
 KUBERNETES = v1.34.2
 
 # Modules with dependencies that the main module does not have.
-NESTED = internal/testenv/server examples/databases
+NESTED = internal/testenv/server internal/uitest examples/databases
 
 VERSION ?= $(shell git describe --tags --always --dirty)
 LDFLAGS = -X github.com/asimalizada/pulse-events/pulsectl/internal/command.Version=$(VERSION)
@@ -60,6 +60,13 @@ test-containers: services ## run tests that stop servers, and docker-compose.yml
 
 broker-suites: ## run the suites of AMQP clients against the development broker and RabbitMQ (as root; SUITES="pika nestjs" BROKERS=devbroker)
 	pulsectl/devbroker/suites/run $(SUITES)
+
+ui-test: ## test the web page in Chromium
+	cd internal/uitest && PULSE_TEST_REQUIRE=chromium go test -count=1 -timeout 10m ./...
+
+ui-shots: ## make the pictures of the web page in docs/ui; needs Chromium and pngquant
+	cd internal/uitest && PULSE_UI_SHOTS=1 PULSE_TEST_REQUIRE=chromium go test -count=1 -timeout 10m ./...
+	pngquant --force --ext .png --skip-if-larger --strip 64 docs/ui/*.png
 
 bench: services ## run the benchmarks on real services (BENCH=regexp BENCHTIME=1x PKG=./...)
 	go test -run '^$$' -bench '$(BENCH)' -benchtime $(BENCHTIME) $(BENCHFLAGS) $(PKG)

@@ -28,9 +28,10 @@ const (
 	needPrometheus need = "prometheus"
 	needModules    need = "modules" // the module proxy; needed by a test of the module itself
 	needTools      need = "tools"   // programs on the PATH, such as other shells
+	needChromium   need = "chromium"
 )
 
-var needs = []need{needPostgres, needRabbitMQ, needPgBouncer, needPrometheus, needDocker, needModules, needTools}
+var needs = []need{needPostgres, needRabbitMQ, needPgBouncer, needPrometheus, needDocker, needModules, needTools, needChromium}
 
 // Tool skips the test (or fails it, see the package comment) if a program, such
 // as a shell or a terminal, is not on the PATH.
@@ -39,6 +40,19 @@ func Tool(t testing.TB, name string) {
 	if _, err := exec.LookPath(name); err != nil {
 		giveUp(t, needTools, fmt.Errorf("%s %w (on Debian: make install-services)", name, protocol.ErrUnavailable))
 	}
+}
+
+// Chromium returns the path of a Chromium or Chrome. Without one it skips the test
+// (or fails it, see the package comment).
+func Chromium(t testing.TB) string {
+	t.Helper()
+	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
+		if path, err := exec.LookPath(name); err == nil {
+			return path
+		}
+	}
+	giveUp(t, needChromium, fmt.Errorf("chromium %w (on Debian: apt-get install chromium)", protocol.ErrUnavailable))
+	return ""
 }
 
 // giveUp ends a test whose service is missing.

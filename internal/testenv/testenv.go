@@ -22,7 +22,7 @@
 //
 // If a service is missing the test is skipped and says what is missing, unless
 // PULSE_TEST_REQUIRE (postgres, rabbitmq, pgbouncer, prometheus, docker,
-// modules, tools, separated by commas) lists it: then the test fails. With
+// modules, tools, chromium, separated by commas) lists it: then the test fails. With
 // docker in the list, servers come from Docker only; PgBouncer, Prometheus and
 // the tools, programs on the PATH such as other shells, always come from the
 // machine.
