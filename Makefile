@@ -10,6 +10,9 @@ PKG ?= ./...
 # Those that take longest begin first, so that none of them is left alone at the end.
 LONGEST = ./pulsectl ./outbox ./inbox ./internal/faults
 
+# Random schedules of make model.
+SCHEDULES ?= 1000000
+
 BENCH ?= .
 BENCHTIME ?= 1x
 BENCHFLAGS ?= -p 1 -timeout 60m -benchmem
@@ -45,7 +48,7 @@ VERSION ?= $(shell git describe --tags --always --dirty)
 LDFLAGS = -X github.com/asimalizada/pulse-events/pulsectl/internal/command.Version=$(VERSION)
 
 .DEFAULT_GOAL := help
-.PHONY: help test test-containers broker-suites bench chaos build fmt vet lint vulnerabilities tidy check install-producers manifests install-services services clean
+.PHONY: help test model test-containers broker-suites bench chaos build fmt vet lint vulnerabilities tidy check install-producers manifests install-services services clean
 
 help:
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -57,6 +60,9 @@ test: services ## run all tests on real services (PKG=./outbox/... for some)
 test-containers: export PULSE_TEST_REQUIRE = postgres,rabbitmq,docker
 test-containers: services ## run tests that stop servers, and docker-compose.yml, in containers; needs Docker
 	$(call go-test,-count=1 -p 1 -timeout 20m -run '$(CONTAINER_TESTS)',$(CONTAINER_PKG))
+
+model: ## explore a model of the protocol further than its tests do, for minutes (SCHEDULES=1000000)
+	go test -count=1 -timeout 120m -v ./internal/model -run 'EveryInterleaving|RandomSchedules' -deep -seed 0 -schedules $(SCHEDULES)
 
 broker-suites: ## run the suites of AMQP clients against the development broker and RabbitMQ (as root; SUITES="pika nestjs" BROKERS=devbroker)
 	pulsectl/devbroker/suites/run $(SUITES)
