@@ -109,8 +109,9 @@ func guard(next http.Handler, token string) http.Handler {
 }
 
 // Serve serves the page until ctx ends, and closes ln. entrance is the handler to
-// enter by.
-func Serve(ctx context.Context, ln net.Listener, h *page.Handler, entrance http.Handler) error {
+// enter by. If follow is set, the overview has a history before somebody looks; the
+// servers are asked all the time for that.
+func Serve(ctx context.Context, ln net.Listener, h *page.Handler, entrance http.Handler, follow bool) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var working sync.WaitGroup
@@ -120,7 +121,9 @@ func Serve(ctx context.Context, ln net.Listener, h *page.Handler, entrance http.
 		Handler: entrance, ReadHeaderTimeout: headerLimit, ReadTimeout: readLimit, WriteTimeout: writeLimit, IdleTimeout: idleLimit,
 		MaxHeaderBytes: maxHeader, BaseContext: func(net.Listener) context.Context { return ctx }, // streams end with it
 	}
-	working.Go(func() { h.Follow(ctx) })
+	if follow {
+		working.Go(func() { h.Follow(ctx) })
+	}
 	working.Go(func() {
 		<-ctx.Done()
 		limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopLimit)

@@ -94,7 +94,7 @@ func (o options) run(ctx context.Context, e *env.Env) error {
 	if !e.IO.Structured() {
 		e.IO.Notef("open %s in a browser; Ctrl-C ends", URL(ln))
 	}
-	return Serve(ctx, ln, h, guard(h, token))
+	return Serve(ctx, ln, h, guard(h, token), true)
 }
 
 // ServeStack serves the page of a stack that runs in this process until ctx ends.
@@ -115,7 +115,7 @@ func ServeStack(ctx context.Context, ln net.Listener, e *env.Env, s stack.State,
 	if err != nil {
 		return err
 	}
-	return Serve(ctx, ln, h, h)
+	return Serve(ctx, ln, h, h, s.Stack == stack.Embedded)
 }
 
 // actor names who makes a request: behind loopback or a shared token that is whoever

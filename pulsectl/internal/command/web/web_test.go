@@ -63,7 +63,7 @@ func TestServeEnds(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	ended := make(chan error, 1)
-	go func() { ended <- Serve(ctx, ln, h, h) }()
+	go func() { ended <- Serve(ctx, ln, h, h, true) }()
 	res, err := http.Get(URL(ln) + "events")
 	if err != nil {
 		t.Fatal(err)
