@@ -82,6 +82,22 @@ func (in *Inbox) List(ctx context.Context, q ListQuery) (Page, error) {
 	return page, nil
 }
 
+// Count returns how many records match q, up to limit; more reports whether there
+// are others. After and Limit of q are ignored.
+func (in *Inbox) Count(ctx context.Context, q ListQuery, limit int) (n int, more bool, err error) {
+	if limit <= 0 {
+		return 0, false, fmt.Errorf("inbox: count: limit: %d; must be positive", limit)
+	}
+	err = in.store.Read(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
+		return tx.Get(ctx, &n, "count", in.consumer, q.EventID, q.Topic, q.CorrelationID,
+			in.dialect.Time(q.Since), in.dialect.Time(q.Until), limit+1)
+	})
+	if err != nil {
+		return 0, false, fmt.Errorf("inbox: count: %w", in.store.Failed(err))
+	}
+	return min(n, limit), n > limit, nil
+}
+
 // Get returns the record of an event id, or ErrNotFound.
 func (in *Inbox) Get(ctx context.Context, eventID string) (Record, error) {
 	var row recordRow

@@ -142,6 +142,37 @@ func TestInboxGetStatsConsumers(t *testing.T) {
 	})
 }
 
+func TestCount(t *testing.T) {
+	eachDatabase(t, func(t *testing.T, url string) {
+		in, db := newInbox(t, url)
+		fill(t, in, db, 4)
+		all, err := in.List(t.Context(), inbox.ListQuery{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range []struct {
+			q     inbox.ListQuery
+			limit int
+			want  int
+			more  bool
+		}{
+			{inbox.ListQuery{}, 10, 4, false},
+			{inbox.ListQuery{}, 3, 3, true},
+			{inbox.ListQuery{EventID: event(1).ID}, 10, 1, false},
+			{inbox.ListQuery{Topic: "nothing"}, 10, 0, false},
+			{inbox.ListQuery{CorrelationID: all.Records[0].CorrelationID, Since: all.Records[0].ProcessedAt}, 10, 1, false},
+			{inbox.ListQuery{Until: all.Records[1].ProcessedAt}, 10, 2, false},
+		} {
+			if n, more, err := in.Count(t.Context(), c.q, c.limit); n != c.want || more != c.more || err != nil {
+				t.Errorf("%+v: %d, %v, %v; want %d, %v", c.q, n, more, err, c.want, c.more)
+			}
+		}
+		if _, _, err := in.Count(t.Context(), inbox.ListQuery{}, 0); err == nil {
+			t.Error("counted up to 0")
+		}
+	})
+}
+
 func TestSightings(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, url string) {
 		in, db := newInbox(t, url)

@@ -35,6 +35,10 @@ var examples = map[string][]string{
 
 	"inbox ls": {"pulsectl inbox ls --since 15m", "pulsectl inbox ls --event 01a2077e-aa18-74f7-aacf-79289ea1d69c"},
 
+	"inbox show":  {"pulsectl inbox show 01a2077e-aa18-74f7-aacf-79289ea1d69c"},
+	"inbox stats": {"pulsectl inbox stats", "pulsectl --consumer billing inbox stats --watch"},
+	"inbox purge": {"pulsectl inbox purge --older-than 720h --dry-run", "pulsectl inbox purge --older-than 240h --outbox-retention 72h --yes"},
+
 	"trace": {"pulsectl trace 01a2077e-aa18-74f7-aacf-79289ea1d69c", "pulsectl trace demo-1", "pulsectl why 01a2077e-aa18-74f6-bc5d-9af2b23e0269 --look never -o json"},
 
 	"replay": {"pulsectl replay 01a2077e-aa18-74f7-aacf-79289ea1d69c --times 3", "pulsectl outbox ls -q --status published --since 1h | pulsectl replay - --dry-run"},

@@ -254,7 +254,7 @@ func TestFindPublished(t *testing.T) {
 		r.apply("notifications", conflict, "another body")
 		r.want(r.find(conflict, journey.Options{}), journey.Applied, false, "another body", "pulsectl outbox show "+conflict)
 		r.put(r.names.DeadLetters, conflict, amqp.Table{"pulse-reason": "conflict"})
-		r.want(r.find(conflict, journey.Options{}), journey.Conflict, true, "another message was applied under its id", "pulsectl inbox ls --event "+conflict)
+		r.want(r.find(conflict, journey.Options{}), journey.Conflict, true, "another message was applied under its id", "pulsectl dlq show "+conflict)
 
 		retried := r.enqueue(ob, outbox.Message{}, published)
 		failed := time.Now().Add(-time.Minute).UTC()

@@ -108,7 +108,7 @@ func (f *finder) judgePublished(m *Message) Verdict {
 	}
 	letter, retry, queued := m.copyIn(DeadLetters), m.copyIn(InRetry), m.copyIn(InQueue)
 	if letter != nil && letter.Reason == string(inbox.ReasonConflict) {
-		return Verdict{State: Conflict, Stuck: true, Command: "pulsectl inbox ls --event " + m.ID,
+		return Verdict{State: Conflict, Stuck: true, Command: "pulsectl dlq show " + m.ID,
 			Why: "another message was applied under its id before, and this one is a dead letter: undo the effect and delete the row in processed_events, or keep it as it is"}
 	}
 	if len(m.applied) > 0 && (f.Inbox == nil || m.applied[consumer] || letter == nil && retry == nil && queued == nil && f.receives(f.ctx, m.Topic) != yes) {
@@ -116,7 +116,7 @@ func (f *finder) judgePublished(m *Message) Verdict {
 	}
 	switch {
 	case letter != nil:
-		return f.judgeLetter(m, letter)
+		return judgeLetter(m, letter)
 	case retry != nil:
 		return Verdict{State: Retry, Why: fmt.Sprintf("its handler has failed %s: %s; it is tried again by itself", times(retry.Attempts), first(retry.Error, retry.Reason))}
 	case queued != nil:
@@ -139,7 +139,7 @@ func (f *finder) judgeApplied(m *Message) Verdict {
 	return v
 }
 
-func (f *finder) judgeLetter(m *Message, c *Copy) Verdict {
+func judgeLetter(m *Message, c *Copy) Verdict {
 	v := Verdict{State: DeadLettered, Stuck: true, Command: "pulsectl dlq requeue " + m.ID}
 	if reason := inbox.Reason(c.Reason); reason == inbox.ReasonUndecodable || reason == inbox.ReasonConflict {
 		v.Command = "pulsectl dlq show " + m.ID // it would come back

@@ -10,6 +10,7 @@ import (
 	"github.com/asimalizada/pulse-events/pulsectl/internal/console"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/env"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/fail"
+	"github.com/asimalizada/pulse-events/pulsectl/internal/overview"
 )
 
 // ProcessedColumns returns the columns of inbox ls.
@@ -26,38 +27,42 @@ func ProcessedColumns(consumer string) []console.Column[inbox.Record] {
 
 func inboxCommand(e *env.Env) *cli.Command {
 	return &cli.Command{
-		Name: "inbox", Usage: "show which events have been applied",
-		Subcommands: []*cli.Command{{
-			Name: "ls", Aliases: []string{"list"}, Usage: "list applied events, the newest first",
-			Flags: []cli.Flag{
-				&cli.StringFlag{Name: "event", Usage: "only this event `ID`"},
-				&cli.StringFlag{Name: "topic", Usage: "only this `TOPIC`"},
-				&cli.StringFlag{Name: "correlation-id", Usage: "only this correlation `ID`"},
-				env.SinceFlag(), env.LimitFlag(),
-				&cli.StringFlag{Name: "cursor", Usage: "continue after the page that ended with `NEXT`"},
-				&cli.StringFlag{Name: "columns", Usage: "show only these comma-separated `KEYS`, in this order"},
-			},
-			Action: func(ctx *cli.Context) error {
-				o := processedOptions{query: inbox.ListQuery{
-					EventID: ctx.String("event"), Topic: ctx.String("topic"), CorrelationID: ctx.String("correlation-id"),
-					After: ctx.String("cursor"), Limit: ctx.Int("limit"),
-				}}
-				if err := env.CheckLimit(o.query.Limit); err != nil {
-					return err
-				}
-				var err error
-				if o.query.Since, err = e.ParseSince(ctx.String("since")); err != nil {
-					return err
-				}
-				if s := ctx.String("columns"); s != "" {
-					o.columns = strings.Split(s, ",")
-				}
-				if err := console.CheckColumns(ProcessedColumns(""), o.columns); err != nil {
-					return fail.Usagef("", "--columns: %v", err)
-				}
-				return o.run(ctx.Context, e)
-			},
-		}},
+		Name: "inbox", Usage: "show which events have been applied, and forget old ones",
+		Subcommands: []*cli.Command{inboxListCommand(e), inboxShowCommand(e), inboxStatsCommand(e), inboxPurgeCommand(e)},
+	}
+}
+
+func inboxListCommand(e *env.Env) *cli.Command {
+	return &cli.Command{
+		Name: "ls", Aliases: []string{"list"}, Usage: "list applied events, the newest first",
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "event", Usage: "only this event `ID`"},
+			&cli.StringFlag{Name: "topic", Usage: "only this `TOPIC`"},
+			&cli.StringFlag{Name: "correlation-id", Usage: "only this correlation `ID`"},
+			env.SinceFlag(), env.LimitFlag(),
+			&cli.StringFlag{Name: "cursor", Usage: "continue after the page that ended with `NEXT`"},
+			&cli.StringFlag{Name: "columns", Usage: "show only these comma-separated `KEYS`, in this order"},
+		},
+		Action: func(ctx *cli.Context) error {
+			o := processedOptions{query: inbox.ListQuery{
+				EventID: ctx.String("event"), Topic: ctx.String("topic"), CorrelationID: ctx.String("correlation-id"),
+				After: ctx.String("cursor"), Limit: ctx.Int("limit"),
+			}}
+			if err := env.CheckLimit(o.query.Limit); err != nil {
+				return err
+			}
+			var err error
+			if o.query.Since, err = e.ParseSince(ctx.String("since")); err != nil {
+				return err
+			}
+			if s := ctx.String("columns"); s != "" {
+				o.columns = strings.Split(s, ",")
+			}
+			if err := console.CheckColumns(ProcessedColumns(""), o.columns); err != nil {
+				return fail.Usagef("", "--columns: %v", err)
+			}
+			return o.run(ctx.Context, e)
+		},
 	}
 }
 
@@ -80,7 +85,11 @@ func (o processedOptions) run(ctx context.Context, e *env.Env) error {
 		return err
 	}
 	if page.Next != "" && !e.IO.Structured() {
-		e.IO.Notef("showing %d; continue with --cursor %s", len(page.Records), page.Next)
+		n, more, err := in.Count(ctx, o.query, overview.CountBound)
+		if err != nil {
+			return fail.Wrap("cannot count the inbox", err)
+		}
+		e.IO.Notef("showing %d of %s; continue with --cursor %s", len(page.Records), overview.Bounded(int64(n), !more), page.Next)
 	}
 	return nil
 }
