@@ -75,8 +75,10 @@ func appHelp(e *env.Env, app *cli.App, short bool) {
 		if short && c.Category == aboutItself {
 			continue
 		}
-		if c.Category != group && !short { // the short form fits a terminal of 24 lines without headings
-			e.IO.Println("")
+		if c.Category != group {
+			if !short {
+				e.IO.Println("")
+			}
 			group = c.Category
 			heading(e, group)
 			if short && i > 0 {
