@@ -31,7 +31,7 @@ var ownForTests = []string{
 	"./internal/testenv/...", "./internal/deptest/...", "./internal/certtest/...", "./internal/rabbit/rabbittest/...",
 	"./outbox/outboxtest/...", "./inbox/inboxtest/...", "./examples/acceptance/...", "./examples/internal/exampletest/...", "./examples/databases/internal/databasetest",
 	"./examples/databases/entgo/ent/enttest", // generated
-	"./pulsectl/devbroker/devbrokertest/...",
+	"./pulsectl/devbroker/devbrokertest/...", "./pulsectl/chaostest/...",
 }
 
 // Others' packages that exist for tests.

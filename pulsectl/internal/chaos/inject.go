@@ -23,10 +23,14 @@ const (
 	terminateEvery = 300 * time.Millisecond
 )
 
-// inject carries out a schedule, and returns when all faults have ended. On a busy
-// machine one may take longer to end, as when a process has to start: the next one
-// of its target begins then.
-func (s *system) inject(ctx context.Context, began time.Time, faults []Fault, told func(Event)) []Injected {
+// Healing ends a fault.
+type Healing func(context.Context) error
+
+// Inject carries out a schedule, and returns when all faults have ended. begin begins
+// a fault, and returns what ends it, if anything has to. On a busy machine a fault
+// may take longer to end, as when a process has to start: the next one of its target
+// begins then.
+func Inject(ctx context.Context, began time.Time, faults []Fault, begin func(context.Context, Fault) (Healing, error), told func(Event)) []Injected {
 	results := make([]Injected, len(faults))
 	var running sync.WaitGroup
 	faults = slices.SortedStableFunc(slices.Values(faults), func(a, b Fault) int { return cmp.Compare(a.At, b.At) })
@@ -50,7 +54,7 @@ func (s *system) inject(ctx context.Context, began time.Time, faults []Fault, to
 			}
 			r.Began = time.Since(began)
 			told(Event{At: r.Began, Text: f.String(), Fault: true})
-			if err := s.commit(ctx, f); err != nil {
+			if err := commit(ctx, f, begin); err != nil {
 				r.Error = err.Error()
 				told(Event{At: time.Since(began), Text: fmt.Sprintf("%s %s: %v", f.Kind, f.Target, err)})
 			}
@@ -62,8 +66,8 @@ func (s *system) inject(ctx context.Context, began time.Time, faults []Fault, to
 }
 
 // commit begins a fault, and ends it when its time is over or ctx has ended.
-func (s *system) commit(ctx context.Context, f Fault) error {
-	heal, err := s.begin(ctx, f)
+func commit(ctx context.Context, f Fault, begin func(context.Context, Fault) (Healing, error)) error {
+	heal, err := begin(ctx, f)
 	if err == nil {
 		timer := time.NewTimer(f.For)
 		defer timer.Stop()
@@ -80,13 +84,10 @@ func (s *system) commit(ctx context.Context, f Fault) error {
 	return err
 }
 
-// healing ends a fault.
-type healing func(context.Context) error
-
-func (s *system) begin(ctx context.Context, f Fault) (healing, error) {
+func (s *system) begin(ctx context.Context, f Fault) (Healing, error) {
 	switch f.Kind.group() {
 	case "link":
-		return s.beginLink(f)
+		return BeginLink(s.links[f.Target], f)
 	case "broker":
 		return s.beginBroker(ctx, f)
 	case "database":
@@ -106,8 +107,8 @@ func (s *system) begin(ctx context.Context, f Fault) (healing, error) {
 	return nil, errors.New("there is no such fault")
 }
 
-func (s *system) beginLink(f Fault) (healing, error) {
-	p := s.links[f.Target]
+// BeginLink begins a fault of a link on its proxy.
+func BeginLink(p *netfault.Proxy, f Fault) (Healing, error) {
 	if p == nil {
 		return nil, errors.New("there is no such link")
 	}
@@ -142,7 +143,7 @@ var brokerFaults = map[Kind]devbroker.FaultKind{
 	BrokerDelay: devbroker.FaultDelayDeliveries, BrokerRefuse: devbroker.FaultRefusePublishes, BrokerStall: devbroker.FaultStallQueues,
 }
 
-func (s *system) beginBroker(ctx context.Context, f Fault) (healing, error) {
+func (s *system) beginBroker(ctx context.Context, f Fault) (Healing, error) {
 	if servers := s.cfg.Servers; servers != nil {
 		return func(ctx context.Context) error { return shell(ctx, servers.BrokerStart) }, shell(ctx, servers.BrokerStop)
 	}
@@ -154,20 +155,27 @@ func (s *system) beginBroker(ctx context.Context, f Fault) (healing, error) {
 	case BrokerRestart:
 		return nil, s.faults().Restart(ctx)
 	}
-	kind, known := brokerFaults[f.Kind]
+	fault, known := BrokerFault(f, s.queue)
 	if !known {
 		return nil, errors.New("there is no such fault")
 	}
-	fault := control.Fault{Kind: kind, Delay: f.Delay}
-	switch f.Kind {
-	case BrokerDuplicate, BrokerDelay, BrokerRefuse, BrokerStall:
-		// The tap observes: what it has must be what the relay has published.
-		fault.Queue = s.queue
-	}
-	return func(ctx context.Context) error { return s.faults().Clear(ctx, kind) }, s.faults().Inject(ctx, fault)
+	return func(ctx context.Context) error { return s.faults().Clear(ctx, fault.Kind) }, s.faults().Inject(ctx, control.Fault(fault))
 }
 
-func (s *system) beginDatabase(ctx context.Context, f Fault) (healing, error) {
+// BrokerFault returns the fault of the development broker that f is, if it is one.
+// What concerns deliveries and queues is limited to the given queue: the observer's
+// must have what was published.
+func BrokerFault(f Fault, queue string) (fault devbroker.Fault, known bool) {
+	kind, known := brokerFaults[f.Kind]
+	fault = devbroker.Fault{Kind: kind, Delay: f.Delay}
+	switch f.Kind {
+	case BrokerDuplicate, BrokerDelay, BrokerRefuse, BrokerStall:
+		fault.Queue = queue
+	}
+	return fault, known
+}
+
+func (s *system) beginDatabase(ctx context.Context, f Fault) (Healing, error) {
 	switch f.Kind {
 	case DatabaseLock:
 		store := s.orders
@@ -186,7 +194,7 @@ func (s *system) beginDatabase(ctx context.Context, f Fault) (healing, error) {
 }
 
 // terminate ends sessions again and again.
-func (s *system) terminate(ctx context.Context) (healing, error) {
+func (s *system) terminate(ctx context.Context) (Healing, error) {
 	once := func(ctx context.Context) error {
 		return errors.Join(s.orders.terminate(ctx, s.exchange), s.effects.terminate(ctx, s.exchange))
 	}

@@ -35,10 +35,10 @@ func Run(ctx context.Context, c Config) (r *Result, err error) {
 	}
 	defer func() { err = errors.Join(err, s.close(ctx)) }()
 
-	t := &tap{queue: s.tapQueue(), url: s.broker, seen: make(map[string]bool)}
+	t := NewTap(s.tapQueue(), s.broker)
 	tapping, stopTapping := context.WithCancel(context.WithoutCancel(ctx))
 	var observing sync.WaitGroup
-	observing.Go(func() { t.run(tapping) })
+	observing.Go(func() { t.Run(tapping) })
 	defer observing.Wait()
 	defer stopTapping()
 
@@ -54,7 +54,7 @@ func Run(ctx context.Context, c Config) (r *Result, err error) {
 	defer cancel()
 	if r.Waiting = s.await(settling); r.Waiting == "" {
 		// Now that all of it is done, some of it comes again.
-		if h.Replayed, err = s.replay(settling, t.publications()); err != nil {
+		if h.Replayed, err = s.replay(settling, t.Publications()); err != nil {
 			return nil, err
 		}
 	}
@@ -73,7 +73,7 @@ func Run(ctx context.Context, c Config) (r *Result, err error) {
 	}
 	stopTapping()
 	observing.Wait()
-	h.Publications = t.publications()
+	h.Publications = t.Publications()
 	r.History, r.Report, r.Crashes = h, check.Judge(h), s.crashed()
 	r.measure()
 	return r, nil
@@ -87,7 +87,7 @@ func (s *system) attack(ctx context.Context, l *load, r *Result) error {
 		defer cancel()
 		l.run(limit, s.cfg.Seed)
 	})
-	r.Faults = s.inject(ctx, r.Began, s.cfg.Faults, s.cfg.Told)
+	r.Faults = Inject(ctx, r.Began, s.cfg.Faults, s.begin, s.cfg.Told)
 	running.Wait()
 	return ctx.Err()
 }

@@ -136,7 +136,7 @@ func (s *system) declare() error {
 	if err != nil {
 		return err
 	}
-	return declareTap(ch, s.exchange, s.tapQueue())
+	return DeclareTap(ch, s.exchange, s.tapQueue())
 }
 
 func (s *system) tapQueue() string { return s.exchange + ".tap" }

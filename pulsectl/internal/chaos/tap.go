@@ -12,9 +12,9 @@ import (
 	"github.com/asimalizada/pulse-events/pulsectl/internal/chaos/process"
 )
 
-// tap records every message that the exchange routes, in the order in which the
+// Tap records every message that the exchange routes, in the order in which the
 // broker has them: it consumes a queue of its own, bound to all topics.
-type tap struct {
+type Tap struct {
 	queue string
 	url   func() string
 
@@ -28,9 +28,14 @@ const (
 	tapPause    = 100 * time.Millisecond // between two attempts to connect
 )
 
-// declareTap creates exchange and queue. What the exchange routed before is not
+// NewTap returns a tap on a queue of the broker whose URL url returns.
+func NewTap(queue string, url func() string) *Tap {
+	return &Tap{queue: queue, url: url, seen: make(map[string]bool)}
+}
+
+// DeclareTap creates exchange and queue. What the exchange routed before is not
 // recorded.
-func declareTap(ch *amqp.Channel, exchange, queue string) error {
+func DeclareTap(ch *amqp.Channel, exchange, queue string) error {
 	if err := ch.ExchangeDeclare(exchange, "topic", true, false, false, false, nil); err != nil {
 		return err
 	}
@@ -40,8 +45,8 @@ func declareTap(ch *amqp.Channel, exchange, queue string) error {
 	return ch.QueueBind(queue, "#", exchange, false, nil)
 }
 
-// run records until ctx ends. The broker may go and come.
-func (t *tap) run(ctx context.Context) {
+// Run records until ctx ends. The broker may go and come.
+func (t *Tap) Run(ctx context.Context) {
 	for ctx.Err() == nil {
 		_ = t.consume(ctx) // the next attempt tells more than its error
 		select {
@@ -51,7 +56,7 @@ func (t *tap) run(ctx context.Context) {
 	}
 }
 
-func (t *tap) consume(ctx context.Context) error {
+func (t *Tap) consume(ctx context.Context) error {
 	conn, err := dial(t.url())
 	if err != nil {
 		return err
@@ -81,7 +86,7 @@ func (t *tap) consume(ctx context.Context) error {
 
 // record notes a delivery. One that comes again because its acknowledgement was
 // lost is no other copy.
-func (t *tap) record(d amqp.Delivery) {
+func (t *Tap) record(d amqp.Delivery) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if d.Redelivered && t.seen[d.MessageId] {
@@ -92,8 +97,8 @@ func (t *tap) record(d amqp.Delivery) {
 	t.recorded = append(t.recorded, check.Publication{Event: d.MessageId, Cause: cause, Body: process.Digest(d.Body), At: time.Now()})
 }
 
-// publications returns what was recorded.
-func (t *tap) publications() []check.Publication {
+// Publications returns what was recorded.
+func (t *Tap) Publications() []check.Publication {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.recorded[:len(t.recorded):len(t.recorded)]
