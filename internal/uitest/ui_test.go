@@ -11,7 +11,7 @@ import (
 )
 
 var screens = map[string]string{
-	"/": "Overview", "/outbox": "Outbox", "/blocked": "Blocked keys", "/deadletters": "Dead letters", "/inbox": "Inbox", "/trace": "Journey",
+	"/": "Overview", "/outbox": "Outbox", "/blocked": "Errors and blocked keys", "/deadletters": "Dead letters", "/inbox": "Inbox", "/trace": "Journey",
 	"/workers": "Relays and consumers", "/audit": "Audit",
 }
 

@@ -103,7 +103,7 @@ func TestOutbox(t *testing.T) {
 			}
 		}
 	}
-	s.shows("/blocked", http.StatusOK, "key-2", ids[1].String(), ">1<", "too large for the queue")
+	s.shows("/blocked", http.StatusOK, "key-2", ids[1].String(), ">1<", "too large for the queue", "Errors of the broker")
 	s.shows("/outbox/"+ids[2].String(), http.StatusOK, "It waits for", ids[1].String())
 	s.shows("/outbox/"+uuid.NewString(), http.StatusNotFound, "Not found")
 	s.shows("/", http.StatusOK, "1 dead", "no relay is ready", "degraded", "since")

@@ -7,6 +7,7 @@ import (
 
 	"github.com/asimalizada/pulse-events/outbox"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/fail"
+	"github.com/asimalizada/pulse-events/pulsectl/internal/failures"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/overview"
 )
 
@@ -32,17 +33,30 @@ type blockedData struct {
 	Keys  []blockedKey
 	Total outbox.Count // of all keys with a failed message
 	More  bool         // there are others than Keys
+	// Errors are why messages have failed, those without a key too.
+	Errors failures.Report
 }
 
 func (h *Handler) blocked(r *http.Request) (view, error) {
-	v := view{template: "blocked", title: "Blocked keys"}
+	v := view{template: "blocked", title: "Errors and blocked keys"}
 	if err := h.parameters(r).check(); err != nil {
 		return v, err
 	}
 	d := blockedData{}
-	v.failed = h.readBlocked(r.Context(), &d)
+	if v.failed = h.readBlocked(r.Context(), &d); v.failed == nil {
+		v.failed = h.readErrors(r.Context(), &d)
+	}
 	v.data = d
 	return v, nil
+}
+
+func (h *Handler) readErrors(ctx context.Context, d *blockedData) error {
+	ob, err := h.cfg.Servers.Outbox(ctx)
+	if err != nil {
+		return err
+	}
+	d.Errors, err = failures.Read(ctx, ob, outbox.ListQuery{})
+	return fail.Wrap("cannot group the errors", err)
 }
 
 func (h *Handler) readBlocked(ctx context.Context, d *blockedData) error {

@@ -180,7 +180,7 @@ type tab struct {
 // Tabs returns the menu.
 func (f frame) Tabs() (tabs []tab) {
 	for _, t := range []struct{ path, name string }{
-		{"/", "Overview"}, {"/outbox", "Outbox"}, {"/blocked", "Blocked keys"}, {"/deadletters", "Dead letters"}, {"/inbox", "Inbox"},
+		{"/", "Overview"}, {"/outbox", "Outbox"}, {"/blocked", "Errors and blocked keys"}, {"/deadletters", "Dead letters"}, {"/inbox", "Inbox"},
 		{"/trace", "Journey"}, {"/workers", "Relays and consumers"}, {"/audit", "Audit"},
 	} {
 		at := strings.TrimPrefix(f.Path, f.cfg.Prefix)
