@@ -65,6 +65,7 @@ func flags() []cli.Flag {
 		&cli.DurationFlag{Name: "settle", Value: 2 * time.Minute, Usage: "`DURATION` that the system may take to settle after the last fault"},
 		&cli.StringFlag{Name: "target", Value: "embedded", Usage: "`SERVERS`: embedded, or external: the PostgreSQL and the RabbitMQ given by --outbox-db, --inbox-db and --amqp-url"},
 		&cli.StringFlag{Name: "replay", Usage: "repeat the run whose JSON is in `FILE`, with its faults"},
+		&cli.IntFlag{Name: "shrink", Usage: "after a violation, look in up to `N` runs for a part of the faults that suffices"},
 		&cli.StringFlag{Name: "keep", Usage: "keep report, history and logs in `DIR` (default: only if the verdict is not clean)"},
 	}
 }
@@ -75,15 +76,19 @@ type options struct {
 	faults string
 	replay string
 	keep   string
+	shrink int // runs
 }
 
 func readOptions(ctx *cli.Context) (o options, err error) {
-	o = options{target: ctx.String("target"), faults: ctx.String("faults"), replay: ctx.String("replay"), keep: ctx.String("keep")}
+	o = options{target: ctx.String("target"), faults: ctx.String("faults"), replay: ctx.String("replay"), keep: ctx.String("keep"), shrink: ctx.Int("shrink")}
 	o.config = chaos.Config{
 		Seed: ctx.Uint64("seed"), Duration: ctx.Duration("duration"), Relays: ctx.Int("relays"), Consumers: ctx.Int("consumers"),
 		SettleLimit: ctx.Duration("settle"),
 	}
 	c := &o.config
+	if o.shrink < 0 {
+		return o, fail.Usagef("", "--shrink: %d is negative", o.shrink)
+	}
 	if !ctx.IsSet("seed") {
 		c.Seed = uint64(time.Now().UnixMilli()) % 1_000_000 // short enough to be typed
 	}
@@ -211,6 +216,11 @@ func (o options) run(ctx context.Context, e *env.Env) (err error) {
 	}
 	if !e.IO.Structured() {
 		explain(e, result)
+	}
+	if verdict == check.Violated && o.shrink > 0 {
+		if err := shrink(ctx, e, *c, o.shrink); err != nil {
+			return err
+		}
 	}
 	hint := "repeat it: pulsectl chaos run --replay " + console.Quoted(filepath.Join(c.Dir, reportFile))
 	switch verdict {
