@@ -29,6 +29,8 @@ type site struct {
 	t   *testing.T
 	ctx context.Context // of the tab
 	url string
+	// stop ends the stack.
+	stop func()
 
 	mu       sync.Mutex
 	requests []string // URLs
@@ -38,7 +40,8 @@ type site struct {
 func newSite(t *testing.T) *site {
 	t.Helper()
 	chromium := testenv.Chromium(t)
-	s := &site{t: t, url: strings.TrimSuffix(startStack(t), "/")}
+	s := &site{t: t}
+	s.url, s.stop = startStack(t)
 	allocator, cancel := chromedp.NewExecAllocator(context.Background(), append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(chromium), chromedp.NoSandbox)...)
 	t.Cleanup(cancel)
 	ctx, cancel := chromedp.NewContext(allocator)
@@ -73,8 +76,8 @@ func newSite(t *testing.T) *site {
 }
 
 // startStack builds pulsectl, runs an embedded stack, and returns the address of its
-// page.
-func startStack(t *testing.T) string {
+// page, and a function that stops it.
+func startStack(t *testing.T) (url string, stop func()) {
 	t.Helper()
 	dir := t.TempDir()
 	program := filepath.Join(dir, "pulsectl")
@@ -95,7 +98,7 @@ func startStack(t *testing.T) string {
 	if err := up.Start(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
+	stop = sync.OnceFunc(func() {
 		_ = up.Process.Signal(syscall.SIGTERM)
 		if err := up.Wait(); err != nil {
 			t.Errorf("the stack ended with %v", err)
@@ -104,11 +107,12 @@ func startStack(t *testing.T) string {
 			t.Logf("%s", log.Bytes())
 		}
 	})
+	t.Cleanup(stop)
 	var state struct{ UIURL string }
 	if err := json.NewDecoder(out).Decode(&state); err != nil || state.UIURL == "" {
 		t.Fatalf("the stack is not ready: %v\n%s", err, log.Bytes())
 	}
-	return state.UIURL
+	return strings.TrimSuffix(state.UIURL, "/"), stop
 }
 
 func (s *site) do(steps ...chromedp.Action[chromedp.Void]) {

@@ -72,7 +72,15 @@ func TestPage(t *testing.T) {
 	s.sees("#live", "3 applied")
 	s.open("/audit")
 	s.sees("tbody", "dlq heal")
+	s.open("/")
+	if text := script[string](s, "document.querySelector('.stale').innerText"); text != "" {
+		t.Errorf("connected, and it says %q", text)
+	}
 	s.check()
+
+	// What is shown is not taken for the present when the server is gone.
+	s.stop()
+	s.sees(".stale", "No news since")
 }
 
 // Each screen fits a window of 360 pixels, is reached by keyboard, and says nothing

@@ -162,6 +162,9 @@ func (f frame) Payloads() bool { return f.cfg.ShowPayloads }
 // Discards reports whether dead letters can be discarded.
 func (f frame) Discards() bool { return f.cfg.DiscardDir != "" }
 
+// Odd changes with each second: with it a style begins its delay anew.
+func (f frame) Odd() bool { return f.Now.Unix()%2 == 1 }
+
 // Depth is the class for a depth in a tree.
 func (f frame) Depth(n int) int { return min(n, 5) }
 
