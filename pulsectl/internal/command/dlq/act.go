@@ -154,7 +154,11 @@ func act(ctx context.Context, e *env.Env, verb, file string, queues []deadletter
 	what := func() string { return fmt.Sprintf("%s %s", reconcile.Thousands(moved.Load()), verb) }
 	err := readingWith(ctx, e, what, queues, func(q deadletters.Queue) error {
 		report, err := do(q, tell)
-		all = append(all, done{report, file})
+		d := done{Report: report}
+		if report.Done > 0 {
+			d.file = file
+		}
+		all = append(all, d)
 		notRecorded(e, report.AuditErr)
 		if err == nil && report.Interrupted {
 			err = context.Cause(ctx)

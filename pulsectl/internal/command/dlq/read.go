@@ -65,7 +65,7 @@ var groupColumns = []console.Column[group]{
 	{Key: "firstAt", Value: func(g group) any { return g.First }, Head: "FIRST", Keep: 1},
 	{Key: "lastAt", Value: func(g group) any { return g.Last }, Head: "LAST", Keep: 2},
 	{Key: "example", Value: func(g group) any { return g.Example.Ref }, Wide: true},
-	{Key: "error", Value: func(g group) any { return g.Error }, Keep: 4, Min: 20},
+	{Key: "error", Value: func(g group) any { return g.Error }, Keep: 4, Min: 20, Wrap: true},
 }
 
 func listCommand(e *env.Env) *cli.Command {

@@ -19,7 +19,7 @@ import (
 func detailColumns() []console.Column[detail] {
 	var all []console.Column[detail]
 	for _, c := range letterColumns {
-		all = append(all, console.Column[detail]{Key: c.Key, Value: func(d detail) any { return c.Value(d.Letter) }, Wide: c.Wide, Only: c.Only, ID: c.ID, Wrap: c.Key == "error"})
+		all = append(all, console.Column[detail]{Key: c.Key, Value: func(d detail) any { return c.Value(d.Letter) }, Wide: c.Wide, Only: c.Only, ID: c.ID, Wrap: c.Key == "error" || c.Key == "firstError"})
 	}
 	return append(all,
 		console.Column[detail]{Key: "contentType", Value: func(d detail) any { return d.Raw.ContentType }, Wide: true},
