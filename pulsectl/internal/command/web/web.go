@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"strconv"
 
 	"github.com/urfave/cli/v2"
 
@@ -125,5 +126,12 @@ func actor(e *env.Env) func(*http.Request) string {
 	return func(*http.Request) string { return name }
 }
 
-// URL returns the address of the page.
-func URL(ln net.Listener) string { return "http://" + ln.Addr().String() + "/" }
+// URL returns the address of the page, on this machine if it listens on all
+// interfaces.
+func URL(ln net.Listener) string {
+	addr := ln.Addr().String()
+	if tcp, ok := ln.Addr().(*net.TCPAddr); ok && tcp.IP.IsUnspecified() {
+		addr = net.JoinHostPort("127.0.0.1", strconv.Itoa(tcp.Port))
+	}
+	return "http://" + addr + "/"
+}
