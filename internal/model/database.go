@@ -70,6 +70,12 @@ func (s *State) ready(seq int8) bool {
 	return r.status == pending && r.due <= s.now && !s.blocked(seq)
 }
 
+// waited reports whether a row waited for its moment, which has come: those of
+// sweep_due.sql.
+func (s *State) waited(seq int8) bool {
+	return (s.rows[seq].attempts > 0 || s.rows[seq].retried) && s.ready(seq)
+}
+
 // locked reports whether a write-back holds a lock on a lease (FOR KEY SHARE in
 // mark_published.sql and mark_failed.sql). Taking it, and interventions, wait for that.
 func (w *World) locked(s *State, bucket int) bool {
@@ -199,5 +205,5 @@ func (w *World) intervene(s *State, seq int8, discards bool) {
 		r.status = discarded
 		return
 	}
-	r.status, r.attempts, r.due = pending, 0, s.now
+	r.status, r.attempts, r.due, r.retried = pending, 0, s.now, true
 }

@@ -72,7 +72,7 @@ func (w *World) sweep(s *State, r *relay, full bool) {
 // due offers retries whose moment has come (Relay.due, sweep_due.sql).
 func (w *World) due(s *State, r *relay) {
 	for seq := int8(1); seq <= s.given; seq++ {
-		if row := &s.rows[seq]; row.attempts > 0 && r.own[row.bucket].token != 0 && r.buckets[row.bucket].token != 0 && s.ready(seq) {
+		if row := &s.rows[seq]; r.own[row.bucket].token != 0 && r.buckets[row.bucket].token != 0 && s.waited(seq) {
 			r.strays.add(seq)
 		}
 	}

@@ -156,6 +156,7 @@ type row struct {
 	bucket   int8
 	attempts int8
 	due      int8 // tick
+	retried  bool // by hand: it is due, although it has not failed
 	created  int8 // tick
 }
 
