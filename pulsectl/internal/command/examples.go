@@ -41,7 +41,7 @@ var examples = map[string][]string{
 
 	"trace": {"pulsectl trace 01a2077e-aa18-74f7-aacf-79289ea1d69c", "pulsectl trace demo-1", "pulsectl why 01a2077e-aa18-74f6-bc5d-9af2b23e0269 --look never -o json"},
 
-	"replay": {"pulsectl replay 01a2077e-aa18-74f7-aacf-79289ea1d69c --times 3", "pulsectl outbox ls -q --status published --since 1h | pulsectl replay - --dry-run"},
+	"replay": {"pulsectl replay --from 2h --topic order.created --rate 50", "pulsectl replay 01a2077e-aa18-74f7-aacf-79289ea1d69c --times 3", "pulsectl outbox ls -q --status published --since 1h | pulsectl replay - --dry-run"},
 
 	"dlq ls":    {"pulsectl dlq ls --error 'mail server' --since 1h", "pulsectl dlq ls --group", "pulsectl --queue invoice.sent dlq ls --key customer-123 -o wide"},
 	"dlq stats": {"pulsectl dlq stats", "pulsectl dlq stats --all-queues -o json"},

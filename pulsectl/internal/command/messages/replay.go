@@ -55,15 +55,25 @@ type replayOptions struct {
 func replayCommand(e *env.Env) *cli.Command {
 	return &cli.Command{
 		Name: "replay", Usage: "publish more copies of messages, with the same event ids: consumers with an inbox skip them",
-		ArgsUsage: "ID... | -",
-		Flags: []cli.Flag{
+		ArgsUsage: "ID... | - | --from WHEN --topic TOPIC ...",
+		Flags: append([]cli.Flag{
 			&cli.IntFlag{Name: "times", Value: 1, Usage: "publish `N` copies of each"},
 			&cli.DurationFlag{Name: "replay-horizon", Value: replayHorizon, Usage: "refuse events older than `DURATION`: inboxes may have forgotten them"},
 			&cli.BoolFlag{Name: "force", Usage: "also replay events beyond the horizon"},
 			&cli.StringFlag{Name: "reason", Usage: "`REASON`; kept in the audit table"},
 			env.DryRunFlag(),
-		},
+		}, replayFilterFlags()...),
 		Action: func(ctx *cli.Context) error {
+			if ctx.Duration("replay-horizon") <= 0 {
+				return fail.Usagef("", "--replay-horizon: %s is not positive", ctx.Duration("replay-horizon"))
+			}
+			if filtered(ctx) {
+				o, err := readFilter(ctx, e)
+				if err != nil {
+					return err
+				}
+				return o.do(ctx.Context, e)
+			}
 			ids, err := e.ChooseIDs(ctx, "")
 			if err != nil {
 				return err
@@ -71,9 +81,6 @@ func replayCommand(e *env.Env) *cli.Command {
 			o := replayOptions{ids: ids, times: ctx.Int("times"), horizon: ctx.Duration("replay-horizon"), force: ctx.Bool("force"), dryRun: ctx.Bool("dry-run"), reason: ctx.String("reason")}
 			if o.times < 1 || o.times > maxTimes {
 				return fail.Usagef("", "--times: %d is not between 1 and %d", o.times, maxTimes)
-			}
-			if o.horizon <= 0 {
-				return fail.Usagef("", "--replay-horizon: %s is not positive", o.horizon)
 			}
 			return o.run(ctx.Context, e)
 		},
