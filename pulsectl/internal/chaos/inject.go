@@ -145,7 +145,7 @@ var brokerFaults = map[Kind]devbroker.FaultKind{
 
 func (s *system) beginBroker(ctx context.Context, f Fault) (Healing, error) {
 	if servers := s.cfg.Servers; servers != nil {
-		return func(ctx context.Context) error { return shell(ctx, servers.BrokerStart) }, shell(ctx, servers.BrokerStop)
+		return func(ctx context.Context) error { return s.shell(ctx, servers.BrokerStart) }, s.shell(ctx, servers.BrokerStop)
 	}
 	switch f.Kind {
 	case BrokerKill:
@@ -186,7 +186,7 @@ func (s *system) beginDatabase(ctx context.Context, f Fault) (Healing, error) {
 		return func(context.Context) error { return unlock() }, err
 	case DatabaseStop:
 		servers := s.cfg.Servers
-		return func(ctx context.Context) error { return shell(ctx, servers.DatabaseStart) }, shell(ctx, servers.DatabaseStop)
+		return func(ctx context.Context) error { return s.shell(ctx, servers.DatabaseStart) }, s.shell(ctx, servers.DatabaseStop)
 	case DatabaseTerminate:
 		return s.terminate(ctx)
 	}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -362,11 +363,21 @@ func (s *system) deleteQueues() error {
 	return errors.Join(append(errs, ch.ExchangeDelete(s.exchange, false, false))...)
 }
 
-// shell runs a command of the user's.
-func shell(ctx context.Context, command string) error {
-	output, err := exec.CommandContext(ctx, "/bin/sh", "-c", command).CombinedOutput()
+// shell runs a command of the user's. Its output goes to a file: a server that it
+// starts may keep its streams open.
+func (s *system) shell(ctx context.Context, command string) error {
+	log, err := os.OpenFile(filepath.Join(s.cfg.Dir, commandsLog), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
-		return fmt.Errorf("%q: %w: %s", command, err, strings.TrimSpace(string(output)))
+		return err
+	}
+	defer log.Close()
+	cmd := exec.CommandContext(ctx, "/bin/sh", "-c", command)
+	cmd.Stdout, cmd.Stderr = log, log
+	if err := cmd.Run(); err != nil {
+		return fmt.Errorf("%q: %w; see %s", command, err, log.Name())
 	}
 	return nil
 }
+
+// commandsLog has the output of the user's commands.
+const commandsLog = "commands.log"
