@@ -18,6 +18,8 @@ const (
 	ActionDiscard = "discard"
 	ActionReplay  = "replay"
 	ActionPurge   = "purge"
+	ActionPause   = "pause"
+	ActionResume  = "resume"
 )
 
 // MaxAuditIDs is how many ids of messages an AuditEntry keeps.

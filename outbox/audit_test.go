@@ -204,13 +204,15 @@ func TestAuditGrantsFollowLeases(t *testing.T) {
 	if _, err := ob.Migrate(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	for right, want := range map[string]bool{"SELECT": true, "UPDATE": true, "INSERT": true, "DELETE": false} {
-		var got bool
-		if err := db.Get(&got, `SELECT has_table_privilege($1, 'outbox_audit', $2)`, role, right); err != nil {
-			t.Fatal(err)
-		}
-		if got != want {
-			t.Errorf("%s: %v, want %v", right, got, want)
+	for _, table := range []string{"outbox_audit", "outbox_pauses"} {
+		for right, want := range map[string]bool{"SELECT": true, "UPDATE": true, "INSERT": true, "DELETE": false} {
+			var got bool
+			if err := db.Get(&got, `SELECT has_table_privilege($1, $2, $3)`, role, table, right); err != nil {
+				t.Fatal(err)
+			}
+			if got != want {
+				t.Errorf("%s on %s: %v, want %v", right, table, got, want)
+			}
 		}
 	}
 }

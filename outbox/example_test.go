@@ -174,4 +174,5 @@ func ExampleSchema() {
 	// 0001 outbox
 	// 0002 epoch
 	// 0003 audit
+	// 0004 pauses
 }

@@ -50,6 +50,9 @@ type Health struct {
 	// confirm others, for example because their queue has lost its majority. The
 	// longest suspended come first.
 	Suspended []SuspendedTopic
+	// Paused lists what somebody has paused, in the order of names. It does not
+	// change State.
+	Paused []PausedTopic
 	// Unserved is how many buckets no relay held when that was last read. Their
 	// messages are not published.
 	Unserved int
@@ -64,6 +67,16 @@ type Health struct {
 	// MeasuredAt is when OldestPending was last measured, which happens every few
 	// seconds, by this process's clock.
 	MeasuredAt time.Time
+}
+
+// PausedTopic is a topic that somebody has paused, or all topics; see Operator.Pause. It
+// makes the relay no less healthy.
+type PausedTopic struct {
+	Topic   string    // empty: all topics
+	Since   time.Time // by the database's clock
+	Waiting int       // messages found so far: those of the topic, and later ones of their keys
+	Actor   string
+	Reason  string
 }
 
 // SuspendedTopic is a topic whose messages are not published, and count no

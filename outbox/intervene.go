@@ -66,7 +66,7 @@ func (p Operator) check(action string) error {
 	switch {
 	case p.actor == "":
 		return errors.New("actor: is empty; say who does it")
-	case p.reason == "" && action == ActionDiscard:
+	case p.reason == "" && (action == ActionDiscard || action == ActionPause):
 		return errors.New("reason: is empty; say why, for those who look later")
 	}
 	return nil

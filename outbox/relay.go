@@ -35,6 +35,7 @@ type Relay struct {
 	unwatch func() // ends the collection of gauges; while it runs
 
 	suspended suspensions
+	pauses    pauses
 
 	generations generations
 
@@ -72,7 +73,7 @@ func NewRelay(o *Outbox, p Publisher, cfg RelayConfig) (*Relay, error) {
 	r.store = o.store.With(sqldb.Settings{
 		Name: "pulse relay " + cfg.Owner, StatementTimeout: statementTimeout, LockTimeout: lockTimeout,
 		IdleTimeout: max(cfg.LeaseTTL, leastIdleTimeout), ByIndex: true,
-		Tables: []string{"outbox_messages", "outbox_leases", "outbox_relays"},
+		Tables: []string{"outbox_messages", "outbox_leases", "outbox_relays", "outbox_pauses"},
 	})
 	r.monitor = newMonitor(r.log)
 	r.metrics = newRelayMetrics(cfg.MeterProvider, cfg.name)
@@ -113,6 +114,7 @@ func (r *Relay) begin(ctx context.Context) error {
 	}
 	r.monitor.restarted()
 	r.suspended.clear()
+	r.pauses.clear()
 	r.unwatch = r.metrics.watch(ctx, r)
 	return nil
 }
@@ -230,14 +232,22 @@ func (r *Relay) noteIdle() {
 // Health returns a snapshot of the relay's state and counters.
 func (r *Relay) Health() Health {
 	h := r.monitor.read()
-	if h.Suspended = r.suspended.list(); len(h.Suspended) > 0 {
-		waiting := make(map[string]int)
-		for _, l := range r.lanes {
-			l.countWaiting(waiting)
-		}
-		for i, s := range h.Suspended {
-			h.Suspended[i].Waiting = waiting[s.Topic]
-		}
+	h.Suspended = r.suspended.list()
+	for _, p := range r.pauses.details() {
+		h.Paused = append(h.Paused, PausedTopic{Topic: p.Topic, Since: p.Since, Actor: p.Actor, Reason: p.Reason})
+	}
+	if len(h.Suspended)+len(h.Paused) == 0 {
+		return h
+	}
+	waiting := make(map[string]int)
+	for _, l := range r.lanes {
+		l.countWaiting(waiting)
+	}
+	for i, s := range h.Suspended {
+		h.Suspended[i].Waiting = waiting[s.Topic]
+	}
+	for i, p := range h.Paused {
+		h.Paused[i].Waiting = waiting[p.Topic]
 	}
 	return h
 }

@@ -55,6 +55,7 @@ func TestRelayReportsWhatPreventsItsWork(t *testing.T) {
 		{"policies keep messages as they are", `ALTER TABLE outbox_messages ENABLE ROW LEVEL SECURITY;
 			CREATE POLICY enqueue ON outbox_messages FOR INSERT WITH CHECK (true); CREATE POLICY see ON outbox_messages FOR SELECT USING (true)`,
 			"row-level security may hide rows of outbox_messages"},
+		{"policies hide pauses", `ALTER TABLE outbox_pauses ENABLE ROW LEVEL SECURITY`, "row-level security may hide rows of outbox_pauses"},
 		{"no right to write", `REVOKE UPDATE ON outbox_leases FROM ROLE`, "permission denied"},
 		{"no right to see signs of life", `REVOKE ALL ON outbox_relays FROM ROLE`, "permission denied"},
 		{"an older schema", `DELETE FROM outbox_schema WHERE version > 1`, "schema missing or behind"},

@@ -40,6 +40,8 @@ type Drained struct {
 // of LeaseTTL the health is degraded and the broker has not answered, for example
 // because the broker or the database is down, or a topic is suspended. The error
 // then wraps Health.LastError, such as ErrUnavailable, and the messages stay pending.
+// If something is paused, it returns ErrPaused when for that time nothing else was
+// published and messages are left.
 //
 // Drain and Run can be called one after the other, but not concurrently: Drain then
 // returns ErrRunning. Drain does not delete old messages; see Outbox.Purge.
@@ -141,6 +143,9 @@ func (r *Relay) watchDrain(ctx context.Context, goal drainGoal) error {
 		h := r.monitor.read()
 		if n := h.verdicts(); n != done || r.outage.answeredSince(moved) {
 			done, moved = n, time.Now()
+		}
+		if err := r.pauses.problem(); err != nil && time.Since(moved) >= r.leases.patience() {
+			return err
 		}
 		if h.LastError != nil && time.Since(moved) >= r.leases.patience() && time.Since(h.Since) >= r.leases.patience() {
 			return h.LastError

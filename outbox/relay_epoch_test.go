@@ -125,7 +125,7 @@ func TestRelayForgetsPositionsOfAnotherDatabase(t *testing.T) {
 			commitStatements(t, db, `LOCK TABLE outbox_messages`, `DELETE FROM outbox_messages`, `ALTER TABLE outbox_messages ALTER COLUMN seq RESTART`)
 		}, "now only up to"},
 		{"dropped and migrated", "", func(t *testing.T, db *sqlx.DB) {
-			commitStatements(t, db, `DROP TABLE outbox_messages`, `DROP TABLE outbox_leases`, `DROP TABLE outbox_relays`, `DROP TABLE outbox_schema`, `DROP TABLE outbox_audit`)
+			commitStatements(t, db, `DROP TABLE outbox_messages`, `DROP TABLE outbox_leases`, `DROP TABLE outbox_relays`, `DROP TABLE outbox_schema`, `DROP TABLE outbox_audit`, `DROP TABLE outbox_pauses`)
 			if _, err := outboxOf(t, db).Migrate(t.Context()); err != nil {
 				t.Fatal(err)
 			}

@@ -151,14 +151,21 @@ func (l *lane) turn(taking, work context.Context) (progress, error) {
 		return progress{}, err
 	}
 	l.startOver()
-	silent := l.relay.silentTopics(work)
+	before := l.relay.pauses.now()
+	if before.all {
+		return progress{}, nil // the look at the leases tells when it is over
+	}
+	suspended := l.relay.silentTopics(work)
+	silent := before.with(suspended)
 	l.takeBack(silent)
-	trials := l.beginTrials(silent)
+	trials := l.beginTrials(suspended, before)
 	page, err := l.read(work, silent, trials)
-	if err != nil || page.spans == nil || page.stale {
+	if err != nil || page.spans == nil || page.stale || page.paused.all {
 		l.endTrials(trials)
 		return progress{again: page.stale}, err
 	}
+	// Rows of what was paused before the read came without payload.
+	silent, trials = page.paused.with(silent), l.dropTrials(trials, page.paused)
 	plan := l.plan(taking, page, silent, trials)
 	sent := l.publish(taking, work, plan)
 	stored, err := l.store(work, sent)

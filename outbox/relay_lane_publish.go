@@ -53,6 +53,9 @@ func (l *lane) publish(taking, work context.Context, p plan) sent {
 			if taking.Err() != nil {
 				return s.sent
 			}
+			if rest = l.dropPaused(s, rest); len(rest) == 0 {
+				break
+			}
 			rows := s.rowsAt(rest)
 			n := l.chunk(rows)
 			outcomes, silent, answers := l.call(work, rows[:n])

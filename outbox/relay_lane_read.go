@@ -27,7 +27,9 @@ type page struct {
 	spans map[int]span // what was read of which bucket; nil: the lane has none
 	view  cursor.View
 	full  bool // there may be more
-	stale bool // the cursors have moved back: read again before sending anything
+	// What is paused as of the snapshot that has found the rows.
+	paused paused
+	stale  bool // the cursors have moved back: read again before sending anything
 }
 
 // span is the part of a bucket that was read.
@@ -61,6 +63,7 @@ type frame struct {
 	Snapshot string        `json:"snapshot"`
 	Age      int64         `json:"age"` // see cursor.ParseSnapshot
 	Top      int64         `json:"top"`
+	Paused   []string      `json:"paused"`
 	Held     map[int]int64 `json:"held"` // interventions of the buckets that are ours
 }
 
@@ -158,7 +161,10 @@ func (l *lane) query(ctx context.Context, asks []ask, limit, perBucket int, sile
 		return page{stale: true}, nil
 	}
 	l.epoch = f.epoch
-	p := page{rows: found}
+	p := page{rows: found, paused: pausedTopics(f.Paused)}
+	if l.relay.pauses.saw(p.paused, sent) {
+		l.relay.leases.hurry() // who and why
+	}
 	slices.SortFunc(p.rows, func(a, b *outgoing) int { return cmp.Compare(a.Seq, b.Seq) })
 	l.horizon, p.view = l.horizon.Look(snapshot, sent, time.Now())
 	p.spans, p.stale = l.locate(asks, f.Held, p.view)

@@ -143,7 +143,7 @@ func (m *relayMetrics) found(s Stats) {
 func (m *relayMetrics) watch(ctx context.Context, r *Relay) (end func()) {
 	m.fenced(ctx, 0) // so that the first is seen to be added
 	return telemetry.Watch(m.Meter, func(o metric.Observer) { m.observe(o, r) },
-		m.Leases, m.Unassigned, m.Pending, m.Retrying, m.Dead, m.BlockedKeys, m.OldestAge, m.PurgeOverdue)
+		m.Leases, m.Unassigned, m.Paused, m.Pending, m.Retrying, m.Dead, m.BlockedKeys, m.OldestAge, m.PurgeOverdue)
 }
 
 // observe reports the gauges. Those of the database come from one of all relays of
@@ -160,10 +160,14 @@ func (m *relayMetrics) observe(o metric.Observer, r *Relay) {
 		m.overdue.Begin()
 		m.overdue.Observe(o, m.PurgeOverdue, m.outbox.Observe...)
 	}
+	if !r.measuresBacklog() {
+		return
+	}
+	o.ObserveInt64(m.Paused, int64(len(r.pauses.details())), m.outbox.Observe...)
 	m.mu.Lock()
 	s := m.backlog
 	m.mu.Unlock()
-	if s == nil || !r.measuresBacklog() {
+	if s == nil {
 		return
 	}
 	o.ObserveInt64(m.Pending, s.Pending.N, m.outbox.Observe...)

@@ -18,6 +18,7 @@ type sighting struct {
 	Leases []leaseRow  `json:"leases"`
 	Relays []neighbour `json:"relays"` // others, alive by the database's clock
 	Rivals []string    `json:"rivals"` // other services for which relays would publish from this outbox
+	Pauses []pauseRow  `json:"pauses"`
 }
 
 // leaseRow is a lease as the database has it.
@@ -75,6 +76,7 @@ func (o observer) prune(s sighting) {
 // look reads leases and relays, and sees to it that there are leases, that the
 // database is the one it was, and that the outbox is this service's.
 func (m *leaseManager) look(ctx context.Context) (sighting, error) {
+	sent := time.Now()
 	s, err := m.read(ctx)
 	if err == nil {
 		s, err = m.makeLeases(ctx, s)
@@ -82,6 +84,7 @@ func (m *leaseManager) look(ctx context.Context) (sighting, error) {
 	if err != nil {
 		return s, fmt.Errorf("look for leases and other relays: %w", err)
 	}
+	m.relay.lookAtPauses(ctx, s.Pauses, sent)
 	m.watchClock(ctx, s.Now, time.Now())
 	if !m.signs.current(s.Sign) {
 		m.relay.startOver(ctx, m.relay.generations.now(), m.strangeSign(), true)

@@ -126,7 +126,7 @@ func TestRelayWorksInASchemaWithoutRows(t *testing.T) {
 	t.Parallel()
 	eachDatabase(t, func(t *testing.T, d database) {
 		ob, db := d.newOutbox(t)
-		for _, table := range []string{"outbox_messages", "outbox_leases", "outbox_relays", "outbox_audit", "outbox_schema"} {
+		for _, table := range []string{"outbox_messages", "outbox_leases", "outbox_relays", "outbox_audit", "outbox_pauses", "outbox_schema"} {
 			db.MustExec(`DELETE FROM ` + table)
 		}
 		if err := ob.CheckSchema(t.Context()); err != nil {

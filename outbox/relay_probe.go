@@ -56,10 +56,10 @@ func (l *lane) takeBack(silent map[string]bool) {
 	}
 }
 
-// beginTrials returns the topics to try now, of those that wait in this lane, unless
-// the lane is trying some already.
-func (l *lane) beginTrials(silent map[string]bool) (trials []trial) {
-	if len(silent) == 0 || l.probe != nil {
+// beginTrials returns the topics to try now, of those that wait in this lane and are
+// not paused, unless the lane is trying some already.
+func (l *lane) beginTrials(suspended map[string]bool, stopped paused) (trials []trial) {
+	if len(suspended) == 0 || l.probe != nil {
 		return nil
 	}
 	l.mu.Lock()
@@ -69,7 +69,7 @@ func (l *lane) beginTrials(silent map[string]bool) (trials []trial) {
 			continue
 		}
 		for topic, t := range b.held.topics {
-			if len(trials) < l.trials && len(t.probes) > 0 && l.relay.suspended.beginTrial(topic) {
+			if len(trials) < l.trials && len(t.probes) > 0 && !stopped.stops(topic) && l.relay.suspended.beginTrial(topic) {
 				trials = append(trials, trial{topic, slices.Clone(t.probes)})
 			}
 		}

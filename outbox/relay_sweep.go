@@ -35,6 +35,9 @@ func (r *Relay) sweepLoop(ctx context.Context) {
 			clear(floors)
 			full, generation = time.Now(), now
 		}
+		if r.pauses.now().all {
+			continue // lanes take nothing
+		}
 		err := r.sweep(ctx, floors, generation)
 		if ctx.Err() != nil {
 			return
@@ -155,7 +158,7 @@ type dueRow struct {
 func (r *Relay) due(ctx context.Context) (found bool, err error) {
 	limit := r.cfg.BatchSize
 	var last dueRow
-	for {
+	for !r.pauses.now().all { // then lanes take nothing
 		var rows []dueRow
 		err := r.query(ctx, &rows, "sweep_due", last.AvailableAt, last.Seq, jsonText(r.leases.buckets()), limit)
 		if err != nil {
@@ -177,4 +180,5 @@ func (r *Relay) due(ctx context.Context) (found bool, err error) {
 		}
 		last = rows[len(rows)-1]
 	}
+	return found, nil
 }

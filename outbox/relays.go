@@ -142,6 +142,10 @@ func (rs *Relays) Total() Health {
 			topic.Reason = name + ": " + topic.Reason
 			total.Suspended = append(total.Suspended, topic)
 		}
+		for _, topic := range h.Paused {
+			topic.Reason = name + ": " + topic.Reason
+			total.Paused = append(total.Paused, topic)
+		}
 		total.OldestPending = max(total.OldestPending, h.OldestPending)
 		if total.MeasuredAt.IsZero() || !h.MeasuredAt.IsZero() && h.MeasuredAt.Before(total.MeasuredAt) {
 			total.MeasuredAt = h.MeasuredAt

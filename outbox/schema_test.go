@@ -29,6 +29,9 @@ func TestOutboxWithoutSchema(t *testing.T) {
 			"Retry":       second(ob.Retry(ctx, id)),
 			"Discard":     second(ob.Discard(ctx, "test", id)),
 			"Purge":       second(ob.Purge(ctx, 0)),
+			"Audit":       second(ob.Audit(ctx, AuditQuery{})),
+			"Pauses":      second(ob.Pauses(ctx)),
+			"Pause":       second(ob.Operator("a", "r").Pause(ctx, "t")),
 		} {
 			if !errors.Is(err, ErrSchema) {
 				t.Errorf("%s: %v, want ErrSchema", name, err)

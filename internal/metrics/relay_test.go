@@ -81,6 +81,7 @@ func TestRelay(t *testing.T) {
 		"pulse.outbox.dead":               0,
 		"pulse.outbox.blocked_keys":       0, // they have none
 		"pulse.outbox.leases":             64,
+		"pulse.outbox.paused":             0,
 		"pulse.outbox.buckets.unassigned": 0,
 		"pulse.outbox.fenced":             0,
 		"pulse.connection.state{messaging.system=rabbitmq,pulse.connection.name=orders publisher,pulse.connection.state=connected}":    1,

@@ -27,9 +27,9 @@ type Relay struct {
 	Fenced   metric.Int64Counter
 	Lag      metric.Float64Histogram
 
-	Pending, Retrying, Dead, BlockedKeys, Leases metric.Int64ObservableUpDownCounter
-	Unassigned                                   metric.Int64ObservableGauge
-	OldestAge, PurgeOverdue                      metric.Float64ObservableGauge
+	Pending, Retrying, Dead, BlockedKeys, Leases, Paused metric.Int64ObservableUpDownCounter
+	Unassigned                                           metric.Int64ObservableGauge
+	OldestAge, PurgeOverdue                              metric.Float64ObservableGauge
 }
 
 // NewRelay returns the instruments of a relay.
@@ -46,6 +46,7 @@ func NewRelay(provider metric.MeterProvider) *Relay {
 		Retrying:    upDown(m, "pulse.outbox.retrying", "{message}", "Pending messages that the broker has refused before."),
 		Dead:        upDown(m, "pulse.outbox.dead", "{message}", "Messages that are not published until somebody retries or discards them."),
 		BlockedKeys: upDown(m, "pulse.outbox.blocked_keys", "{key}", "Keys with a failed message, which holds back the later ones."),
+		Paused:      upDown(m, "pulse.outbox.paused", "{pause}", "Topics that are paused by hand; all topics together are one more."),
 		Leases:      upDown(m, "pulse.outbox.leases", "{bucket}", "Buckets that the relays of this process hold."),
 		Fenced: counter(m, "pulse.outbox.fenced", "{message}",
 			"Outcomes that were not stored, because another relay had the lease or the message was discarded."),

@@ -75,6 +75,8 @@ SELECT jsonb_build_object(
          'age', age('3'::xid),
          -- The highest seq; from the last one known on, so that deleted rows above are passed once.
          'top', (SELECT coalesce(max(seq), known.top) FROM pulse.outbox_messages WHERE seq >= known.top),
+         -- What must not be sent, as of the snapshot that has found the rows.
+         'paused', (SELECT coalesce(jsonb_agg(topic), '[]') FROM pulse.outbox_pauses),
          'held', (SELECT coalesce(jsonb_object_agg(bucket, interventions), '{}') FROM mine))::text AS frame,
        0::bigint AS seq, '00000000-0000-0000-0000-000000000000'::uuid AS id, 0::smallint AS bucket,
        '' AS topic, '' AS type, '' AS key, ''::bytea AS payload, '' AS content_type, '' AS headers,

@@ -65,6 +65,8 @@ SELECT json_object(
          'snapshot', '1:1:', 'age', -2,
          -- The highest seq, as far as is known and there is none above.
          'top', (SELECT coalesce(max(seq), ?6) FROM pulse.outbox_messages WHERE seq >= ?6),
+         -- What must not be sent, as of the snapshot that has found the rows.
+         'paused', (SELECT json_group_array(topic) FROM pulse.outbox_pauses),
          'held', (SELECT json_group_object(bucket, interventions) FROM mine)) AS frame,
        0 AS seq, '00000000-0000-0000-0000-000000000000' AS id, 0 AS bucket,
        '' AS topic, '' AS type, '' AS key, x'' AS payload, '' AS content_type, '' AS headers,

@@ -29,9 +29,12 @@ var examples = map[string][]string{
 		"pulsectl outbox retry --error 'no queue is bound' --since 2h --dry-run", "pulsectl outbox retry --topic order.created --limit 10"},
 	"outbox discard": {"pulsectl outbox discard 01a2077e-aa18-74f7-aacf-79289ea1d69c --reason 'customer was deleted'",
 		"pulsectl outbox discard --topic order.created --key order-7 --reason 'customer was deleted'"},
-	"outbox purge": {"pulsectl outbox purge --older-than 24h --dry-run", "pulsectl outbox purge --older-than 24h --reason 'disk is full'"},
-	"outbox audit": {"pulsectl outbox audit --since 24h", "pulsectl outbox audit --action discard -o wide", "pulsectl outbox audit --id 01a2077e-aa18-74f7-aacf-79289ea1d69c"},
-	"outbox wait":  {"pulsectl outbox wait --drained", "pulsectl outbox wait --drained --timeout 10m"},
+	"outbox purge":  {"pulsectl outbox purge --older-than 24h --dry-run", "pulsectl outbox purge --older-than 24h --reason 'disk is full'"},
+	"outbox pause":  {"pulsectl outbox pause --reason 'the broker is being moved'", "pulsectl outbox pause --topic order.created --reason 'the consumer writes nonsense'"},
+	"outbox resume": {"pulsectl outbox resume", "pulsectl outbox resume --topic order.created"},
+	"outbox pauses": {"pulsectl outbox pauses", "pulsectl outbox pauses -o json"},
+	"outbox audit":  {"pulsectl outbox audit --since 24h", "pulsectl outbox audit --action discard -o wide", "pulsectl outbox audit --id 01a2077e-aa18-74f7-aacf-79289ea1d69c"},
+	"outbox wait":   {"pulsectl outbox wait --drained", "pulsectl outbox wait --drained --timeout 10m"},
 
 	"inbox ls": {"pulsectl inbox ls --since 15m", "pulsectl inbox ls --event 01a2077e-aa18-74f7-aacf-79289ea1d69c"},
 

@@ -135,8 +135,8 @@ func TestCompletion(t *testing.T) {
 	app := newApp(e)
 	for typed, want := range map[string]string{
 		"d":                                  "demo down doctor dlq",
-		"outbox ":                            "ls show stats errors tail relays retry discard purge audit wait",
-		"outbox --color never ":              "ls show stats errors tail relays retry discard purge audit wait",
+		"outbox ":                            "ls show stats errors tail relays trace retry discard purge pause resume pauses audit wait",
+		"outbox --color never ":              "ls show stats errors tail relays trace retry discard purge pause resume pauses audit wait",
 		"-o json outbox l":                   "ls",
 		"outbox ls --sta":                    "--status",
 		"outbox ls --status ":                "pending published dead discarded retrying",

@@ -17,6 +17,7 @@ type Database struct {
 	DB           *sqlx.DB
 	Tables       []string // the first one is the big one
 	VersionTable string
+	ReadTables   []string // which nobody but an operator has to write
 	CheckSchema  func(context.Context) error
 	CheckReady   func(context.Context) error
 	// Connections is how many connections its relays or consumers need together,

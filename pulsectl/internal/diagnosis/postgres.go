@@ -60,7 +60,8 @@ ORDER BY r.rolname, c.relname`
 func (l look) privileges(ctx context.Context) {
 	var rows []rights
 	check := l.check("privileges")
-	names := append(slices.Clone(l.Tables), l.VersionTable)
+	onlyRead := append(slices.Clone(l.ReadTables), l.VersionTable)
+	names := append(slices.Clone(l.Tables), onlyRead...)
 	if err := l.DB.SelectContext(ctx, &rows, rightsQuery, l.Tables[0], "{"+strings.Join(names, ",")+"}"); err != nil {
 		l.unseen(check, err)
 		return
@@ -75,7 +76,7 @@ func (l look) privileges(ctx context.Context) {
 	}
 	var fine []string
 	for _, role := range order {
-		summary, missing, grant := judgeRights(byRole[role], l.VersionTable)
+		summary, missing, grant := judgeRights(byRole[role], onlyRead...)
 		switch {
 		case missing != "":
 			l.fail(check, grant, "role %s lacks %s", role, missing)
@@ -95,12 +96,12 @@ func (l look) privileges(ctx context.Context) {
 // and the statements that grant it. A role that may neither update nor delete is
 // taken for one that only enqueues or reads; one without any right for another
 // program's.
-func judgeRights(tables []rights, versionTable string) (summary, missing, grant string) {
+func judgeRights(tables []rights, onlyRead ...string) (summary, missing, grant string) {
 	all, some, changes, inserts := true, false, false, false
 	var lacks, grants []string
 	for _, t := range tables {
 		want := []string{"SELECT", "INSERT", "UPDATE", "DELETE"}
-		if t.Table == versionTable {
+		if slices.Contains(onlyRead, t.Table) {
 			want = want[:1]
 		}
 		var not []string

@@ -22,7 +22,8 @@ import (
 type Outbox struct {
 	Stats    outbox.Stats
 	Relays   []outbox.RelayStatus // live ones and others
-	refusals []string             // why messages are retried
+	Pauses   []outbox.Pause
+	refusals []string // why messages are retried
 }
 
 // ReadOutbox looks at an outbox.
@@ -32,6 +33,9 @@ func ReadOutbox(ctx context.Context, ob *outbox.Outbox) (o Outbox, err error) {
 	}
 	if o.Relays, err = ob.Relays(ctx); err != nil {
 		return o, fail.Wrap("cannot list the relays", err)
+	}
+	if o.Pauses, err = ob.Pauses(ctx); err != nil {
+		return o, fail.Wrap("cannot list what is paused", err)
 	}
 	if o.Stats.Retrying.N > 0 {
 		if o.refusals, err = refusals(ctx, ob); err != nil {
@@ -48,6 +52,7 @@ func (o Outbox) Serving() (relays, buckets int) { return LiveRelays(o.Relays) }
 func (o Outbox) Reasons() (reasons []string) {
 	s := o.Stats
 	relays, served := o.Serving()
+	reasons = append(reasons, PausedReasons(o.Pauses)...)
 	if s.Dead.N > 0 {
 		reasons = append(reasons, Counted(s.Dead)+" dead, see pulsectl outbox ls --status dead")
 	}

@@ -46,7 +46,10 @@ func lag(ctx context.Context, e *env.Env, o options, r *result) error {
 	if err == nil && alive == 0 {
 		r.reasons = append(r.reasons, "no relay is ready to publish")
 	}
-	return nil // the age is known; relays are only a hint
+	if pauses, err := ob.Pauses(ctx); err == nil {
+		r.reasons = append(r.reasons, overview.PausedReasons(pauses)...)
+	}
+	return nil // the age is known; relays and pauses are only a hint
 }
 
 // dead counts on both sides, as far as they are given.

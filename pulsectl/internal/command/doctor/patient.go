@@ -90,7 +90,7 @@ func (p *patient) lookAtOutbox(ctx context.Context, down bool) {
 		}
 	}
 	p.outboxServer = &diagnosis.Database{
-		Name: "outbox", DB: db, Tables: []string{"outbox_messages", "outbox_leases", "outbox_relays"}, VersionTable: "outbox_schema",
+		Name: "outbox", DB: db, Tables: []string{"outbox_messages", "outbox_leases", "outbox_relays"}, ReadTables: []string{"outbox_pauses"}, VersionTable: "outbox_schema",
 		CheckSchema: ob.CheckSchema, CheckReady: ob.CheckReady,
 		Connections: relays * (p.o.Lanes + besideLanes), Need: fmt.Sprintf("%s with %d lanes and %d more", overview.Many(relays, "relay"), p.o.Lanes, besideLanes),
 	}

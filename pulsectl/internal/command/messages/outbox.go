@@ -83,7 +83,12 @@ func outboxCommand(e *env.Env) *cli.Command {
 				Flags:  env.WatchFlags(),
 				Action: func(ctx *cli.Context) error { return e.Watch(ctx, outboxRelays) },
 			},
-			traceCommand(e), outboxRetryCommand(e), outboxDiscardCommand(e), outboxPurgeCommand(e), outboxAuditCommand(e),
+			traceCommand(e), outboxRetryCommand(e), outboxDiscardCommand(e), outboxPurgeCommand(e), outboxPauseCommand(e), outboxResumeCommand(e),
+			{
+				Name: "pauses", Usage: "list what is paused, since when, by whom and why",
+				Action: func(ctx *cli.Context) error { return outboxPauses(ctx.Context, e) },
+			},
+			outboxAuditCommand(e),
 			{
 				Name: "wait", Usage: "return once nothing is pending",
 				Flags: []cli.Flag{
@@ -275,7 +280,14 @@ func waitDrained(ctx context.Context, e *env.Env, timeout time.Duration) error {
 			if err != nil {
 				return "", err
 			}
-			if nobody = ""; alive == 0 {
+			pauses, err := ob.Pauses(ctx)
+			if err != nil {
+				return "", err
+			}
+			switch nobody = ""; {
+			case len(pauses) > 0:
+				nobody = ", and paused is " + strings.Join(overview.PausedTopics(pauses), ", ")
+			case alive == 0:
 				nobody = ", and no relay is ready to publish"
 			}
 		}

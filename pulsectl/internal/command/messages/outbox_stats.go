@@ -8,6 +8,7 @@ import (
 	"github.com/asimalizada/pulse-events/pulsectl/internal/console"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/env"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/fail"
+	"github.com/asimalizada/pulse-events/pulsectl/internal/overview"
 )
 
 var statsColumns = []console.Column[outbox.Stats]{
@@ -54,16 +55,21 @@ func estimated(s outbox.Stats) any {
 
 func outboxStats(ctx context.Context, e *env.Env) error {
 	var stats outbox.Stats
+	var pauses []outbox.Pause
 	err := fail.Within(ctx, env.LookLimit, func(ctx context.Context) error {
 		ob, _, err := e.Outbox(ctx)
 		if err != nil {
 			return err
 		}
-		stats, err = ob.Stats(ctx)
+		if stats, err = ob.Stats(ctx); err == nil {
+			pauses, err = ob.Pauses(ctx)
+		}
 		return fail.Wrap("cannot count the outbox", err)
 	})
 	if err != nil {
 		return err
 	}
-	return console.RenderOne(e.IO, statsColumns, stats)
+	columns := append(statsColumns[:len(statsColumns):len(statsColumns)],
+		console.Column[outbox.Stats]{Key: "paused", Value: func(outbox.Stats) any { return overview.PausedTopics(pauses) }})
+	return console.RenderOne(e.IO, columns, stats)
 }

@@ -1,0 +1,6 @@
+-- Pauses a topic, or all where it is empty. What is paused already stays as it is.
+-- $1 topic, $2 actor, $3 reason, $4 how many pauses there may be.
+INSERT INTO pulse.outbox_pauses (topic, actor, reason)
+SELECT $1::text, $2::text, $3::text WHERE (SELECT count(*) FROM pulse.outbox_pauses) < $4::bigint
+ON CONFLICT (topic) DO NOTHING
+RETURNING topic
