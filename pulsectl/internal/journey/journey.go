@@ -129,8 +129,9 @@ type Row struct {
 	PublishedAt time.Time
 	DiscardedAt time.Time
 	Bucket      int
-	Relay       string   // that holds the lease of its bucket; empty: none
-	Ahead       *Blocker // the failed message of its key that holds it back
+	Relay       string        // that holds the lease of its bucket; empty: none
+	Paused      *outbox.Pause // what stops its topic, or everything; nil: nothing
+	Ahead       *Blocker      // the failed message of its key that holds it back
 	// Before counts pending messages that were enqueued before it; BeforeMore: there
 	// are more. Only of a message that is due.
 	Before     int

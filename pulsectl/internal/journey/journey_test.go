@@ -197,6 +197,18 @@ func TestFindInOutbox(t *testing.T) {
 		discarded := r.enqueue(ob, outbox.Message{}, "status = 'discarded', discarded_at = $past, last_error = 'customer is gone'")
 		r.want(r.find(discarded, journey.Options{}), journey.Discarded, false, "customer is gone", "")
 
+		for _, pause := range []struct{ topic, why, command string }{
+			{topic, "topic " + topic + " is paused by alice: broker moves", "pulsectl outbox resume --topic " + topic},
+			{"", "publishing is paused by alice: broker moves", "pulsectl outbox resume"},
+		} {
+			operator := ob.Operator("alice", "broker moves")
+			_, err := operator.Pause(r.t.Context(), pause.topic)
+			r.check(err)
+			r.want(r.find(waiting, journey.Options{}), journey.Waiting, true, pause.why, pause.command)
+			_, err = operator.Resume(r.t.Context(), pause.topic)
+			r.check(err)
+		}
+
 		// With a relay, which holds all buckets or none.
 		now := time.Now()
 		_, err := r.out.Exec(`INSERT INTO outbox_relays (owner, host, expires_at, ttl) VALUES ('r1', 'h', $1, 3600000)`, r.dialect.Time(now.Add(time.Hour)))

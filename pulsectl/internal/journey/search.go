@@ -336,8 +336,13 @@ func (f *finder) rows(ctx context.Context) {
 	defer cancel()
 	for _, t := range f.tables() {
 		relays, err := t.Relays(ctx)
+		var pauses []outbox.Pause
+		if err == nil {
+			pauses, err = t.Pauses(ctx)
+		}
 		for i := 0; i < len(f.found) && err == nil; i++ {
 			if row := f.found[i].Outbox; row != nil && row.Next == t.next && row.Status == outbox.Pending {
+				row.Paused = pauseOf(pauses, f.found[i].Topic)
 				err = f.row(ctx, t, row, relays)
 			}
 		}
@@ -351,6 +356,16 @@ func (f *finder) rows(ctx context.Context) {
 			f.relays = relays
 		}
 	}
+}
+
+// pauseOf returns the pause that stops a topic, or nil.
+func pauseOf(pauses []outbox.Pause, topic string) *outbox.Pause {
+	for _, p := range pauses {
+		if p.Topic == "" || p.Topic == topic {
+			return &p
+		}
+	}
+	return nil
 }
 
 func (f *finder) row(ctx context.Context, t table, row *Row, relays []outbox.RelayStatus) error {

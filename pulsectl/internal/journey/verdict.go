@@ -50,6 +50,13 @@ func (f *finder) judgeRow(m *Message) Verdict {
 	case r.Status == outbox.Dead:
 		return Verdict{State: Dead, Stuck: true, Command: "pulsectl outbox retry " + m.ID,
 			Why: fmt.Sprintf("the relay has given it up after %s: %s", overview.Many(r.Attempts, "attempt"), r.LastError)}
+	case r.Paused != nil:
+		what, command := "publishing", "pulsectl outbox resume"
+		if topic := r.Paused.Topic; topic != "" {
+			what, command = "topic "+topic, command+" --topic "+topic
+		}
+		return Verdict{State: Waiting, Stuck: true, Command: command,
+			Why: fmt.Sprintf("%s is paused by %s: %s", what, r.Paused.Actor, r.Paused.Reason)}
 	case r.Ahead != nil:
 		how := "is retried"
 		if r.Ahead.Status == outbox.Dead {
