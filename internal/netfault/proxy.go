@@ -190,7 +190,11 @@ func (p *Proxy) pass(l *link, from, to net.Conn, d Direction) {
 	buf := make([]byte, 32<<10)
 	for {
 		n, err := from.Read(buf)
-		if n > 0 && !p.hold(d) {
+		if errors.Is(err, net.ErrClosed) {
+			return
+		}
+		// The end of a connection waits as its bytes do.
+		if !p.hold(d) && n > 0 {
 			if _, err := to.Write(buf[:n]); err != nil {
 				return
 			}

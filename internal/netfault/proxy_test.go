@@ -3,6 +3,7 @@ package netfault_test
 import (
 	"bufio"
 	"errors"
+	"io"
 	"net"
 	"os"
 	"sync"
@@ -196,4 +197,38 @@ func TestCloseWhileStalled(t *testing.T) {
 		t.Error(err)
 	}
 	c.requireEnd()
+}
+
+// While bytes are held back the server does not learn that the client has gone.
+func TestStallHoldsBackTheEnd(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = listener.Close() })
+	p, err := netfault.Listen(listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = p.Close() })
+	conn, err := net.Dial("tcp", p.Addr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	server, err := listener.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer server.Close()
+	p.Freeze()
+	_ = conn.Close()
+	_ = server.SetReadDeadline(time.Now().Add(50 * time.Millisecond))
+	if _, err := server.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Fatalf("the end has come: %v", err)
+	}
+	p.Thaw()
+	_ = server.SetReadDeadline(time.Now().Add(patience))
+	if _, err := server.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
+		t.Errorf("%v, want the end of the connection", err)
+	}
 }

@@ -21,12 +21,12 @@ import (
 // small returns measurements of a few messages, on either kind of servers.
 func small(t *testing.T) map[string]Config {
 	t.Helper()
-	file := sqlite.URL(filepath.Join(t.TempDir(), "given.db"))
+	file := func() string { return sqlite.URL(filepath.Join(t.TempDir(), "given.db")) }
 	c := Config{Messages: 200, Rounds: 1, Bytes: 64, Rate: 100, Duration: 200 * time.Millisecond}
 	embedded, services, hot := c, c, c
-	embedded.Database, embedded.Broker = file, devbroker.NewTest(t).URL()
+	embedded.Database, embedded.Broker = file(), devbroker.NewTest(t).URL()
 	services.Database, services.Broker = testenv.Postgres(t), testenv.RabbitMQ(t)
-	hot.Database, hot.Broker, hot.Keys, hot.Delete, hot.QueueType = file, embedded.Broker, 1, true, inboxrabbit.Classic
+	hot.Database, hot.Broker, hot.Keys, hot.Delete, hot.QueueType = file(), embedded.Broker, 1, true, inboxrabbit.Classic
 	return map[string]Config{"embedded": embedded, "services": services, "hot key": hot}
 }
 

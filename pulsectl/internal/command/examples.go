@@ -81,6 +81,7 @@ var examples = map[string][]string{
 	"chaos drop-confirms":  {"pulsectl chaos drop-confirms --count 10"},
 	"chaos duplicate":      {"pulsectl chaos duplicate --count 10"},
 	"chaos ls":             {"pulsectl chaos ls"},
+	"chaos run":            {"pulsectl chaos run --seed 1 --duration 2m", "pulsectl chaos run --faults kill,broker-kill --rate 50/s -o json"},
 	"chaos clear":          {"pulsectl chaos clear"},
 
 	"verify": {"pulsectl verify", "pulsectl verify --timeout 5m -o json", "pulsectl verify -q --only lost | pulsectl replay -", "pulsectl verify --ids acknowledged.txt",

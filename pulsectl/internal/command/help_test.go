@@ -26,12 +26,12 @@ func newTestEnv(out *bytes.Buffer) *env.Env {
 	return &env.Env{IO: c, Getenv: nowhere}
 }
 
-// leaves are the commands that do something, by the words that call them.
+// leaves are the commands of users that do something, by the words that call them.
 func leaves(commands []*cli.Command, path string) map[string]*cli.Command {
 	all := map[string]*cli.Command{}
 	for _, c := range commands {
 		name := strings.TrimSpace(path + " " + c.Name)
-		if len(c.Subcommands) == 0 {
+		if len(c.Subcommands) == 0 && !c.Hidden {
 			all[name] = c
 		}
 		for name, leaf := range leaves(c.Subcommands, name) {
