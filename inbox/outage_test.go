@@ -52,12 +52,13 @@ func TestConsumerStartsDuringOutage(t *testing.T) {
 			q.Publish(msgs...)
 			q.Deliver(inbox.Delivery{Message: event(10), Redelivered: true})
 			first := kind.consume(t, in, db, q, record, inbox.ConsumerConfig{})
-			eventually(t, "a worker to hold", func() bool { return first.Health().Held > 0 })
+			eventually(t, "a worker to hold what is delivered", func() bool { return first.Health().Held > 0 && q.Unsettled() == 11 })
 			first.stop()
 			if q.Ready() != 11 || q.Unsettled() != 0 {
 				t.Errorf("ready %d, held %d; want all 11 requeued", q.Ready(), q.Unsettled())
 			}
-			if h := first.Health(); h.State != inbox.Stopped || h.Requeued != 11 || h.Held != 0 {
+			// The last one may be on its way to the consumer; then the queue takes it back.
+			if h := first.Health(); h.State != inbox.Stopped || h.Requeued < 10 || h.Held != 0 {
 				t.Errorf("health %+v", h)
 			}
 			second := kind.consume(t, in, db, q, record, inbox.ConsumerConfig{MaxAttempts: 1})
