@@ -22,8 +22,8 @@ import (
 	"github.com/asimalizada/pulse-events/pulsectl/internal/fail"
 )
 
-const description = "Starts a service that takes orders, relays, consumers and a broker, each a process of its own, on SQLite\n" +
-	"files in a temporary directory, or on given servers; places orders, injects random faults, heals them, waits until all is handled,\n" +
+const description = "Starts a service that takes orders, relays, consumers and a broker, each a process of its own, on SQLite " +
+	"files in a temporary directory, or on given servers; places orders, injects random faults, heals them, waits until all is handled, " +
 	"and judges what was recorded. Nothing has to be installed. The same seed gives the same faults.\n" +
 	"Exit code 1: the verdict is not clean; 7: the system did not settle in time."
 
@@ -56,7 +56,7 @@ func Commands(e *env.Env) []*cli.Command {
 
 func flags() []cli.Flag {
 	return []cli.Flag{
-		&cli.Uint64Flag{Name: "seed", Usage: "`N`: which faults, when and for how long (default: a new one)", DefaultText: " "},
+		&cli.Uint64Flag{Name: "seed", Usage: "`N` decides which faults there are, when and for how long (default: a new one)", DefaultText: " "},
 		&cli.DurationFlag{Name: "duration", Value: time.Minute, Usage: "`DURATION` of load and faults"},
 		&cli.StringFlag{Name: "rate", Value: "100/s", Usage: "`RATE` of orders, such as 200/s"},
 		&cli.StringFlag{Name: "faults", Usage: "`LIST` of faults and groups, such as relay,broker-kill (default: all); none: no faults"},
