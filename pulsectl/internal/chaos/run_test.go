@@ -156,8 +156,9 @@ func TestRunFindsConsumerWithoutInbox(t *testing.T) {
 	if r.Verdict() != check.Violated || r.Report.Replayed == 0 {
 		t.Fatalf("the verdict is %s after %d replays: %+v", r.Verdict(), r.Report.Replayed, r.Report)
 	}
-	if n := r.Report.Count(check.ReplayApplied); n != r.Report.Replayed {
-		t.Errorf("%d events found that were applied again, want all %d", n, r.Report.Replayed)
+	// A run ends when all events are applied; this consumer may hold the last copies then.
+	if n := r.Report.Count(check.ReplayApplied); n == 0 || n > r.Report.Replayed {
+		t.Errorf("%d events found that were applied again, of %d that were replayed", n, r.Report.Replayed)
 	}
 	if n := r.Report.Count(check.HalfApplied); n != r.Report.Applied {
 		t.Errorf("%d events found that are not in the inbox, want all %d", n, r.Report.Applied)
