@@ -8,6 +8,7 @@
 package bench
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/tls"
@@ -104,19 +105,12 @@ func eventually(ctx context.Context, what string, failed <-chan error, done func
 		select {
 		case <-ticker.C:
 		case err := <-failed:
-			return fmt.Errorf("%s: %w", what, cmpError(err, errors.New("it stopped")))
+			return fmt.Errorf("%s: %w", what, cmp.Or(err, errors.New("it stopped")))
 		case <-ctx.Done():
 			return fmt.Errorf("%s: %w", what, context.Cause(ctx))
 		}
 	}
 	return nil
-}
-
-func cmpError(err, otherwise error) error {
-	if err == nil {
-		return otherwise
-	}
-	return err
 }
 
 // running is a relay or consumer that runs.

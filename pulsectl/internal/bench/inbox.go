@@ -65,7 +65,7 @@ func MeasureInbox(ctx context.Context, c Config) (_ Inbox, err error) {
 			if err := b.publish(ctx, publishings); err != nil {
 				return Inbox{}, err
 			}
-			if err := errors.Join(turn.do()); err != nil {
+			if err := turn.do(); err != nil {
 				return Inbox{}, err
 			}
 			if err := b.take(ctx, 0); err != nil {
