@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"net/url"
 	"os"
 	"os/exec"
@@ -14,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/chromedp/cdproto"
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/chromedp"
@@ -132,14 +134,38 @@ func (s *site) open(path string) {
 // click clicks an element once it is visible.
 func (s *site) click(selector string) {
 	s.t.Helper()
-	s.do(chromedp.Click(chromedp.CSS(selector)))
+	ctx, cancel := context.WithTimeout(s.ctx, patience)
+	defer cancel()
+	for {
+		err := chromedp.Do(ctx, chromedp.Click(chromedp.CSS(selector)))
+		if err == nil {
+			return
+		}
+		// The live part of the page may replace the element between the search and the
+		// click: the browser then knows the node no more, and nothing was clicked.
+		if gone := new(cdproto.Error); !errors.As(err, &gone) || gone.Code != -32000 {
+			s.t.Fatalf("click %s: %v", selector, err)
+		}
+	}
+}
+
+// follow clicks a link, or a button that sends a form, and waits for the document
+// that it leads to: a click on the one before would be lost.
+func (s *site) follow(selector string) {
+	s.t.Helper()
+	script[bool](s, "window.left = true")
+	s.click(selector)
+	testenv.Eventually(s.t, patience, "the document behind "+selector, func() bool {
+		loaded, err := chromedp.Run(s.ctx, chromedp.Evaluate[bool]("!window.left && document.readyState === 'complete'"))
+		return err == nil && loaded
+	})
 }
 
 // ask presses a button that asks, and confirms.
 func (s *site) ask(id string) {
 	s.t.Helper()
 	s.click(`[popovertarget="` + id + `"]`)
-	s.click("#" + id + ` button[value="yes"]`)
+	s.follow("#" + id + ` button[value="yes"]`)
 }
 
 // script returns what an expression is in the page.
