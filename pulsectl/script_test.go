@@ -113,7 +113,7 @@ func run(t *testing.T, dir string, setup func(*testscript.Env) error) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"code": code, "field": field, "let": let, "let-lines": letLines, "signal": signalCommand, "sql": sqlCommand, "tty": tty,
 			"hold": hold, "held": held, "release": release, "publish": publish, "backup": backup, "restore": restore,
-			"amqp": amqpCommand, "policy": policy, "transaction": transaction, "scrape": scrape,
+			"amqp": amqpCommand, "policy": policy, "transaction": transaction, "scrape": scrape, "standby": standby,
 		},
 		Condition: func(name string) (bool, error) { return name == filepath.Base(t.Name()), nil },
 	})

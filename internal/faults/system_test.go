@@ -235,8 +235,9 @@ func (s *system) stopAll() {
 
 // health is the part of /health/ready that tests check.
 type health struct {
-	Status string
-	Relay  struct {
+	Status   string
+	Database struct{ Status string }
+	Relay    struct {
 		State     string
 		Connected bool
 		LastError string
@@ -247,7 +248,7 @@ type health struct {
 		}
 	}
 	Consumer struct {
-		State                                      string
+		State, LastError                           string
 		Applied, Duplicates, Retried, DeadLettered int
 	}
 }

@@ -15,11 +15,12 @@ import (
 	"github.com/asimalizada/pulse-events/internal/testenv/internal/host"
 )
 
-// Standby is an asynchronous streaming standby of a PostgresServer. It runs
-// with the same programs, and is removed with its data.
+// Standby is a streaming standby of a PostgresServer, asynchronous unless it is
+// told otherwise. It runs with the same programs, and is removed with its data.
 type Standby struct {
-	t   testing.TB
-	url string
+	t       testing.TB
+	primary *Server
+	url     string
 }
 
 // Standby starts a standby that has everything committed so far.
@@ -43,14 +44,14 @@ func (s *Server) Standby() *Standby {
 	password, _ := u.User.Password()
 	dir := fmt.Sprintf("%s-standby-%d", data, port)
 	// The server itself runs them, as its user and on its machine.
-	backup := fmt.Sprintf(`PGPASSWORD=%s %s/pg_basebackup -h 127.0.0.1 -p %s -U %s -D %s -R -X stream -c fast`, password, bin, from, u.User.Username(), dir)
+	backup := fmt.Sprintf(`PGPASSWORD=%s %s/pg_basebackup -h 127.0.0.1 -p %s -U %s -D %s -R -C -S standby_%d -X stream -c fast`, password, bin, from, u.User.Username(), dir, port)
 	start := fmt.Sprintf(`%s/pg_ctl -D %s -l %[2]s.log -o "-c listen_addresses=%s -c port=%d -c max_connections=%s -c unix_socket_directories=" -w start`,
 		bin, dir, address, port, most)
 	if _, err := primary.Exec(s.t.Context(), copyToProgram(backup+" && "+start)); err != nil {
 		s.t.Fatalf("testenv: standby: %v", err)
 	}
 	u.Host = net.JoinHostPort(address, strconv.Itoa(port))
-	b := &Standby{t: s.t, url: u.String()}
+	b := &Standby{t: s.t, primary: s, url: u.String()}
 	s.t.Cleanup(func() {
 		ctx, cancel := cleanupContext()
 		defer cancel()
@@ -68,6 +69,37 @@ func (s *Server) Standby() *Standby {
 
 // URL returns the standby's address, like Server.URL.
 func (b *Standby) URL() string { return b.url }
+
+// Synchronous lets the primary answer a commit only when this standby has stored it.
+func (b *Standby) Synchronous() {
+	b.t.Helper()
+	conn := connectPostgres(b.t, b.primary.URL())
+	for _, statement := range []string{`ALTER SYSTEM SET synchronous_standby_names = '*'`, `SELECT pg_reload_conf()`} {
+		if _, err := conn.Exec(b.t.Context(), statement); err != nil {
+			b.t.Fatalf("testenv: standby: %v", err)
+		}
+	}
+	Eventually(b.t, time.Minute, "the standby to be synchronous", func() bool {
+		var state string
+		err := conn.QueryRow(b.t.Context(), `SELECT sync_state FROM pg_stat_replication`).Scan(&state)
+		return err == nil && state == "sync"
+	})
+}
+
+// CatchUp waits until the standby has everything that is committed.
+func (b *Standby) CatchUp() {
+	b.t.Helper()
+	primary, standby := connectPostgres(b.t, b.primary.URL()), connectPostgres(b.t, b.url)
+	var until string
+	if err := primary.QueryRow(b.t.Context(), `SELECT pg_current_wal_flush_lsn()::text`).Scan(&until); err != nil {
+		b.t.Fatalf("testenv: standby: %v", err)
+	}
+	Eventually(b.t, time.Minute, "the standby to catch up", func() bool {
+		var there bool
+		err := standby.QueryRow(b.t.Context(), `SELECT pg_last_wal_replay_lsn() >= $1::text::pg_lsn`, until).Scan(&there)
+		return err == nil && there
+	})
+}
 
 // Detach ends the replication: the standby does not get later commits.
 func (b *Standby) Detach() {
