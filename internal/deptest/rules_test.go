@@ -28,7 +28,7 @@ type rule struct {
 // Packages of ours that exist for tests: they may be built on what is for
 // tests, and programs may not be built on them.
 var ownForTests = []string{
-	"./internal/testenv/...", "./internal/deptest/...", "./internal/certtest/...", "./internal/rabbit/rabbittest/...",
+	"./internal/testenv/...", "./internal/deptest/...", "./internal/certtest/...", "./internal/baotest/...", "./internal/rabbit/rabbittest/...",
 	"./outbox/outboxtest/...", "./inbox/inboxtest/...", "./examples/acceptance/...", "./examples/internal/exampletest/...", "./examples/databases/internal/databasetest",
 	"./examples/databases/entgo/ent/enttest", // generated
 	"./pulsectl/devbroker/devbrokertest/...", "./pulsectl/chaostest/...",
@@ -86,11 +86,11 @@ var rules = []rule{
 		of:    []string{"./inbox/..."},
 		scope: everywhere,
 		never: []string{"./outbox/..."},
-		but:   []string{"./outbox/wire/...", "./outbox/sqlite", "./outbox/postgres"}, // the latter two open databases for both, see the next rule
+		but:   []string{"./outbox/wire/...", "./outbox/sqlite", "./outbox/postgres", "./outbox/openbao"}, // the latter three serve both, see the next rule
 	},
 	{
-		name:  "the packages that open databases know neither library",
-		of:    []string{"./outbox/sqlite", "./outbox/postgres"},
+		name:  "the packages that open databases or get passwords know neither library",
+		of:    []string{"./outbox/sqlite", "./outbox/postgres", "./outbox/openbao"},
 		scope: product,
 		never: []string{"./..."},
 		but:   []string{"./internal/sqlite", "./internal/postgres", "./internal/sqldb"},

@@ -16,7 +16,7 @@ const mostSums = 61
 
 // notForUsers are parts of the names of modules that only this project's
 // programs and test servers need.
-var notForUsers = []string{"docker", "gin-gonic", "gorm.io", "urfave", "charmbracelet", "charm.land", "testscript", "toxiproxy", "uptrace", "entgo.io", "ariga.io", "sqlc"}
+var notForUsers = []string{"docker", "gin-gonic", "gorm.io", "urfave", "charmbracelet", "charm.land", "testscript", "toxiproxy", "uptrace", "entgo.io", "ariga.io", "sqlc", "openbao", "hashicorp"}
 
 // TestUserModule makes a user's module for each library and holds what go mod
 // tidy writes into its go.sum: the modules of the library and of its tests.
