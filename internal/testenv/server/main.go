@@ -3,7 +3,8 @@
 // builds and starts it; it has no other users.
 //
 //	server keep DIRECTORY                       own servers until no process uses them
-//	server control SOCKET ID OPERATION [MANNER] start or stop a private server
+//	server control SOCKET ID OPERATION [MANNER] start or stop a private server; with
+//	                                            eval the last is an expression
 //
 // It is a separate module, so that its dependencies are not those of the
 // libraries' tests.
@@ -29,7 +30,9 @@ func run(args []string) error {
 		return keep(args[1])
 	case (len(args) == 4 || len(args) == 5) && args[0] == "control":
 		req := protocol.Request{ID: args[2], Op: protocol.Operation(args[3])}
-		if len(args) == 5 {
+		if len(args) == 5 && req.Op == protocol.Eval {
+			req.Text = args[4]
+		} else if len(args) == 5 {
 			req.How = protocol.Manner(args[4])
 		}
 		_, err := protocol.Ask(args[1], req)

@@ -4,9 +4,11 @@
 //	go run ./internal/testenv/with -- bash
 //
 // The command gets in its environment two databases (PULSE_OUTBOX_DB,
-// PULSE_INBOX_DB), the broker (PULSE_AMQP_URL), and shell commands that stop
-// and start the broker (PULSE_BROKER_STOP_CMD, PULSE_BROKER_START_CMD); with
-// prints them for a second terminal. When the command ends, the servers are
+// PULSE_INBOX_DB), the broker (PULSE_AMQP_URL, and
+// PULSE_MANAGEMENT_URL of its management API), and shell commands that stop,
+// kill and start the servers, and that block the broker's publishers
+// (PULSE_BROKER_STOP_CMD, PULSE_BROKER_KILL_CMD, PULSE_DB_STOP_CMD, ...); with prints them for a second
+// terminal. When the command ends, the servers are
 // stopped and their data is deleted. Package testenv says where the servers
 // come from; tests do not need this program.
 package main
@@ -60,7 +62,7 @@ func run(args []string) (code int, err error) {
 			err = errors.Join(err, s.Remove())
 		}
 	}()
-	for _, kind := range []protocol.Kind{protocol.Postgres, protocol.RabbitMQ} {
+	for _, kind := range []protocol.Kind{protocol.Postgres, protocol.ManagedRabbitMQ} {
 		s, err := client.Make(kind)
 		if err != nil {
 			return 0, err
@@ -107,10 +109,20 @@ func environment(postgres, rabbitmq *keeperclient.Server) ([]string, error) {
 		"PULSE_OUTBOX_DB=" + outbox,
 		"PULSE_INBOX_DB=" + inbox,
 		"PULSE_AMQP_URL=" + rabbitmq.URL,
+		"PULSE_MANAGEMENT_URL=" + rabbitmq.ManagementURL,
 		"PULSE_BROKER_STOP_CMD=" + rabbitmq.StopCommand(protocol.Graceful),
+		"PULSE_BROKER_KILL_CMD=" + rabbitmq.StopCommand(protocol.Kill),
 		"PULSE_BROKER_START_CMD=" + rabbitmq.StartCommand(),
+		"PULSE_BROKER_BLOCK_CMD=" + rabbitmq.EvalCommand("rabbit_alarm:set_alarm({"+alarm+", []})."),
+		"PULSE_BROKER_UNBLOCK_CMD=" + rabbitmq.EvalCommand("rabbit_alarm:clear_alarm("+alarm+")."),
+		"PULSE_DB_STOP_CMD=" + postgres.StopCommand(protocol.Graceful),
+		"PULSE_DB_KILL_CMD=" + postgres.StopCommand(protocol.Kill),
+		"PULSE_DB_START_CMD=" + postgres.StartCommand(),
 	}, nil
 }
+
+// alarm is RabbitMQ's alarm of low memory.
+const alarm = "{resource_limit, memory, node()}"
 
 // createDatabase creates a database and returns its URL.
 func createDatabase(server, name string) (string, error) {

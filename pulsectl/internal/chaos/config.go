@@ -34,14 +34,6 @@ type Config struct {
 	Told func(Event)
 }
 
-// Servers are servers of the user.
-type Servers struct {
-	OrdersDB, EffectsDB string // postgres:// URLs; they may be the same
-	Broker              string // amqp:// URL
-	// Shell commands that stop and start servers; empty: those faults are left out.
-	BrokerStop, BrokerStart, DatabaseStop, DatabaseStart string
-}
-
 // Event is something that happens in a run.
 type Event struct {
 	At    time.Duration // since the load began
@@ -67,6 +59,7 @@ type Result struct {
 type Injected struct {
 	Fault
 	Began, Ended time.Duration // in fact, since the load began
+	Skipped      bool          // the fault before took until it would have been over
 	Error        string        // why it could not be injected or ended; empty: it was
 	// Recovery is how long after its end the last of the orders was handled that had
 	// been placed until then; faults that overlap or follow count in.
@@ -100,6 +93,16 @@ func (r *Result) Verdict() check.Verdict {
 func (r *Result) failedFaults() (n int) {
 	for _, f := range r.Faults {
 		if f.Error != "" {
+			n++
+		}
+	}
+	return n
+}
+
+// Skipped counts the faults that were skipped.
+func (r *Result) Skipped() (n int) {
+	for _, f := range r.Faults {
+		if f.Skipped {
 			n++
 		}
 	}

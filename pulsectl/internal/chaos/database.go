@@ -22,10 +22,12 @@ import (
 // store is a database of the run, with tables of its own: a SQLite file, or a
 // schema of a PostgreSQL.
 type store struct {
-	db     *sqlx.DB
-	url    string // of the database, whose search path is the schema
-	schema string // PostgreSQL
-	outbox *outbox.Outbox
+	db        *sqlx.DB
+	url       string // of the database, whose search path is the schema
+	memberURL string // the same for the run's processes
+	schema    string // PostgreSQL
+	role      account
+	outbox    *outbox.Outbox
 }
 
 // observerSession is the name of the observer's sessions, which no fault ends.
@@ -45,26 +47,44 @@ const (
 )
 
 func openFile(ctx context.Context, path, tables string) (*store, error) {
-	return (&store{url: sqlite.URL(path)}).open(ctx, tables)
+	return (&store{url: sqlite.URL(path), memberURL: sqlite.URL(path)}).open(ctx, tables)
 }
 
-// openSchema makes a schema in a PostgreSQL.
-func openSchema(ctx context.Context, databaseURL, name, tables string) (*store, error) {
-	db, _, err := database.Open(databaseURL, observerSession)
+// schema is what a store in a PostgreSQL is made of.
+type schema struct {
+	databaseURL, name, tables string
+	role                      bool // make one for the run's processes, with the schema's name
+	clock                     bool // make one that can be moved
+}
+
+func (c schema) open(ctx context.Context) (*store, error) {
+	db, _, err := database.Open(c.databaseURL, observerSession)
 	if err != nil {
 		return nil, err
 	}
 	defer db.Close()
 	ctx, cancel := context.WithTimeout(ctx, schemaLimit)
 	defer cancel()
-	if _, err := db.ExecContext(ctx, `CREATE SCHEMA `+name); err != nil {
+	if _, err := db.ExecContext(ctx, `CREATE SCHEMA `+c.name); err != nil {
 		return nil, fail.Wrap("cannot create a schema for the run", err)
 	}
-	s := &store{schema: name}
-	if s.url, err = withSearchPath(databaseURL, name); err != nil {
+	s, path := &store{schema: c.name}, c.name
+	if c.clock {
+		path += ",pg_catalog" // which is searched first unless it is named
+	}
+	if s.url, err = withSearchPath(c.databaseURL, path); err != nil {
 		return nil, err
 	}
-	return s.open(ctx, tables)
+	s.memberURL = s.url
+	if c.clock {
+		if err := setClock(ctx, db, c.name, 0); err != nil { // before tables have defaults
+			return nil, err
+		}
+	}
+	if s, err = s.open(ctx, c.tables); err != nil || !c.role {
+		return s, err
+	}
+	return s, s.makeRole(ctx)
 }
 
 func withSearchPath(databaseURL, schema string) (string, error) {
@@ -118,6 +138,7 @@ func (s *store) remove(ctx context.Context) (err error) {
 		if _, err = s.db.ExecContext(ctx, `DROP SCHEMA IF EXISTS `+s.schema+` CASCADE`); err != nil {
 			err = fmt.Errorf("the schema %s is left behind: %w", s.schema, err)
 		}
+		err = errors.Join(err, s.dropRole(ctx))
 	}
 	return errors.Join(err, s.db.Close())
 }

@@ -19,7 +19,10 @@ func TestRunOnServices(t *testing.T) {
 	c := config(t, "")
 	db := testenv.Postgres(t)
 	c.Servers = &chaos.Servers{OrdersDB: db, EffectsDB: db, Broker: testenv.RabbitMQ(t)}
-	c.Duration = 4 * time.Second
+	if err := c.Servers.Probe(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	c.Duration = 5 * time.Second
 	at := func(kind chaos.Kind, target string, at time.Duration) chaos.Fault {
 		return chaos.Fault{Kind: kind, Target: target, At: at, For: 600 * time.Millisecond}
 	}
@@ -27,6 +30,8 @@ func TestRunOnServices(t *testing.T) {
 		at(chaos.DatabaseTerminate, "database", 500*time.Millisecond), at(chaos.RelayKill, "relay-1", time.Second),
 		at(chaos.LinkPartition, "consumer-1>broker", 1200*time.Millisecond), at(chaos.LinkLoss, "service>database", 2*time.Second),
 		at(chaos.LinkStall, "relay-1>database", 2500*time.Millisecond), at(chaos.ConsumerPause, "consumer-1", 3*time.Second),
+		at(chaos.DatabaseCredentials, "database", 1700*time.Millisecond), at(chaos.DatabaseClock, "database", 2900*time.Millisecond),
+		at(chaos.BrokerDeleteQueue, "broker", 3700*time.Millisecond), at(chaos.DatabaseRevoke, "database", 4400*time.Millisecond),
 	}
 	r := run(t, c)
 	if r.Verdict() != check.Clean || r.Report.Applied == 0 || r.Report.Applied != r.Report.Orders {

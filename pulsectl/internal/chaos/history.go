@@ -76,6 +76,9 @@ func (s *system) readQueues(ctx context.Context, h *check.History) error {
 		return err
 	}
 	h.Queued = d.Ready + d.Retrying
+	s.mu.Lock()
+	h.Restored = append(h.Restored, s.restored...)
+	s.mu.Unlock()
 	return s.inspect(ctx, func(i *rabbitmq.Inspector) (err error) {
 		h.DeadLetters, err = i.DeadLetterIDs(ctx, 0)
 		return err

@@ -22,6 +22,9 @@ func (r *Result) measure() {
 	r.Timeline = timeline(lives, r.Took)
 	for i := range r.Faults {
 		f := &r.Faults[i]
+		if f.Skipped {
+			continue
+		}
 		for _, l := range lives {
 			if l.placed > f.Ended {
 				break

@@ -18,7 +18,7 @@ import (
 
 const (
 	startLimit = 30 * time.Second // until a process serves
-	stopLimit  = 40 * time.Second // until it has ended when asked to
+	stopLimit  = time.Minute      // until it has ended when asked to
 	againAfter = 500 * time.Millisecond
 )
 
@@ -28,21 +28,27 @@ type member struct {
 	config  process.Config
 	command func() *exec.Cmd
 	log     *os.File
-	// crashed is called when the process ends by itself.
-	crashed func(name, how string)
+	// crashed is called when the process ends by itself after it has lived for some
+	// time, and reports whether it is to be started again, as by a supervisor.
+	crashed func(how string, lived time.Duration) (again bool)
 	// started, if not nil, is called with what the process said once it serves.
 	started func(process.Ready)
 
 	mu      sync.Mutex
 	running *running // nil: it is down
+	down    bool     // on purpose
+	closed  chan struct{}
+	again   sync.WaitGroup // what starts it again
 }
 
 // running is one life of a member.
 type running struct {
 	cmd      *exec.Cmd
+	began    time.Time
 	input    io.WriteCloser // its end tells the process to end
 	expected bool           // its end is; guarded by the member's lock
 	ready    chan process.Ready
+	said     chan struct{} // closed when it is ready
 	ended    chan struct{}
 	err      error
 }
@@ -52,7 +58,7 @@ func newMember(name string, c process.Config, dir string, command func() *exec.C
 	if err != nil {
 		return nil, err
 	}
-	return &member{name: name, config: c, command: command, log: log}, nil
+	return &member{name: name, config: c, command: command, log: log, closed: make(chan struct{})}, nil
 }
 
 // start starts the process, and waits until it serves if it says so.
@@ -82,7 +88,7 @@ func (m *member) launch() (*running, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &running{cmd: m.command(), ready: make(chan process.Ready, 1), ended: make(chan struct{})}
+	r := &running{cmd: m.command(), ready: make(chan process.Ready, 1), said: make(chan struct{}), ended: make(chan struct{})}
 	r.cmd.Env = append(r.cmd.Environ(), process.Variable+"="+string(text))
 	r.cmd.Stderr = m.log
 	// A group of its own: Ctrl-C is for the parent, which ends the others in order.
@@ -99,7 +105,7 @@ func (m *member) launch() (*running, error) {
 	if err := r.cmd.Start(); err != nil {
 		return nil, err
 	}
-	m.running = r
+	m.running, m.down, r.began = r, false, time.Now()
 	go m.watch(r, output)
 	return r, nil
 }
@@ -110,6 +116,7 @@ func (m *member) watch(r *running, output io.Reader) {
 	lines := json.NewDecoder(output)
 	if lines.Decode(&ready) == nil {
 		r.ready <- ready
+		close(r.said)
 	}
 	_, _ = io.Copy(io.Discard, output)
 	r.err = r.cmd.Wait()
@@ -125,16 +132,47 @@ func (m *member) watch(r *running, output io.Reader) {
 		if r.err != nil {
 			how = r.err.Error()
 		}
-		m.crashed(m.name, how)
+		if m.crashed(how, time.Since(r.began)) {
+			m.restart()
+		}
 	}
+}
+
+// restart starts the process again after a pause, unless it is down on purpose then.
+func (m *member) restart() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.down {
+		return
+	}
+	m.again.Go(func() {
+		timer := time.NewTimer(againAfter)
+		defer timer.Stop()
+		select {
+		case <-timer.C:
+		case <-m.closed:
+			return
+		}
+		m.mu.Lock()
+		wanted := !m.down && m.running == nil
+		m.mu.Unlock()
+		if wanted {
+			if _, err := m.launch(); err != nil {
+				m.crashed(err.Error(), 0)
+			}
+		}
+	})
 }
 
 // life returns the process, if it runs. Its end is expected from now on if ends.
 func (m *member) life(ends bool) *running {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.running != nil && ends {
-		m.running.expected = true
+	if ends {
+		m.down = true
+		if m.running != nil {
+			m.running.expected = true
+		}
 	}
 	return m.running
 }
@@ -166,11 +204,18 @@ func (m *member) stop() error {
 	if r == nil {
 		return nil
 	}
+	limit := time.NewTimer(stopLimit)
+	defer limit.Stop()
 	_ = r.cmd.Process.Signal(syscall.SIGCONT)
+	select { // before, the signal would kill it
+	case <-r.said:
+	case <-r.ended:
+	case <-limit.C:
+	}
 	_ = r.cmd.Process.Signal(syscall.SIGTERM)
 	select {
 	case <-r.ended:
-	case <-time.After(stopLimit):
+	case <-limit.C:
 		m.kill()
 		return fmt.Errorf("%s has not ended within %v of SIGTERM", m.name, stopLimit)
 	}
@@ -182,5 +227,8 @@ func (m *member) stop() error {
 
 func (m *member) close() {
 	m.kill()
+	close(m.closed)
+	m.again.Wait()
+	m.kill() // it may have been about to start again
 	_ = m.log.Close()
 }

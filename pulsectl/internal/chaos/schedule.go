@@ -10,102 +10,6 @@ import (
 	"time"
 )
 
-// Kind is a kind of fault, such as relay-kill. What precedes the dash is its
-// group.
-type Kind string
-
-// The kinds of faults.
-const (
-	ServiceKill   Kind = "service-kill"
-	ServicePause  Kind = "service-pause"
-	RelayKill     Kind = "relay-kill"
-	RelayPause    Kind = "relay-pause"
-	ConsumerKill  Kind = "consumer-kill"
-	ConsumerPause Kind = "consumer-pause"
-
-	BrokerStop             Kind = "broker-stop"
-	BrokerKill             Kind = "broker-kill"
-	BrokerRestart          Kind = "broker-restart"
-	BrokerBlock            Kind = "broker-block"
-	BrokerDropConfirms     Kind = "broker-drop-confirms"
-	BrokerWithholdConfirms Kind = "broker-withhold-confirms"
-	BrokerDelayConfirms    Kind = "broker-delay-confirms"
-	BrokerDuplicate        Kind = "broker-duplicate"
-	BrokerDelay            Kind = "broker-delay"
-	BrokerRefuse           Kind = "broker-refuse"
-	BrokerStall            Kind = "broker-stall"
-
-	LinkCut       Kind = "link-cut"
-	LinkPartition Kind = "link-partition"
-	LinkLatency   Kind = "link-latency"
-	LinkStall     Kind = "link-stall"
-	LinkOneWay    Kind = "link-one-way"
-	LinkLoss      Kind = "link-loss"
-
-	DatabaseLock      Kind = "database-lock"
-	DatabaseStop      Kind = "database-stop"
-	DatabaseTerminate Kind = "database-terminate"
-)
-
-// description says what a kind does.
-type description struct {
-	kind  Kind
-	usage string
-}
-
-var descriptions = []description{
-	{ServiceKill, "kill -9 of the service that takes orders, which starts again"},
-	{ServicePause, "SIGSTOP of it, then SIGCONT"},
-	{RelayKill, "kill -9 of a relay, which starts again"},
-	{RelayPause, "SIGSTOP of a relay, then SIGCONT"},
-	{ConsumerKill, "kill -9 of a consumer, which starts again"},
-	{ConsumerPause, "SIGSTOP of a consumer, then SIGCONT"},
-	{BrokerStop, "the broker is stopped, and started again"},
-	{BrokerKill, "kill -9 of the broker, which starts again with what is on disk"},
-	{BrokerRestart, "the broker is restarted"},
-	{BrokerBlock, "the broker blocks publishers, as one that is short of memory"},
-	{BrokerDropConfirms, "confirms are lost"},
-	{BrokerWithholdConfirms, "confirms come when the fault ends"},
-	{BrokerDelayConfirms, "confirms come late"},
-	{BrokerDuplicate, "deliveries come twice"},
-	{BrokerDelay, "deliveries come late"},
-	{BrokerRefuse, "queues refuse messages, as if they were full"},
-	{BrokerStall, "queues hang, as those without a majority"},
-	{LinkCut, "connections are cut"},
-	{LinkPartition, "connections are cut, and refused"},
-	{LinkLatency, "bytes come late"},
-	{LinkStall, "no byte passes; later all come"},
-	{LinkOneWay, "no byte passes in one direction; later all come"},
-	{LinkLoss, "bytes of one direction are lost, and then the connections"},
-	{DatabaseLock, "another writer holds the lock of the database"},
-	{DatabaseStop, "the database is stopped, and started again"},
-	{DatabaseTerminate, "the sessions of all programs are terminated, again and again"},
-}
-
-// Usage says what the kind does.
-func (k Kind) Usage() string {
-	for _, d := range descriptions {
-		if d.kind == k {
-			return d.usage
-		}
-	}
-	return ""
-}
-
-// Kinds returns every kind.
-func Kinds() []Kind {
-	kinds := make([]Kind, len(descriptions))
-	for i, d := range descriptions {
-		kinds[i] = d.kind
-	}
-	return kinds
-}
-
-func (k Kind) group() string {
-	group, _, _ := strings.Cut(string(k), "-")
-	return group
-}
-
 // Fault is one fault of a schedule.
 type Fault struct {
 	Kind Kind
@@ -117,7 +21,7 @@ type Fault struct {
 	// Delay is how late something is, for kinds that delay.
 	Delay time.Duration
 	// Back is the direction of a one-way fault: towards the client instead of the
-	// server.
+	// server; of a clock: into the past.
 	Back bool
 }
 
@@ -127,8 +31,11 @@ func (f Fault) String() string {
 	if f.Delay > 0 {
 		text += fmt.Sprintf(" by %v", f.Delay)
 	}
-	if f.Kind == LinkOneWay || f.Kind == LinkLoss {
+	switch f.Kind {
+	case LinkOneWay, LinkLoss:
 		text += map[bool]string{false: " to the server", true: " to the client"}[f.Back]
+	case DatabaseClock:
+		text += map[bool]string{false: " forward", true: " back"}[f.Back]
 	}
 	return text
 }
@@ -144,7 +51,8 @@ type Plan struct {
 const (
 	shortest  = 400 * time.Millisecond // of a fault
 	longest   = 5 * time.Second
-	quietFor  = 1500 * time.Millisecond // the mean from one fault's beginning to the next
+	quietFor  = 1500 * time.Millisecond // the mean from one fault's beginning to the next, at least
+	quietMost = 5 * time.Second         // the same at most, in long runs
 	atOnce    = 3                       // faults at a time, at most
 	precision = 10 * time.Millisecond   // of all times of a schedule
 )
@@ -160,9 +68,10 @@ func (p Plan) Schedule() []Fault {
 		return nil
 	}
 	most := min(longest, p.Duration/4)
+	quiet := min(max(quietFor, p.Duration/80), quietMost)
 	var faults []Fault
 	var turn []Kind
-	for at := min(time.Second, p.Duration/10); ; at += between(random, quietFor/2, quietFor*3/2) {
+	for at := min(time.Second, p.Duration/10); ; at += between(random, quiet/2, quiet*3/2) {
 		at = at.Round(precision)
 		if p.Duration-at <= shortest {
 			return faults
@@ -173,7 +82,7 @@ func (p Plan) Schedule() []Fault {
 		}
 		f := Fault{Kind: turn[0], At: at}
 		f.For = min(between(random, shortest, max(shortest, most)), p.Duration-at).Round(precision)
-		f.Delay, f.Back = f.Kind.drawDelay(random), f.Kind.oneWay() && random.IntN(2) == 1
+		f.Delay, f.Back = f.Kind.drawDelay(random), f.Kind.directed() && random.IntN(2) == 1
 		targets := p.Targets[f.Kind.group()]
 		f.Target = targets[random.IntN(len(targets))]
 		if busy(faults, f) {
@@ -184,7 +93,8 @@ func (p Plan) Schedule() []Fault {
 	}
 }
 
-// busy reports whether f would be one fault too many: for its target, or at once.
+// busy reports whether f would be one fault too many: for its target, or at once,
+// or beside one that is alone.
 func busy(faults []Fault, f Fault) bool {
 	active := 0
 	for _, other := range faults {
@@ -192,14 +102,14 @@ func busy(faults []Fault, f Fault) bool {
 			continue
 		}
 		active++
-		if other.Target == f.Target {
+		if other.Target == f.Target || other.Kind.alone() || f.Kind.alone() {
 			return true
 		}
 	}
 	return active >= atOnce
 }
 
-func (k Kind) oneWay() bool { return k == LinkOneWay || k == LinkLoss }
+func (k Kind) directed() bool { return k == LinkOneWay || k == LinkLoss || k == DatabaseClock }
 
 func (k Kind) drawDelay(random *rand.Rand) time.Duration {
 	switch k {
@@ -207,6 +117,8 @@ func (k Kind) drawDelay(random *rand.Rand) time.Duration {
 		return between(random, 20*time.Millisecond, 300*time.Millisecond).Round(precision)
 	case BrokerDelayConfirms, BrokerDelay:
 		return between(random, 100*time.Millisecond, 2*time.Second).Round(precision)
+	case DatabaseClock:
+		return between(random, time.Second, time.Hour).Round(time.Second)
 	}
 	return 0
 }

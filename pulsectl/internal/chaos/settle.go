@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 
 	"github.com/google/uuid"
@@ -20,6 +21,16 @@ const replays = 50
 
 // replay publishes copies of events that have been published, as an operator does.
 func (s *system) replay(ctx context.Context, published []check.Publication) (replayed []string, err error) {
+	var events []string
+	for i := 0; i < len(published) && len(events) < replays; i += 1 + len(published)/replays {
+		events = append(events, published[i].Event)
+	}
+	return s.publishAgain(ctx, events)
+}
+
+// publishAgain publishes the events of orders among these again, from the outbox, and
+// returns which these are.
+func (s *system) publishAgain(ctx context.Context, events []string) (published []string, err error) {
 	publisher, err := outboxrabbit.NewPublisher(outboxrabbit.PublisherConfig{
 		URL: s.broker(), Exchange: s.exchange, Producer: "chaos-replay", Logger: slog.New(slog.DiscardHandler),
 	})
@@ -28,8 +39,8 @@ func (s *system) replay(ctx context.Context, published []check.Publication) (rep
 	}
 	defer func() { err = errors.Join(err, publisher.Close()) }()
 	var msgs []outbox.Message
-	for i := 0; i < len(published) && len(msgs) < replays; i += 1 + len(published)/replays {
-		id, err := uuid.Parse(published[i].Event)
+	for _, event := range events {
+		id, err := uuid.Parse(event)
 		if err != nil {
 			continue // a ghost, which the checker finds
 		}
@@ -40,12 +51,14 @@ func (s *system) replay(ctx context.Context, published []check.Publication) (rep
 		if err != nil {
 			return nil, err
 		}
-		msgs, replayed = append(msgs, record.Message), append(replayed, published[i].Event)
+		msgs, published = append(msgs, record.Message), append(published, event)
 	}
-	if err := errors.Join(publisher.Publish(ctx, msgs)...); err != nil {
-		return nil, fmt.Errorf("publish again: %w", err)
+	for some := range slices.Chunk(msgs, 500) {
+		if err := errors.Join(publisher.Publish(ctx, some)...); err != nil {
+			return nil, fmt.Errorf("publish again: %w", err)
+		}
 	}
-	return replayed, nil
+	return published, nil
 }
 
 // await waits until nothing is left to do, and returns what is, when ctx ends. A
@@ -67,6 +80,11 @@ func (s *system) settle(ctx context.Context) (waiting string, err error) {
 		s.stopMembers()
 		if waiting != "" || len(s.crashed()) > 0 {
 			return waiting, nil
+		}
+		// A consumer may have held copies of what was applied: they are in the queue
+		// again when the broker knows that it is gone.
+		if err := s.awaitConsumers(ctx, func(n int) bool { return n == 0 }); err != nil {
+			return "the broker: " + err.Error(), nil
 		}
 		if waiting = s.left(ctx); waiting == "" {
 			return "", nil

@@ -8,8 +8,6 @@ import (
 	"fmt"
 	"net"
 	"net/url"
-	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -29,14 +27,25 @@ type system struct {
 	cfg             Config
 	orders, effects *store
 	exchange, queue string
+	user            account // of the processes at the broker; none: that of the URL
 	members         map[string]*member
 	links           map[string]*netfault.Proxy // such as relay-1>broker
 
 	mu         sync.Mutex
 	brokerURL  string         // of the broker itself, for the observer
+	management string         // URL of its management API; empty: none
 	control    control.Client // of the embedded broker
+	restored   []string       // events that deleted queues held
+	refusal    period         // the last one in which the database refused the run's role
 	serviceURL string
 	crashes    []string
+}
+
+// period is from one time to another; a zero until: it lasts.
+type period struct{ from, until time.Time }
+
+func (p period) during(from, until time.Time) bool {
+	return !p.from.IsZero() && until.After(p.from) && (p.until.IsZero() || from.Before(p.until))
 }
 
 const (
@@ -72,25 +81,6 @@ func (c Config) Targets() map[string][]string {
 	return t
 }
 
-// Known returns the kinds of faults that can be injected into the configured
-// servers.
-func (c Config) Known() []Kind {
-	var impossible []Kind
-	if c.Servers == nil {
-		impossible = []Kind{DatabaseStop, DatabaseTerminate}
-	} else {
-		impossible = []Kind{DatabaseLock, BrokerKill, BrokerBlock, BrokerDropConfirms, BrokerWithholdConfirms, BrokerDelayConfirms,
-			BrokerDuplicate, BrokerDelay, BrokerRefuse, BrokerStall, BrokerRestart}
-		if c.Servers.BrokerStop == "" || c.Servers.BrokerStart == "" {
-			impossible = append(impossible, BrokerStop)
-		}
-		if c.Servers.DatabaseStop == "" || c.Servers.DatabaseStart == "" {
-			impossible = append(impossible, DatabaseStop)
-		}
-	}
-	return slices.DeleteFunc(Kinds(), func(k Kind) bool { return slices.Contains(impossible, k) })
-}
-
 // newSystem makes tables, queues and processes, and returns when all of them work
 // together. The caller closes it.
 func newSystem(ctx context.Context, c Config) (_ *system, err error) {
@@ -109,13 +99,20 @@ func newSystem(ctx context.Context, c Config) (_ *system, err error) {
 			return nil, err
 		}
 	} else {
-		s.brokerURL = c.Servers.Broker
-		if s.orders, err = openSchema(ctx, c.Servers.OrdersDB, name+"_orders", ordersTables); err != nil {
+		s.brokerURL, s.management = c.Servers.Broker, withUser(c.Servers.Management, c.Servers.Broker)
+		clock := slices.ContainsFunc(c.Faults, func(f Fault) bool { return f.Kind == DatabaseClock })
+		make := func(databaseURL, suffix, tables string) (*store, error) {
+			return schema{databaseURL, name + suffix, tables, c.Servers.roles, clock}.open(ctx)
+		}
+		if s.orders, err = make(c.Servers.OrdersDB, "_orders", ordersTables); err != nil {
 			return nil, err
 		}
-		if s.effects, err = openSchema(ctx, c.Servers.EffectsDB, name+"_effects", effectsTables); err != nil {
+		if s.effects, err = make(c.Servers.EffectsDB, "_effects", effectsTables); err != nil {
 			return nil, err
 		}
+	}
+	if err := s.makeUser(ctx); err != nil {
+		return nil, err
 	}
 	if err := s.declare(); err != nil {
 		return nil, fail.CannotReach("broker", err)
@@ -150,7 +147,7 @@ func (s *system) startBroker(ctx context.Context) error {
 	m.started = func(r process.Ready) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		s.brokerURL, s.control = r.URL, control.Client{URL: r.ControlURL, Token: r.ControlToken}
+		s.brokerURL, s.management, s.control = r.URL, r.ManagementURL, control.Client{URL: r.ControlURL, Token: r.ControlToken}
 		if u, err := url.Parse(r.URL); err == nil {
 			for name, link := range s.links {
 				if strings.HasSuffix(name, ">"+brokerName) {
@@ -175,14 +172,14 @@ func (s *system) startMembers(ctx context.Context) error {
 	} {
 		for _, name := range group.names {
 			c, err := base, error(nil)
-			c.Role, c.Database = group.role, group.store.url
+			c.Role, c.Database = group.role, group.store.memberURL
 			if s.cfg.Servers != nil {
 				if c.Database, err = s.link(name+">"+databaseOf, c.Database); err != nil {
 					return err
 				}
 			}
 			if group.role != process.Service {
-				if c.Broker, err = s.link(name+">"+brokerName, s.broker()); err != nil {
+				if c.Broker, err = s.link(name+">"+brokerName, s.user.at(s.broker())); err != nil {
 					return err
 				}
 			}
@@ -203,27 +200,6 @@ func (s *system) startMembers(ctx context.Context) error {
 		}
 	}
 	return nil
-}
-
-// defaultPorts are those of URLs that name none.
-var defaultPorts = map[string]string{"postgres": "5432", "postgresql": "5432", "amqp": "5672"}
-
-// Check reports servers that a run cannot use: there is one proxy before each, which
-// has no certificate.
-func (s Servers) Check() error {
-	var problems []error
-	for _, server := range []struct{ what, url string }{{"outbox database", s.OrdersDB}, {"inbox database", s.EffectsDB}, {"broker", s.Broker}} {
-		u, err := url.Parse(server.url)
-		switch {
-		case err != nil:
-			problems = append(problems, fmt.Errorf("%s: the URL cannot be parsed", server.what))
-		case defaultPorts[u.Scheme] == "":
-			problems = append(problems, fmt.Errorf("%s: %q is no scheme for this; use postgres:// and amqp://", server.what, u.Scheme))
-		case strings.Contains(u.Host, ","):
-			problems = append(problems, fmt.Errorf("%s: give one address, not several", server.what))
-		}
-	}
-	return errors.Join(problems...)
 }
 
 // link returns the URL of a server with a proxy of its own before it.
@@ -247,10 +223,16 @@ func (s *system) member(name string, c process.Config) (*member, error) {
 	if err != nil {
 		return nil, err
 	}
-	m.crashed = func(name, how string) {
+	m.crashed = func(how string, lived time.Duration) (again bool) {
 		s.mu.Lock()
+		defer s.mu.Unlock()
+		// A relay that starts while the database refuses it ends, and a supervisor starts
+		// it again.
+		if c.Role == process.Relay && lived < startLimit && s.refusal.during(time.Now().Add(-lived), time.Now()) {
+			return true
+		}
 		s.crashes = append(s.crashes, fmt.Sprintf("%s ended by itself: %s; see %s", name, how, m.log.Name()))
-		s.mu.Unlock()
+		return false
 	}
 	s.members[name] = m
 	return m, nil
@@ -323,7 +305,7 @@ func (s *system) close(ctx context.Context) error {
 	}
 	var errs []error
 	if s.cfg.Servers != nil && s.brokerURL != "" {
-		errs = append(errs, s.deleteQueues())
+		errs = append(errs, s.deleteQueues(), s.deleteUser(ctx))
 	}
 	for _, link := range s.links {
 		errs = append(errs, link.Close())
@@ -338,46 +320,3 @@ func (s *system) close(ctx context.Context) error {
 	}
 	return errors.Join(errs...)
 }
-
-func (s *system) deleteQueues() error {
-	conn, err := dial(s.broker())
-	if err != nil {
-		return fmt.Errorf("exchange and queues %s are left behind: %w", s.exchange, err)
-	}
-	defer conn.Close()
-	ch, err := conn.Channel()
-	if err != nil {
-		return err
-	}
-	source := s.source()
-	names := rabbitmq.QueueNames(s.queue, source.RetryDelays)
-	queues := []string{s.tapQueue(), names.Queue, names.DeadLetters}
-	for _, retry := range names.Retry {
-		queues = append(queues, retry.Queue)
-	}
-	var errs []error
-	for _, queue := range queues { // deleting what does not exist is no error
-		_, err := ch.QueueDelete(queue, false, false, false)
-		errs = append(errs, err)
-	}
-	return errors.Join(append(errs, ch.ExchangeDelete(s.exchange, false, false))...)
-}
-
-// shell runs a command of the user's. Its output goes to a file: a server that it
-// starts may keep its streams open.
-func (s *system) shell(ctx context.Context, command string) error {
-	log, err := os.OpenFile(filepath.Join(s.cfg.Dir, commandsLog), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
-	if err != nil {
-		return err
-	}
-	defer log.Close()
-	cmd := exec.CommandContext(ctx, "/bin/sh", "-c", command)
-	cmd.Stdout, cmd.Stderr = log, log
-	if err := cmd.Run(); err != nil {
-		return fmt.Errorf("%q: %w; see %s", command, err, log.Name())
-	}
-	return nil
-}
-
-// commandsLog has the output of the user's commands.
-const commandsLog = "commands.log"

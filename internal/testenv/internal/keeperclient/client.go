@@ -128,6 +128,9 @@ func (s *Server) StopCommand(how protocol.Manner) string {
 	return s.command(protocol.Stop, string(how))
 }
 
+// EvalCommand returns a shell command that does what Eval does.
+func (s *Server) EvalCommand(text string) string { return s.command(protocol.Eval, text) }
+
 func (s *Server) command(op protocol.Operation, args ...string) string {
 	words := append([]string{s.client.program(), "control", s.client.socket(), s.id, string(op)}, args...)
 	for i, word := range words {

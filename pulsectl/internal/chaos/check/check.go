@@ -65,7 +65,7 @@ func (j *judge) read() {
 	j.orders, j.causeOf = make(map[string]Order, len(h.Orders)), make(map[string]string, len(h.Effects))
 	j.rows, j.published = make(map[string]Row, len(h.Outbox)), make(map[string]int, len(h.Outbox))
 	j.applied, j.inbox = make(map[string]int, len(h.Effects)), set(h.Inbox)
-	j.aside, j.replayed = set(h.DeadLetters), set(h.Replayed)
+	j.aside, j.replayed = set(h.DeadLetters), set(slices.Concat(h.Replayed, h.Restored))
 	ids := make(map[string]bool, len(h.Orders))
 	for _, o := range h.Orders {
 		if _, twice := j.orders[o.Event]; twice || ids[o.ID] {
@@ -105,7 +105,8 @@ func (j *judge) read() {
 		}
 	}
 	r.Orders, r.FollowUps, r.Rows = len(h.Orders), len(j.causeOf), len(h.Outbox)
-	r.Publications, r.Effects, r.Replayed, r.Queued = len(h.Publications), len(h.Effects), len(j.replayed), h.Queued
+	r.Publications, r.Effects, r.Queued = len(h.Publications), len(h.Effects), h.Queued
+	r.Replayed, r.Restored = len(set(h.Replayed)), len(set(h.Restored))
 }
 
 // answers compares what clients were told with the orders.

@@ -44,8 +44,8 @@ func clean() *check.History {
 		check.Answer{Order: "refused", Outcome: check.Refused}, check.Answer{Order: "cut-off", Outcome: check.Unknown})
 	h.Orders = append(h.Orders, check.Order{ID: "order-dead", Event: "event-dead", Key: "key-dead"})
 	h.Outbox = append(h.Outbox, check.Row{Event: "event-dead", Status: check.Dead, Body: "body of event-dead"})
-	h.Replayed = []string{"event-3"}
-	h.Publications = append(h.Publications, publication(h, "event-3"), publication(h, "event-4"))
+	h.Replayed, h.Restored = []string{"event-3"}, []string{"event-5"}
+	h.Publications = append(h.Publications, publication(h, "event-3"), publication(h, "event-5"), publication(h, "event-4"))
 	return h
 }
 
@@ -65,7 +65,7 @@ func TestJudgeClean(t *testing.T) {
 	}
 	want := check.Report{
 		Accepted: 11, Refused: 1, Unknown: 2, Orders: 13, FollowUps: 11, Rows: 24, Published: 23, Dead: 1, OrdersPublished: 12,
-		Publications: 25, Copies: 2, Applied: 11, Effects: 11, DeadLettered: 1, Replayed: 1,
+		Publications: 26, Copies: 3, Applied: 11, Effects: 11, DeadLettered: 1, Replayed: 1, Restored: 1,
 	}
 	if !reflect.DeepEqual(*r, want) {
 		t.Errorf("got  %+v\nwant %+v", *r, want)
@@ -136,6 +136,12 @@ func TestJudgeFindsPlantedFaults(t *testing.T) {
 		{"a replay is applied", func(h *check.History) {
 			h.Effects = append(h.Effects, check.Effect{Event: "event-3", Body: "body of event-3"})
 		}, found(check.ReplayApplied, "event-3")},
+		{"what a deleted queue held is published again, and was applied before", func(h *check.History) {
+			h.Effects = append(h.Effects, check.Effect{Event: "event-5", Body: "body of event-5"})
+		}, found(check.ReplayApplied, "event-5")},
+		{"what a deleted queue held is gone", func(h *check.History) {
+			unapply(h, "event-5")
+		}, found(check.Lost, "event-5")},
 		{"a transaction was rolled back, its row was not", func(h *check.History) {
 			h.Outbox = append(h.Outbox, check.Row{Event: "event-ghost", Status: check.Pending})
 		}, found(check.Ghost, "event-ghost")},

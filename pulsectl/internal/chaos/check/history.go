@@ -40,6 +40,9 @@ type History struct {
 	Queued int `json:"queued"`
 	// Replayed are events that were published again on purpose.
 	Replayed []string `json:"replayed"`
+	// Restored are events that were published again because a queue was deleted with
+	// them in it: the same is required of them as of all others.
+	Restored []string `json:"restored"`
 }
 
 // Outcome is what a client was told.

@@ -96,6 +96,7 @@ type Report struct {
 	Effects                    int
 	DeadLettered               int // events that are dead letters and not applied
 	Replayed                   int
+	Restored                   int // events that deleted queues held, published again
 	Queued                     int
 	Open                       int // events of orders whose fate is not decided
 

@@ -14,7 +14,7 @@ import (
 // broker is the development broker with its files in DataDir, and an endpoint for
 // its faults.
 func (c Config) broker(ctx context.Context, log *slog.Logger, ready func(Ready) error) (err error) {
-	broker, err := devbroker.Start(ctx, devbroker.Config{Addr: "127.0.0.1:0", DataDir: c.DataDir, Logger: log})
+	broker, err := devbroker.Start(ctx, devbroker.Config{Addr: "127.0.0.1:0", ManagementAddr: "127.0.0.1:0", DataDir: c.DataDir, Logger: log})
 	if err != nil {
 		return err
 	}
@@ -38,7 +38,7 @@ func (c Config) broker(ctx context.Context, log *slog.Logger, ready func(Ready) 
 		}
 	})
 	group.Go(func() error {
-		return ready(Ready{URL: broker.URL(), ControlURL: endpoint.URL(), ControlToken: endpoint.Token()})
+		return ready(Ready{URL: broker.URL(), ControlURL: endpoint.URL(), ControlToken: endpoint.Token(), ManagementURL: broker.ManagementURL()})
 	})
 	return group.Wait()
 }

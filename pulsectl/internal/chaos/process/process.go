@@ -54,11 +54,14 @@ type Config struct {
 	DataDir  string // of a broker
 }
 
-// Ready is what a process says on its standard output once it serves.
+// Ready is what a process says on its standard output once it serves, or, if it
+// serves nothing, once it can be told to end.
 type Ready struct {
 	URL          string `json:",omitempty"` // of the service, or of the broker
 	ControlURL   string `json:",omitempty"` // of a broker, see package control
 	ControlToken string `json:",omitempty"`
+	// ManagementURL is that of a broker's management API.
+	ManagementURL string `json:",omitempty"`
 }
 
 // The events of a run.
@@ -110,9 +113,9 @@ func Run(ctx context.Context, getenv func(string) string, stdin io.Reader, stdou
 	case Service:
 		return c.serve(ctx, log, ready)
 	case Relay:
-		return c.relay(ctx, log)
+		return errors.Join(ready(Ready{}), c.relay(ctx, log))
 	case Consumer:
-		return c.consume(ctx, log)
+		return errors.Join(ready(Ready{}), c.consume(ctx, log))
 	case Broker:
 		return c.broker(ctx, log, ready)
 	}

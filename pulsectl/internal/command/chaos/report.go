@@ -44,7 +44,7 @@ func detail(key string, value func(r *chaos.Result) any) console.Column[*chaos.R
 
 var columns = []console.Column[*chaos.Result]{
 	number("seed", func(r *chaos.Result) any { return r.Config.Seed }),
-	number("faults", func(r *chaos.Result) any { return len(r.Faults) }),
+	number("faults", func(r *chaos.Result) any { return len(r.Faults) - r.Skipped() }),
 	number("orders", func(r *chaos.Result) any { return r.Report.Orders }),
 	number("published", func(r *chaos.Result) any { return r.Report.OrdersPublished }),
 	number("applied", func(r *chaos.Result) any { return r.Report.Applied }),
@@ -69,6 +69,8 @@ var columns = []console.Column[*chaos.Result]{
 		}
 		return console.Bad
 	}},
+	detail("restored", func(r *chaos.Result) any { return r.Report.Restored }),
+	detail("skipped", func(r *chaos.Result) any { return r.Skipped() }),
 	detail("accepted", func(r *chaos.Result) any { return r.Report.Accepted }),
 	detail("refused", func(r *chaos.Result) any { return r.Report.Refused }),
 	detail("unanswered", func(r *chaos.Result) any { return r.Report.Unknown }),
@@ -108,13 +110,14 @@ type recoveryJSON struct {
 	BeganSeconds    float64    `json:"beganSeconds"`
 	EndedSeconds    float64    `json:"endedSeconds"`
 	RecoverySeconds float64    `json:"recoverySeconds"`
+	Skipped         bool       `json:"skipped,omitempty"`
 	Error           string     `json:"error,omitempty"`
 }
 
 func recoveries(r *chaos.Result) []recoveryJSON {
 	all := []recoveryJSON{}
 	for _, f := range r.Faults {
-		all = append(all, recoveryJSON{f.Kind, f.Target, seconds(f.Began.Seconds()), seconds(f.Ended.Seconds()), seconds(f.Recovery.Seconds()), f.Error})
+		all = append(all, recoveryJSON{f.Kind, f.Target, seconds(f.Began.Seconds()), seconds(f.Ended.Seconds()), seconds(f.Recovery.Seconds()), f.Skipped, f.Error})
 	}
 	return all
 }
