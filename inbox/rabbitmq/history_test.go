@@ -67,6 +67,41 @@ func TestSourceRestartsHistoryOfMovedMessages(t *testing.T) {
 	})
 }
 
+// A letter of the broker's own, which has no header for the topic, has its topic
+// again when it was moved back, also after retries and requeues. Deaths in other
+// queues say nothing.
+func TestSourceTopicOfMovedMessages(t *testing.T) {
+	t.Parallel()
+	eachBroker(t, func(t *testing.T, url string, queueType rabbitmq.QueueType) {
+		r := newRigAt(t, url, func(c *rabbitmq.SourceConfig) { c.QueueType = queueType })
+		death := func(queue string) amqp.Table {
+			return amqp.Table{"x-death": []any{amqp.Table{"queue": queue, "reason": "delivery_limit", "count": int64(1),
+				"exchange": r.cfg.Exchange, "routing-keys": []any{"order.created"}}}}
+		}
+		deliveries := r.consume(10)
+		r.tryPublish("", r.names.Queue, "elsewhere", death("billing"))
+		d := r.receiveID(deliveries, "elsewhere")
+		if d.Message.Topic != r.names.Queue {
+			t.Errorf("a death in another queue: topic %q", d.Message.Topic)
+		}
+		r.ack(d)
+		r.tryPublish("", r.names.Queue, "here", death(r.names.Queue))
+		for _, settled := range []func(inbox.Delivery) inbox.Settlement{
+			func(d inbox.Delivery) inbox.Settlement {
+				return inbox.Settlement{Delivery: d, Action: inbox.ActionRequeue}
+			},
+			func(d inbox.Delivery) inbox.Settlement { return retry(d, 0, errors.New("first")) },
+			func(d inbox.Delivery) inbox.Settlement { return inbox.Settlement{Delivery: d, Action: inbox.ActionAck} },
+		} {
+			d := r.receiveID(deliveries, "here")
+			if d.Message.Topic != "order.created" {
+				t.Errorf("topic %q", d.Message.Topic)
+			}
+			r.settle(settled(d))
+		}
+	})
+}
+
 // What a producer writes about attempts is ignored.
 func TestSourceIgnoresForeignAttempts(t *testing.T) {
 	t.Parallel()

@@ -15,6 +15,7 @@ import (
 // caller.
 func (s *Source) decode(d amqp.Delivery) inbox.Delivery {
 	m, err := rabbit.ReadMessage(&d)
+	m.Topic = s.topic(&d, m.Topic)
 	failures := s.history(d).Attempts
 	msg := inbox.FromWire(m)
 	msg.Attempt = failures + 1
@@ -25,6 +26,17 @@ func (s *Source) decode(d amqp.Delivery) inbox.Delivery {
 		Failures:    failures,
 		Redelivered: d.Redelivered || s.returned(d),
 	}
+}
+
+// topic is the topic of a delivery, of which found is what header and routing key
+// say. A letter of the broker's own that a shovel has moved back to this queue
+// has no header, and the queue's name as its routing key: the topic is in x-death.
+func (s *Source) topic(d *amqp.Delivery, found string) string {
+	first, _ := deaths(d.Headers)
+	if d.Exchange != "" || d.RoutingKey != s.names.Queue || text(first["queue"]) != s.names.Queue {
+		return found
+	}
+	return firstTopic(d, found, first)
 }
 
 // history returns the failures that this queue's consumers have counted on a
@@ -152,7 +164,7 @@ func (s *Source) returnedCopy(d amqp.Delivery) rabbit.Publishing {
 	}
 	c.Headers[headerReturned] = s.names.Queue
 	if _, known := c.Headers[wire.HeaderTopic]; !known {
-		c.Headers[wire.HeaderTopic] = d.RoutingKey
+		c.Headers[wire.HeaderTopic] = s.topic(&d, d.RoutingKey)
 	}
 	return c
 }

@@ -14,7 +14,8 @@ import (
 // the same queue from memory. One operation is four turns: client, relay that
 // keeps published rows, client, relay that deletes them.
 func BenchmarkDrain(b *testing.B) {
-	const backlog, alone = 50_000, 2_000
+	const alone = 2_000
+	backlog := many(50_000)
 	forQueueTypes(b, func(b *testing.B, queueType inboxrabbit.QueueType) {
 		ob, db := newOutbox(b)
 		r := newBroker(b, queueType)
@@ -24,19 +25,20 @@ func BenchmarkDrain(b *testing.B) {
 		r.publish(publishings[:window], window) // warm up
 		r.take(window)
 
-		var client, naive, kept, deleted rates
+		var client, naive, kept, deleted turns
+		u := newUsage(b, map[string]string{server: r.url, database: testenv.Postgres(b)})
 		publish := func() {
-			client.measure(backlog, func() { r.publish(publishings, window) })
+			client.measure(u, backlog, func() { r.publish(publishings, window) })
 			r.take(backlog)
 		}
-		relay := func(results *rates, retention time.Duration) {
+		relay := func(results *turns, retention time.Duration) {
 			mustExec(b, db, `TRUNCATE outbox_messages`)
 			enqueue(b, ob, db, msgs, 500)
 			relay := newRelay(b, ob, p, outbox.RelayConfig{Retention: retention})
 			var stop func()
-			results.measure(backlog, func() {
+			results.measure(u, backlog, func() {
 				stop = start(b, relay.Run)
-				testenv.Eventually(b, patience, "the backlog to be published", func() bool { return relay.Health().Published == backlog })
+				testenv.Eventually(b, patience, "the backlog to be published", func() bool { return relay.Health().Published == int64(backlog) })
 			})
 			stop()
 			r.take(backlog)
@@ -48,15 +50,15 @@ func BenchmarkDrain(b *testing.B) {
 			publish()
 			relay(&deleted, outbox.DeleteOnPublish)
 			wantCount(b, db, 0, `SELECT count(*) FROM outbox_messages`)
-			naive.measure(alone, func() { r.publish(publishings[:alone], 1) })
+			naive.measure(u, alone, func() { r.publish(publishings[:alone], 1) })
 			r.take(alone)
 		}
 		client.report(b, "client")
 		naive.report(b, "naive")
 		kept.report(b, "kept")
 		deleted.report(b, "deleted")
-		b.ReportMetric(median(kept)/median(client), "kept/client")
-		b.ReportMetric(median(deleted)/median(client), "deleted/client")
+		b.ReportMetric(median(kept.rates)/median(client.rates), "kept/client")
+		b.ReportMetric(median(deleted.rates)/median(client.rates), "deleted/client")
 		hideTime(b)
 	})
 }

@@ -95,6 +95,31 @@ func (r *broker) publish(publishings []rabbit.Publishing, inFlight int) {
 	}
 }
 
+// consume takes n messages off the queue, with the prefetch of a consumer's
+// defaults and one acknowledgement for each hundred.
+func (r *broker) consume(n int) {
+	r.b.Helper()
+	const prefetch, batch = 300, 100
+	conn, err := amqp.Dial(r.url)
+	r.must(err)
+	defer conn.Close()
+	channel, err := conn.Channel()
+	r.must(err)
+	r.must(channel.Qos(prefetch, 0, false))
+	deliveries, err := channel.Consume(r.queue, "", false, false, false, false, nil)
+	r.must(err)
+	for i := 1; i <= n; i++ {
+		d, open := <-deliveries
+		if !open {
+			r.b.Fatal("the subscription has ended")
+		}
+		if i%batch == 0 || i == n {
+			r.must(d.Ack(true))
+		}
+	}
+	r.must(channel.Close()) // the acknowledgements have arrived
+}
+
 // take empties the queue, which must contain want messages.
 func (r *broker) take(want int) {
 	r.b.Helper()

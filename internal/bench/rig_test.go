@@ -25,6 +25,15 @@ const (
 	bodyBytes = 512
 )
 
+// many is n, and a tenth of it with -short: for profiles, and for ratios on a busy
+// machine.
+func many(n int) int {
+	if testing.Short() {
+		return n / 10
+	}
+	return n
+}
+
 // patience limits every wait of a benchmark.
 const patience = 5 * time.Minute
 

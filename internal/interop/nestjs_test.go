@@ -32,7 +32,7 @@ func TestNestJS(t *testing.T) {
 			"pattern": "order.created", "data": map[string]any{"total": 77.5, "text": "größe <b>"},
 			"messageId": msg.ID.String(), "correlationId": "c1", "type": "OrderCreated", "appId": "orders",
 			"headers": map[string]any{
-				"x-correlation-id": "c1", "x-causation-id": "e0", "pulse-topic": "order.created", "pulse-key": "order-7",
+				"x-correlation-id": "c1", "x-causation-id": "e0", "pulse-key": "order-7",
 				"pulse-seq": got.(map[string]any)["headers"].(map[string]any)["pulse-seq"], // no number of JavaScript's
 				"tenant":    "acme", "pulse-occurred-at": "2026-03-01T12:00:00.25Z",
 			},

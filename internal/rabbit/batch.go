@@ -20,6 +20,8 @@ type batch struct {
 	written  int
 	answers  int   // up to here, in the order of writing, the channel has come for sure
 	silent   error // why messages were given up
+
+	endBurst func() error // nil: what was written has been sent
 }
 
 // flight is a message on its way.
@@ -46,7 +48,12 @@ type line struct {
 // others, and the rest when that is confirmed. For with the first message of a
 // channel to a quorum queue RabbitMQ waits, and with it the channel, until the
 // queue has taken note: where it has no majority, for a minute.
-func (b *batch) run(ctx context.Context) error {
+func (b *batch) run(ctx context.Context) (err error) {
+	defer func() {
+		if unsent := b.flush(); err == nil {
+			err = unsent
+		}
+	}()
 	var todo, unproven []int
 	for i := range b.msgs {
 		p := &b.msgs[i]
@@ -60,7 +67,6 @@ func (b *batch) run(ctx context.Context) error {
 	}
 	todo = append(todo, unproven...)
 	for len(todo) > 0 {
-		var err error
 		if todo, err = b.round(ctx, todo); err != nil {
 			return err
 		}
@@ -141,6 +147,9 @@ func (b *batch) line(to route) *line {
 
 func (b *batch) write(i int, l *line) error {
 	const immediate = false
+	if b.endBurst == nil {
+		b.endBurst = b.conn.beginBurst()
+	}
 	p := &b.msgs[i]
 	confirm, err := b.ch.PublishWithDeferredConfirm(p.Exchange, p.Key, !p.Optional, immediate, p.Publishing)
 	if l.inFlight == 0 {
@@ -156,6 +165,43 @@ func (b *batch) write(i int, l *line) error {
 	return nil
 }
 
+// flush sends what was written: before everything that waits for others.
+func (b *batch) flush() error {
+	if b.endBurst == nil {
+		return nil
+	}
+	end := b.endBurst
+	b.endBurst = nil
+	if err := end(); err != nil {
+		return fmt.Errorf("%w: %w", ErrLost, err)
+	}
+	return nil
+}
+
+// awaitUnblocked waits while the broker blocks publishing.
+func (b *batch) awaitUnblocked(ctx context.Context) error {
+	reason, changed := b.conn.Blocked()
+	if reason == "" {
+		return nil
+	}
+	if err := b.flush(); err != nil {
+		return err
+	}
+	timer := time.NewTimer(b.cfg.BlockLimit)
+	defer timer.Stop()
+	for reason != "" {
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return BlockedError(reason)
+		case <-timer.C:
+			return BlockedError(reason)
+		}
+		reason, changed = b.conn.Blocked()
+	}
+	return nil
+}
+
 // await takes the answer on the oldest message, or gives up routes that have
 // been silent for too long.
 func (b *batch) await(ctx context.Context) error {
@@ -163,6 +209,9 @@ func (b *batch) await(ctx context.Context) error {
 	select {
 	case <-oldest.confirm.Done():
 	default:
+		if err := b.flush(); err != nil {
+			return err
+		}
 		timer := time.NewTimer(time.Until(b.lines[oldest.to.route].since.Add(b.cfg.Stall)))
 		defer timer.Stop()
 		select {

@@ -161,26 +161,6 @@ func (f *Confirmer) noteAnswer(r route, now time.Time) {
 	f.answered[r] = now
 }
 
-func (f *Confirmer) awaitUnblocked(ctx context.Context) error {
-	reason, changed := f.conn.Blocked()
-	if reason == "" {
-		return nil
-	}
-	timer := time.NewTimer(f.cfg.BlockLimit)
-	defer timer.Stop()
-	for reason != "" {
-		select {
-		case <-changed:
-		case <-ctx.Done():
-			return BlockedError(reason)
-		case <-timer.C:
-			return BlockedError(reason)
-		}
-		reason, changed = f.conn.Blocked()
-	}
-	return nil
-}
-
 // giveUp makes f spent. A channel that still works is closed behind us, since
 // answers to what nobody waits for any more may come in. Where it is gone, or a
 // write has failed, the broker's reason replaces err; it may be among what is

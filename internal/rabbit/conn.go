@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -254,14 +253,15 @@ func (c *Conn) setBlocked(reason string) {
 	c.changed = make(chan struct{})
 }
 
-// guardedConn gives every write a deadline of its own. The library sets none,
-// and one stuck write holds the locks that its own shutdown needs.
+// guardedConn is the library's connection to the network: writes have deadlines
+// and are collected in bursts, and reading can be paused.
 type guardedConn struct {
 	net.Conn
 	timeout   time.Duration
 	open      atomic.Bool  // the login, which ends with its context, is over
 	heartbeat atomic.Int64 // as agreed
 	reading   gate
+	burst     burst
 }
 
 func (g *guardedConn) opened(heartbeat time.Duration) {
@@ -272,19 +272,6 @@ func (g *guardedConn) opened(heartbeat time.Duration) {
 		// that falls silent at once would never get one.
 		_ = g.Conn.SetReadDeadline(time.Now().Add(patienceFor(heartbeat)))
 	}
-}
-
-func (g *guardedConn) Write(p []byte) (int, error) {
-	if g.open.Load() {
-		if err := g.SetWriteDeadline(time.Now().Add(g.timeout)); err != nil {
-			return 0, err
-		}
-	}
-	n, err := g.Conn.Write(p)
-	if errors.Is(err, os.ErrDeadlineExceeded) && g.open.Load() {
-		err = fmt.Errorf("the network took no data for %v: %w", g.timeout, err)
-	}
-	return n, err
 }
 
 // SetDeadline is what the library calls to bound its closing handshake; from

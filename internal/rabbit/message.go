@@ -8,14 +8,18 @@ import (
 	"github.com/asimalizada/pulse-events/outbox/wire"
 )
 
-// NewPublishing puts a message in the terms of AMQP, persistent. The payload is
-// not copied.
+// NewPublishing puts a message in the terms of AMQP, persistent. The topic has a
+// header only where key is another. The payload is not copied.
 func NewPublishing(m wire.Message, exchange, key string) Publishing {
+	headers := wire.Headers(m)
+	if key == m.Topic {
+		delete(headers, wire.HeaderTopic)
+	}
 	return Publishing{
 		Exchange: exchange,
 		Key:      key,
 		Publishing: amqp.Publishing{
-			Headers:         wire.Headers(m),
+			Headers:         headers,
 			ContentType:     m.ContentType,
 			ContentEncoding: m.ContentEncoding,
 			DeliveryMode:    amqp.Persistent,

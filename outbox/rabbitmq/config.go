@@ -78,6 +78,12 @@ type PublisherConfig struct {
 	// exchange also sees the message's own headers, and pulse-topic.) It is called
 	// by several goroutines.
 	RoutingHeaders func(m outbox.Message) map[string]any
+	// TopicHeader sends the header pulse-topic with every message. Without it
+	// messages have it where the routing key is not their topic, and on exchanges
+	// that may route by headers. Set it where the routing key does not survive the
+	// way to the consumer (a shovel that moves messages from queue to queue), or
+	// where another exchange behind this one compares headers.
+	TopicHeader bool
 	// AllowUnroutable reports whether messages of a topic may have no queue that
 	// takes them: such a message counts as published when the broker confirms it,
 	// and is then gone. It is called by several goroutines. Defaults to none:
@@ -125,6 +131,16 @@ func (c PublisherConfig) withDefaults() PublisherConfig {
 	c.ConfirmTimeout = cmp.Or(c.ConfirmTimeout, 30*time.Second)
 	c.StallTimeout = cmp.Or(c.StallTimeout, min(2*time.Second, c.ConfirmTimeout))
 	return c
+}
+
+// routesByHeaders reports whether the exchange may look at headers: one of type
+// headers, or of a plugin.
+func (c PublisherConfig) routesByHeaders() bool {
+	switch c.ExchangeType {
+	case amqp.ExchangeTopic, amqp.ExchangeDirect, amqp.ExchangeFanout:
+		return false
+	}
+	return true
 }
 
 // validate returns every problem at once. No text holds the password.

@@ -31,6 +31,9 @@ func (p *Publisher) encode(m *outbox.Message) (_ rabbit.Publishing, err error) {
 		key = p.cfg.RoutingKey(*m)
 	}
 	publishing := rabbit.NewPublishing(w, p.cfg.Exchange, key)
+	if p.cfg.TopicHeader || p.cfg.routesByHeaders() {
+		publishing.Headers[wire.HeaderTopic] = w.Topic
+	}
 	publishing.Optional = p.cfg.AllowUnroutable != nil && p.cfg.AllowUnroutable(m.Topic)
 	if p.cfg.RoutingHeaders == nil {
 		return publishing, nil

@@ -122,6 +122,31 @@ func TestPublisherHeadersExchange(t *testing.T) {
 	})
 }
 
+// The topic has a header where the routing key does not say it, or it is wanted.
+func TestPublisherTopicHeader(t *testing.T) {
+	for about, c := range map[string]struct {
+		set  func(*rabbitmq.PublisherConfig)
+		want any
+	}{
+		"the routing key says it": {func(*rabbitmq.PublisherConfig) {}, nil},
+		"wanted":                  {func(c *rabbitmq.PublisherConfig) { c.TopicHeader = true }, topic},
+		"another routing key": {func(c *rabbitmq.PublisherConfig) {
+			c.RoutingKey = func(m outbox.Message) string { return "eu." + m.Topic }
+		}, topic},
+	} {
+		t.Run(about, func(t *testing.T) {
+			b := newBroker(t)
+			queue := b.bind(t, "topic", "#", nil)
+			cfg := b.config(t)
+			c.set(&cfg)
+			wantPublished(t, publishSoon(t, newPublisher(t, cfg), newMessages(topic, 1)))
+			if got := b.take(t, queue, 1)[0].Headers["pulse-topic"]; got != c.want {
+				t.Errorf("pulse-topic is %v, want %v", got, c.want)
+			}
+		})
+	}
+}
+
 // Where no queue is wanted, a confirm is enough; other topics are not affected.
 func TestPublisherAllowUnroutable(t *testing.T) {
 	eachBroker(t, func(t *testing.T, b broker) {

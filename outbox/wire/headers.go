@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// Headers of every message, see Headers.
+// Headers of the contract, see Headers.
 const (
 	HeaderCorrelationID = "x-correlation-id"
 	HeaderCausationID   = "x-causation-id"
@@ -55,7 +55,8 @@ func BrokerHeader(name string) bool {
 // content type and encoding, correlation id and producer, as AMQP has: m's own,
 // and those of the contract for the other fields, and for the correlation id
 // once more. An empty field but for the topic has no header. Values are strings,
-// but for HeaderSeq, an int64. The map is the caller's.
+// but for HeaderSeq, an int64. The map is the caller's: a publisher to a broker
+// where something else says the topic, such as a routing key, deletes HeaderTopic.
 func Headers(m Message) map[string]any {
 	headers := make(map[string]any, len(m.Headers)+6)
 	for name, value := range m.Headers {
