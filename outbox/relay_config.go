@@ -56,6 +56,11 @@ type RelayConfig struct {
 	// BatchSize is how many messages a lane reads at once, at most 10,000.
 	// Defaults to 500.
 	BatchSize int
+	// BatchBytes is the most bytes of payloads that a lane reads at once: large
+	// messages make a batch shorter, and one that is larger than this goes alone.
+	// What a relay holds in memory at any time is at most Lanes times as much.
+	// Defaults to 4 MiB.
+	BatchBytes int
 	// PollInterval is how long a lane waits after a read that did not fill its
 	// batch. Defaults to 100 ms.
 	PollInterval time.Duration
@@ -138,6 +143,7 @@ func (c RelayConfig) withDefaults() RelayConfig {
 	}
 	c.Lanes = cmp.Or(c.Lanes, 4)
 	c.BatchSize = cmp.Or(c.BatchSize, 500)
+	c.BatchBytes = cmp.Or(c.BatchBytes, 4<<20)
 	c.PollInterval = cmp.Or(c.PollInterval, 100*time.Millisecond)
 	c.MaxPollInterval = cmp.Or(c.MaxPollInterval, max(time.Second, c.PollInterval))
 	c.LeaseTTL = cmp.Or(c.LeaseTTL, 15*time.Second)
@@ -166,6 +172,9 @@ func (c RelayConfig) problems() error {
 	}
 	if c.BatchSize < 0 || c.BatchSize > maxBatchSize {
 		add("BatchSize: %d; must be 1 to %d, or 0 for the default", c.BatchSize, maxBatchSize)
+	}
+	if c.BatchBytes < 0 {
+		add("BatchBytes: %d; must be positive, or 0 for the default", c.BatchBytes)
 	}
 	for _, d := range []struct {
 		field string

@@ -14,9 +14,6 @@ import (
 	"github.com/asimalizada/pulse-events/outbox/wire"
 )
 
-// batchBytes bounds the payloads of one batch: large ones make it shorter.
-const batchBytes = 16 << 20
-
 // longestWait in microseconds is a century: more is what somebody has put into the
 // columns.
 const longestWait = 100 * 365 * 24 * int64(time.Hour/time.Microsecond)
@@ -111,10 +108,10 @@ func (l *lane) query(ctx context.Context, asks []ask, limit, perBucket int, sile
 	slices.Sort(named)
 	named = slices.Compact(named)
 	args := []any{jsonText(asks), jsonText(named), perBucket, limit, jsonText(some(silent, maxNamed)), l.horizon.Top(),
-		l.relay.cfg.Owner, l.relay.cfg.Grace.Microseconds(), batchBytes}
+		l.relay.cfg.Owner, l.relay.cfg.Grace.Microseconds(), l.relay.cfg.BatchBytes}
 	var found []*outgoing
 	var f frame
-	bytes, sent := 0, time.Now()
+	bytes, cut, sent := 0, false, time.Now()
 	err := l.relay.read(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
 		rows, err := tx.Query(ctx, "lane_read", args...)
 		if err != nil {
@@ -126,8 +123,9 @@ func (l *lane) query(ctx context.Context, asks []ask, limit, perBucket int, sile
 			var frameText, headers string
 			var occurred *sqldb.Instant
 			var waits int64 // in microseconds
+			var over bool   // it is the first that does not fit, and comes without payload
 			err := rows.Scan(&frameText, &row.Seq, &row.ID, &row.bucket, &row.Topic, &row.Type, &row.Key, &row.Payload,
-				&row.ContentType, &headers, &row.CorrelationID, &row.CausationID, &occurred, &row.attempts, &row.old, &waits)
+				&row.ContentType, &headers, &row.CorrelationID, &row.CausationID, &occurred, &row.attempts, &row.old, &waits, &over)
 			if err != nil {
 				return err
 			}
@@ -139,6 +137,9 @@ func (l *lane) query(ctx context.Context, asks []ask, limit, perBucket int, sile
 					l.relay.leases.hurry()
 					return errElsewhere
 				}
+				continue
+			}
+			if cut = cut || over; over {
 				continue
 			}
 			row.due = sent.Add(-time.Duration(min(max(waits, 0), longestWait)) * time.Microsecond)
@@ -168,7 +169,7 @@ func (l *lane) query(ctx context.Context, asks []ask, limit, perBucket int, sile
 	slices.SortFunc(p.rows, func(a, b *outgoing) int { return cmp.Compare(a.Seq, b.Seq) })
 	l.horizon, p.view = l.horizon.Look(snapshot, sent, time.Now())
 	p.spans, p.stale = l.locate(asks, f.Held, p.view)
-	p.full, p.spans = measure(p.rows, p.spans, limit, perBucket, bytes >= batchBytes)
+	p.full, p.spans = measure(p.rows, p.spans, limit, perBucket, cut || bytes >= l.relay.cfg.BatchBytes)
 	return p, nil
 }
 

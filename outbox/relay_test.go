@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -80,34 +81,67 @@ func TestRelayDrainsABacklogInAnyShape(t *testing.T) {
 	})
 }
 
-// Large payloads make a batch shorter, but none is too large to go out.
+// Large payloads make a batch shorter, but none is too large to go out; and a
+// batch that was cut is followed by the next at once.
 func TestRelayLimitsTheBytesOfABatch(t *testing.T) {
+	const limit = 64 << 10
 	eachDatabase(t, func(t *testing.T, d database) {
-		_, db := d.newOutbox(t)
-		ob, err := New(db, WithMaxPayload(batchBytes+1))
-		if err != nil {
-			t.Fatal(err)
+		ob, _ := d.newOutbox(t)
+		var msgs []Message
+		for i := range 40 {
+			size := []int{0, limit / 3, limit / 2, limit / 2, 1, limit - 1, limit, limit + 1, 3 * limit, 100}[i%10]
+			msgs = append(msgs, Message{Topic: "large", Payload: make([]byte, size), Key: fmt.Sprint(i)})
 		}
-		for _, size := range []int{batchBytes * 2 / 3, batchBytes * 2 / 3, batchBytes + 1} {
-			enqueue(t, ob, Message{Topic: "large", Payload: make([]byte, size)})
-		}
+		enqueue(t, ob, msgs...)
 		cfg := patient()
-		cfg.Lanes = 1
-		s := newStage()
-		start(t, newRelay(t, ob, s, cfg))
-		for sent := 0; sent < 3; {
-			call, bytes := s.next(t), 0
-			for _, m := range call.msgs {
-				bytes += len(m.Payload)
+		cfg.Lanes, cfg.BatchBytes = 1, limit
+		cfg.PollInterval, cfg.MaxPollInterval = 15*time.Second, 15*time.Second // to wait after each batch would take too long
+		b := &batches{}
+		relay := newRelay(t, ob, b, cfg)
+		start(t, relay)
+		eventually(t, "all to be published", func() bool { return relay.Health().Published == int64(len(msgs)) })
+		alone, bytes := 0, 0
+		for _, sizes := range b.sizes {
+			batch, large := 0, 0
+			for _, size := range sizes {
+				batch += size
+				large = max(large, size)
 			}
-			last := len(call.msgs[len(call.msgs)-1].Payload)
-			if bytes-last >= batchBytes {
-				t.Errorf("%d messages of %d bytes in one batch", len(call.msgs), bytes)
+			bytes += batch
+			if large > limit {
+				alone++
 			}
-			sent += len(call.msgs)
-			call.accept()
+			if batch > max(limit, large) {
+				t.Errorf("%d bytes in one batch of %v", batch, sizes)
+			}
+		}
+		if alone != 8 {
+			t.Errorf("%d batches hold a message beyond the limit, want 8", alone)
+		}
+		// Two batches in a row hold more than the limit between them, but for those
+		// that were read while the relay took its buckets.
+		if most := 2*bytes/limit + 10; len(b.sizes) > most {
+			t.Errorf("%d batches for %d bytes, want %d at most", len(b.sizes), bytes, most)
 		}
 	})
+}
+
+// batches is a Publisher that accepts everything and remembers the sizes of
+// what came together.
+type batches struct {
+	mu    sync.Mutex
+	sizes [][]int
+}
+
+func (b *batches) Publish(_ context.Context, msgs []Message) []error {
+	sizes := make([]int, len(msgs))
+	for i, m := range msgs {
+		sizes[i] = len(m.Payload)
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.sizes = append(b.sizes, sizes)
+	return make([]error, len(msgs))
 }
 
 // inOrder checks that messages of one key come by seq, each once.

@@ -57,7 +57,8 @@ found AS (
                     AND m.seq NOT IN (SELECT seq FROM named) THEN 0 ELSE octet_length(m.payload) END
   FROM ahead AS m
 ),
--- Cut where the payloads become too many bytes, after the first row at the earliest.
+-- Cut where the payloads become too many bytes, after the first one at the earliest. The row that does not fit comes
+-- without payload, to tell of the cut. Sizes are read without the payloads.
 batch AS (
   SELECT *, sum(size) OVER (ROWS UNBOUNDED PRECEDING) AS bytes FROM found
 )
@@ -81,13 +82,14 @@ SELECT jsonb_build_object(
        0::bigint AS seq, '00000000-0000-0000-0000-000000000000'::uuid AS id, 0::smallint AS bucket,
        '' AS topic, '' AS type, '' AS key, ''::bytea AS payload, '' AS content_type, '' AS headers,
        '' AS correlation_id, '' AS causation_id, NULL::timestamptz AS occurred_at, 0 AS attempts, false AS old,
-       0::bigint AS waits
+       0::bigint AS waits, false AS over
 FROM (SELECT $6::bigint AS top, $7::text AS owner) AS known
 UNION ALL
-SELECT '', seq, id, bucket, topic, type, key, CASE WHEN size = 0 THEN '' ELSE payload END, content_type, headers::text,
+SELECT '', seq, id, bucket, topic, type, key, CASE WHEN size = 0 OR bytes > $9::bigint AND bytes > size THEN '' ELSE payload END, content_type, headers::text,
        correlation_id, causation_id, CASE WHEN isfinite(occurred_at) THEN occurred_at END, attempts,
        created_at < clock_timestamp() - $8::bigint * interval '1 microsecond',
        -- In microseconds since it was written or, delayed, became due; what has failed is late from its writing.
-       (1e6 * date_part('epoch', clock_timestamp() - CASE WHEN attempts > 0 OR NOT isfinite(available_at) THEN created_at ELSE greatest(created_at, available_at) END))::bigint
+       (1e6 * date_part('epoch', clock_timestamp() - CASE WHEN attempts > 0 OR NOT isfinite(available_at) THEN created_at ELSE greatest(created_at, available_at) END))::bigint,
+       bytes > $9::bigint AND bytes > size
 FROM batch
-WHERE bytes - size < $9::bigint
+WHERE bytes - size <= $9::bigint

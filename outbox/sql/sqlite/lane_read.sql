@@ -51,7 +51,8 @@ ahead AS (
   CROSS JOIN pulse.outbox_messages AS next ON next.seq = found.value
   LIMIT ?4
 ),
--- Cut where the payloads become too many bytes, after the first row at the earliest.
+-- Cut where the payloads become too many bytes, after the first one at the earliest. The row that does not fit comes
+-- without payload, to tell of the cut.
 batch AS MATERIALIZED (
   SELECT seq, size, sum(size) OVER (ROWS UNBOUNDED PRECEDING) AS bytes
   FROM (SELECT * FROM strays UNION ALL SELECT * FROM ahead)
@@ -71,13 +72,14 @@ SELECT json_object(
        0 AS seq, '00000000-0000-0000-0000-000000000000' AS id, 0 AS bucket,
        '' AS topic, '' AS type, '' AS key, x'' AS payload, '' AS content_type, '' AS headers,
        '' AS correlation_id, '' AS causation_id, NULL AS occurred_at, 0 AS attempts, 0 AS old,
-       0 AS waits
+       0 AS waits, 0 AS over
 UNION ALL
-SELECT '', m.seq, m.id, m.bucket, m.topic, m.type, m.key, CASE WHEN batch.size = 0 THEN x'' ELSE m.payload END, m.content_type, m.headers,
+SELECT '', m.seq, m.id, m.bucket, m.topic, m.type, m.key, CASE WHEN batch.size = 0 OR batch.bytes > ?9 AND batch.bytes > batch.size THEN x'' ELSE m.payload END, m.content_type, m.headers,
        m.correlation_id, m.causation_id, m.occurred_at, m.attempts,
        m.created_at < strftime('%Y-%m-%d %H:%M:%f000', 'now', format('-%.3f seconds', ?8 / 1e6)),
        -- In microseconds since it was written or, delayed, became due; what has failed is late from its writing.
        coalesce(CAST(1e6 * (unixepoch('now', 'subsec')
-         - unixepoch(CASE WHEN m.attempts > 0 THEN m.created_at ELSE max(m.created_at, m.available_at) END, 'subsec')) AS integer), 0)
+         - unixepoch(CASE WHEN m.attempts > 0 THEN m.created_at ELSE max(m.created_at, m.available_at) END, 'subsec')) AS integer), 0),
+       batch.bytes > ?9 AND batch.bytes > batch.size
 FROM batch CROSS JOIN pulse.outbox_messages AS m ON m.seq = batch.seq
-WHERE batch.bytes - batch.size < ?9
+WHERE batch.bytes - batch.size <= ?9

@@ -65,6 +65,7 @@ func runFlags() []cli.Flag {
 		&cli.BoolFlag{Name: "any-payload", EnvVars: fromEnv("any-payload"), Usage: "also publish payloads whose content type is JSON and that are not; by default such a message is dead"},
 		number("lanes", "`N` batches published at the same time, up to 64 (default: 4)"),
 		number("batch-size", "`N` messages read at once (default: 500)"),
+		number("batch-bytes", "`N` bytes of payloads read at once; a larger message goes alone (default: 4194304)"),
 		duration("poll-interval", 100*time.Millisecond, "`DURATION` until the next look after one that did not fill a batch"),
 		duration("max-poll-interval", 0, "`DURATION` to which this doubles while there is nothing to do (default: 1s, or --poll-interval if that is longer)"),
 		duration("lease-ttl", 15*time.Second, "`DURATION` after which other relays take over from one that was killed"),
@@ -98,7 +99,7 @@ func readOptions(ctx *cli.Context) runOptions {
 		anyPayload: ctx.Bool("any-payload"), retention: ctx.String("retention"), startTimeout: ctx.Duration("start-timeout"),
 		healthAddr: ctx.String("health-addr"), metricsAddr: ctx.String(metricsFlag), logLevel: ctx.String("log-level"), logFormat: ctx.String("log-format"),
 		relay: outbox.RelayConfig{
-			Lanes: ctx.Int("lanes"), BatchSize: ctx.Int("batch-size"), MaxAttempts: ctx.Int("max-attempts"),
+			Lanes: ctx.Int("lanes"), BatchSize: ctx.Int("batch-size"), BatchBytes: ctx.Int("batch-bytes"), MaxAttempts: ctx.Int("max-attempts"),
 			PollInterval: ctx.Duration("poll-interval"), MaxPollInterval: ctx.Duration("max-poll-interval"), LeaseTTL: ctx.Duration("lease-ttl"),
 			PurgeInterval: ctx.Duration("purge-interval"), ShutdownTimeout: ctx.Duration("shutdown-timeout"),
 		},
@@ -237,7 +238,7 @@ func allUsage(problems []error) error {
 func asFlags(err error) string {
 	return strings.NewReplacer(
 		"outbox: relay: ", "", "rabbitmq publisher: ", "",
-		"Lanes:", "--lanes:", "BatchSize:", "--batch-size:", "MaxPollInterval:", "--max-poll-interval:", "PollInterval:", "--poll-interval:",
+		"Lanes:", "--lanes:", "BatchSize:", "--batch-size:", "BatchBytes:", "--batch-bytes:", "MaxPollInterval:", "--max-poll-interval:", "PollInterval:", "--poll-interval:",
 		"LeaseTTL:", "--lease-ttl:", "PurgeInterval:", "--purge-interval:", "ShutdownTimeout:", "--shutdown-timeout:",
 		"MaxAttempts:", "--max-attempts:", "ExchangeType:", "--exchange-type:", "Exchange:", "--exchange:", "Producer:", "--producer:",
 	).Replace(err.Error())
