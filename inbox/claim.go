@@ -183,7 +183,11 @@ type claimRow struct {
 }
 
 func (in *Inbox) claimRow(m *Message) claimRow {
-	hash := sha256.Sum256(m.Payload)
+	payload := m.Payload
+	if m.travelled != nil {
+		payload = m.travelled
+	}
+	hash := sha256.Sum256(payload)
 	return claimRow{
 		EventID:       m.ID,
 		identity:      identity{Topic: storable(m.Topic), Type: storable(m.Type), PayloadHash: hex.EncodeToString(hash[:])},

@@ -9,6 +9,8 @@ import (
 
 	"go.opentelemetry.io/otel/metric"
 	"go.opentelemetry.io/otel/trace"
+
+	"github.com/asimalizada/pulse-events/outbox/wire"
 )
 
 // Values with a meaning of their own.
@@ -66,6 +68,13 @@ type ConsumerConfig struct {
 	// ShutdownTimeout is how long work in flight may take once Run's context
 	// has ended. Defaults to 20 s.
 	ShutdownTimeout time.Duration
+	// Opener checks the signature of each message, or decrypts it, before anything
+	// else looks at its payload; package outbox/wire/seal has one. A message that does
+	// not pass is dead-lettered at once with ReasonSignature, if the error matches
+	// wire.ErrSignature, or ReasonUndecodable; what becomes a dead letter is what has
+	// travelled. Copies are compared as they travelled too. Defaults to none: an
+	// encrypted message then reaches the handler as it is.
+	Opener wire.Decoder
 	// Inbox is the one in which the handlers of NewConsumerFunc claim, and in
 	// whose database the consumer reports what it holds, see Inbox.Instances;
 	// without one, nobody can tell an idle consumer from one that holds messages.

@@ -26,7 +26,11 @@ type Message struct {
 	CausationID     string            // id of the message that led to this one
 	Producer        string            // application that published it
 	OccurredAt      time.Time         // when the change happened, by the producer
+	Signature       string            // how it is signed, see ConsumerConfig.Opener; empty: it is not
+	Encryption      string            // how it is encrypted; empty: it is not, or no longer
 	Attempt         int               // which handling this is, from 1; redeliveries without a failure do not count
+
+	travelled []byte // payload before it was opened; nil: it is as it came
 }
 
 // FromWire returns a message that has travelled, for those who write a Source: see
@@ -37,7 +41,17 @@ func FromWire(w wire.Message) Message {
 		ID: w.ID, Topic: w.Topic, Type: w.Type, Key: w.Key, Seq: w.Seq,
 		Payload: w.Payload, ContentType: w.ContentType, ContentEncoding: w.ContentEncoding, Headers: w.Headers,
 		CorrelationID: w.CorrelationID, CausationID: w.CausationID, Producer: w.Producer, OccurredAt: w.OccurredAt,
-		Attempt: 1,
+		Signature: w.Signature, Encryption: w.Encryption, Attempt: 1,
+	}
+}
+
+// wire returns m as it travels.
+func (m *Message) wire() wire.Message {
+	return wire.Message{
+		ID: m.ID, Topic: m.Topic, Type: m.Type, Key: m.Key, Seq: m.Seq,
+		Payload: m.Payload, ContentType: m.ContentType, ContentEncoding: m.ContentEncoding, Headers: m.Headers,
+		CorrelationID: m.CorrelationID, CausationID: m.CausationID, Producer: m.Producer, OccurredAt: m.OccurredAt,
+		Signature: m.Signature, Encryption: m.Encryption,
 	}
 }
 

@@ -124,6 +124,7 @@ const (
 	ReasonConflict    Reason = "conflict"     // the event id was applied with another payload, type or topic
 	ReasonCrashLoop   Reason = "crash-loop"   // it crashed the process each time
 	ReasonContract    Reason = "contract"     // the payload breaks its message contract
+	ReasonSignature   Reason = "signature"    // not signed or encrypted as the consumer wants it, see ConsumerConfig.Opener
 	ReasonExpired     Reason = "expired"      // too old to be of use
 	ReasonUnknownType Reason = "unknown-type" // the consumer has no handler for its type
 )

@@ -105,6 +105,9 @@ func (w *worker) stopping() bool {
 
 // handle sees every delivery of the batch settled, in their order.
 func (w *worker) handle(ctx context.Context, batch []Delivery) {
+	for i := range batch {
+		batch[i] = w.c.cfg.open(batch[i])
+	}
 	suspects, ok := w.suspects(ctx, batch)
 	if !ok {
 		w.settle(ctx, requeued(batch))
@@ -113,7 +116,7 @@ func (w *worker) handle(ctx context.Context, batch []Delivery) {
 	for _, a := range w.plan(batch, suspects) {
 		if a.invalid != nil {
 			processing, _ := w.c.tracing.startProcess(ctx, a.deliveries)
-			w.settle(processing, deadLettered(a.deliveries[0], ReasonUndecodable, a.invalid))
+			w.settle(processing, deadLettered(a.deliveries[0], unfitReason(a.invalid), a.invalid))
 			continue
 		}
 		w.apply(ctx, a)

@@ -102,6 +102,8 @@ func (o *Outbox) complete(ctx context.Context, msgs []Message) ([]Message, error
 		seen[m.ID] = i
 		if len(problems) > 0 {
 			errs = append(errs, &InvalidMessageError{Index: i, ID: m.ID.String(), Problems: problems})
+		} else if err := o.seal(&m); err != nil {
+			errs = append(errs, err)
 		}
 		complete[i] = m
 	}
@@ -178,7 +180,7 @@ func (o *Outbox) insert(ctx context.Context, tx Tx, msgs []Message) error {
 // insertion returns the statement that stores one message.
 func (o *Outbox) insertion(ctx context.Context, tx Tx, msgs []Message) (query string, args []any, err error) {
 	m := msgs[0]
-	headers, err := headersText(m.Headers)
+	headers, err := headersText(m.storedHeaders())
 	if err != nil {
 		return "", nil, err
 	}
@@ -229,10 +231,10 @@ func (o *Outbox) document(ctx context.Context, tx Tx, msgs []Message) (query str
 	for i, m := range msgs {
 		rows[i] = insertRow{
 			ID: m.ID.String(), Topic: m.Topic, Type: m.Type, Key: m.Key, From: len(payloads) + 1, Size: len(m.Payload),
-			ContentType: m.ContentType, Headers: m.Headers, CorrelationID: m.CorrelationID, CausationID: m.CausationID,
+			ContentType: m.ContentType, Headers: m.storedHeaders(), CorrelationID: m.CorrelationID, CausationID: m.CausationID,
 			OccurredAt: o.dialect.TimeText(m.OccurredAt), AvailableAt: o.dialect.TimeText(m.AvailableAt),
 		}
-		if m.Headers == nil {
+		if rows[i].Headers == nil {
 			rows[i].Headers = map[string]string{}
 		}
 		payloads = append(payloads, m.Payload...)

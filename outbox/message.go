@@ -62,6 +62,8 @@ type Message struct {
 	AvailableAt time.Time
 	// Seq is the position in the outbox, assigned by the database. Enqueue ignores it.
 	Seq int64
+	// Signature and Encryption are what WithSealer has made; Enqueue ignores them.
+	Signature, Encryption string
 }
 
 // NewMessage returns a message for topic with a new id, which the payload may
@@ -154,5 +156,6 @@ func (m Message) Wire(producer string) wire.Message {
 		ID: m.ID.String(), Topic: m.Topic, Type: m.Type, Key: m.Key, Seq: m.Seq,
 		Payload: m.Payload, ContentType: m.ContentType, Headers: m.Headers,
 		CorrelationID: m.CorrelationID, CausationID: m.CausationID, Producer: producer, OccurredAt: m.OccurredAt,
+		Signature: m.Signature, Encryption: m.Encryption,
 	}
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/asimalizada/pulse-events/internal/sqldb"
 	"github.com/asimalizada/pulse-events/internal/telemetry"
+	"github.com/asimalizada/pulse-events/outbox/wire"
 )
 
 //go:embed sql
@@ -51,6 +52,7 @@ type Outbox struct {
 	log         *slog.Logger         // nil: slog.Default()
 	tracing     trace.TracerProvider // nil: the global one
 	createSpans int
+	sealer      wire.Encoder // nil: messages are stored as they are
 	system      string
 
 	spans telemetry.Spans

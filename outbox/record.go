@@ -8,6 +8,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/asimalizada/pulse-events/internal/sqldb"
+	"github.com/asimalizada/pulse-events/outbox/wire"
 )
 
 // Record is a row of the outbox: a message and its state.
@@ -65,6 +66,7 @@ func (r row) record() (Record, error) {
 			ID: r.ID, Topic: r.Topic, Type: r.Type, Key: r.Key, Payload: r.Payload, ContentType: r.ContentType,
 			Headers: headers, CorrelationID: r.CorrelationID, CausationID: r.CausationID,
 			OccurredAt: r.OccurredAt.Time, AvailableAt: r.AvailableAt.Time, Seq: r.Seq,
+			Signature: takeHeader(headers, wire.HeaderSignature), Encryption: takeHeader(headers, wire.HeaderEncryption),
 		},
 		Status: r.Status, Attempts: r.Attempts, LastError: r.LastError, Bucket: r.Bucket, BlockedBy: r.BlockedBy.UUID,
 		CreatedAt: r.CreatedAt.Time, PublishedAt: r.PublishedAt.Time, DiscardedAt: r.DiscardedAt.Time, FailedAt: r.FailedAt.Time,

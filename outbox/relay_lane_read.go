@@ -262,6 +262,12 @@ func (row *outgoing) decode(headers string, occurred *sqldb.Instant) {
 		switch {
 		case value[0] != '"' || json.Unmarshal(value, &text) != nil:
 			row.bad = errors.Join(row.bad, fmt.Errorf("headers: %q must be a string, not %.100s", name, value))
+		case name == wire.HeaderSignature:
+			row.Signature = text
+			continue
+		case name == wire.HeaderEncryption:
+			row.Encryption = text
+			continue
 		case wire.ReservedHeader(name):
 			row.bad = errors.Join(row.bad, fmt.Errorf("headers: %q is reserved", name))
 		}

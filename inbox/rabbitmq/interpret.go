@@ -55,6 +55,7 @@ func Decode(codec wire.Decoder) Interpreter {
 			ID: msg.ID, Topic: msg.Topic, Type: msg.Type, Key: msg.Key, Seq: msg.Seq,
 			Payload: msg.Payload, ContentType: msg.ContentType, ContentEncoding: msg.ContentEncoding, Headers: msg.Headers,
 			CorrelationID: msg.CorrelationID, CausationID: msg.CausationID, Producer: msg.Producer, OccurredAt: msg.OccurredAt,
+			Signature: msg.Signature, Encryption: msg.Encryption,
 		}
 		if err := codec.Decode(&m); err != nil {
 			return err

@@ -20,6 +20,12 @@ const (
 	HeaderOccurredAt    = "pulse-occurred-at" // RFC 3339, in UTC
 )
 
+// Headers of messages that are protected, see package seal.
+const (
+	HeaderSignature  = "pulse-signature"
+	HeaderEncryption = "pulse-encryption"
+)
+
 // Headers for what a broker has no property for, see AllHeaders.
 const (
 	HeaderID              = "pulse-id"
@@ -71,6 +77,8 @@ func Headers(m Message) map[string]any {
 	set(HeaderCorrelationID, m.CorrelationID)
 	set(HeaderCausationID, m.CausationID)
 	set(HeaderKey, m.Key)
+	set(HeaderSignature, m.Signature)
+	set(HeaderEncryption, m.Encryption)
 	if m.Seq != 0 {
 		headers[HeaderSeq] = m.Seq
 	}
@@ -120,6 +128,8 @@ func ReadHeaders[V any](m *Message, headers map[string]V) error {
 	m.Topic = cmp.Or(text(HeaderTopic), m.Topic)
 	m.Type = cmp.Or(m.Type, text(HeaderType))
 	m.Key = cmp.Or(m.Key, text(HeaderKey))
+	m.Signature = cmp.Or(m.Signature, text(HeaderSignature))
+	m.Encryption = cmp.Or(m.Encryption, text(HeaderEncryption))
 	m.ContentType = cmp.Or(m.ContentType, text(HeaderContentType), DefaultContentType)
 	m.ContentEncoding = cmp.Or(m.ContentEncoding, text(HeaderContentEncoding))
 	m.CorrelationID = cmp.Or(m.CorrelationID, text(HeaderCorrelationID))

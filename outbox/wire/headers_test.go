@@ -17,6 +17,7 @@ func full() wire.Message {
 		ID: "e1", Topic: "order.created", Type: "OrderCreated", Key: "order-7", Seq: 1<<53 + 1, Payload: []byte(`{"total":1}`),
 		ContentType: "application/json", ContentEncoding: "gzip", Headers: map[string]string{"tenant": "acme", wire.HeaderTraceParent: "00-1-2-01"},
 		CorrelationID: "c1", CausationID: "e0", Producer: "orders", OccurredAt: time.Date(2026, 3, 1, 12, 0, 0, 123456789, time.UTC),
+		Signature: "alg=HS256&kid=1&sig=x", Encryption: "alg=A256GCM&kid=2",
 	}
 }
 
@@ -69,6 +70,7 @@ func TestReadHeadersBesideProperties(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := properties
+	want.Signature, want.Encryption = m.Signature, m.Encryption
 	want.Topic, want.OccurredAt, want.Key, want.Seq, want.CausationID, want.Headers = m.Topic, m.OccurredAt, m.Key, m.Seq, m.CausationID, m.Headers
 	requireEqual(t, "message", got, want)
 }

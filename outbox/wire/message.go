@@ -54,10 +54,17 @@ type Message struct {
 	Producer string
 	// OccurredAt is when the change happened; zero: unknown.
 	OccurredAt time.Time
+	// Signature and Encryption say how the message is protected, see package seal;
+	// empty: it is not.
+	Signature, Encryption string
 }
 
 // ErrUndecodable is matched by errors about what was read and makes no message.
 var ErrUndecodable = errors.New("undecodable message")
+
+// ErrSignature is matched by errors about messages that are not signed or encrypted
+// as a consumer wants them, or not by those whom it trusts.
+var ErrSignature = errors.New("message is not as it was signed")
 
 // CheckID returns an ErrUndecodable where id cannot tell one event from
 // another: it is blank, or no text that a database stores.
