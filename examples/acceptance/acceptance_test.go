@@ -27,6 +27,9 @@ func TestTarget(t *testing.T) {
 		AMQPURL:          amqpURL,
 		Patience:         time.Minute,
 	}
+	if token, _ := env.Secret(prefix + "TOKEN"); token != "" {
+		target.Tokens = []Tokens{{All: token}}
+	}
 	if target.OrdersURL == "" && target.NotificationsURL == "" {
 		t.Skipf("no services to try: %sORDERS_URL and %sNOTIFICATIONS_URL are not set; the tests of the stacks run the suite on their own", prefix, prefix)
 	}

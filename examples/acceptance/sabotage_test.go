@@ -18,6 +18,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/asimalizada/pulse-events/examples/auth"
+	"github.com/asimalizada/pulse-events/examples/auth/authtest"
 	"github.com/asimalizada/pulse-events/examples/internal/sqlstore"
 	"github.com/asimalizada/pulse-events/examples/stdlib"
 	"github.com/asimalizada/pulse-events/pulsectl/devbroker"
@@ -108,6 +110,16 @@ var sabotages = []sabotage{
 	{name: "a refusal repeats what was sent", fails: []string{"refusals stay small"},
 		orders: &meddler{response: func(r *http.Response) {
 			rewrite(r, func(body string) string { return body + strings.Repeat(" ", maxRefusal) })
+		}}},
+	{name: "every token may do everything", fails: []string{"callers without a valid token are refused", "callers may do what their scopes say", "callers see what is their customer's"},
+		target: func(t *testing.T, target *Target) {
+			target.OrdersURL = between(t, target.OrdersURL, meddler{request: func(r *http.Request) { r.Header.Set("Authorization", "Bearer "+target.Tokens[0].All) }})
+		}},
+	{name: "refusals are no problem documents", fails: []string{"callers without a valid token are refused", "callers may do what their scopes say", "callers see what is their customer's"},
+		orders: &meddler{response: func(r *http.Response) {
+			if r.Header.Get("WWW-Authenticate") != "" {
+				r.Header.Set("Content-Type", "application/json")
+			}
 		}}},
 	{name: "every origin is welcome", fails: []string{"web pages are kept out"}, orders: dropHeader("Origin")},
 	{name: "every host is the service's", fails: []string{"web pages are kept out"}, notifications: &meddler{request: func(r *http.Request) { r.Host = "" }}},
@@ -215,8 +227,10 @@ func proxy(base string, m meddler) http.Handler {
 // startServices runs services that keep every promise, in this process.
 func startServices(t *testing.T) Target {
 	t.Helper()
+	var tokens []Tokens
 	b := devbroker.NewTest(t)
 	base := stdlib.Settings{AMQPURL: b.URL(), AutoMigrate: true, Logger: slog.New(slog.DiscardHandler)}
+	base.Auth, tokens = verifier(t)
 	settings := func(name string) stdlib.Settings {
 		s := base
 		s.DatabaseURL = sqlstore.SQLiteURL(filepath.Join(t.TempDir(), name+".db"))
@@ -231,10 +245,32 @@ func startServices(t *testing.T) Target {
 		t.Fatal(err)
 	}
 	return Target{
+		Tokens:    tokens,
 		OrdersURL: serve(t, orders.Run), NotificationsURL: serve(t, notifications.Run), AMQPURL: b.URL(),
 		StopBroker:  func(context.Context) error { return b.Inject(devbroker.Fault{Kind: devbroker.FaultDown}) },
 		StartBroker: func(context.Context) error { return b.Clear(devbroker.FaultDown) },
 	}
+}
+
+// verifier takes tokens of a file.
+func verifier(t *testing.T) (*auth.Verifier, []Tokens) {
+	t.Helper()
+	lines := ""
+	tokens := Tokens{
+		All:        authtest.NewToken(t, &lines, auth.Token{Name: "all"}),
+		ReadOnly:   authtest.NewToken(t, &lines, auth.Token{Name: "reader", Scopes: []string{auth.OrdersRead, auth.NotificationsRead}}),
+		OfCustomer: authtest.NewToken(t, &lines, auth.Token{Name: "customer", Customer: "acceptance-customer"}),
+		Expired:    authtest.NewToken(t, &lines, auth.Token{Name: "expired", Expires: time.Now().Add(-time.Second)}),
+	}
+	list, err := auth.ParseTokens(lines)
+	if err != nil {
+		t.Fatal(err)
+	}
+	v, err := auth.New(auth.Config{Tokens: list, Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v, []Tokens{tokens}
 }
 
 // serve runs a service until the test ends. Its listener takes connections

@@ -23,6 +23,10 @@ type Target struct {
 	// its queues hold has to survive it. Without them nothing is said about
 	// outages.
 	StopBroker, StartBroker func(context.Context) error
+	// Tokens, where the services ask who calls: those of each kind they take. All
+	// of the first goes with every request. Without any the requests carry none,
+	// and nothing is said about callers.
+	Tokens []Tokens
 	// Patience is how long to wait for what must happen. Defaults to 30 s.
 	Patience time.Duration
 }
@@ -44,6 +48,7 @@ const (
 	urls need = iota
 	broker
 	outages
+	tokens
 )
 
 func (n need) missing(t Target) string {
@@ -52,6 +57,8 @@ func (n need) missing(t Target) string {
 		return "not told where the broker is (AMQPURL)"
 	case n == outages && (t.StopBroker == nil || t.StartBroker == nil):
 		return "not told how to stop and start the broker (StopBroker, StartBroker)"
+	case n == tokens && len(t.Tokens) == 0:
+		return "not told how to be let in (Tokens)"
 	}
 	return ""
 }
@@ -64,6 +71,9 @@ var checks = []check{
 	{"other bad requests are refused", urls, badRequestsAreRefused},
 	{"refusals stay small", urls, refusalsStaySmall},
 	{"web pages are kept out", urls, webPagesAreKeptOut},
+	{"callers without a valid token are refused", tokens, strangersAreRefused},
+	{"callers may do what their scopes say", tokens, scopesAreKept},
+	{"callers see what is their customer's", tokens, customersAreKeptApart},
 	{"the correlation id is taken over or made", urls, correlationIDRunsThrough},
 	{"an idempotency key makes asking again safe", urls, idempotencyKeyHolds},
 	{"many at once under one key place one order", urls, idempotencyKeyHoldsAtOnce},

@@ -34,19 +34,29 @@ func (v *visitor) ask(ctx context.Context, method, url, body string, headers ...
 	return v.send(ctx, method, url, body, append(headers, "Content-Type", "application/json")...)
 }
 
-// send sends one request as it is.
+// send sends one request as it is, with the token that may do everything unless
+// headers have one; an empty one is none.
 func (v *visitor) send(ctx context.Context, method, url, body string, headers ...string) (answer, error) {
 	a := answer{about: method + " " + url}
 	req, err := http.NewRequestWithContext(ctx, method, url, strings.NewReader(body))
 	if err != nil {
 		return a, err
 	}
+	authorized := false
 	for i := 0; i < len(headers); i += 2 {
-		if headers[i] == "Host" {
+		switch headers[i] {
+		case "Host":
 			req.Host = headers[i+1]
 			continue
+		case "Authorization":
+			if authorized = true; headers[i+1] == "" {
+				continue
+			}
 		}
 		req.Header.Add(headers[i], headers[i+1])
+	}
+	if !authorized && len(v.Tokens) > 0 {
+		req.Header.Set("Authorization", "Bearer "+v.Tokens[0].All)
 	}
 	res, err := v.client.Do(req)
 	if err != nil {

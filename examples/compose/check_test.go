@@ -24,6 +24,7 @@ func (p *project) ask(t *testing.T, method, profile, path string, body io.Reader
 		t.Fatal(err)
 	}
 	req.Header.Set("content-type", "application/json")
+	req.Header.Set("authorization", "Bearer "+p.addresses(t).APIToken)
 	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 	res, err := client.Do(req)
 	if err != nil {
@@ -119,7 +120,7 @@ func (p *project) checkDatabases(t *testing.T) {
 }
 
 // secrets are all passwords of a project.
-type secrets struct{ superuser, orders, notifications, broker string }
+type secrets struct{ superuser, orders, notifications, broker, api string }
 
 func (p *project) secrets(t *testing.T) secrets {
 	t.Helper()
@@ -137,6 +138,7 @@ func (p *project) secrets(t *testing.T) secrets {
 		orders:        of(a.OutboxDB),
 		notifications: of(a.InboxDB),
 		broker:        of(a.AMQPURL),
+		api:           a.APIToken,
 	}
 }
 
@@ -152,7 +154,7 @@ func (p *project) checkSecrets(t *testing.T, s secrets) {
 		// Compose v1 shows only the logs of running services.
 		places["logs of "+id] = dockerLogs(t, id)
 	}
-	named := map[string]string{"superuser": s.superuser, "orders": s.orders, "notifications": s.notifications, "broker": s.broker}
+	named := map[string]string{"superuser": s.superuser, "orders": s.orders, "notifications": s.notifications, "broker": s.broker, "pulsectl": s.api}
 	for _, owner := range slices.Sorted(maps.Keys(named)) {
 		if len(named[owner]) < 20 {
 			t.Fatalf("the password of %s has only %d characters", owner, len(named[owner]))

@@ -219,7 +219,7 @@ func (p *project) awaitHealthy(t *testing.T, services ...string) {
 }
 
 // addresses are what credentials show prints, with the published ports.
-type addresses struct{ OutboxDB, InboxDB, AMQPURL string }
+type addresses struct{ OutboxDB, InboxDB, AMQPURL, APIToken string }
 
 func (p *project) addresses(t *testing.T) addresses {
 	t.Helper()
@@ -252,9 +252,11 @@ func (p *project) target(t *testing.T, profile string) acceptance.Target {
 			return err
 		}
 	}
+	given := p.addresses(t)
 	return acceptance.Target{
 		OrdersURL: base("ORDERS"), NotificationsURL: base("NOTIFICATIONS"),
-		AMQPURL:    p.addresses(t).AMQPURL,
+		AMQPURL:    given.AMQPURL,
+		Tokens:     []acceptance.Tokens{{All: given.APIToken}},
 		StopBroker: broker("stop"), StartBroker: broker("start"),
 		Patience: healthLimit,
 	}

@@ -94,7 +94,7 @@ func NewNotifications(cfg NotificationsConfig) (_ *Notifications, err error) {
 		Service: notificationsService, Inbox: s.inbox, Consumer: s.consumer.Health, Source: s.source.Health,
 		Ready: s.server.Ready, Logger: s.log,
 	})
-	s.handler = newEngine(s.log, s.routes())
+	s.handler = newEngine(s.log, s.server.Guard(), s.routes())
 	return s, nil
 }
 

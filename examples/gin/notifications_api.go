@@ -7,13 +7,14 @@ import (
 
 	"github.com/gin-gonic/gin"
 
+	"github.com/asimalizada/pulse-events/examples/auth"
 	"github.com/asimalizada/pulse-events/examples/internal/api"
 	"github.com/asimalizada/pulse-events/examples/notifications"
 )
 
 func (s *Notifications) routes() []route {
 	return []route{
-		{http.MethodGet, "/notifications", s.listNotifications},
+		{http.MethodGet, "/notifications", allow(auth.NotificationsRead, s.listNotifications)},
 		{http.MethodGet, "/health/live", always(s.health)},
 		{http.MethodGet, "/health/ready", always(s.health)},
 	}
@@ -38,9 +39,11 @@ func (s *Notifications) listNotifications(c *gin.Context) error {
 	if err != nil {
 		return fmt.Errorf("list notifications: %w", err)
 	}
-	list := make([]notifications.Notification, len(rows))
-	for i, row := range rows {
-		list[i] = row.notification()
+	list := make([]notifications.Notification, 0, len(rows))
+	for _, row := range rows {
+		if n := row.notification(); api.Sees(ctx, n.CustomerID) {
+			list = append(list, n)
+		}
 	}
 	return api.Write(c.Writer, http.StatusOK, list)
 }

@@ -82,7 +82,7 @@ func NewOrders(cfg OrdersConfig) (_ *Orders, err error) {
 		Service: ordersService, Outbox: s.outbox, Relay: s.relay.Health, Publisher: s.publisher.Health,
 		Ready: s.server.Ready, Logger: s.log,
 	})
-	s.handler = newEngine(s.log, s.routes())
+	s.handler = newEngine(s.log, s.server.Guard(), s.routes())
 	return s, nil
 }
 

@@ -9,15 +9,16 @@ import (
 	"github.com/gin-gonic/gin"
 	"gorm.io/gorm"
 
+	"github.com/asimalizada/pulse-events/examples/auth"
 	"github.com/asimalizada/pulse-events/examples/internal/api"
 	"github.com/asimalizada/pulse-events/examples/orders"
 )
 
 func (s *Orders) routes() []route {
 	return []route{
-		{http.MethodPost, "/orders", s.createOrder},
-		{http.MethodGet, "/orders", s.listOrders},
-		{http.MethodGet, "/orders/:id", s.getOrder},
+		{http.MethodPost, "/orders", allow(auth.OrdersWrite, s.createOrder)},
+		{http.MethodGet, "/orders", allow(auth.OrdersRead, s.listOrders)},
+		{http.MethodGet, "/orders/:id", allow(auth.OrdersRead, s.getOrder)},
 		{http.MethodGet, "/health/live", always(s.health)},
 		{http.MethodGet, "/health/ready", always(s.health)},
 	}
@@ -30,6 +31,9 @@ func (s *Orders) createOrder(c *gin.Context) error {
 	}
 	draft, err := api.ReadDraft(c.Writer, c.Request)
 	if err != nil {
+		return err
+	}
+	if err := api.RequireCustomer(c.Request.Context(), draft.CustomerID); err != nil {
 		return err
 	}
 	receipt, replayed, err := s.place(c.Request.Context(), draft, key)
@@ -56,7 +60,7 @@ func (s *Orders) getOrder(c *gin.Context) error {
 	defer cancel()
 	var row orderRow
 	err = s.db.orm.WithContext(ctx).Where("id = ?", id).Take(&row).Error
-	if errors.Is(err, gorm.ErrRecordNotFound) {
+	if errors.Is(err, gorm.ErrRecordNotFound) || err == nil && !api.Sees(ctx, row.CustomerID) {
 		return api.NoOrder(id)
 	}
 	if err != nil {
@@ -73,8 +77,12 @@ func (s *Orders) listOrders(c *gin.Context) error {
 	ctx, cancel := s.db.Limit(c.Request.Context())
 	defer cancel()
 	var rows []orderRow
-	// Walks orders_newest and stops at the limit.
-	err = s.db.orm.WithContext(ctx).Order("created_at DESC, id DESC").Limit(limit).Find(&rows).Error
+	// Walks orders_newest, or orders_newest_of_customer, and stops at the limit.
+	query := s.db.orm.WithContext(ctx).Order("created_at DESC, id DESC").Limit(limit)
+	if customer := api.OnlyCustomer(ctx); customer != "" {
+		query = query.Where("customer_id = ?", customer)
+	}
+	err = query.Find(&rows).Error
 	if err != nil {
 		return fmt.Errorf("list orders: %w", err)
 	}

@@ -31,14 +31,14 @@ func (to route) routed(c *gin.Context) error {
 
 // newEngine serves routes, and answers whatever else is asked in the shape of
 // every other error.
-func newEngine(log *slog.Logger, routes []route) http.Handler {
+func newEngine(log *slog.Logger, guard *api.Guard, routes []route) http.Handler {
 	gin.SetMode(gin.ReleaseMode) // a setting of the process: in any other mode Gin prints to stdout
 	engine := gin.New()
 	engine.HandleMethodNotAllowed = true
 	engine.RedirectTrailingSlash = false
 	engine.UseEscapedPath = true       // %2F in an id is part of the id
 	engine.ForwardedByClientIP = false // no proxy is trusted to say who asks
-	engine.Use(observe(log), recovered(log))
+	engine.Use(observe(log, guard), recovered(log))
 	for _, r := range routes {
 		engine.Handle(r.method, r.path, answer(log, r.routed))
 		if r.method == http.MethodGet {
@@ -86,12 +86,12 @@ func recovered(log *slog.Logger) gin.HandlerFunc {
 	}
 }
 
-// observe gives each request its correlation id, its trace context and its
-// deadline, and writes one line to the access log.
-func observe(log *slog.Logger) gin.HandlerFunc {
+// observe gives each request its correlation id, its trace context, its caller
+// and its deadline, refuses what the guard refuses, and writes one line to the access log.
+func observe(log *slog.Logger, guard *api.Guard) gin.HandlerFunc {
 	return func(c *gin.Context) {
 		started := time.Now()
-		ctx, refusal := api.Context(c.Request)
+		ctx, refusal := guard.Enter(c.Request)
 		ctx, cancel := context.WithTimeout(ctx, api.RequestTimeout)
 		defer cancel()
 		c.Request = c.Request.WithContext(ctx)
@@ -119,6 +119,16 @@ func about(c *gin.Context) []slog.Attr {
 	value, _ := c.Get(aboutKey{})
 	attrs, _ := value.([]slog.Attr)
 	return attrs
+}
+
+// allow lets callers with the scope through to h.
+func allow(scope string, h handler) handler {
+	return func(c *gin.Context) error {
+		if err := api.Require(c.Request.Context(), scope); err != nil {
+			return err
+		}
+		return h(c)
+	}
 }
 
 // always is a handler that answers every request itself.

@@ -14,7 +14,7 @@ import (
 // serve answers one request with an engine of these routes.
 func serve(t *testing.T, logs io.Writer, routes []route, method, path string) *httptest.ResponseRecorder {
 	t.Helper()
-	engine := newEngine(slog.New(slog.NewTextHandler(logs, nil)), routes)
+	engine := newEngine(slog.New(slog.NewTextHandler(logs, nil)), nil, routes)
 	answer := httptest.NewRecorder()
 	engine.ServeHTTP(answer, httptest.NewRequestWithContext(t.Context(), method, path, nil))
 	return answer

@@ -98,7 +98,7 @@ func NewNotifications(cfg NotificationsConfig) (_ *Notifications, err error) {
 		Service: notificationsService, Inbox: in, Consumer: s.consumer.Health, Source: s.source.Health,
 		Ready: s.server.Ready, Logger: s.log,
 	})
-	s.handler = observe(s.log, newMux(s.log, s.routes()))
+	s.handler = observe(s.log, s.server.Guard(), newMux(s.log, s.routes()))
 	return s, nil
 }
 

@@ -4,14 +4,16 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"slices"
 
+	"github.com/asimalizada/pulse-events/examples/auth"
 	"github.com/asimalizada/pulse-events/examples/internal/api"
 	"github.com/asimalizada/pulse-events/examples/notifications"
 )
 
 func (s *Notifications) routes() []route {
 	return []route{
-		{http.MethodGet, "/notifications", s.listNotifications},
+		{http.MethodGet, "/notifications", allow(auth.NotificationsRead, s.listNotifications)},
 		{http.MethodGet, "/health/live", always(s.health)},
 		{http.MethodGet, "/health/ready", always(s.health)},
 	}
@@ -34,6 +36,7 @@ func (s *Notifications) listNotifications(w http.ResponseWriter, r *http.Request
 	if err != nil {
 		return fmt.Errorf("list notifications: %w", err)
 	}
+	list = slices.DeleteFunc(list, func(n notifications.Notification) bool { return !api.Sees(ctx, n.CustomerID) })
 	for i := range list {
 		list[i].CreatedAt = list[i].CreatedAt.UTC()
 	}

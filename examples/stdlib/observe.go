@@ -11,12 +11,12 @@ import (
 	"github.com/asimalizada/pulse-events/outbox/wire"
 )
 
-// observe gives each request its correlation id, its trace context and its
-// deadline, and writes one line to the access log.
-func observe(log *slog.Logger, next http.Handler) http.Handler {
+// observe gives each request its correlation id, its trace context, its caller
+// and its deadline, refuses what the guard refuses, and writes one line to the access log.
+func observe(log *slog.Logger, guard *api.Guard, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		started := time.Now()
-		ctx, refusal := api.Context(r)
+		ctx, refusal := guard.Enter(r)
 		ctx, cancel := context.WithTimeout(ctx, api.RequestTimeout)
 		defer cancel()
 		w.Header().Set(wire.HeaderCorrelationID, outbox.CorrelationID(ctx))

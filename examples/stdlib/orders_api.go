@@ -7,15 +7,16 @@ import (
 	"log/slog"
 	"net/http"
 
+	"github.com/asimalizada/pulse-events/examples/auth"
 	"github.com/asimalizada/pulse-events/examples/internal/api"
 	"github.com/asimalizada/pulse-events/examples/orders"
 )
 
 func (s *Orders) routes() []route {
 	return []route{
-		{http.MethodPost, "/orders", s.createOrder},
-		{http.MethodGet, "/orders", s.listOrders},
-		{http.MethodGet, "/orders/{id}", s.getOrder},
+		{http.MethodPost, "/orders", allow(auth.OrdersWrite, s.createOrder)},
+		{http.MethodGet, "/orders", allow(auth.OrdersRead, s.listOrders)},
+		{http.MethodGet, "/orders/{id}", allow(auth.OrdersRead, s.getOrder)},
 		{http.MethodGet, "/health/live", always(s.health)},
 		{http.MethodGet, "/health/ready", always(s.health)},
 	}
@@ -28,6 +29,9 @@ func (s *Orders) createOrder(w http.ResponseWriter, r *http.Request) error {
 	}
 	draft, err := api.ReadDraft(w, r)
 	if err != nil {
+		return err
+	}
+	if err := api.RequireCustomer(r.Context(), draft.CustomerID); err != nil {
 		return err
 	}
 	receipt, replayed, err := s.place(r.Context(), draft, key)
@@ -54,7 +58,7 @@ func (s *Orders) getOrder(w http.ResponseWriter, r *http.Request) error {
 	defer cancel()
 	var order orders.Order
 	err = s.db.GetContext(ctx, &order, s.db.queries.Get("get_order"), id)
-	if errors.Is(err, sql.ErrNoRows) {
+	if errors.Is(err, sql.ErrNoRows) || err == nil && !api.Sees(ctx, order.CustomerID) {
 		return api.NoOrder(id)
 	}
 	if err != nil {
@@ -72,7 +76,11 @@ func (s *Orders) listOrders(w http.ResponseWriter, r *http.Request) error {
 	ctx, cancel := s.db.Limit(r.Context())
 	defer cancel()
 	list := []orders.Order{}
-	if err := s.db.SelectContext(ctx, &list, s.db.queries.Get("list_orders"), limit); err != nil {
+	query, args := "list_orders", []any{limit}
+	if customer := api.OnlyCustomer(ctx); customer != "" {
+		query, args = "list_orders_of_customer", []any{customer, limit}
+	}
+	if err := s.db.SelectContext(ctx, &list, s.db.queries.Get(query), args...); err != nil {
 		return fmt.Errorf("list orders: %w", err)
 	}
 	for i := range list {

@@ -17,6 +17,8 @@ func TestFromEnvServesOnPortsOfItsOwn(t *testing.T) {
 		switch name {
 		case "PULSE_AMQP_URL":
 			return "amqp://broker/", true
+		case "PULSE_AUTH":
+			return "off", true
 		case "PULSE_OUTBOX_DB", "PULSE_INBOX_DB":
 			return "sqlite:/var/lib/service.db", true
 		}

@@ -66,6 +66,16 @@ func answer(log *slog.Logger, h handler) http.Handler {
 	})
 }
 
+// allow lets callers with the scope through to h.
+func allow(scope string, h handler) handler {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		if err := api.Require(r.Context(), scope); err != nil {
+			return err
+		}
+		return h(w, r)
+	}
+}
+
 // always is a handler that answers every request itself.
 func always(h http.Handler) handler {
 	return func(w http.ResponseWriter, r *http.Request) error {

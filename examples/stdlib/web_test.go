@@ -11,7 +11,7 @@ import (
 func TestPanicIsAnErrorOfOurs(t *testing.T) {
 	var logs strings.Builder
 	log := slog.New(slog.NewTextHandler(&logs, nil))
-	h := observe(log, newMux(log, []route{{http.MethodGet, "/panic", func(http.ResponseWriter, *http.Request) error { panic("hunter2") }}}))
+	h := observe(log, nil, newMux(log, []route{{http.MethodGet, "/panic", func(http.ResponseWriter, *http.Request) error { panic("hunter2") }}}))
 	answer := httptest.NewRecorder()
 	h.ServeHTTP(answer, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/panic", nil))
 	body := answer.Body.String()

@@ -20,6 +20,7 @@ import (
 const (
 	scrapeTimeout = 10 * time.Second
 	maxScrapes    = 4 // at once
+	maxHeader     = 16 << 10
 )
 
 // scrapeServer serves /metrics.
@@ -46,7 +47,7 @@ func newScrapeServer(ln net.Listener, log *slog.Logger) (*scrapeServer, metric.R
 	}))
 	s := &scrapeServer{ln: ln, served: make(chan error, 1), server: &http.Server{
 		Handler: mux, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn),
-		ReadTimeout: 5 * time.Second, WriteTimeout: 2 * scrapeTimeout, IdleTimeout: 2 * time.Minute,
+		ReadTimeout: 5 * time.Second, WriteTimeout: 2 * scrapeTimeout, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: maxHeader,
 	}}
 	go func() { s.served <- s.server.Serve(ln) }()
 	return s, reader, nil

@@ -148,12 +148,12 @@ func startServices(t *testing.T) *services {
 	}
 	// The consumer first: it makes the queue.
 	s.run(t, filepath.Join(dir, "notifications"), "PULSE_INBOX_DB="+notificationsDB, "PULSE_AMQP_URL="+amqpURL,
-		"PULSE_NOTIFICATIONS_ADDR="+addr(1), "PULSE_METRICS_ADDR="+addr(3))
+		"PULSE_NOTIFICATIONS_ADDR="+addr(1), "PULSE_METRICS_ADDR="+addr(3), "PULSE_AUTH=off")
 	testenv.Eventually(t, patience, "the consumer to run", func() bool {
 		return strings.Contains(s.health("http://"+addr(1)), `"state":"running"`)
 	})
 	s.run(t, filepath.Join(dir, "orders"), "PULSE_OUTBOX_DB="+ordersDB, "PULSE_AMQP_URL="+amqpURL,
-		"PULSE_ORDERS_ADDR="+addr(0), "PULSE_METRICS_ADDR="+addr(2))
+		"PULSE_ORDERS_ADDR="+addr(0), "PULSE_METRICS_ADDR="+addr(2), "PULSE_AUTH=off")
 	testenv.Eventually(t, patience, "the relay to run", func() bool {
 		return strings.Contains(s.health(s.orders), `"state":"running"`)
 	})

@@ -29,7 +29,7 @@ type rule struct {
 // tests, and programs may not be built on them.
 var ownForTests = []string{
 	"./internal/testenv/...", "./internal/deptest/...", "./internal/certtest/...", "./internal/baotest/...", "./internal/rabbit/rabbittest/...",
-	"./outbox/outboxtest/...", "./inbox/inboxtest/...", "./examples/acceptance/...", "./examples/internal/exampletest/...", "./examples/databases/internal/databasetest",
+	"./outbox/outboxtest/...", "./inbox/inboxtest/...", "./examples/acceptance/...", "./examples/auth/authtest", "./examples/internal/exampletest/...", "./examples/databases/internal/databasetest",
 	"./examples/databases/entgo/ent/enttest", // generated
 	"./pulsectl/devbroker/devbrokertest/...", "./pulsectl/chaostest/...",
 }
@@ -125,13 +125,14 @@ var rules = []rule{
 		never:  []string{"./internal/..."},
 	},
 	{
-		// No public package starts a PostgreSQL or a RabbitMQ for a test.
-		name:   "the examples' tests add to the public API real servers only",
+		// No public package starts a PostgreSQL or a RabbitMQ for a test, or issues
+		// its certificates.
+		name:   "the examples' tests add to the public API real servers and certificates only",
 		of:     []string{"./examples/..."},
 		scope:  everywhere,
 		direct: true,
 		never:  []string{"./internal/..."},
-		but:    []string{"./internal/testenv"},
+		but:    []string{"./internal/testenv", "./internal/certtest"},
 	},
 	{
 		name:  "the examples know nothing of the CLI; their tests may use the development broker",

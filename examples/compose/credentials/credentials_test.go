@@ -16,7 +16,7 @@ import (
 func newVolumes(t *testing.T) volumes {
 	t.Helper()
 	root := t.TempDir()
-	for _, name := range []string{"postgres", "postgres-init", "rabbitmq", "orders", "notifications"} {
+	for _, name := range []string{"postgres", "postgres-init", "rabbitmq", "api", "orders", "notifications"} {
 		if err := os.Mkdir(filepath.Join(root, name), 0o755); err != nil {
 			t.Fatal(err)
 		}
@@ -67,7 +67,7 @@ func TestMake(t *testing.T) {
 	v := newVolumes(t)
 	fill(t, v)
 	seen := map[string]string{}
-	for _, p := range [][2]string{{"postgres", "postgres"}, {"postgres", "orders"}, {"postgres", "notifications"}, {"rabbitmq", "broker"}} {
+	for _, p := range [][2]string{{"postgres", "postgres"}, {"postgres", "orders"}, {"postgres", "notifications"}, {"rabbitmq", "broker"}, {"api", "pulsectl"}} {
 		text := strings.TrimSuffix(read(t, v, p[0], p[1]+".password"), "\n")
 		if !password.MatchString(text) {
 			t.Errorf("%s: not a password of ours", p[1])
@@ -81,8 +81,9 @@ func TestMake(t *testing.T) {
 	for text, owner := range seen {
 		for path, content := range contents(t, v) {
 			allowed := map[string]bool{
-				"postgres/" + owner + ".password":   owner != "broker",
-				owner + "/database-url":             owner != "broker",
+				"postgres/" + owner + ".password":   owner != "broker" && owner != "pulsectl",
+				owner + "/database-url":             owner != "broker" && owner != "pulsectl",
+				"api/pulsectl.password":             owner == "pulsectl", // the services know its hash
 				"rabbitmq/broker.password":          owner == "broker",
 				"rabbitmq/10-pulse-events.conf":     owner == "broker",
 				"orders/" + amqpFile:                owner == "broker",
@@ -243,6 +244,7 @@ func TestShow(t *testing.T) {
 	want := map[string]string{
 		"outboxDb": "postgres://orders:" + secret("postgres", "orders") + "@postgres:5432/orders?sslmode=disable",
 		"inboxDb":  "postgres://notifications:" + secret("postgres", "notifications") + "@postgres:5432/notifications?sslmode=disable",
+		"apiToken": secret("api", "pulsectl"),
 		"amqpUrl":  "amqp://pulse:" + secret("rabbitmq", "broker") + "@rabbitmq:5672/",
 	}
 	got := map[string]string{}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"crypto/sha256"
 	_ "embed"
 	"errors"
 	"fmt"
@@ -11,6 +12,8 @@ import (
 	"strings"
 
 	"github.com/gofrs/flock"
+
+	"github.com/asimalizada/pulse-events/examples/auth"
 )
 
 // Names as docker-compose.yml and databases.sql have them.
@@ -21,6 +24,7 @@ const (
 
 	databaseFile = "database-url"
 	amqpFile     = "amqp-url"
+	tokensFile   = "tokens"
 )
 
 // databasesSQL creates roles and databases when PostgreSQL starts for the first
@@ -40,7 +44,8 @@ var rabbitmqConf string
 //	postgres        passwords of the superuser and of each service's role
 //	postgres-init   the script that creates roles and databases
 //	rabbitmq        the broker's password, and its settings with it
-//	orders          where the database and the broker are
+//	api             the token for the APIs of both services, which no container reads
+//	orders          where the database and the broker are, and the token's hash
 //	notifications   the same for the other service
 //
 // The passwords in the volumes of the servers are authoritative: a server reads
@@ -59,7 +64,7 @@ func (v volumes) fill() (err error) {
 
 	passwords := make(map[string]string)
 	for _, p := range []struct{ volume, name string }{
-		{"postgres", "postgres"}, {"postgres", "orders"}, {"postgres", "notifications"}, {"rabbitmq", "broker"},
+		{"postgres", "postgres"}, {"postgres", "orders"}, {"postgres", "notifications"}, {"rabbitmq", "broker"}, {"api", "pulsectl"},
 	} {
 		if passwords[p.name], err = keepPassword(v.file(p.volume, p.name+".password")); err != nil {
 			return err
@@ -67,11 +72,14 @@ func (v volumes) fill() (err error) {
 	}
 	amqp := address("amqp", brokerUser, passwords["broker"], rabbitmqHost, "/", "")
 	broker := fmt.Sprintf("default_user = %s\ndefault_pass = %s\n", brokerUser, passwords["broker"])
+	tokens := tokenLine("pulsectl", passwords["pulsectl"])
 	for _, f := range []struct{ path, content string }{
 		{v.file("postgres-init", "databases.sql"), databasesSQL},
 		{v.file("rabbitmq", "10-pulse-events.conf"), rabbitmqConf + broker},
 		{v.file("orders", databaseFile), databaseAddress("orders", passwords["orders"])},
 		{v.file("orders", amqpFile), amqp},
+		{v.file("orders", tokensFile), tokens},
+		{v.file("notifications", tokensFile), tokens},
 		{v.file("notifications", databaseFile), databaseAddress("notifications", passwords["notifications"])},
 		{v.file("notifications", amqpFile), amqp},
 	} {
@@ -88,6 +96,7 @@ type addresses struct {
 	OutboxDB string `json:"outboxDb"`
 	InboxDB  string `json:"inboxDb"`
 	AMQPURL  string `json:"amqpUrl"`
+	APIToken string `json:"apiToken"`
 }
 
 func (v volumes) addresses() (a addresses, err error) {
@@ -98,6 +107,7 @@ func (v volumes) addresses() (a addresses, err error) {
 		{v.file("orders", databaseFile), &a.OutboxDB},
 		{v.file("notifications", databaseFile), &a.InboxDB},
 		{v.file("orders", amqpFile), &a.AMQPURL},
+		{v.file("api", "pulsectl.password"), &a.APIToken},
 	} {
 		content, err := os.ReadFile(f.path)
 		if errors.Is(err, fs.ErrNotExist) {
@@ -108,6 +118,12 @@ func (v volumes) addresses() (a addresses, err error) {
 		*f.to = strings.TrimSpace(string(content))
 	}
 	return a, nil
+}
+
+// tokenLine is a line of a file of tokens, by package examples/auth: the token
+// may do everything.
+func tokenLine(name, secret string) string {
+	return auth.Token{Name: name, Hash: sha256.Sum256([]byte(secret)), Scopes: auth.Scopes(), Customer: auth.AnyCustomer}.String() + "\n"
 }
 
 func (v volumes) file(volume, name string) string { return filepath.Join(string(v), volume, name) }

@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"strings"
 	"time"
+
+	"github.com/asimalizada/pulse-events/examples/auth"
 )
 
 // Access is what the access log tells of a request.
@@ -18,6 +20,9 @@ type Access struct {
 
 // Log writes the line.
 func (a Access) Log(ctx context.Context, log *slog.Logger, r *http.Request) {
+	if caller := auth.CallerOf(ctx).Name; caller != "" {
+		a.About = append(a.About, slog.String("caller", caller))
+	}
 	log.LogAttrs(ctx, a.level(r), "request", append([]slog.Attr{
 		slog.String("method", r.Method),
 		slog.String("path", r.URL.Path),

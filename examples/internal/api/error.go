@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"runtime/debug"
+	"time"
 
 	"github.com/asimalizada/pulse-events/outbox"
 )
@@ -18,6 +19,14 @@ type Error struct {
 	Code    string       `json:"code"`
 	Message string       `json:"message"`
 	Fields  []FieldError `json:"fields"`
+	// Challenge is the header WWW-Authenticate; empty: there is none.
+	Challenge string `json:"-"`
+	// RetryAfter is how long to wait before the next attempt; zero: the answer
+	// does not say, and a 503 says a second.
+	RetryAfter time.Duration `json:"-"`
+	// Problem: the answer is a problem document (RFC 9457), which has the error
+	// as a member.
+	Problem bool `json:"-"`
 }
 
 // FieldError says what is wrong with one field of the request.

@@ -25,12 +25,13 @@ func build(t *testing.T, name string) string {
 	return path
 }
 
-// runProgram starts a program with nothing but these variables set. Whatever
+// runProgram starts a program with nothing but these variables set, and
+// without authentication. Whatever
 // it prints goes into output.
 func runProgram(t *testing.T, path string, output *Journal, variables ...string) *exec.Cmd {
 	t.Helper()
 	cmd := exec.Command(path)
-	cmd.Env, cmd.Stdout, cmd.Stderr, cmd.WaitDelay = append(variables, "HOME="+t.TempDir()), output, output, Patience
+	cmd.Env, cmd.Stdout, cmd.Stderr, cmd.WaitDelay = append(variables, "HOME="+t.TempDir(), "PULSE_AUTH=off"), output, output, Patience
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/asimalizada/pulse-events/examples/auth"
 	"github.com/asimalizada/pulse-events/examples/internal/service"
 	"github.com/asimalizada/pulse-events/internal/testenv"
 )
@@ -23,6 +24,8 @@ type Service interface {
 type Stack struct {
 	Orders        func(service.Settings) (Service, error)
 	Notifications func(s service.Settings, queue string) (Service, error)
+
+	auth func(*slog.Logger) (*auth.Verifier, error) // nil: nobody is asked
 }
 
 // Patience is how long a test waits for what must happen.
@@ -47,6 +50,18 @@ func Settings(t *testing.T, on Platform) (service.Settings, *Journal) {
 		StartTimeout: Patience, DatabaseTimeout: Patience, // the machine may be busy
 		Logger: service.NewLogger(logs, false, slog.LevelDebug),
 	}, logs
+}
+
+// guard makes a service ask who calls, if the stack is to.
+func (k Stack) guard(t *testing.T, s *service.Settings) {
+	t.Helper()
+	if k.auth == nil {
+		return
+	}
+	var err error
+	if s.Auth, err = k.auth(s.Logger); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // Start runs a service until the test ends, which fails if Run does, and

@@ -41,11 +41,13 @@ func (k Stack) start(t *testing.T, on Platform) *system {
 	}
 	s.settings, s.notificationsLogs = Settings(t, on)
 	s.settings.AMQPURL, s.settings.Exchange = s.amqpURL, s.exchange
+	k.guard(t, &s.settings)
 	s.startNotifications(t)
 
 	var settings service.Settings
 	settings, s.logs = Settings(t, on)
 	settings.AMQPURL, settings.Exchange = s.amqpURL, s.exchange
+	k.guard(t, &settings)
 	orders, err := k.Orders(settings)
 	if err != nil {
 		t.Fatal(err)

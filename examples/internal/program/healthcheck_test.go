@@ -30,7 +30,7 @@ func TestCheckHealth(t *testing.T) {
 		status, code int
 	}{{http.StatusOK, 0}, {http.StatusServiceUnavailable, 1}, {http.StatusNotFound, 1}} {
 		var stderr bytes.Buffer
-		if got := checkHealth(serve(t, c.status), &stderr); got != c.code {
+		if got := checkHealth(serve(t, c.status), false, &stderr); got != c.code {
 			t.Errorf("status %d: exit code %d, want %d", c.status, got, c.code)
 		}
 		if told := strings.Contains(stderr.String(), "so so"); told == (c.code == 0) {
@@ -45,7 +45,7 @@ func TestCheckHealthOfAllAddresses(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, host := range []string{"", "0.0.0.0", "[::]", "localhost"} {
-		if err := askReady(t.Context(), host+":"+port); err != nil {
+		if err := askReady(t.Context(), host+":"+port, false); err != nil {
 			t.Errorf("%q: %v", host, err)
 		}
 	}
@@ -61,7 +61,7 @@ func TestCheckHealthOfNobody(t *testing.T) {
 		t.Fatal(err)
 	}
 	var stderr bytes.Buffer
-	if got := checkHealth(addr, &stderr); got != 1 || !strings.Contains(stderr.String(), "refused") {
+	if got := checkHealth(addr, false, &stderr); got != 1 || !strings.Contains(stderr.String(), "refused") {
 		t.Errorf("exit code %d, want 1; tells %q", got, &stderr)
 	}
 }
@@ -76,14 +76,14 @@ func TestCheckHealthHasADeadline(t *testing.T) {
 	defer silent.Close()
 	ctx, cancel := context.WithDeadline(t.Context(), time.Now())
 	defer cancel()
-	if err := askReady(ctx, silent.Addr().String()); err == nil {
+	if err := askReady(ctx, silent.Addr().String(), false); err == nil {
 		t.Error("a silent service is healthy")
 	}
 }
 
 func TestCheckHealthIgnoresProxies(t *testing.T) {
 	t.Setenv("HTTP_PROXY", "http://127.0.0.1:1")
-	if err := askReady(t.Context(), serve(t, http.StatusOK)); err != nil {
+	if err := askReady(t.Context(), serve(t, http.StatusOK), false); err != nil {
 		t.Error(err)
 	}
 }

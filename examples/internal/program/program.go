@@ -32,6 +32,8 @@ type Service interface {
 type Config interface {
 	// ListenAddr is where the service serves HTTP, as host:port.
 	ListenAddr() string
+	// ServesTLS reports whether that is HTTPS.
+	ServesTLS() bool
 	// Log is where the service logs.
 	Log() *slog.Logger
 }
@@ -63,7 +65,7 @@ func Run[C Config, S Service](name, metricsAddr string, load func(func(string) (
 		return misused
 	}
 	if checking {
-		return checkHealth(cfg.ListenAddr(), os.Stderr)
+		return checkHealth(cfg.ListenAddr(), cfg.ServesTLS(), os.Stderr)
 	}
 	exports, err := telemetry.Start(context.Background(), observed, cfg.Log().With("service", name))
 	if err != nil {

@@ -60,7 +60,7 @@ func TestNoFailureTellsASecret(t *testing.T) {
 			t.Run(p.name+"/"+f.name, func(t *testing.T) {
 				database, broker := f.given(t)
 				addr := freeAddr(t)
-				run := start(t, binary, p.dbVariable+"="+database, "PULSE_AMQP_URL="+broker, p.addrVariable+"="+addr, "PULSE_LOG_LEVEL=debug", "PULSE_DRAIN_PERIOD=0s")
+				run := start(t, binary, p.dbVariable+"="+database, "PULSE_AMQP_URL="+broker, p.addrVariable+"="+addr, "PULSE_LOG_LEVEL=debug", "PULSE_AUTH=off", "PULSE_DRAIN_PERIOD=0s")
 				if f.then != nil {
 					testenv.Eventually(t, patience, "the program to be ready", func() bool { return run.ask(http.MethodGet, "http://"+addr+"/health/ready") == http.StatusOK })
 					f.then(t)

@@ -4,9 +4,12 @@ import (
 	"cmp"
 	"errors"
 	"io"
+	"log/slog"
 	"strings"
 	"time"
 
+	"github.com/asimalizada/pulse-events/examples/auth"
+	"github.com/asimalizada/pulse-events/examples/internal/api"
 	"github.com/asimalizada/pulse-events/examples/internal/settings"
 )
 
@@ -22,10 +25,15 @@ const (
 	envOrdersAddr        = "PULSE_ORDERS_ADDR"
 	envNotificationsAddr = "PULSE_NOTIFICATIONS_ADDR"
 	envAllowedHosts      = "PULSE_ALLOWED_HOSTS" // separated by commas
-	envDrainPeriod       = "PULSE_DRAIN_PERIOD"  // default 5s
-	envAutoMigrate       = "PULSE_AUTO_MIGRATE"  // default true
-	envLogLevel          = "PULSE_LOG_LEVEL"     // debug, info, warn, error
-	envLogFormat         = "PULSE_LOG_FORMAT"    // auto, json, text
+	envHTTPCert          = "PULSE_HTTP_CERT_FILE"
+	envHTTPKey           = "PULSE_HTTP_KEY_FILE"
+	envHTTPClientCA      = "PULSE_HTTP_CLIENT_CA_FILE"
+	envDrainPeriod       = "PULSE_DRAIN_PERIOD"          // default 5s
+	envRateLimit         = "PULSE_RATE_LIMIT"            // such as 500/s; in all
+	envCallerRateLimit   = "PULSE_RATE_LIMIT_PER_CALLER" // such as 20/s
+	envAutoMigrate       = "PULSE_AUTO_MIGRATE"          // default true
+	envLogLevel          = "PULSE_LOG_LEVEL"             // debug, info, warn, error
+	envLogFormat         = "PULSE_LOG_FORMAT"            // auto, json, text
 )
 
 // defaultDrainPeriod is about what Kubernetes takes to send requests elsewhere.
@@ -36,6 +44,10 @@ const defaultDrainPeriod = 5 * time.Second
 // PULSE_AMQP_CERT_FILE and PULSE_AMQP_KEY_FILE for amqps; PULSE_ORDERS_ADDR,
 // which defaults to addr; PULSE_ALLOWED_HOSTS, PULSE_DRAIN_PERIOD (default 5s),
 // PULSE_AUTO_MIGRATE (default true), PULSE_LOG_LEVEL and PULSE_LOG_FORMAT.
+// PULSE_HTTP_CERT_FILE, PULSE_HTTP_KEY_FILE and PULSE_HTTP_CLIENT_CA_FILE are for
+// HTTPS. PULSE_AUTH_TOKENS_FILE, PULSE_AUTH_JWKS_URL or PULSE_AUTH_JWKS_FILE says which
+// tokens are taken, with further variables for JWTs; without any of them
+// PULSE_AUTH=off is required. docs/security.md describes them.
 // lookup is os.LookupEnv or the like; logs is where the logger writes. The
 // error names every problem by its variable and holds no secret.
 func OrdersFromEnv(lookup func(string) (string, bool), logs io.Writer, addr string) (Settings, error) {
@@ -67,6 +79,12 @@ func fromEnv(lookup func(string) (string, bool), logs io.Writer, envDB, envAddr,
 		env.Problem(envAMQPCA, err)
 	}
 	s.GetAMQPTLS = files.get()
+	s.HTTPS = HTTPS{Cert: env.String(envHTTPCert, ""), Key: env.String(envHTTPKey, ""), ClientCA: env.String(envHTTPClientCA, "")}
+	if s.HTTPS.on() {
+		if _, err := s.HTTPS.open(slog.Default()); err != nil {
+			env.Problem(envHTTPCert, err)
+		}
+	}
 	level, err := parseLevel(env.String(envLogLevel, ""))
 	if err != nil {
 		env.Problem(envLogLevel, err)
@@ -76,6 +94,8 @@ func fromEnv(lookup func(string) (string, bool), logs io.Writer, envDB, envAddr,
 		env.Problem(envLogFormat, err)
 	}
 	s.Logger = NewLogger(logs, asText, level)
+	s.Auth = auth.Read(env, s.Logger)
+	s.Limits = api.Limits{All: env.Rate(envRateLimit), PerCaller: env.Rate(envCallerRateLimit)}
 
 	variables := map[string]string{"DatabaseURL": envDB, "AMQPURL": envAMQP, "Addr": envAddr, "DrainPeriod": envDrainPeriod}
 	for _, p := range s.withDefaults(addr).problems() {

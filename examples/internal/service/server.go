@@ -2,6 +2,7 @@ package service
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -36,13 +37,18 @@ type Server struct {
 	settings Settings
 	log      *slog.Logger
 	db       *Database
+	guard    *api.Guard
+	tls      *tls.Config // nil: HTTP
 	draining atomic.Bool
 }
 
 // NewServer returns a server for s, which is complete.
 func NewServer(s Settings, log *slog.Logger, db *Database) *Server {
-	return &Server{settings: s, log: log, db: db}
+	return &Server{settings: s, log: log, db: db, guard: api.NewGuard(api.GuardConfig{Verifier: s.Auth, Limits: s.Limits, ClientCert: s.HTTPS.ClientCA != "", Logger: log})}
 }
+
+// Guard is what every request has to pass.
+func (s *Server) Guard() *api.Guard { return s.guard }
 
 // Ready returns why the service should get no requests, or nil.
 func (s *Server) Ready(ctx context.Context) error {
@@ -69,8 +75,20 @@ func (s *Server) Run(ctx context.Context, ln net.Listener, h http.Handler, work 
 	case err != nil:
 		return fmt.Errorf("prepare the database: %w", err)
 	}
-	s.log.InfoContext(ctx, "serving", "address", ln.Addr().String())
+	if s.settings.HTTPS.on() {
+		files, err := s.settings.HTTPS.open(s.log)
+		if err != nil {
+			return fmt.Errorf("HTTPS: %w", err)
+		}
+		s.tls = newTLSConfig(files)
+	}
+	s.log.InfoContext(ctx, "serving", "address", ln.Addr().String(), "tls", s.tls != nil)
 	group, ctx := errgroup.WithContext(ctx)
+	if s.settings.Auth == nil {
+		s.log.WarnContext(ctx, "AUTHENTICATION IS OFF: whoever reaches this address can place orders and read everybody's", "address", ln.Addr().String())
+	} else {
+		group.Go(func() error { return s.settings.Auth.Run(ctx) })
+	}
 	group.Go(func() error { return work(ctx) })
 	group.Go(func() error { return s.serve(ctx, ln, h) })
 	return group.Wait()
@@ -85,6 +103,7 @@ func (s *Server) serve(ctx context.Context, ln net.Listener, h http.Handler) err
 	defer cutOff(nil)
 	var open sync.WaitGroup // connections
 	server := &http.Server{
+		TLSConfig:         s.tls,
 		Handler:           s.closing(api.Traced(h, s.settings.Addr)),
 		ReadHeaderTimeout: readHeaderTimeout,
 		ReadTimeout:       readTimeout,
@@ -105,7 +124,13 @@ func (s *Server) serve(ctx context.Context, ln net.Listener, h http.Handler) err
 		},
 	}
 	served := make(chan error, 1)
-	go func() { served <- server.Serve(ln) }()
+	go func() {
+		if server.TLSConfig != nil {
+			served <- server.ServeTLS(ln, "", "")
+			return
+		}
+		served <- server.Serve(ln)
+	}()
 	defer open.Wait()
 
 	gone := func(err error) error {

@@ -14,6 +14,7 @@ import (
 
 	amqp "github.com/rabbitmq/amqp091-go"
 
+	"github.com/asimalizada/pulse-events/examples/auth"
 	"github.com/asimalizada/pulse-events/examples/internal/api"
 	"github.com/asimalizada/pulse-events/examples/internal/sqlstore"
 )
@@ -44,6 +45,8 @@ type Settings struct {
 	// default of its own on 127.0.0.1: stdlib 6101 for orders and 6102 for
 	// notifications, gin 6201 and 6202.
 	Addr string
+	// HTTPS, if set, is what the service is reached by, in place of HTTP.
+	HTTPS HTTPS
 	// AutoMigrate brings the schema to its newest version at start. Without it
 	// a schema that is missing or behind is an error.
 	AutoMigrate bool
@@ -51,6 +54,11 @@ type Settings struct {
 	// Host. IP addresses, localhost and names without a dot always are; see
 	// api.ServedOn. "*" takes any.
 	AllowedHosts []string
+	// Auth tells who calls. Nil: nobody is asked, and everybody may do everything;
+	// the log says so at the start.
+	Auth *auth.Verifier
+	// Limits of requests; the zero value sets none.
+	Limits api.Limits
 	// DatabaseTimeout bounds what one request does in the database, waiting for
 	// a connection included. Defaults to 1.5 s, and to 10 s on SQLite, where an
 	// order waits for other writers.
@@ -92,6 +100,9 @@ func Complete(s Settings, name, addr string) (Settings, error) {
 
 // ListenAddr is Addr, as package program wants to know it.
 func (s Settings) ListenAddr() string { return s.Addr }
+
+// ServesTLS reports whether HTTPS is set, as package program wants to know it.
+func (s Settings) ServesTLS() bool { return s.HTTPS.on() }
 
 // Log is Logger, as package program wants to know it.
 func (s Settings) Log() *slog.Logger { return s.Logger }

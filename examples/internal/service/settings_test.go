@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/asimalizada/pulse-events/examples/internal/api"
 	"github.com/asimalizada/pulse-events/examples/internal/service"
 )
 
@@ -28,12 +29,14 @@ func TestFromEnv(t *testing.T) {
 		"PULSE_AMQP_URL":       "amqp://app:hunter2@broker/",
 		"PULSE_ORDERS_ADDR":    "0.0.0.0:7000",
 		"PULSE_LOG_LEVEL":      "warn",
+		"PULSE_AUTH":           "off",
+		"PULSE_RATE_LIMIT":     "600/m",
 	}), &logs, "127.0.0.1:7")
 	if err != nil {
 		t.Fatal(err)
 	}
 	if cfg.DatabaseURL != "postgres://app:hunter2@db:5432/orders" || cfg.AMQPURL != "amqp://app:hunter2@broker/" ||
-		cfg.Addr != "0.0.0.0:7000" || !cfg.AutoMigrate {
+		cfg.Addr != "0.0.0.0:7000" || !cfg.AutoMigrate || cfg.Auth != nil || cfg.Limits != (api.Limits{All: 10}) {
 		t.Errorf("settings %+v", cfg)
 	}
 	cfg.Logger.Info("unheard")
@@ -44,6 +47,7 @@ func TestFromEnv(t *testing.T) {
 		"PULSE_INBOX_DB":     "sqlite:/var/lib/notifications.db",
 		"PULSE_AMQP_URL":     "amqp://broker/",
 		"PULSE_AUTO_MIGRATE": "false",
+		"PULSE_AUTH":         "off",
 	}), &logs, "127.0.0.1:7")
 	if err != nil || notifications.Addr != "127.0.0.1:7" || notifications.AutoMigrate {
 		t.Errorf("settings %+v, %v", notifications, err)
@@ -61,8 +65,10 @@ func TestFromEnvNamesEveryProblemAndNoSecret(t *testing.T) {
 		"PULSE_AUTO_MIGRATE":       "perhaps",
 		"PULSE_LOG_LEVEL":          "loud",
 		"PULSE_LOG_FORMAT":         "xml",
+		"PULSE_AUTH":               "perhaps",
+		"PULSE_RATE_LIMIT":         "10/h",
 	})
-	shared := []string{"PULSE_AMQP_URL:", "PULSE_AMQP_CA_FILE:", "PULSE_AUTO_MIGRATE:", "PULSE_LOG_LEVEL:", "PULSE_LOG_FORMAT:"}
+	shared := []string{"PULSE_AMQP_URL:", "PULSE_AMQP_CA_FILE:", "PULSE_AUTO_MIGRATE:", "PULSE_LOG_LEVEL:", "PULSE_LOG_FORMAT:", "PULSE_AUTH:", "PULSE_RATE_LIMIT:"}
 	_, ordersErr := service.OrdersFromEnv(bad, new(bytes.Buffer), "127.0.0.1:7")
 	_, notificationsErr := service.NotificationsFromEnv(bad, new(bytes.Buffer), "127.0.0.1:7")
 	for _, c := range []struct {
@@ -89,7 +95,7 @@ func TestFromEnvNamesEveryProblemAndNoSecret(t *testing.T) {
 		}
 	}
 	if _, err := service.OrdersFromEnv(environment(nil), new(bytes.Buffer), "127.0.0.1:7"); err == nil ||
-		!strings.Contains(err.Error(), "PULSE_OUTBOX_DB: is empty") || !strings.Contains(err.Error(), "PULSE_AMQP_URL: is empty") {
+		!strings.Contains(err.Error(), "PULSE_AUTH: nothing says") || !strings.Contains(err.Error(), "PULSE_OUTBOX_DB: is empty") || !strings.Contains(err.Error(), "PULSE_AMQP_URL: is empty") {
 		t.Errorf("an empty environment: %v", err)
 	}
 }

@@ -98,6 +98,23 @@ func (r *Reader) Duration(name string, fallback time.Duration) time.Duration {
 	return value
 }
 
+// Rate returns the variable as a number a second: 500/s, or 600/m. It is 0 if the
+// variable is not set.
+func (r *Reader) Rate(name string) float64 {
+	text := r.String(name, "")
+	if text == "" {
+		return 0
+	}
+	number, unit, _ := strings.Cut(text, "/")
+	n, err := strconv.ParseFloat(number, 64)
+	seconds := map[string]float64{"s": 1, "m": 60}[unit]
+	if err != nil || seconds == 0 || !(n > 0) || n > 1e9 {
+		r.Problem(name, fmt.Errorf("%q is not a rate such as 500/s or 600/m", text))
+		return 0
+	}
+	return n / seconds
+}
+
 // Problem adds a problem with the named variable. Only the first problem with a
 // variable or its file is kept: later ones follow from it.
 func (r *Reader) Problem(name string, err error) {

@@ -40,13 +40,13 @@ func TestUp(t *testing.T) {
 			})
 		}
 		wg.Wait()
-		if len(applied) != 2 {
-			t.Errorf("applied %q, want each of the two steps once", applied)
+		if len(applied) != 3 {
+			t.Errorf("applied %q, want each of the three steps once", applied)
 		}
 		if err := m.Check(t.Context(), db); err != nil {
 			t.Error(err)
 		}
-		exampletest.Execute(t, db, `DELETE FROM orders_schema WHERE version = 2`)
+		exampletest.Execute(t, db, `DELETE FROM orders_schema WHERE version = 3`)
 		if err := m.Check(t.Context(), db); !errors.Is(err, outbox.ErrSchema) {
 			t.Errorf("a step is missing: %v, want ErrSchema", err)
 		}
