@@ -15,9 +15,10 @@ import (
 )
 
 const (
-	managementTimeout = 30 * time.Second // of one request
-	managementStop    = 3 * time.Second  // for requests in progress when the broker goes down
-	managementBody    = 256 << 20        // a message in base64, and some more
+	managementTimeout   = 30 * time.Second // of one request
+	maxManagementHeader = 16 << 10
+	managementStop      = 3 * time.Second // for requests in progress when the broker goes down
+	managementBody      = 256 << 20       // a message in base64, and some more
 )
 
 // Management serves a part of RabbitMQ's management API, for tests and health
@@ -251,7 +252,7 @@ func asHTTP(err error) error {
 // serveManagement serves the API until the listener is closed.
 func (b *Broker) serveManagement(l net.Listener) {
 	server := &http.Server{
-		Handler: b.Management(), ReadTimeout: managementTimeout, WriteTimeout: managementTimeout,
+		Handler: b.Management(), ReadTimeout: managementTimeout, WriteTimeout: managementTimeout, MaxHeaderBytes: maxManagementHeader,
 		ErrorLog: slog.NewLogLogger(b.log.Handler(), slog.LevelDebug),
 	}
 	if err := server.Serve(l); !errors.Is(err, net.ErrClosed) && !errors.Is(err, http.ErrServerClosed) {

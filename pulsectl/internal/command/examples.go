@@ -15,6 +15,9 @@ var examples = map[string][]string{
 	"order get":    {"pulsectl order get 01a2077e-aa18-74f6-bc5d-9af2b23e0269"},
 	"order ls":     {"pulsectl order ls --limit 10"},
 
+	"token new":  {"pulsectl token new shop --append-to tokens > shop.token", "pulsectl token new app-17 --scopes orders:read --customer customer-17 --expires 720h"},
+	"token show": {"pulsectl token show"},
+
 	"notification ls": {"pulsectl notification ls --order 01a2077e-aa18-74f6-bc5d-9af2b23e0269"},
 
 	"outbox ls": {"pulsectl outbox ls --status dead", "pulsectl outbox ls --status pending --oldest-first --since 1h",

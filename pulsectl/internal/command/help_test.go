@@ -147,7 +147,7 @@ func TestCompletion(t *testing.T) {
 		"outbox ls -o j":                     "json jsonl",
 		"outbox ls --output=w":               "--output=wide",
 		"outbox show ":                       "", // ids are in the database, which is not asked
-		"outbox retry --":                    "--all --status --topic --type --key --correlation-id --error --since --limit --reason --yes --dry-run --output --json --quiet --color --outbox-db --inbox-db --amqp-url --orders-url --notifications-url --queue --consumer --retry-delays --management-url --help",
+		"outbox retry --":                    "--all --status --topic --type --key --correlation-id --error --since --limit --reason --yes --dry-run --output --json --quiet --color --outbox-db --inbox-db --amqp-url --orders-url --notifications-url --api-token-file --queue --consumer --retry-delays --management-url --help",
 		"up --stack ":                        "embedded compose external",
 		"down --stack ":                      "compose",
 		"up --data-dir ":                     ":folders",

@@ -25,6 +25,7 @@ import (
 	"github.com/asimalizada/pulse-events/pulsectl/internal/command/messages"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/command/relay"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/command/stacks"
+	"github.com/asimalizada/pulse-events/pulsectl/internal/command/token"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/command/top"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/command/verify"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/command/web"
@@ -89,6 +90,7 @@ func newApp(e *env.Env) *cli.App {
 			&cli.StringFlag{Name: "amqp-url", Usage: "`URL` of the broker (env PULSE_AMQP_URL)"},
 			&cli.StringFlag{Name: "orders-url", Usage: "base `URL` of the orders service (env PULSE_ORDERS_URL)"},
 			&cli.StringFlag{Name: "notifications-url", Usage: "base `URL` of the notifications service (env PULSE_NOTIFICATIONS_URL)"},
+			&cli.StringFlag{Name: "api-token-file", Usage: "`FILE` with the bearer token for both services (env PULSE_API_TOKEN_FILE, or PULSE_API_TOKEN with the token itself)"},
 			&cli.StringFlag{Name: "queue", Value: "order.created", EnvVars: []string{"PULSE_QUEUE"}, Usage: "`NAME` of the queue that the inbox consumes"},
 			&cli.StringFlag{Name: "consumer", Value: "notifications", EnvVars: []string{"PULSE_CONSUMER"}, Usage: "`NAME` of the consumer in processed_events"},
 			&cli.StringFlag{Name: "retry-delays", EnvVars: []string{"PULSE_RETRY_DELAYS"}, Usage: "`DELAYS` of the consumer's retry queues, separated by commas; none: it has no retry queues (default: as the running consumer says, else those of inbox/rabbitmq)"},
@@ -98,7 +100,7 @@ func newApp(e *env.Env) *cli.App {
 		Before: e.ReadGlobals,
 		Commands: slices.Concat(
 			category("START HERE", demo.Command(e), stacks.Up(e), stacks.Down(e), stacks.Status(e), doctor.Command(e, version()), top.Command(e), web.Command(e)),
-			category("ORDERS AND MESSAGES", messages.Commands(e)...),
+			category("ORDERS AND MESSAGES", append(messages.Commands(e), token.Command(e))...),
 			category("DEAD LETTERS", dlq.Command(e)),
 			category("RELAY", relay.Command(e)),
 			category("FAULTS AND PROOF", stacks.Chaos(e, chaos.Commands(e)...), verify.Command(e), check.Command(e), bench.Command(e)),

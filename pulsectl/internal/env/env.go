@@ -20,6 +20,7 @@ import (
 	"github.com/asimalizada/pulse-events/internal/rabbit"
 	"github.com/asimalizada/pulse-events/outbox"
 	outboxrabbit "github.com/asimalizada/pulse-events/outbox/rabbitmq"
+	"github.com/asimalizada/pulse-events/pulsectl/internal/api"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/console"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/fail"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/stack"
@@ -70,6 +71,7 @@ func (e *Env) Again(out *console.IO) *Env {
 type Settings struct {
 	OutboxDB, InboxDB, AMQPURL  string
 	OrdersURL, NotificationsURL string
+	APITokenFile                string
 	Queue, Consumer             string
 	QueueGiven                  bool   // by flag or environment
 	RetryDelays                 string // none: the consumer has no retry queues
@@ -255,6 +257,32 @@ func (e *Env) GivenOrdersURL() (string, bool, error) {
 func (e *Env) GivenNotificationsURL() (string, bool, error) {
 	v, err := e.Setting(e.Flags.NotificationsURL, "PULSE_NOTIFICATIONS_URL", func(s stack.State) string { return s.NotificationsURL })
 	return cmp.Or(v, "http://127.0.0.1:6102"), v != "", err
+}
+
+// APIToken returns the bearer token for the services' APIs; empty: none.
+func (e *Env) APIToken() (string, error) {
+	if file := e.Flags.APITokenFile; file != "" {
+		token, err := readSecret(file)
+		if err != nil {
+			return "", fail.New(fail.Usage, "", "--api-token-file: %v", err)
+		}
+		return token, nil
+	}
+	return e.Setting("", "PULSE_API_TOKEN", func(s stack.State) string { return s.APIToken })
+}
+
+// API returns a client of a service's API; what names it in messages.
+func (e *Env) API(what, base string) (*api.Client, error) {
+	token, err := e.APIToken()
+	if err != nil {
+		return nil, err
+	}
+	files := rabbit.TLSFiles{CA: e.Getenv("PULSE_API_CA_FILE"), Cert: e.Getenv("PULSE_API_CERT_FILE"), Key: e.Getenv("PULSE_API_KEY_FILE")}
+	config, err := files.Load()
+	if err != nil {
+		return nil, fail.Usagef("", "PULSE_API_CA_FILE, PULSE_API_CERT_FILE, PULSE_API_KEY_FILE: %v", err)
+	}
+	return api.New(what, base, api.Access{Token: token, TLS: config})
 }
 
 // Outbox opens the outbox and its database.

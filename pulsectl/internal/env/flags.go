@@ -136,7 +136,8 @@ func (e *Env) ReadGlobals(ctx *cli.Context) error {
 	e.Flags = Settings{
 		OutboxDB: ctx.String("outbox-db"), InboxDB: ctx.String("inbox-db"), AMQPURL: ctx.String("amqp-url"),
 		OrdersURL: ctx.String("orders-url"), NotificationsURL: ctx.String("notifications-url"),
-		Queue: ctx.String("queue"), QueueGiven: ctx.IsSet("queue"), Consumer: ctx.String("consumer"),
+		APITokenFile: ctx.String("api-token-file"),
+		Queue:        ctx.String("queue"), QueueGiven: ctx.IsSet("queue"), Consumer: ctx.String("consumer"),
 		RetryDelays: ctx.String("retry-delays"), ManagementURL: ctx.String("management-url"),
 	}
 	if e.Flags.Queue == "" {

@@ -18,6 +18,7 @@ const (
 	requestLimit  = 5 * time.Second
 	idleLimit     = time.Minute
 	shutdownLimit = 3 * time.Second
+	maxHeader     = 16 << 10
 )
 
 // healthServer answers /health/live and /health/ready.
@@ -43,7 +44,7 @@ func (p *Process) listen() (*healthServer, error) {
 	}))
 	return &healthServer{ln, &http.Server{
 		Handler: mux, ErrorLog: slog.NewLogLogger(p.log.Handler(), slog.LevelWarn),
-		ReadTimeout: requestLimit, WriteTimeout: requestLimit, IdleTimeout: idleLimit,
+		ReadTimeout: requestLimit, WriteTimeout: requestLimit, IdleTimeout: idleLimit, MaxHeaderBytes: maxHeader,
 	}}, nil
 }
 

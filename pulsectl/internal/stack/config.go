@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/asimalizada/pulse-events/examples/auth"
 	"github.com/asimalizada/pulse-events/examples/telemetry"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/console"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/control"
@@ -31,6 +32,8 @@ type Config struct {
 	// In this process: what is exported and served of traces and metrics. Zero:
 	// nothing.
 	telemetry telemetry.Config
+	auth      *auth.Verifier  // of both services; nil: nobody is asked
+	apiToken  string          // that auth takes for pulsectl
 	poison    *control.Poison // of the notifications' handler in this process
 
 	UIURL   string // of the web page, recorded in the state

@@ -179,11 +179,12 @@ func locate(ctx context.Context, cfg containersConfig, containers []compose.Cont
 	if err != nil {
 		return fail.Wrap("cannot read the credentials", err)
 	}
-	var inside struct{ OutboxDB, InboxDB, AMQPURL string }
+	var inside struct{ OutboxDB, InboxDB, AMQPURL, APIToken string }
 	if json.Unmarshal(raw, &inside) != nil || inside.OutboxDB == "" || inside.InboxDB == "" || inside.AMQPURL == "" {
 		// Its output contains passwords and is not shown.
 		return fmt.Errorf("service %s does not print outboxDb, inboxDb and amqpUrl", credentialsService)
 	}
+	s.APIToken = inside.APIToken // empty: a compose file of an earlier version, whose services ask nobody
 	address := func(service, port string) (string, error) {
 		for _, c := range containers {
 			if addr := c.Addr(port); c.Service == service && addr != "" {

@@ -141,7 +141,7 @@ func (p inProcess) run(ctx context.Context, cfg Config, ready func(State)) (err 
 	}
 	defer telemetry.Shutdown() // when the services have ended, and said all
 	state := State{
-		Stack: p.kind, PID: os.Getpid(), StartedAt: time.Now().UTC(), LogFile: cfg.LogFile, UIURL: cfg.UIURL,
+		Stack: p.kind, PID: os.Getpid(), StartedAt: time.Now().UTC(), LogFile: cfg.LogFile, UIURL: cfg.UIURL, APIToken: cfg.apiToken,
 		OrdersURL: baseURL(ordersListener), NotificationsURL: baseURL(notificationsListener),
 		OrdersMetricsURL: telemetry.MetricsURL(), NotificationsMetricsURL: telemetry.MetricsURL(),
 	}
@@ -162,7 +162,7 @@ func (p inProcess) serve(ctx context.Context, cfg Config, state State, ordersLis
 	orders, err := stdlib.NewOrders(stdlib.OrdersConfig{Relay: p.relay, Settings: stdlib.Settings{
 		DatabaseURL: state.OutboxDB, GetDatabaseURL: cfg.Rotated.OutboxDB,
 		AMQPURL: state.AMQPURL, GetAMQPURL: cfg.Rotated.AMQPURL, GetAMQPTLS: cfg.Rotated.AMQPTLS,
-		AutoMigrate: true, Logger: cfg.Logger,
+		AutoMigrate: true, Auth: cfg.auth, Logger: cfg.Logger,
 	}})
 	if err != nil {
 		return err
@@ -170,7 +170,7 @@ func (p inProcess) serve(ctx context.Context, cfg Config, state State, ordersLis
 	notifications, err := stdlib.NewNotifications(stdlib.NotificationsConfig{Around: cfg.poison.Handler, Settings: stdlib.Settings{
 		DatabaseURL: state.InboxDB, GetDatabaseURL: cfg.Rotated.InboxDB,
 		AMQPURL: state.AMQPURL, GetAMQPURL: cfg.Rotated.AMQPURL, GetAMQPTLS: cfg.Rotated.AMQPTLS,
-		AutoMigrate: true, Logger: cfg.Logger,
+		AutoMigrate: true, Auth: cfg.auth, Logger: cfg.Logger,
 	}})
 	if err != nil {
 		return errors.Join(err, orders.Close())

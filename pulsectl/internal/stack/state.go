@@ -30,6 +30,7 @@ type State struct {
 	AMQPURL          string    `json:"amqpUrl"`
 	OrdersURL        string    `json:"ordersUrl"`
 	NotificationsURL string    `json:"notificationsUrl"`
+	APIToken         string    `json:"apiToken,omitempty"` // secret; empty: the services ask nobody, or others than this stack know it
 	BrokerStopCmd    string    `json:"brokerStopCmd,omitempty"`
 	BrokerStartCmd   string    `json:"brokerStartCmd,omitempty"`
 	DBStopCmd        string    `json:"dbStopCmd,omitempty"`
@@ -245,5 +246,8 @@ func (s State) Redacted() State {
 	s.OutboxDB = rabbit.RedactURL(s.OutboxDB)
 	s.InboxDB = rabbit.RedactURL(s.InboxDB)
 	s.AMQPURL = rabbit.RedactURL(s.AMQPURL)
+	if s.APIToken != "" {
+		s.APIToken = "xxxxx"
+	}
 	return s
 }

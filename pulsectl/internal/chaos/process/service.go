@@ -76,7 +76,7 @@ func (c Config) serve(ctx context.Context, log *slog.Logger, ready func(Ready) e
 			http.Error(w, "try again later", http.StatusServiceUnavailable)
 		}
 	})
-	server := &http.Server{Handler: mux, ReadHeaderTimeout: requestLimit, WriteTimeout: 2 * requestLimit}
+	server := &http.Server{Handler: mux, ReadTimeout: requestLimit, WriteTimeout: 2 * requestLimit, MaxHeaderBytes: 16 << 10}
 	group, running := errgroup.WithContext(ctx)
 	group.Go(func() error {
 		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {

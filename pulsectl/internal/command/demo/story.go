@@ -49,6 +49,7 @@ func (st *story) open(ctx context.Context) error {
 	st.chapter(ctx, "Real services, in this process.")
 	st.fact("orders service", st.state.OrdersURL+"  SQLite")
 	st.fact("notifications service", st.state.NotificationsURL+"  SQLite")
+	st.fact("authentication", "off, for this demo alone")
 	st.fact("broker", brokerAddress(st.state.AMQPURL)+"  AMQP 0-9-1, on disk")
 	return nil
 }
@@ -270,7 +271,7 @@ func (st *story) events(ctx context.Context) (events []outbox.Message, err error
 // duplicates returns how many deliveries the consumer has skipped, by its own
 // count.
 func (st *story) duplicates(ctx context.Context) (int, error) {
-	a, err := api.New("notifications service", st.state.NotificationsURL)
+	a, err := api.New("notifications service", st.state.NotificationsURL, api.Access{Token: st.state.APIToken})
 	if err != nil {
 		return 0, err
 	}

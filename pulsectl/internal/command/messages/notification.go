@@ -10,7 +10,6 @@ import (
 	"github.com/google/uuid"
 	"github.com/urfave/cli/v2"
 
-	"github.com/asimalizada/pulse-events/pulsectl/internal/api"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/console"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/env"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/fail"
@@ -65,7 +64,7 @@ func notificationsOf(ctx context.Context, e *env.Env, orderID string) ([]notific
 	if err != nil {
 		return nil, err
 	}
-	a, err := api.New("notifications service", base)
+	a, err := e.API("notifications service", base)
 	if err != nil {
 		return nil, err
 	}

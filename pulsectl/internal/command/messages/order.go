@@ -123,7 +123,7 @@ func orders(e *env.Env) (*api.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return api.New("orders service", base)
+	return e.API("orders service", base)
 }
 
 func (o NewOrder) run(ctx context.Context, e *env.Env) error {

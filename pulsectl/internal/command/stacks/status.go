@@ -10,7 +10,6 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"github.com/asimalizada/pulse-events/pulsectl/internal/api"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/console"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/env"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/fail"
@@ -119,14 +118,14 @@ func part(name, detail string, err error) component {
 }
 
 func ordersPart(ctx context.Context, e *env.Env) component {
-	return servicePart(ctx, "orders", e.GivenOrdersURL)
+	return servicePart(ctx, e, "orders", e.GivenOrdersURL)
 }
 
 func notificationsPart(ctx context.Context, e *env.Env) component {
-	return servicePart(ctx, "notifications", e.GivenNotificationsURL)
+	return servicePart(ctx, e, "notifications", e.GivenNotificationsURL)
 }
 
-func servicePart(ctx context.Context, name string, baseURL func() (string, bool, error)) component {
+func servicePart(ctx context.Context, e *env.Env, name string, baseURL func() (string, bool, error)) component {
 	base, given, err := baseURL()
 	if err != nil {
 		return part(name, "", err)
@@ -134,7 +133,7 @@ func servicePart(ctx context.Context, name string, baseURL func() (string, bool,
 	if !given {
 		return component{name, stateNotGiven, "no " + name + " service given"}
 	}
-	a, err := api.New(name+" service", base)
+	a, err := e.API(name+" service", base)
 	if err != nil {
 		return part(name, "", err)
 	}

@@ -230,6 +230,7 @@ func announce(e *env.Env, s stack.State) error {
 		"  orders         " + s.OrdersURL, "  notifications  " + s.NotificationsURL,
 		"  outbox         " + s.OutboxDB, "  inbox          " + s.InboxDB, "  broker         " + s.AMQPURL,
 	}
+	lines = append(lines, "  authentication "+authentication(e, s))
 	if s.UIURL != "" {
 		lines = append(lines, "  web page       "+s.UIURL)
 	}
@@ -258,6 +259,14 @@ func announce(e *env.Env, s stack.State) error {
 		e.IO.Println(line)
 	}
 	return nil
+}
+
+// authentication says whether the services ask who calls.
+func authentication(e *env.Env, s stack.State) string {
+	if s.APIToken == "" {
+		return e.IO.Paint(console.Warn, "OFF:") + " whoever reaches a port can place orders and read all of them"
+	}
+	return `on; for others than pulsectl: -H "Authorization: Bearer $(pulsectl token show)"`
 }
 
 // stateColumns returns the columns for a running stack. Its id is the process

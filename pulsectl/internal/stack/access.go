@@ -1,0 +1,37 @@
+package stack
+
+import (
+	"github.com/asimalizada/pulse-events/examples/auth"
+	"github.com/asimalizada/pulse-events/pulsectl/internal/fail"
+)
+
+// readAuth reads from the environment whom the services of this process let in.
+// Beside those they let in a token of the stack's own, which is in its record,
+// so that pulsectl and the web page can use them. open: without any variable
+// nobody is asked; otherwise only that token is taken.
+func (cfg *Config) readAuth(open bool) error {
+	lookup := func(name string) (string, bool) {
+		value := cfg.Getenv(name)
+		return value, value != ""
+	}
+	given := auth.GivenInEnv(lookup)
+	if !given && open {
+		return nil
+	}
+	secret, own, err := auth.NewToken(auth.Token{Name: "pulsectl"})
+	if err != nil {
+		return err
+	}
+	if given {
+		cfg.auth, err = auth.FromEnv(lookup, cfg.Logger, own)
+	} else {
+		cfg.auth, err = auth.New(auth.Config{Tokens: auth.Tokens{own}, Logger: cfg.Logger})
+	}
+	if err != nil {
+		return fail.Usagef("", "%v", err)
+	}
+	if cfg.auth != nil {
+		cfg.apiToken = secret
+	}
+	return nil
+}
