@@ -109,8 +109,14 @@ func NewRabbitMQUser(t testing.TB, amqpURL string) *RabbitMQUser {
 		}
 	})
 	u.SetPassword("first/" + suffix())
-	u.do(http.MethodPut, "/api/permissions/"+url.PathEscape(u.vhost)+"/"+u.name, map[string]string{"configure": ".*", "write": ".*", "read": ".*"})
+	u.SetPermissions(".*", ".*", ".*")
 	return u
+}
+
+// SetPermissions changes what the user may do in the virtual host.
+func (u *RabbitMQUser) SetPermissions(configure, write, read string) {
+	u.t.Helper()
+	u.do(http.MethodPut, "/api/permissions/"+url.PathEscape(u.vhost)+"/"+u.name, map[string]string{"configure": configure, "write": write, "read": read})
 }
 
 // URL returns the URL of the virtual host with the user's current password.

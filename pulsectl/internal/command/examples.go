@@ -61,7 +61,7 @@ var examples = map[string][]string{
 
 	"migrate up":     {"pulsectl migrate up", "pulsectl migrate up --only outbox"},
 	"migrate status": {"pulsectl migrate status"},
-	"migrate print":  {"pulsectl migrate print > outbox.sql", "pulsectl migrate print --dialect sqlite --only inbox"},
+	"migrate print":  {"pulsectl migrate print > outbox.sql", "pulsectl migrate print --dialect sqlite --only inbox", "pulsectl migrate print --roles --prefix shop > roles.sql"},
 
 	"relay run": {"pulsectl relay run --producer orders", "pulsectl relay run --producer orders --health-addr :6108 --retention 24h --log-format json",
 		"pulsectl relay run --format cloudevents --source /orders --exchange shop.events"},

@@ -9,9 +9,11 @@ import (
 
 	"github.com/asimalizada/pulse-events/inbox"
 	"github.com/asimalizada/pulse-events/outbox"
+	"github.com/asimalizada/pulse-events/outbox/wire"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/console"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/env"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/fail"
+	"github.com/asimalizada/pulse-events/pulsectl/internal/roles"
 )
 
 // step is one migration of one of the schemas.
@@ -43,8 +45,16 @@ func migrateCommand(e *env.Env) *cli.Command {
 			},
 			{
 				Name: "print", Usage: "print the SQL for your own migration tool",
-				Flags: []cli.Flag{only, &cli.StringFlag{Name: "dialect", Value: string(outbox.PostgreSQL), Usage: "`DIALECT` of the SQL"}},
+				Flags: []cli.Flag{
+					only, &cli.StringFlag{Name: "dialect", Value: string(outbox.PostgreSQL), Usage: "`DIALECT` of the SQL"},
+					&cli.BoolFlag{Name: "roles", Usage: "instead, PostgreSQL roles and RabbitMQ permissions with the least rights of producer, relay, consumer, operator and reader"},
+					&cli.StringFlag{Name: "prefix", Value: "pulse", Usage: "roles: `NAME` that theirs begin with, such as pulse_relay"},
+					&cli.StringFlag{Name: "schema", Value: "public", Usage: "roles: `NAME` of the schema with the tables"},
+				},
 				Action: func(ctx *cli.Context) error {
+					if ctx.Bool("roles") {
+						return printRoles(e, ctx.String("only"), roles.Names{Prefix: ctx.String("prefix"), Schema: ctx.String("schema")})
+					}
 					return PrintSchema(ctx.Context, e, ctx.String("only"), outbox.Dialect(ctx.String("dialect")))
 				},
 			},
@@ -145,6 +155,26 @@ func migrateStatus(ctx context.Context, e *env.Env, only string) error {
 	}
 	if missing > 0 {
 		return fail.New(fail.Schema, "run: pulsectl migrate up", "%d of %d steps are missing", missing, len(steps))
+	}
+	return nil
+}
+
+// printRoles prints the statements that make the roles.
+func printRoles(e *env.Env, only string, names roles.Names) error {
+	if err := checkOnly(only); err != nil {
+		return err
+	}
+	if err := names.Check(); err != nil {
+		return fail.Usagef("for example: --prefix shop --schema public", "%v", err)
+	}
+	if only != "inbox" {
+		e.IO.Println(roles.Outbox(names))
+	}
+	if only != "outbox" {
+		e.IO.Println(roles.Inbox(names))
+	}
+	if only == "" {
+		e.IO.Println(roles.RabbitMQ(names, wire.Exchange, e.Flags.Queue))
 	}
 	return nil
 }
