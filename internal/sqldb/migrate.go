@@ -171,7 +171,8 @@ func (m *Migrator) transact(ctx context.Context, db *sqlx.DB, opts *sql.TxOption
 			return err
 		}
 		if schema != "" {
-			if _, err := tx.ExecContext(ctx, `SET LOCAL search_path TO `+QuoteName(schema)); err != nil {
+			// Temporary tables of the session come first unless they are named.
+			if _, err := tx.ExecContext(ctx, `SET LOCAL search_path TO `+QuoteName(schema)+`, pg_temp`); err != nil {
 				return err
 			}
 		}
@@ -241,10 +242,10 @@ func (m *Migrator) standing(ctx context.Context, tx *sqlx.Tx) (s standing, err e
 }
 
 // hasColumn checks for a column without an error that would abort the
-// transaction.
+// transaction. A temporary table of that name is another's.
 func (m *Migrator) hasColumn(ctx context.Context, tx *sqlx.Tx, table, column string) (there bool, err error) {
-	query := `SELECT count(*) > 0 FROM pg_catalog.pg_attribute
-WHERE attrelid = pg_catalog.to_regclass($1) AND attname = $2 AND NOT attisdropped`
+	query := `SELECT count(*) > 0 FROM pg_catalog.pg_attribute AS a JOIN pg_catalog.pg_class AS c ON c.oid = a.attrelid
+WHERE a.attrelid = pg_catalog.to_regclass($1) AND a.attname = $2 AND NOT a.attisdropped AND c.relpersistence <> 't'`
 	if m.dialect == SQLite {
 		query = `SELECT count(*) > 0 FROM pragma_table_info($1) WHERE name = $2`
 	}
