@@ -209,6 +209,8 @@ func diagnose(err error) state {
 		return state{"schema", "the schema is missing or behind; run the migrations"}
 	case sqldb.Outage, sqldb.Lost, sqldb.Timeout, sqldb.Transient:
 		return state{"unreachable", "the database does not answer, or accepts no connections"}
+	case sqldb.Full:
+		return state{"full", "the database's disk is full"}
 	case sqldb.ReadOnly:
 		return state{"read-only", "the database accepts no writes: it is a standby, or was made read-only"}
 	case sqldb.Refused:

@@ -57,7 +57,7 @@ func TestHandlerReadyErrors(t *testing.T) {
 		{fmt.Errorf("%w: %s", sqldb.ErrSchema, secret), 503, "unready", "schema"},
 		{&net.OpError{Op: "dial", Err: errors.New(secret)}, 503, "unready", "unreachable"},
 		{context.DeadlineExceeded, 503, "unready", "unreachable"},
-		{&pq.Error{Code: "53100", Message: secret}, 503, "unready", "unreachable"},
+		{&pq.Error{Code: "53100", Message: secret}, 503, "unready", "full"},
 		{&pq.Error{Code: "25006", Message: secret}, 503, "unready", "read-only"},
 		{&pq.Error{Code: "42501", Message: secret}, 503, "unready", "refused"},
 		{&pq.Error{Code: "28P01", Message: secret}, 503, "unready", "refused"},

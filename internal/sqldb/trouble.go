@@ -23,9 +23,10 @@ const (
 	// NoTrouble: there is no error.
 	NoTrouble Trouble = ""
 	// Outage: the database cannot be used for now. It is down, starts, stops or
-	// recovers, has no connection, memory or disk left, or cannot read its
-	// files.
+	// recovers, has no connection or memory left, or cannot read its files.
 	Outage Trouble = "outage"
+	// Full: an outage, because the disk is full. What needs no room still works.
+	Full Trouble = "disk full"
 	// Lost: a connection broke without an error of the database. In the error
 	// of a handler it may be another service's, because drivers pass network
 	// errors on; and pgx also returns driver.ErrBadConn if rows were left open.
@@ -68,7 +69,7 @@ const (
 // because it may be another service's.
 func (t Trouble) Away() bool {
 	switch t {
-	case Outage, ReadOnly, Refused, Pooled:
+	case Outage, Full, ReadOnly, Refused, Pooled:
 		return true
 	}
 	return false
@@ -135,7 +136,7 @@ func Unanswered(err error) bool {
 	switch Judge(err) {
 	case Transient, Timeout, Lost:
 		return true
-	case Outage, ReadOnly:
+	case Outage, Full, ReadOnly:
 		return SQLiteError(err) == nil // a file does not recover by itself
 	}
 	return false
@@ -197,6 +198,8 @@ func judgeState(e stater) Trouble {
 			return ReadOnly
 		}
 		return BadStatement
+	case "53100": // disk_full
+		return Full
 	case "57014": // query_canceled
 		return Timeout
 	case "25P03", "25P04": // idle_in_transaction_session_timeout, transaction_timeout
@@ -229,7 +232,9 @@ func judgeSQLite(err error) Trouble {
 		return ReadOnly
 	case mentions(err, "access permission denied", "authorization denied", "not authorized"):
 		return Refused
-	case mentions(err, "database or disk is full", "disk I/O error", "unable to open database file",
+	case mentions(err, "database or disk is full"):
+		return Full
+	case mentions(err, "disk I/O error", "unable to open database file",
 		"database disk image is malformed", "file is not a database", "out of memory"):
 		return Outage
 	case mentions(err, "constraint failed", "datatype mismatch", "string or blob too big"):

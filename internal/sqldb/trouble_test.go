@@ -33,7 +33,7 @@ func TestJudgeSQLState(t *testing.T) {
 		{"28P01", "", Refused},
 		{"28000", "", Refused},
 		{"3D000", "", Refused},
-		{"53100", "", Outage},
+		{"53100", "", Full},
 		{"53200", "", Outage},
 		{"53300", "", Outage},
 		{"53400", "", Outage},
@@ -120,7 +120,7 @@ func TestJudgeOtherErrors(t *testing.T) {
 func TestTroubleAwayAndGiveUp(t *testing.T) {
 	for trouble, want := range map[Trouble]struct{ away, giveUp bool }{
 		NoTrouble: {}, SchemaBehind: {}, Transient: {}, Timeout: {}, BadData: {}, BadStatement: {}, Foreign: {},
-		Outage: {away: true}, ReadOnly: {true, true}, Refused: {true, true}, Pooled: {true, true},
+		Outage: {away: true}, Full: {away: true}, ReadOnly: {true, true}, Refused: {true, true}, Pooled: {true, true},
 		Lost: {giveUp: true}, Idled: {giveUp: true},
 	} {
 		if trouble.Away() != want.away || trouble.GiveUp() != want.giveUp {
@@ -213,7 +213,7 @@ func TestJudgeSQLite(t *testing.T) {
 		{"syntax", exec(`INSERT`), BadStatement},
 		{"no folder", query(filepath.Join(t.TempDir(), "nowhere", "test.db")), Outage},
 		{"no database", query(odd), Outage},
-		{"full", exec(`PRAGMA max_page_count = 1; INSERT INTO notes (text) VALUES (zeroblob(100000))`), Outage},
+		{"full", exec(`PRAGMA max_page_count = 1; INSERT INTO notes (text) VALUES (zeroblob(100000))`), Full},
 		{"read only", exec(`PRAGMA query_only = on; INSERT INTO notes (text) VALUES ('x')`), ReadOnly},
 	} {
 		if c.err == nil {
