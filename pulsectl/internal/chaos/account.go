@@ -105,31 +105,55 @@ func (s *system) permit(ctx context.Context, names string) error {
 func (s *system) managed() string { s.mu.Lock(); defer s.mu.Unlock(); return s.management }
 
 // manageLimit bounds a request to the management API.
-const manageLimit = 20 * time.Second
+const manageLimit = time.Minute
 
-// manage sends one request to RabbitMQ's management API.
+// administrates reports whether the user of the management API may make users.
+func administrates(ctx context.Context, base string) (bool, error) {
+	said, err := ask(ctx, base, http.MethodGet, "whoami", nil)
+	if errors.Is(err, errUnauthorized) {
+		return false, nil
+	}
+	return strings.Contains(string(said), "administrator"), err
+}
+
+// manage changes something by RabbitMQ's management API.
 func manage(ctx context.Context, base, method, path string, body any) error {
+	_, err := ask(ctx, base, method, path, body)
+	return err
+}
+
+// errUnauthorized is the answer to users without the tag management.
+var errUnauthorized = errors.New("management API: unauthorized")
+
+// mostSaid bounds an answer of the management API.
+const mostSaid = 64 << 10
+
+func ask(ctx context.Context, base, method, path string, body any) (said []byte, err error) {
 	ctx, cancel := context.WithTimeout(ctx, manageLimit)
 	defer cancel()
 	text, err := json.Marshal(body)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	req, err := http.NewRequestWithContext(ctx, method, strings.TrimSuffix(base, "/")+"/api/"+path, bytes.NewReader(text))
 	if err != nil {
-		return errors.New("the URL of the management API cannot be parsed") // it may hold a password
+		return nil, errors.New("the URL of the management API cannot be parsed") // it may hold a password
 	}
 	req.Header.Set("Content-Type", "application/json")
 	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 	res, err := client.Do(req)
 	if err != nil {
-		// A url.Error names the URL, without the password.
-		return fmt.Errorf("management API: %w", err)
+		return nil, fmt.Errorf("management API: %w", err) // a url.Error hides the password
 	}
 	defer res.Body.Close()
-	said, _ := io.ReadAll(io.LimitReader(res.Body, 500))
-	if res.StatusCode/100 != 2 {
-		return fmt.Errorf("management API: %s %s: %s: %s", method, path, res.Status, said)
+	if said, err = io.ReadAll(io.LimitReader(res.Body, mostSaid)); err != nil {
+		return nil, fmt.Errorf("management API: %w", err)
 	}
-	return nil
+	switch {
+	case res.StatusCode == http.StatusUnauthorized:
+		return nil, errUnauthorized
+	case res.StatusCode/100 != 2:
+		return nil, fmt.Errorf("management API: %s %s: %s: %.500s", method, path, res.Status, said)
+	}
+	return said, nil
 }

@@ -2,6 +2,7 @@ package chaos_test
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -62,5 +63,39 @@ func TestServersCheck(t *testing.T) {
 	}
 	if strings.Contains(err.Error(), "s3cret") {
 		t.Error(err)
+	}
+}
+
+func TestParseServers(t *testing.T) {
+	s, err := chaos.ParseServers("postgres://a@db/x, amqp://broker/")
+	if err != nil || s.OrdersDB != "postgres://a@db/x" || s.EffectsDB != s.OrdersDB || s.Broker != "amqp://broker/" {
+		t.Errorf("%+v, %v", s, err)
+	}
+	if s, err = chaos.ParseServers("postgres://a@db/x,amqp://broker/,postgresql://a@db/y"); err != nil || s.EffectsDB != "postgresql://a@db/y" {
+		t.Errorf("%+v, %v", s, err)
+	}
+	for _, bad := range []string{"postgres://a:s3cret@db/x", "amqp://u:s3cret@b/", "mysql://u:s3cret@db/x,amqp://b/", "postgres://1,postgres://2,postgres://3,amqp://b/"} {
+		if _, err := chaos.ParseServers(bad); err == nil || strings.Contains(err.Error(), "s3cret") {
+			t.Errorf("%s: %v", bad, err)
+		}
+	}
+}
+
+// Faults that need more than URLs are left out, and named, until it is given.
+func TestLeftOut(t *testing.T) {
+	c := chaos.Config{Servers: &chaos.Servers{}}
+	for _, k := range []chaos.Kind{chaos.BrokerStop, chaos.BrokerKill, chaos.BrokerBlock, chaos.BrokerCredentials, chaos.DatabaseKill, chaos.DatabaseRevoke} {
+		if slices.Contains(c.Known(), k) || !slices.Contains(c.LeftOut(), k) {
+			t.Errorf("%s without what it needs", k)
+		}
+	}
+	c.Servers = &chaos.Servers{BrokerStop: "a", BrokerStart: "b", Management: "c"}
+	for _, k := range []chaos.Kind{chaos.BrokerStop, chaos.BrokerRestart, chaos.BrokerRevoke, chaos.LinkLoss, chaos.DatabaseClock} {
+		if !slices.Contains(c.Known(), k) || slices.Contains(c.LeftOut(), k) {
+			t.Errorf("%s with all that it needs", k)
+		}
+	}
+	if known := (chaos.Config{}).Known(); slices.Contains(known, chaos.DatabaseClock) || !slices.Contains(known, chaos.BrokerDeleteQueue) {
+		t.Errorf("embedded: %v", known)
 	}
 }

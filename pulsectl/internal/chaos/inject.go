@@ -16,7 +16,7 @@ import (
 const (
 	// healLimit bounds the end of a fault, which is awaited also when the run is
 	// interrupted. Servers take their time to start on a busy machine.
-	healLimit = 5 * time.Minute
+	healLimit = 10 * time.Minute
 )
 
 // Healing ends a fault.

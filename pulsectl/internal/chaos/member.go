@@ -17,8 +17,8 @@ import (
 )
 
 const (
-	startLimit = 30 * time.Second // until a process serves
-	stopLimit  = time.Minute      // until it has ended when asked to
+	startLimit = 2 * time.Minute // until a process serves, on a busy machine
+	stopLimit  = 2 * time.Minute // until it has ended when asked to
 	againAfter = 500 * time.Millisecond
 )
 

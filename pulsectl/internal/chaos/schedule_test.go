@@ -123,3 +123,20 @@ func TestParseKinds(t *testing.T) {
 		}
 	}
 }
+
+// A fault that is alone has no other beside it.
+func TestScheduleAlone(t *testing.T) {
+	c := embedded()
+	for c.Seed = range 50 {
+		faults := c.Plan().Schedule()
+		for i, f := range faults {
+			for _, other := range faults[:i] {
+				alone := f.Kind == chaos.BrokerDeleteQueue || f.Kind == chaos.BrokerDeleteExchange ||
+					other.Kind == chaos.BrokerDeleteQueue || other.Kind == chaos.BrokerDeleteExchange
+				if alone && other.At+other.For > f.At {
+					t.Errorf("seed %d: %s at %v beside %s at %v", c.Seed, f, f.At, other, other.At)
+				}
+			}
+		}
+	}
+}

@@ -30,13 +30,21 @@ type Servers struct {
 }
 
 // probeLimit bounds the question what the user may do.
-const probeLimit = 20 * time.Second
+const probeLimit = time.Minute
 
-// Probe asks the databases whether their users may create roles. Without it faults
-// of roles are left out.
+// Probe asks the databases whether their users may create roles, and the broker
+// whether its user may make others: faults that need it are left out otherwise.
 func (s *Servers) Probe(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, probeLimit)
 	defer cancel()
+	if s.Management != "" {
+		s.Management = withUser(s.Management, s.Broker)
+		if may, err := administrates(ctx, s.Management); err != nil {
+			return err
+		} else if !may {
+			s.Management = ""
+		}
+	}
 	s.roles = true
 	for _, databaseURL := range []string{s.OrdersDB, s.EffectsDB} {
 		db, _, err := database.Open(databaseURL, observerSession)

@@ -41,6 +41,10 @@ type system struct {
 	crashes    []string
 }
 
+// checkedFor is how long after its start a relay may end because of what it found
+// then.
+const checkedFor = 30 * time.Second
+
 // period is from one time to another; a zero until: it lasts.
 type period struct{ from, until time.Time }
 
@@ -99,7 +103,7 @@ func newSystem(ctx context.Context, c Config) (_ *system, err error) {
 			return nil, err
 		}
 	} else {
-		s.brokerURL, s.management = c.Servers.Broker, withUser(c.Servers.Management, c.Servers.Broker)
+		s.brokerURL, s.management = c.Servers.Broker, c.Servers.Management
 		clock := slices.ContainsFunc(c.Faults, func(f Fault) bool { return f.Kind == DatabaseClock })
 		make := func(databaseURL, suffix, tables string) (*store, error) {
 			return schema{databaseURL, name + suffix, tables, c.Servers.roles, clock}.open(ctx)
@@ -228,7 +232,7 @@ func (s *system) member(name string, c process.Config) (*member, error) {
 		defer s.mu.Unlock()
 		// A relay that starts while the database refuses it ends, and a supervisor starts
 		// it again.
-		if c.Role == process.Relay && lived < startLimit && s.refusal.during(time.Now().Add(-lived), time.Now()) {
+		if c.Role == process.Relay && lived < checkedFor && s.refusal.during(time.Now().Add(-lived), time.Now()) {
 			return true
 		}
 		s.crashes = append(s.crashes, fmt.Sprintf("%s ended by itself: %s; see %s", name, how, m.log.Name()))

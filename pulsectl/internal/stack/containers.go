@@ -142,6 +142,14 @@ func (s State) containers(ctx context.Context) ([]compose.Container, error) {
 	return slices.DeleteFunc(list, func(c compose.Container) bool { return c.Service == credentialsService }), err
 }
 
+// ServerContainers returns the containers of the database and of the broker.
+func (s State) ServerContainers(ctx context.Context) (database, broker compose.Container, err error) {
+	if database, err = s.containerOf(ctx, databaseService); err == nil {
+		broker, err = s.containerOf(ctx, brokerService)
+	}
+	return database, broker, err
+}
+
 func (s State) containerOf(ctx context.Context, service string) (compose.Container, error) {
 	list, err := s.containers(ctx)
 	if err != nil {

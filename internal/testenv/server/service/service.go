@@ -20,7 +20,7 @@ import (
 const (
 	startLimit = 3 * time.Minute
 	stopLimit  = 60 * time.Second
-	evalLimit  = 60 * time.Second
+	evalLimit  = 3 * time.Minute // rabbitmqctl takes seconds of processor time
 )
 
 // Instance is one server with its own data. Its methods are safe for concurrent

@@ -20,7 +20,6 @@ import (
 	"github.com/asimalizada/pulse-events/pulsectl/internal/console"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/env"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/fail"
-	"github.com/asimalizada/pulse-events/pulsectl/internal/stack"
 )
 
 const description = "Starts a service that takes orders, relays, consumers and a broker, each a process of its own, on SQLite " +
@@ -64,7 +63,7 @@ func flags() []cli.Flag {
 		&cli.IntFlag{Name: "relays", Value: 2, Usage: "`N` relays"},
 		&cli.IntFlag{Name: "consumers", Value: 2, Usage: "`N` consumers"},
 		&cli.DurationFlag{Name: "settle", Value: 2 * time.Minute, Usage: "`DURATION` that the system may take to settle after the last fault"},
-		&cli.StringFlag{Name: "target", Value: "embedded", Usage: "`SERVERS`: embedded; external: the PostgreSQL and the RabbitMQ given by --outbox-db, --inbox-db and --amqp-url; or their URLs, separated by commas"},
+		&cli.StringFlag{Name: "target", Value: "embedded", Usage: "`SERVERS`: embedded; external: the PostgreSQL and the RabbitMQ given by --outbox-db, --inbox-db and --amqp-url; their URLs, separated by commas; or compose: those of the stack that pulsectl up --stack compose has started"},
 		&cli.StringFlag{Name: "replay", Usage: "repeat the run whose JSON is in `FILE`, with its faults"},
 		&cli.IntFlag{Name: "shrink", Usage: "after a violation, look in up to `N` runs for a part of the faults that suffices"},
 		&cli.StringFlag{Name: "keep", Usage: "keep report, history and logs in `DIR` (default: only if the verdict is not clean)"},
@@ -122,68 +121,19 @@ func readOptions(ctx *cli.Context) (o options, err error) {
 	return o, nil
 }
 
-// servers returns the user's servers, and the commands that stop and start them.
-func servers(e *env.Env) (s *chaos.Servers, err error) {
-	e.IgnoreRunning()
-	if s, err = commands(e); err != nil {
-		return nil, err
-	}
-	var err1, err2, err3 error
-	s.OrdersDB, err1 = e.OutboxURL()
-	s.EffectsDB, err2 = e.InboxURL()
-	s.Broker, err3 = e.AMQPURL()
-	if err := errors.Join(err1, err2, err3); err != nil {
-		return nil, err
-	}
-	return s, nil
-}
-
-// commands returns what the environment says of servers beside their URLs.
-func commands(e *env.Env) (*chaos.Servers, error) {
-	management, err := e.Setting(e.Flags.ManagementURL, "PULSE_MANAGEMENT_URL", func(stack.State) string { return "" })
-	return &chaos.Servers{
-		Management: management,
-		BrokerStop: e.Getenv("PULSE_BROKER_STOP_CMD"), BrokerKill: e.Getenv("PULSE_BROKER_KILL_CMD"), BrokerStart: e.Getenv("PULSE_BROKER_START_CMD"),
-		BrokerBlock: e.Getenv("PULSE_BROKER_BLOCK_CMD"), BrokerUnblock: e.Getenv("PULSE_BROKER_UNBLOCK_CMD"),
-		DatabaseStop: e.Getenv("PULSE_DB_STOP_CMD"), DatabaseKill: e.Getenv("PULSE_DB_KILL_CMD"), DatabaseStart: e.Getenv("PULSE_DB_START_CMD"),
-	}, err
-}
-
-// given returns the servers whose URLs are the target.
-func given(e *env.Env, target string) (*chaos.Servers, error) {
-	e.IgnoreRunning()
-	urls, err := chaos.ParseServers(target)
-	if err != nil {
-		return nil, err
-	}
-	s, err := commands(e)
-	if err != nil {
-		return nil, err
-	}
-	s.OrdersDB, s.EffectsDB, s.Broker = urls.OrdersDB, urls.EffectsDB, urls.Broker
-	return s, nil
-}
-
 // complete chooses the servers, the faults, and the directory.
 func (o *options) complete(ctx context.Context, e *env.Env) (err error) {
 	c := &o.config
-	switch o.target {
-	case "embedded":
-	case "external":
-		c.Servers, err = servers(e)
-	default:
-		if !strings.Contains(o.target, "://") {
-			return fail.Usagef("use embedded, external, or URLs", "--target: %q is none of these", o.target)
+	if o.target != "embedded" {
+		if c.Servers, err = servers(ctx, e, o.target); err != nil {
+			return err
 		}
-		c.Servers, err = given(e, o.target)
-	}
-	if err == nil && c.Servers != nil {
-		if err = c.Servers.Check(); err == nil {
-			err = c.Servers.Probe(ctx)
+		if err := c.Servers.Check(); err != nil {
+			return fail.Usagef("", "--target %s: %v", kindOf(o.target), err)
 		}
-	}
-	if err != nil {
-		return fail.Wrap("--target", err)
+		if err := c.Servers.Probe(ctx); err != nil {
+			return fail.CannotReach("outbox or inbox database", err)
+		}
 	}
 	switch {
 	case o.replay != "":
@@ -230,8 +180,8 @@ func (o options) run(ctx context.Context, e *env.Env) (err error) {
 	}()
 	c := &o.config
 	e.IO.Notef("seed %d: %d faults in %s, %d orders/s, %d relays, %d consumers", c.Seed, len(c.Faults), console.Short(c.Duration), c.Rate, c.Relays, c.Consumers)
-	if left := c.LeftOut(); len(left) > 0 && o.replay == "" {
-		e.IO.Notef("left out, as the servers lack what they need (docs/chaos.md): %s", list(left))
+	if left := c.LeftOut(); len(left) > 0 && o.replay == "" && o.faults == "" {
+		e.IO.Notef("left out, as they need more than the URLs (docs/chaos.md): %s", list(left))
 	}
 	c.Told = func(event chaos.Event) { e.IO.Notef("%7.2fs  %s", event.At.Seconds(), event.Text) }
 	result, err := chaos.Run(ctx, *c)
