@@ -5,6 +5,7 @@
 package chaos
 
 import (
+	"fmt"
 	"os/exec"
 	"time"
 
@@ -88,6 +89,17 @@ func (r *Result) Verdict() check.Verdict {
 		return check.Unproven
 	}
 	return v
+}
+
+// Unproven says why a run without findings proves nothing; empty: it does prove.
+func (r *Result) Unproven() string {
+	switch {
+	case r.Verdict() != check.Unproven:
+		return ""
+	case r.failedFaults() > 0:
+		return fmt.Sprintf("%d of the faults could not be injected or ended", r.failedFaults())
+	}
+	return "no order was accepted"
 }
 
 func (r *Result) failedFaults() (n int) {

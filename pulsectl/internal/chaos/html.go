@@ -27,7 +27,7 @@ const (
 func (r *Result) WriteHTML(w io.Writer) error {
 	d := drawing{result: r, scale: (drawWidth - leftEdge - 10) / max(r.Took.Seconds(), 0.001)}
 	return page.Execute(w, map[string]any{
-		"Result": r, "Injected": len(r.Faults) - r.Skipped(), "Report": r.Report, "Verdict": r.Verdict(), "Clean": r.Verdict() == check.Clean,
+		"Result": r, "Unproven": r.Unproven(), "Injected": len(r.Faults) - r.Skipped(), "Report": r.Report, "Verdict": r.Verdict(), "Clean": r.Verdict() == check.Clean,
 		"Began": r.Began.UTC().Format(time.RFC3339), "Took": r.Took.Round(100 * time.Millisecond), "Settled": r.Settled.Round(10 * time.Millisecond),
 		"Recovery": r.Recovery().Round(10 * time.Millisecond), "Width": drawWidth, "Left": leftEdge,
 		"Faults": d.faults(), "FaultsHeight": float64(len(d.targets()))*rowHeight + 4, "Targets": d.rows(), "Ticks": d.ticks(),

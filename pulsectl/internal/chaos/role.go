@@ -61,8 +61,21 @@ func (s *store) grant(ctx context.Context) error {
 	return err
 }
 
+// setClock moves the clock between two statements that insert messages: within one,
+// its start would be later than its end, which no clock shows that is moved as a whole.
 func (s *store) setClock(ctx context.Context, by time.Duration) error {
-	return setClock(ctx, s.db, s.schema, by)
+	tx, err := s.db.BeginTxx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = tx.Rollback() }() // without effect after a commit
+	if _, err := tx.ExecContext(ctx, `LOCK TABLE `+s.schema+`.outbox_messages IN SHARE ROW EXCLUSIVE MODE`); err != nil {
+		return err
+	}
+	if err := setClock(ctx, tx, s.schema, by); err != nil {
+		return err
+	}
+	return tx.Commit()
 }
 
 // setClock moves the clock of all who have the schema before pg_catalog in their

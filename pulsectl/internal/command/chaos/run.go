@@ -214,6 +214,9 @@ func (o options) run(ctx context.Context, e *env.Env) (err error) {
 	case check.Unsettled:
 		return fail.New(fail.Timeout, hint, "it has not settled within %s: %s", console.Short(c.SettleLimit), result.Waiting)
 	}
+	if why := result.Unproven(); why != "" {
+		return fail.New(fail.General, hint, "the run proves nothing: %s; logs and history are in %s", why, c.Dir)
+	}
 	return fail.New(fail.General, hint, "the verdict is %s; logs and history are in %s", verdict, c.Dir)
 }
 
