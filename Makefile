@@ -48,7 +48,7 @@ VERSION ?= $(shell git describe --tags --always --dirty)
 LDFLAGS = -X github.com/asimalizada/pulse-events/pulsectl/internal/command.Version=$(VERSION)
 
 .DEFAULT_GOAL := help
-.PHONY: help test model test-containers broker-suites bench chaos build fmt vet lint vulnerabilities tidy check install-producers manifests install-services services clean
+.PHONY: help test model test-containers broker-suites bench chaos chaos-services build fmt vet lint vulnerabilities tidy check install-producers manifests install-services services clean
 
 help:
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -79,6 +79,9 @@ bench: services ## run the benchmarks on real services (BENCH=regexp BENCHTIME=1
 
 chaos: build ## attack a system of its own with random faults for an hour (CHAOS="--seed 1 --duration 2m")
 	bin/pulsectl chaos run $(or $(CHAOS),--duration 1h)
+
+chaos-services: build services ## the same on a PostgreSQL and a RabbitMQ that it starts, and stops at random
+	go run ./internal/testenv/with -- bin/pulsectl chaos run --target external $(or $(CHAOS),--duration 1h --rate 50/s --settle 10m)
 
 build: ## build bin/pulsectl
 	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/pulsectl ./pulsectl
