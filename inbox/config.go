@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"time"
 
 	"go.opentelemetry.io/otel/metric"
@@ -30,8 +31,10 @@ type ConsumerConfig struct {
 	// the same worker, in their order. Each uses one database connection, so
 	// let the pool have that many and two more. Defaults to 4.
 	Workers int
-	// Prefetch is how many deliveries the source may hand out unsettled.
-	// Defaults to three batches, or four for each worker if that is more.
+	// Prefetch is how many deliveries the source may hand out unsettled. With
+	// fewer than a batch for each worker batches stay small. Defaults to two
+	// batches for each worker, one that is applied and one that waits, or to four
+	// messages for each if that is more; to 65,535 at the most.
 	Prefetch int
 	// BatchSize is how many messages share one transaction at most, 10,000 at
 	// the most. 1 gives each its own: right for handlers that take long, or that
@@ -139,7 +142,7 @@ func (c ConsumerConfig) withDefaults() (ConsumerConfig, error) {
 	}
 	number("Workers", &c.Workers, 4)
 	number("BatchSize", &c.BatchSize, 100)
-	number("Prefetch", &c.Prefetch, max(3*c.BatchSize, 4*c.Workers))
+	number("Prefetch", &c.Prefetch, max(min(2*c.BatchSize*c.Workers, math.MaxUint16), 4*c.Workers))
 	number("CrashLimit", &c.CrashLimit, 3)
 	span("HandlerTimeout", &c.HandlerTimeout, time.Minute)
 	span("PurgeInterval", &c.PurgeInterval, 10*time.Minute)

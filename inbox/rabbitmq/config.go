@@ -88,7 +88,7 @@ type SourceConfig struct {
 	ConfirmTimeout time.Duration
 	// PrefetchBytes bounds the messages that are in memory, unsettled, beside the
 	// number that the consumer asks for: once they exceed it the source reads on
-	// only when some are settled. Defaults to 64 MiB.
+	// only when some are settled. Defaults to 32 MiB.
 	PrefetchBytes int
 	// Interpret completes messages of producers with conventions of their own,
 	// such as an id in a header or a compressed body; the functions are called in
@@ -142,7 +142,7 @@ const (
 	maxConsumer = maxName - len(forInspection) // its name begins that of a connection
 	maxDelay    = math.MaxUint32               // milliseconds in a TTL, by RabbitMQ
 
-	defaultPrefetchBytes = 64 << 20
+	defaultPrefetchBytes = 32 << 20
 )
 
 // problems returns everything that is wrong with the configuration, defaults

@@ -32,8 +32,8 @@ type unacked struct {
 const (
 	// holdLimit is how long an acknowledgement is held at most.
 	holdLimit = 100 * time.Millisecond
-	// spareDeliveries is how much of the prefetch held acknowledgements leave
-	// to the workers. A smaller prefetch holds none.
+	// spareDeliveries is how much of the prefetch held acknowledgements leave to
+	// the workers, or half of it if that is more. A smaller prefetch holds none.
 	spareDeliveries = 100
 )
 
@@ -41,7 +41,7 @@ const (
 // acknowledges. freed is called with the size of what was settled.
 func newUnacked(prefetch int, ack func(tag uint64, multiple bool) error, freed func(bytes int)) *unacked {
 	u := &unacked{
-		ack: ack, freed: freed, mostHeld: max(0, prefetch-spareDeliveries),
+		ack: ack, freed: freed, mostHeld: max(0, prefetch-max(spareDeliveries, prefetch/2)),
 		sizes: make(map[uint64]int), reserved: make(map[uint64]struct{}), empty: make(chan struct{}),
 	}
 	u.overdue = time.AfterFunc(holdLimit, u.flush)

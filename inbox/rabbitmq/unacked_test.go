@@ -148,6 +148,23 @@ func TestUnackedHoldsAcknowledgements(t *testing.T) {
 	}
 }
 
+// Acknowledgements that wait leave half of a large prefetch to the workers.
+func TestUnackedHoldsHalf(t *testing.T) {
+	const prefetch, most = 800, 400
+	l, c := deliverWith(prefetch, prefetch)
+	defer l.kill()
+	for tag := range uint64(most) {
+		acknowledge(t, l, tag+2)
+	}
+	if len(c.frames) > 0 {
+		t.Errorf("%d frames for %d acknowledgements", len(c.frames), most)
+	}
+	acknowledge(t, l, most+2)
+	if len(c.frames) != most+1 {
+		t.Errorf("%d frames when there is one more, want all %d", len(c.frames), most+1)
+	}
+}
+
 func TestUnackedHoldsNothingForLong(t *testing.T) {
 	for name, end := range map[string]func(l *unacked){
 		"a while":               func(*unacked) { time.Sleep(holdLimit); synctest.Wait() }, // on the bubble's clock

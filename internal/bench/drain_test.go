@@ -14,14 +14,13 @@ import (
 // the same queue from memory. One operation is four turns: client, relay that
 // keeps published rows, client, relay that deletes them.
 func BenchmarkDrain(b *testing.B) {
-	const alone = 2_000
-	backlog := many(50_000)
+	backlog, alone := many(50_000), many(2_000)
 	forQueueTypes(b, func(b *testing.B, queueType inboxrabbit.QueueType) {
 		ob, db := newOutbox(b)
 		r := newBroker(b, queueType)
 		msgs := newMessages(backlog)
 		publishings := r.encode(msgs)
-		p := newPublisher(b, r.url, r.exchange)
+		p := newPublisher(b, r.url, r.exchange, patience)
 		r.publish(publishings[:window], window) // warm up
 		r.take(window)
 

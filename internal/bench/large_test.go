@@ -30,7 +30,7 @@ func BenchmarkMemoryLarge(b *testing.B) {
 		ob, outboxDB := newOutbox(b)
 		in, inboxDB := newInbox(b)
 		r := newBroker(b, queueType)
-		p := newPublisher(b, r.url, r.exchange)
+		p := newPublisher(b, r.url, r.exchange, patience)
 		rounds := max(1, *largeMessages/round)
 		for b.Loop() {
 			var drained, consumed rates

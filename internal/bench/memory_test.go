@@ -24,7 +24,7 @@ func BenchmarkMemory(b *testing.B) {
 	ob, outboxDB := newOutbox(b)
 	in, inboxDB := newInbox(b)
 	r := newBroker(b, inboxrabbit.Quorum)
-	relay := newRelay(b, ob, newPublisher(b, r.url, r.exchange), outbox.RelayConfig{})
+	relay := newRelay(b, ob, newPublisher(b, r.url, r.exchange, patience), outbox.RelayConfig{})
 	consumer := newConsumer(b, in, newSource(b, r.url, r.queue), apply, inbox.ConsumerConfig{})
 	start(b, relay.Run)
 	start(b, consumer.Run)

@@ -26,7 +26,7 @@ func BenchmarkPartialOutage(b *testing.B) {
 		_, err := r.channel.QueueDeclare(stuckQueue, true, false, false, false, amqp.Table{"x-queue-type": queueType.String()})
 		r.must(err)
 		r.must(r.channel.QueueBind(stuckQueue, stuckTopic, r.exchange, false, nil))
-		p := newPublisher(b, r.url, r.exchange)
+		p := newPublisher(b, r.url, r.exchange, 0)
 		var msgs []outbox.Message
 		for i, m := range newMessages(well) {
 			if msgs = append(msgs, m); i%every == 0 {

@@ -134,10 +134,13 @@ func enqueueOnce(ctx context.Context, ob *outbox.Outbox, db *sqlx.DB, msgs []out
 	return tx.Commit()
 }
 
-// newPublisher returns a publisher that is connected.
-func newPublisher(b *testing.B, url, exchange string) *outboxrabbit.Publisher {
+// newPublisher returns a publisher that is connected. stall is its StallTimeout:
+// longer than the default where a busy machine must not make it repeat messages.
+func newPublisher(b *testing.B, url, exchange string, stall time.Duration) *outboxrabbit.Publisher {
 	b.Helper()
-	p, err := outboxrabbit.NewPublisher(outboxrabbit.PublisherConfig{URL: url, Exchange: exchange, Producer: "bench", Logger: quiet})
+	p, err := outboxrabbit.NewPublisher(outboxrabbit.PublisherConfig{
+		URL: url, Exchange: exchange, Producer: "bench", StallTimeout: stall, ConfirmTimeout: max(stall, time.Minute), Logger: quiet,
+	})
 	if err != nil {
 		b.Fatal(err)
 	}
