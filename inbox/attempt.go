@@ -10,10 +10,11 @@ import (
 // each step takes one and returns it as far as it came.
 type attempt struct {
 	deliveries []Delivery
-	invalid    error // a single delivery that holds no message; there is nothing to attempt
-	watched    bool  // a single one that was redelivered: its start is recorded first
-	recorded   bool  // it is
-	alone      bool  // an earlier start was not finished: nothing may run beside it
+	invalid    error  // a single delivery that holds no message, or breaks its contract; there is nothing to attempt
+	reason     Reason // why invalid is dead-lettered
+	watched    bool   // a single one that was redelivered: its start is recorded first
+	recorded   bool   // it is
+	alone      bool   // an earlier start was not finished: nothing may run beside it
 }
 
 func (a attempt) messages() []Message {

@@ -78,6 +78,13 @@ type ConsumerConfig struct {
 	// travelled. Copies are compared as they travelled too. Defaults to none: an
 	// encrypted message then reaches the handler as it is.
 	Opener wire.Decoder
+	// Contracts check each message before its handler is called; see
+	// outbox/wire/contract. One that breaks its contract is dead-lettered at once
+	// with ReasonContract and the path of the fault (ReasonUndecodable if it cannot be
+	// read), and no other message of its batch is held up. A message without a version counts as version 1, and one that
+	// is newer than all known as the newest of these: what was only added to passes.
+	// Defaults to none.
+	Contracts wire.Contracts
 	// Inbox is the one in which the handlers of NewConsumerFunc claim, and in
 	// whose database the consumer reports what it holds, see Inbox.Instances;
 	// without one, nobody can tell an idle consumer from one that holds messages.

@@ -16,6 +16,7 @@ type Message struct {
 	ID              string            // event id: the same on every copy; 1 to 255 bytes
 	Topic           string            // routing key it was first published with
 	Type            string            // name of the event, such as "OrderCreated"
+	Version         int               // of the contract of its payload; zero: it names none, which counts as 1
 	Key             string            // ordering key; empty: none
 	Seq             int64             // place in the producer's outbox; zero: unknown
 	Payload         []byte            // as the producer wrote it; not to be changed
@@ -38,7 +39,7 @@ type Message struct {
 // with w.
 func FromWire(w wire.Message) Message {
 	return Message{
-		ID: w.ID, Topic: w.Topic, Type: w.Type, Key: w.Key, Seq: w.Seq,
+		ID: w.ID, Topic: w.Topic, Type: w.Type, Version: w.Version, Key: w.Key, Seq: w.Seq,
 		Payload: w.Payload, ContentType: w.ContentType, ContentEncoding: w.ContentEncoding, Headers: w.Headers,
 		CorrelationID: w.CorrelationID, CausationID: w.CausationID, Producer: w.Producer, OccurredAt: w.OccurredAt,
 		Signature: w.Signature, Encryption: w.Encryption, Attempt: 1,
@@ -48,7 +49,7 @@ func FromWire(w wire.Message) Message {
 // wire returns m as it travels.
 func (m *Message) wire() wire.Message {
 	return wire.Message{
-		ID: m.ID, Topic: m.Topic, Type: m.Type, Key: m.Key, Seq: m.Seq,
+		ID: m.ID, Topic: m.Topic, Type: m.Type, Version: m.Version, Key: m.Key, Seq: m.Seq,
 		Payload: m.Payload, ContentType: m.ContentType, ContentEncoding: m.ContentEncoding, Headers: m.Headers,
 		CorrelationID: m.CorrelationID, CausationID: m.CausationID, Producer: m.Producer, OccurredAt: m.OccurredAt,
 		Signature: m.Signature, Encryption: m.Encryption,

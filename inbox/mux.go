@@ -7,6 +7,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/asimalizada/pulse-events/outbox/wire"
 )
 
 // Mux hands each message to the handler of its type, or of its topic. Its
@@ -24,6 +26,7 @@ type Mux struct {
 	middleware []Middleware
 	types      map[string]Handler
 	topics     []topicRoute
+	upcasters  map[versioned]Upcaster
 
 	mu      sync.Mutex
 	ignored map[string]int64
@@ -37,6 +40,10 @@ type MuxConfig struct {
 	// Unknown says what becomes of messages for which there is no route.
 	// Defaults to DeadLetterUnknown.
 	Unknown UnknownPolicy
+	// Contracts check what upcasters return, so that the handlers get what the newer
+	// contract promises; ConsumerConfig.Contracts check what arrives. Defaults to
+	// none.
+	Contracts wire.Contracts
 }
 
 // UnknownPolicy says what becomes of a message for which a Mux has no route.
@@ -78,7 +85,7 @@ func NewMux(cfg MuxConfig) *Mux {
 	if cfg.Unknown != DeadLetterUnknown && cfg.Unknown != IgnoreUnknown {
 		panic(fmt.Sprintf("inbox: mux: Unknown: %d is no policy", cfg.Unknown))
 	}
-	return &Mux{cfg: cfg, types: make(map[string]Handler), ignored: make(map[string]int64)}
+	return &Mux{cfg: cfg, types: make(map[string]Handler), upcasters: make(map[versioned]Upcaster), ignored: make(map[string]int64)}
 }
 
 // Use adds middleware around the handlers of routes that are registered
@@ -115,9 +122,14 @@ func (m *Mux) HandleTopic(pattern string, h Handler, cfg ...RouteConfig) {
 	m.topics = append(m.topics, topicRoute{pattern, strings.Split(pattern, "."), m.route(h, cfg)})
 }
 
-// Handle is a Handler: it calls the handler of the message's type, else of its
-// topic, else does what MuxConfig.Unknown says.
+// Handle is a Handler: it brings the message to the newest version that it has
+// upcasters for, then calls the handler of the message's type, else of its topic,
+// else does what MuxConfig.Unknown says.
 func (m *Mux) Handle(ctx context.Context, tx Tx, msg Message) error {
+	msg, err := m.upcast(ctx, msg)
+	if err != nil {
+		return err
+	}
 	if h, ok := m.types[msg.Type]; ok {
 		return h(ctx, tx, msg)
 	}

@@ -116,7 +116,7 @@ func (w *worker) handle(ctx context.Context, batch []Delivery) {
 	for _, a := range w.plan(batch, suspects) {
 		if a.invalid != nil {
 			processing, _ := w.c.tracing.startProcess(ctx, a.deliveries)
-			w.settle(processing, deadLettered(a.deliveries[0], unfitReason(a.invalid), a.invalid))
+			w.settle(processing, deadLettered(a.deliveries[0], a.reason, a.invalid))
 			continue
 		}
 		w.apply(ctx, a)
@@ -124,8 +124,8 @@ func (w *worker) handle(ctx context.Context, batch []Delivery) {
 }
 
 // plan divides a batch into attempts, in its order: alone go deliveries that
-// hold no message, that are suspected of a crash, that have failed before, or
-// whose handlers change their session; the rest go in groups.
+// hold no message, that break their contract, that are suspected of a crash, that
+// have failed before, or whose handlers change their session; the rest go in groups.
 func (w *worker) plan(batch []Delivery, suspects map[string]bool) []attempt {
 	attempts := make([]attempt, 0, 1)
 	first := 0 // of the group that is being put together
@@ -139,7 +139,9 @@ func (w *worker) plan(batch []Delivery, suspects map[string]bool) []attempt {
 	}
 	for i, d := range batch {
 		if err := unfit(d); err != nil {
-			single(i, attempt{invalid: err})
+			single(i, attempt{invalid: err, reason: unfitReason(err)})
+		} else if err := w.c.cfg.breach(d.Message); err != nil {
+			single(i, attempt{invalid: err, reason: breachReason(err)})
 		} else if d.Redelivered && suspects[d.Message.ID] {
 			single(i, attempt{watched: true})
 		} else if d.Failures > 0 || w.c.unbatched.has(d.Message) {

@@ -96,6 +96,11 @@ func (o *Outbox) complete(ctx context.Context, msgs []Message) ([]Message, error
 		m.CorrelationID = o.usable(ctx, "correlation id", m.CorrelationID, correlationID)
 		m.CausationID = o.usable(ctx, "causation id", m.CausationID, causationID)
 		problems := m.problems(o.maxPayload)
+		if len(problems) == 0 {
+			if err := o.satisfy(&m); err != nil {
+				problems = append(problems, "Payload: "+err.Error())
+			}
+		}
 		if earlier, dup := seen[m.ID]; dup {
 			problems = append(problems, fmt.Sprintf("ID: is also that of message %d", earlier))
 		}

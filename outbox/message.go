@@ -36,6 +36,9 @@ type Message struct {
 	Topic string
 	// Type names the event, such as "OrderCreated". Defaults to Topic.
 	Type string
+	// Version of the contract that Payload satisfies. Defaults to the newest where
+	// WithContracts is set and has one, else to none, which consumers take for 1.
+	Version int
 	// Key is the ordering key: messages of one key are published in the order in
 	// which they were enqueued. Empty means no order.
 	Key string
@@ -109,6 +112,9 @@ func (m *Message) problems(maxPayload int) (problems []string) {
 	}
 	short("Key", m.Key, MaxKey)
 	short("ContentType", m.ContentType, maxShortString)
+	if m.Version < 0 || m.Version > wire.MaxVersion {
+		add("Version: %d; must be 1 to %d, or 0 for the newest", m.Version, wire.MaxVersion)
+	}
 	for _, at := range []struct {
 		field string
 		value time.Time
@@ -153,7 +159,7 @@ func headerProblems(headers map[string]string) (problems []string) {
 // empty. Headers and payload are shared with m.
 func (m Message) Wire(producer string) wire.Message {
 	return wire.Message{
-		ID: m.ID.String(), Topic: m.Topic, Type: m.Type, Key: m.Key, Seq: m.Seq,
+		ID: m.ID.String(), Topic: m.Topic, Type: m.Type, Version: m.Version, Key: m.Key, Seq: m.Seq,
 		Payload: m.Payload, ContentType: m.ContentType, Headers: m.Headers,
 		CorrelationID: m.CorrelationID, CausationID: m.CausationID, Producer: producer, OccurredAt: m.OccurredAt,
 		Signature: m.Signature, Encryption: m.Encryption,

@@ -52,7 +52,8 @@ type Outbox struct {
 	log         *slog.Logger         // nil: slog.Default()
 	tracing     trace.TracerProvider // nil: the global one
 	createSpans int
-	sealer      wire.Encoder // nil: messages are stored as they are
+	sealer      wire.Encoder   // nil: messages are stored as they are
+	contracts   wire.Contracts // nil: payloads are not checked
 	system      string
 
 	spans telemetry.Spans

@@ -63,7 +63,7 @@ func (r row) record() (Record, error) {
 	}
 	return Record{
 		Message: Message{
-			ID: r.ID, Topic: r.Topic, Type: r.Type, Key: r.Key, Payload: r.Payload, ContentType: r.ContentType,
+			ID: r.ID, Topic: r.Topic, Type: r.Type, Version: takeVersion(headers), Key: r.Key, Payload: r.Payload, ContentType: r.ContentType,
 			Headers: headers, CorrelationID: r.CorrelationID, CausationID: r.CausationID,
 			OccurredAt: r.OccurredAt.Time, AvailableAt: r.AvailableAt.Time, Seq: r.Seq,
 			Signature: takeHeader(headers, wire.HeaderSignature), Encryption: takeHeader(headers, wire.HeaderEncryption),

@@ -268,6 +268,12 @@ func (row *outgoing) decode(headers string, occurred *sqldb.Instant) {
 		case name == wire.HeaderEncryption:
 			row.Encryption = text
 			continue
+		case name == wire.HeaderVersion:
+			var err error
+			if row.Version, err = wire.ParseVersion(text); err != nil {
+				row.bad = errors.Join(row.bad, fmt.Errorf("headers: %q: %w", name, err))
+			}
+			continue
 		case wire.ReservedHeader(name):
 			row.bad = errors.Join(row.bad, fmt.Errorf("headers: %q is reserved", name))
 		}

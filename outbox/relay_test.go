@@ -236,6 +236,7 @@ func TestRelayMarksDeadWhatCannotBeSent(t *testing.T) {
 			{"object in headers", "headers", `{"o":{"x":1}}`, `headers: "o" must be a string`},
 			{"null in headers", "headers", `{"z":null}`, `headers: "z" must be a string, not null`},
 			{"reserved header", "headers", `{"CC":"x"}`, `headers: "CC" is reserved`},
+			{"no version", "headers", `{"pulse-version":"two"}`, `headers: "pulse-version": "two" is not the version of a contract`},
 			{"no time", "occurred_at", `infinity`, `occurred_at: is no point in time`},
 			{"too late a time", "occurred_at", `10000-01-01T00:00:00Z`, `occurred_at: year 10000; must be 1 to 9999`},
 			{"too early a time", "occurred_at", `0044-03-15 00:00:00Z BC`, `occurred_at: year -43; must be 1 to 9999`},

@@ -3,6 +3,7 @@ package outbox
 import (
 	"fmt"
 	"maps"
+	"strconv"
 
 	"github.com/asimalizada/pulse-events/outbox/wire"
 )
@@ -34,10 +35,10 @@ func (o *Outbox) seal(m *Message) error {
 // storedHeaders returns the headers of m as its row has them: with those of the
 // contract that the table has no column for.
 func (m *Message) storedHeaders() map[string]string {
-	if m.Signature == "" && m.Encryption == "" {
+	if m.Signature == "" && m.Encryption == "" && m.Version == 0 {
 		return m.Headers
 	}
-	headers := make(map[string]string, len(m.Headers)+2)
+	headers := make(map[string]string, len(m.Headers)+3)
 	maps.Copy(headers, m.Headers)
 	set := func(name, value string) {
 		if value != "" {
@@ -46,6 +47,9 @@ func (m *Message) storedHeaders() map[string]string {
 	}
 	set(wire.HeaderSignature, m.Signature)
 	set(wire.HeaderEncryption, m.Encryption)
+	if m.Version != 0 {
+		set(wire.HeaderVersion, strconv.Itoa(m.Version))
+	}
 	return headers
 }
 

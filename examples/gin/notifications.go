@@ -12,6 +12,7 @@ import (
 
 	"gorm.io/gorm"
 
+	"github.com/asimalizada/pulse-events/examples/contracts"
 	"github.com/asimalizada/pulse-events/examples/internal/service"
 	"github.com/asimalizada/pulse-events/examples/notifications"
 	"github.com/asimalizada/pulse-events/inbox"
@@ -82,6 +83,11 @@ func NewNotifications(cfg NotificationsConfig) (_ *Notifications, err error) {
 	if err != nil {
 		return nil, err
 	}
+	events, err := contracts.Load()
+	if err != nil {
+		return nil, err
+	}
+	cfg.Consumer.Contracts = events.Consumer()
 	if cfg.Consumer.Logger == nil {
 		cfg.Consumer.Logger = s.log
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/jmoiron/sqlx"
 
+	"github.com/asimalizada/pulse-events/examples/contracts"
 	"github.com/asimalizada/pulse-events/examples/internal/service"
 	"github.com/asimalizada/pulse-events/examples/internal/sqlstore"
 	"github.com/asimalizada/pulse-events/examples/orders"
@@ -60,7 +61,12 @@ func NewOrders(cfg OrdersConfig) (_ *Orders, err error) {
 	if s.db, err = openStore(cfg.Settings, ordersService); err != nil {
 		return nil, err
 	}
-	if s.outbox, err = outbox.New(s.db.DB, outbox.WithDialect(s.db.Dialect)); err != nil {
+	events, err := contracts.Load()
+	if err != nil {
+		return nil, err
+	}
+	s.outbox, err = outbox.New(s.db.DB, outbox.WithDialect(s.db.Dialect), outbox.WithContracts(events.Producer()))
+	if err != nil {
 		return nil, err
 	}
 	s.db.Own(orders.Schema(s.db.Dialect), "orders", "idempotency_keys")

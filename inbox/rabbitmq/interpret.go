@@ -52,7 +52,7 @@ type Interpreter func(raw Raw, msg *inbox.Message) error
 func Decode(codec wire.Decoder) Interpreter {
 	return func(_ Raw, msg *inbox.Message) error {
 		m := wire.Message{
-			ID: msg.ID, Topic: msg.Topic, Type: msg.Type, Key: msg.Key, Seq: msg.Seq,
+			ID: msg.ID, Topic: msg.Topic, Type: msg.Type, Version: msg.Version, Key: msg.Key, Seq: msg.Seq,
 			Payload: msg.Payload, ContentType: msg.ContentType, ContentEncoding: msg.ContentEncoding, Headers: msg.Headers,
 			CorrelationID: msg.CorrelationID, CausationID: msg.CausationID, Producer: msg.Producer, OccurredAt: msg.OccurredAt,
 			Signature: msg.Signature, Encryption: msg.Encryption,

@@ -70,7 +70,7 @@ func newHarness(t *testing.T, url string, queueType rabbitmq.QueueType) inboxtes
 		},
 		Publish: func(t *testing.T, m inbox.Message) {
 			p := rabbit.NewPublishing(wire.Message{
-				ID: m.ID, Topic: m.Topic, Type: m.Type, Key: m.Key, Seq: m.Seq, ContentType: m.ContentType, ContentEncoding: m.ContentEncoding,
+				ID: m.ID, Topic: m.Topic, Type: m.Type, Version: m.Version, Key: m.Key, Seq: m.Seq, ContentType: m.ContentType, ContentEncoding: m.ContentEncoding,
 				CorrelationID: m.CorrelationID, CausationID: m.CausationID, Producer: m.Producer,
 				OccurredAt: m.OccurredAt, Headers: m.Headers, Payload: m.Payload,
 			}, cfg.Exchange, m.Topic)

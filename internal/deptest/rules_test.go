@@ -48,10 +48,20 @@ var frameworks = []string{"github.com/gin-gonic/...", "gorm.io/..."}
 // internal, outbox/wire. The rules name the steps from the inside out.
 var rules = []rule{
 	{
-		name:  "the wire contract and its codings need the standard library alone",
-		of:    []string{"./outbox/wire/..."},
+		name:   "the wire contract and its codings need the standard library alone",
+		of:     []string{"./outbox/wire/..."},
+		except: []string{"./outbox/wire/contract"},
+		scope:  product,
+		only:   []string{"./outbox/wire/..."},
+	},
+	{
+		name:  "contracts add a validator of JSON Schema to the wire contract, for those who import them",
+		of:    []string{"./outbox/wire/contract"},
 		scope: product,
-		only:  []string{"./outbox/wire/..."},
+		only: []string{
+			"./outbox/wire", "./internal/schema",
+			"github.com/santhosh-tekuri/jsonschema/v6/...", "golang.org/x/text/...",
+		},
 	},
 	{
 		name:  "internal packages are the innermost: they know no package that is built on them",

@@ -22,7 +22,7 @@ func TestWireVectors(t *testing.T) {
 		b.queue(t, m.Topic, nil)
 		wantPublished(t, publishSoon(t, newPublisher(t, cfg), []outbox.Message{{
 			ID: uuid.MustParse(m.ID), Topic: m.Topic, Type: m.Type, Key: m.Key, Payload: m.Payload, ContentType: m.ContentType,
-			Headers: m.Headers, CorrelationID: m.CorrelationID, CausationID: m.CausationID, OccurredAt: m.OccurredAt, Seq: m.Seq,
+			Headers: m.Headers, CorrelationID: m.CorrelationID, CausationID: m.CausationID, OccurredAt: m.OccurredAt, Seq: m.Seq, Version: m.Version,
 		}}))
 		if got := rabbittest.EnvelopeOf(b.take(t, m.Topic, 1)[0]); !reflect.DeepEqual(got, v.Envelope) {
 			t.Errorf("envelope\n%+v, want\n%+v", got, v.Envelope)

@@ -18,6 +18,7 @@ const (
 	HeaderKey           = "pulse-key"
 	HeaderSeq           = "pulse-seq"
 	HeaderOccurredAt    = "pulse-occurred-at" // RFC 3339, in UTC
+	HeaderVersion       = "pulse-version"     // of the contract, see Contracts
 )
 
 // Headers of messages that are protected, see package seal.
@@ -61,7 +62,7 @@ func BrokerHeader(name string) bool {
 // content type and encoding, correlation id and producer, as AMQP has: m's own,
 // and those of the contract for the other fields, and for the correlation id
 // once more. An empty field but for the topic has no header. Values are strings,
-// but for HeaderSeq, an int64. The map is the caller's: a publisher to a broker
+// but for HeaderSeq and HeaderVersion, int64s. The map is the caller's: a publisher to a broker
 // where something else says the topic, such as a routing key, deletes HeaderTopic.
 func Headers(m Message) map[string]any {
 	headers := make(map[string]any, len(m.Headers)+6)
@@ -81,6 +82,9 @@ func Headers(m Message) map[string]any {
 	set(HeaderEncryption, m.Encryption)
 	if m.Seq != 0 {
 		headers[HeaderSeq] = m.Seq
+	}
+	if m.Version != 0 {
+		headers[HeaderVersion] = int64(m.Version)
 	}
 	if !m.OccurredAt.IsZero() {
 		headers[HeaderOccurredAt] = m.OccurredAt.UTC().Format(time.RFC3339Nano)
@@ -138,6 +142,8 @@ func ReadHeaders[V any](m *Message, headers map[string]V) error {
 	if seq, err := strconv.ParseInt(text(HeaderSeq), 10, 64); err == nil {
 		m.Seq = seq
 	}
+	version, versionErr := ParseVersion(text(HeaderVersion))
+	m.Version = cmp.Or(m.Version, version)
 	for name, value := range headers {
 		if ReservedHeader(name) {
 			continue
@@ -155,6 +161,9 @@ func ReadHeaders[V any](m *Message, headers map[string]V) error {
 			return fmt.Errorf("%w: header %s: %w", ErrUndecodable, HeaderOccurredAt, err)
 		}
 		m.OccurredAt = occurred.UTC()
+	}
+	if versionErr != nil {
+		return fmt.Errorf("%w: header %s: %w", ErrUndecodable, HeaderVersion, versionErr)
 	}
 	return nil
 }

@@ -14,7 +14,7 @@ import (
 // full has a value in every field.
 func full() wire.Message {
 	return wire.Message{
-		ID: "e1", Topic: "order.created", Type: "OrderCreated", Key: "order-7", Seq: 1<<53 + 1, Payload: []byte(`{"total":1}`),
+		ID: "e1", Topic: "order.created", Type: "OrderCreated", Version: 2, Key: "order-7", Seq: 1<<53 + 1, Payload: []byte(`{"total":1}`),
 		ContentType: "application/json", ContentEncoding: "gzip", Headers: map[string]string{"tenant": "acme", wire.HeaderTraceParent: "00-1-2-01"},
 		CorrelationID: "c1", CausationID: "e0", Producer: "orders", OccurredAt: time.Date(2026, 3, 1, 12, 0, 0, 123456789, time.UTC),
 		Signature: "alg=HS256&kid=1&sig=x", Encryption: "alg=A256GCM&kid=2",
@@ -71,7 +71,8 @@ func TestReadHeadersBesideProperties(t *testing.T) {
 	}
 	want := properties
 	want.Signature, want.Encryption = m.Signature, m.Encryption
-	want.Topic, want.OccurredAt, want.Key, want.Seq, want.CausationID, want.Headers = m.Topic, m.OccurredAt, m.Key, m.Seq, m.CausationID, m.Headers
+	want.Topic, want.OccurredAt, want.Version, want.Key, want.Seq = m.Topic, m.OccurredAt, m.Version, m.Key, m.Seq
+	want.CausationID, want.Headers = m.CausationID, m.Headers
 	requireEqual(t, "message", got, want)
 }
 
@@ -93,6 +94,16 @@ func TestReadHeadersInvalidTime(t *testing.T) {
 	}
 	if m.Key != "k" || m.Headers["tenant"] != "acme" || !m.OccurredAt.Equal(time.Unix(1, 0)) {
 		t.Errorf("read %+v", m)
+	}
+}
+
+func TestReadHeadersInvalidVersion(t *testing.T) {
+	for _, version := range []string{"0", "-1", "1000001", "1.5", "two"} {
+		var m wire.Message
+		err := wire.ReadHeaders(&m, map[string]string{wire.HeaderVersion: version, "tenant": "acme"})
+		if !errors.Is(err, wire.ErrUndecodable) || !strings.Contains(err.Error(), wire.HeaderVersion) || m.Version != 0 || m.Headers["tenant"] != "acme" {
+			t.Errorf("%s: %v, read %+v", version, err, m)
+		}
 	}
 }
 

@@ -33,6 +33,9 @@ type Message struct {
 	Topic string
 	// Type names the event, such as "OrderCreated".
 	Type string
+	// Version of the contract that the payload satisfies; zero: it names none, which
+	// counts as 1. See Contracts.
+	Version int
 	// Key is the ordering key; empty: none.
 	Key string
 	// Seq is the place in the producer's outbox; zero: unknown.
