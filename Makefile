@@ -48,7 +48,7 @@ VERSION ?= $(shell git describe --tags --always --dirty)
 LDFLAGS = -X github.com/asimalizada/pulse-events/pulsectl/internal/command.Version=$(VERSION)
 
 .DEFAULT_GOAL := help
-.PHONY: help test model test-containers broker-suites bench chaos chaos-services build fmt vet lint vulnerabilities tidy check install-producers manifests install-services services clean
+.PHONY: help test model contract-proofs test-containers broker-suites bench chaos chaos-services build fmt vet lint vulnerabilities tidy check install-producers manifests install-services services clean
 
 help:
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -63,6 +63,9 @@ test-containers: services ## run tests that stop servers, and docker-compose.yml
 
 model: ## explore a model of the protocol further than its tests do, for minutes (SCHEDULES=1000000)
 	go test -count=1 -timeout 120m -v ./internal/model -run 'EveryInterleaving|RandomSchedules' -deep -seed 0 -schedules $(SCHEDULES)
+
+contract-proofs: ## try to refute what the checker of contracts has proven, with random schemas and documents (SCHEDULES=1000)
+	go test -count=1 -timeout 120m -v ./pulsectl/internal/compat -run NoDocument -rapid.checks $(if $(filter command,$(origin SCHEDULES)),$(SCHEDULES),1000)
 
 broker-suites: ## run the suites of AMQP clients against the development broker and RabbitMQ (as root; SUITES="pika nestjs" BROKERS=devbroker)
 	pulsectl/devbroker/suites/run $(SUITES)

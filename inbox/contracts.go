@@ -15,7 +15,7 @@ func (c ConsumerConfig) breach(m Message) error {
 	if c.Contracts == nil {
 		return nil
 	}
-	return safely(func() error { return checkContract(c.Contracts, m) })
+	return safely(func() error { return wire.CheckConsumed(c.Contracts, m.wire()) })
 }
 
 // breachReason is why a message that breaks its contract is dead-lettered.
@@ -24,17 +24,6 @@ func breachReason(err error) Reason {
 		return ReasonUndecodable
 	}
 	return ReasonContract
-}
-
-// checkContract checks a message with the contract of its version, as
-// ConsumerConfig.Contracts says.
-func checkContract(contracts wire.Contracts, m Message) error {
-	w := m.wire()
-	w.Version = max(w.Version, 1)
-	if newest := contracts.Newest(w); newest > 0 {
-		w.Version = min(w.Version, newest)
-	}
-	return contracts.Check(w)
 }
 
 // Upcaster returns the payload of msg as the next version of its contract has it.

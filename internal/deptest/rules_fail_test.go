@@ -11,6 +11,8 @@ import (
 func tidy() graph {
 	return graph{
 		"./outbox/wire":            {product: []string{"strings"}},
+		"./internal/schema":        {product: []string{"github.com/santhosh-tekuri/jsonschema/v6"}},
+		"./outbox/wire/contract":   {product: []string{"./outbox/wire", "./internal/schema"}},
 		"./internal/rabbit":        {product: []string{"./outbox/wire", "github.com/rabbitmq/amqp091-go"}},
 		"./internal/testenv":       {product: []string{"testing", "github.com/ory/dockertest/v3"}},
 		"./outbox":                 {product: []string{"./outbox/wire", "net/http", "github.com/jmoiron/sqlx", "go.opentelemetry.io/otel/propagation"}, tests: []string{"./internal/testenv", "./pulsectl/devbroker"}},
@@ -61,6 +63,7 @@ func TestRulesCanBeBroken(t *testing.T) {
 		chain      string
 	}{
 		{"the wire contract", "./outbox/wire", "github.com/google/uuid", false, "./outbox/wire -> github.com/google/uuid"},
+		{"contracts add", "./internal/schema", "github.com/google/uuid", false, "./outbox/wire/contract -> ./internal/schema -> github.com/google/uuid"},
 		{"internal packages", "./internal/rabbit", "./outbox", false, "./internal/rabbit -> ./outbox"},
 		{"internal packages", "./internal/rabbit", "./pulsectl/devbroker", false, "./internal/rabbit -> ./pulsectl/devbroker"},
 		{"the cores", "./outbox", "github.com/rabbitmq/amqp091-go", false, "./outbox -> github.com/rabbitmq/amqp091-go"},

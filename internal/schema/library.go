@@ -4,8 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"net/url"
 	"path"
+	"slices"
 	"strings"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
@@ -173,4 +175,38 @@ func (l *Library) Compile(file, pointer string) (*Schema, error) {
 		}
 	}
 	return nil, fmt.Errorf("%s: %s", file, strings.ReplaceAll(err.Error(), base, ""))
+}
+
+// Unknown returns where the schema of a file, and those that it refers to, have
+// keywords that this package gives no meaning to: JSON pointers behind the names
+// of other files.
+func (l *Library) Unknown(file string) ([]string, error) {
+	var unknown []string
+	seen := map[string]bool{file: true}
+	for queue := []string{file}; len(queue) > 0; queue = queue[1:] {
+		doc, err := l.Document(queue[0])
+		if err != nil {
+			return nil, err
+		}
+		prefix := ""
+		if queue[0] != file {
+			prefix = queue[0] + "#"
+		}
+		walk(doc, "", func(s map[string]any, pointer string) bool {
+			for _, keyword := range slices.Sorted(maps.Keys(s)) {
+				format, _ := s["format"].(string)
+				if !Known(keyword) || keyword == "format" && !formats[format] {
+					unknown = append(unknown, prefix+pointer+"/"+Escape(keyword))
+				}
+			}
+			if ref, given := s["$ref"].(string); given {
+				if target, _, err := resolve(queue[0], ref); err == nil && !seen[target] {
+					seen[target] = true
+					queue = append(queue, target)
+				}
+			}
+			return true
+		})
+	}
+	return unknown, nil
 }

@@ -35,3 +35,13 @@ func ParseVersion(text string) (int, error) {
 	}
 	return version, nil
 }
+
+// CheckConsumed checks a message as consumers do: one without a version is of
+// version 1, and one that is newer than all known counts as the newest of these.
+func CheckConsumed(c Contracts, m Message) error {
+	m.Version = max(m.Version, 1)
+	if newest := c.Newest(m); newest > 0 {
+		m.Version = min(m.Version, newest)
+	}
+	return c.Check(m)
+}

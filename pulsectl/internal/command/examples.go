@@ -20,6 +20,12 @@ var examples = map[string][]string{
 
 	"notification ls": {"pulsectl notification ls --order 01a2077e-aa18-74f6-bc5d-9af2b23e0269"},
 
+	"contract ls":       {"pulsectl contract ls", "pulsectl contract ls --dir examples/contracts -o json"},
+	"contract validate": {"pulsectl contract validate", "pulsectl contract validate --contract order.created/1 letter.json"},
+	"contract diff":     {"pulsectl contract diff contracts/order.created/1.json contracts/order.created/2.json", "pulsectl contract diff old.json new.json --role consumer -o json"},
+	"contract check": {"pulsectl contract check --against origin/main", "pulsectl contract check --transitive --accept order.created/2",
+		"pulsectl contract check --pending"},
+
 	"outbox ls": {"pulsectl outbox ls --status dead", "pulsectl outbox ls --status pending --oldest-first --since 1h",
 		"pulsectl outbox ls --error refused --columns id,attempts,lastError", "pulsectl outbox ls -o wide"},
 	"outbox show":   {"pulsectl outbox show 01a2077e-aa18-74f7-aacf-79289ea1d69c"},

@@ -19,6 +19,7 @@ import (
 	"github.com/asimalizada/pulse-events/pulsectl/internal/command/bench"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/command/chaos"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/command/check"
+	"github.com/asimalizada/pulse-events/pulsectl/internal/command/contract"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/command/demo"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/command/dlq"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/command/doctor"
@@ -102,6 +103,7 @@ func newApp(e *env.Env) *cli.App {
 			category("START HERE", demo.Command(e), stacks.Up(e), stacks.Down(e), stacks.Status(e), doctor.Command(e, version()), top.Command(e), web.Command(e)),
 			category("ORDERS AND MESSAGES", append(messages.Commands(e), token.Command(e))...),
 			category("DEAD LETTERS", dlq.Command(e)),
+			category("CONTRACTS", contract.Command(e)),
 			category("RELAY", relay.Command(e)),
 			category("FAULTS AND PROOF", stacks.Chaos(e, chaos.Commands(e)...), verify.Command(e), check.Command(e), bench.Command(e)),
 			category(aboutItself, helpCommand(e), completionCommand(e), manCommand(e), versionCommand(e)),
