@@ -3,7 +3,6 @@ package compat_test
 import (
 	"encoding/json"
 	"flag"
-	"fmt"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -195,7 +194,7 @@ func TestNoDocumentRefutesAProof(t *testing.T) {
 		if rapid.IntRange(0, 2).Draw(t, "both ways") == 0 {
 			a, b = b, a
 		}
-		writers, readers := fmt.Sprintf("%s", encode(t, a)), fmt.Sprintf("%s", encode(t, b))
+		writers, readers := string(encode(t, a)), string(encode(t, b))
 		any := rapid.Bool().Draw(t, "any properties")
 		refusals, err := compat.Check(of(writers), of(readers), compat.Options{AnyProperties: any})
 		if err != nil {
