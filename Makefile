@@ -42,13 +42,13 @@ KUBECONFORM = go run github.com/yannh/kubeconform/cmd/kubeconform@v0.8.0
 KUBERNETES = v1.34.2
 
 # Modules with dependencies that the main module does not have.
-NESTED = internal/testenv/server internal/uitest examples/databases
+NESTED = internal/testenv/server internal/uitest examples/databases internal/bench/peers
 
 VERSION ?= $(shell git describe --tags --always --dirty)
 LDFLAGS = -X github.com/asimalizada/pulse-events/pulsectl/internal/command.Version=$(VERSION)
 
 .DEFAULT_GOAL := help
-.PHONY: help test model contract-proofs test-containers broker-suites bench chaos chaos-services build fmt vet lint vulnerabilities tidy check install-producers manifests install-services services clean
+.PHONY: help test model contract-proofs test-containers broker-suites bench bench-peers chaos chaos-services build fmt vet lint vulnerabilities tidy check install-producers manifests install-services services clean
 
 help:
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -79,6 +79,13 @@ ui-shots: ## make the pictures of the web page in docs/ui; needs Chromium and pn
 
 bench: services ## run the benchmarks on real services (BENCH=regexp BENCHTIME=1x PKG=./...)
 	go test -run '^$$' -bench '$(BENCH)' -benchtime $(BENCHTIME) $(BENCHFLAGS) $(PKG)
+
+# Where the results of bench-peers go, and the chart that is drawn from them.
+RESULTS ?= docs/peers.json
+bench-peers: services ## measure beside Watermill and River, in turns, and draw docs/peers.svg (TURNS=5)
+	cd internal/bench/peers && go test -count=1 -run '^$$' -bench . -benchtime 1x -timeout 60m -turns $(or $(TURNS),5) -results '$(abspath $(RESULTS))'
+	go run ./internal/bench/chart < '$(RESULTS)' > '$(RESULTS:.json=.svg)'
+	go run ./internal/bench/chart -table < '$(RESULTS)'
 
 chaos: build ## attack a system of its own with random faults for an hour (CHAOS="--seed 1 --duration 2m")
 	bin/pulsectl chaos run $(or $(CHAOS),--duration 1h)
