@@ -55,7 +55,7 @@ help:
 
 test: services ## run all tests on real services (PKG=./outbox/... for some)
 	$(call go-test,$(RACE) $(TESTFLAGS),$(if $(filter ./...,$(PKG)),$(LONGEST)) $(PKG))
-	@set -e; [ '$(PKG)' = ./... ] || exit 0; for dir in $(NESTED); do (cd $$dir && $(call go-test,$(TESTFLAGS),./...)); done
+	@set -e; [ '$(PKG)' = ./... ] || exit 0; for dir in $(filter-out internal/bench/peers,$(NESTED)); do (cd $$dir && $(call go-test,$(TESTFLAGS),./...)); done
 
 test-containers: export PULSE_TEST_REQUIRE = postgres,rabbitmq,docker
 test-containers: services ## run tests that stop servers, and docker-compose.yml, in containers; needs Docker
