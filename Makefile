@@ -48,7 +48,7 @@ VERSION ?= $(shell git describe --tags --always --dirty)
 LDFLAGS = -X github.com/asimalizada/pulse-events/pulsectl/internal/command.Version=$(VERSION)
 
 .DEFAULT_GOAL := help
-.PHONY: help test model contract-proofs test-containers broker-suites bench bench-peers chaos chaos-services build fmt vet lint vulnerabilities tidy check install-producers manifests install-services services clean
+.PHONY: help test model contract-proofs test-containers broker-suites bench bench-peers chaos chaos-services compat build fmt vet lint vulnerabilities tidy check install-producers manifests install-services services clean
 
 help:
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -69,6 +69,9 @@ contract-proofs: ## try to refute what the checker of contracts has proven, with
 
 broker-suites: ## run the suites of AMQP clients against the development broker and RabbitMQ (as root; SUITES="pika nestjs" BROKERS=devbroker)
 	pulsectl/devbroker/suites/run $(SUITES)
+
+compat: ## run the suites on other versions of RabbitMQ and PostgreSQL (as root, hours; COMPAT="rabbitmq-4.3 postgres-18")
+	.ci/compat $(COMPAT)
 
 ui-test: ## test the web page in Chromium
 	cd internal/uitest && PULSE_TEST_REQUIRE=chromium go test -count=1 -timeout 10m ./...

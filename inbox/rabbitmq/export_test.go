@@ -44,3 +44,6 @@ func BytesHeld(s *Source) int {
 
 // ReadFailures reads the history of failures from headers.
 var ReadFailures = readFailures
+
+// CountsReturns reports whether the broker counts returns to quorum queues.
+func (i *Inspector) CountsReturns() bool { return i.countsReturns }

@@ -126,9 +126,9 @@ func TestInspectorLookDeadLetters(t *testing.T) {
 			if seen, looked, err := look(t, i, r.names.DeadLetters, 4); err != nil || len(seen) > 0 || looked.There != 5 {
 				t.Errorf("more than the limit: %v, %+v, %v", seen, looked, err)
 			}
-			for range 5 { // each return would count
+			for range 5 { // each return would count, before RabbitMQ 4.3
 				seen, looked, err := look(t, i, r.names.DeadLetters, 5)
-				if err != nil || len(seen) != 5 || !looked.Replaced || looked.Counted {
+				if err != nil || len(seen) != 5 || looked.Replaced != i.CountsReturns() || looked.Counted {
 					t.Fatalf("%v, %+v, %v", seen, looked, err)
 				}
 				if q := seen[2]; q.ID != letterID(2) || q.Topic != "order.created" || q.CorrelationID != "c1" || q.Attempts != 10 {

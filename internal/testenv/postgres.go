@@ -89,7 +89,7 @@ type PostgresUser struct {
 func NewPostgresUser(t testing.TB, databaseURL string) *PostgresUser {
 	t.Helper()
 	u := &PostgresUser{t: t, admin: databaseURL, name: "pulse_" + suffix(), password: "first/" + suffix()}
-	u.Exec(`CREATE ROLE ` + u.name + ` LOGIN PASSWORD '` + u.password + `'`)
+	u.Create()
 	t.Cleanup(func() {
 		ctx, cancel := cleanupContext()
 		defer cancel()
@@ -99,6 +99,12 @@ func NewPostgresUser(t testing.TB, databaseURL string) *PostgresUser {
 	})
 	u.Exec(`GRANT ALL ON SCHEMA public TO ` + u.name)
 	return u
+}
+
+// Create creates the user again, with its password and without any privilege.
+func (u *PostgresUser) Create() {
+	u.t.Helper()
+	u.Exec(`CREATE ROLE ` + u.name + ` LOGIN PASSWORD '` + u.password + `'`)
 }
 
 // URL returns the URL of the database with the user and its current password.

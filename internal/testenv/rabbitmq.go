@@ -119,6 +119,12 @@ func (u *RabbitMQUser) SetPermissions(configure, write, read string) {
 	u.do(http.MethodPut, "/api/permissions/"+url.PathEscape(u.vhost)+"/"+u.name, map[string]string{"configure": configure, "write": write, "read": read})
 }
 
+// Delete deletes the user, until SetPassword and SetPermissions make it again.
+func (u *RabbitMQUser) Delete() {
+	u.t.Helper()
+	u.do(http.MethodDelete, "/api/users/"+u.name, nil)
+}
+
 // URL returns the URL of the virtual host with the user's current password.
 func (u *RabbitMQUser) URL() string {
 	return (&url.URL{Scheme: "amqp", User: url.UserPassword(u.name, u.password), Host: u.host, Path: "/" + u.vhost}).String()
@@ -134,10 +140,16 @@ func (u *RabbitMQUser) SetPassword(password string) {
 	u.password = password
 }
 
-// Disconnect closes every connection of the user.
+// Disconnect closes every connection of the user. The management API hears of a new
+// connection late: it waits for one.
 func (u *RabbitMQUser) Disconnect() {
 	u.t.Helper()
-	u.do(http.MethodDelete, "/api/connections/username/"+u.name, nil)
+	path := "/api/connections/username/" + u.name
+	Eventually(u.t, setupLimit, "the server to list a connection of the user", func() bool {
+		text, err := ask(u.t.Context(), u.management, http.MethodGet, path, nil)
+		return err == nil && strings.TrimSpace(string(text)) != "[]"
+	})
+	u.do(http.MethodDelete, path, nil)
 }
 
 func (u *RabbitMQUser) do(method, path string, body any) {
@@ -180,31 +192,37 @@ func SetPolicy(t testing.TB, amqpURL, pattern string, definition map[string]any)
 // manage sends one request to RabbitMQ's management API. It keeps no connection
 // open, so that leak checks of tests find none.
 func manage(ctx context.Context, base, method, path string, body any) error {
+	_, err := ask(ctx, base, method, path, body)
+	return err
+}
+
+// ask is manage and returns the answer.
+func ask(ctx context.Context, base, method, path string, body any) (answer []byte, err error) {
 	var content io.Reader
 	if body != nil {
 		text, err := json.Marshal(body)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		content = bytes.NewReader(text)
 	}
 	req, err := http.NewRequestWithContext(ctx, method, strings.TrimSuffix(base, "/")+path, content)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	req.Header.Set("Content-Type", "application/json")
 	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 	res, err := client.Do(req)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer res.Body.Close()
 	text, err := io.ReadAll(res.Body)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if res.StatusCode/100 != 2 {
-		return fmt.Errorf("%s %s: %s: %s", method, path, res.Status, text)
+		return nil, fmt.Errorf("%s %s: %s: %s", method, path, res.Status, text)
 	}
-	return nil
+	return text, nil
 }

@@ -2,6 +2,9 @@ package testenv
 
 import (
 	"fmt"
+	"net/url"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/asimalizada/pulse-events/internal/testenv/internal/keeperclient"
@@ -30,12 +33,33 @@ func RabbitMQServer(t testing.TB) *Server {
 	return newServer(t, needRabbitMQ, protocol.RabbitMQ)
 }
 
+// RabbitMQCluster starts a RabbitMQ cluster of n nodes for one test, from the
+// binaries on the machine. Each can be stopped and killed by itself.
+func RabbitMQCluster(t testing.TB, n int) []*Server {
+	t.Helper()
+	nodes, err := join(t).MakeCluster(n)
+	if err != nil {
+		giveUp(t, needRabbitMQ, err)
+	}
+	var servers []*Server
+	for _, node := range nodes { // the first is removed last
+		servers = append(servers, own(t, node))
+	}
+	return servers
+}
+
 func newServer(t testing.TB, n need, kind protocol.Kind) *Server {
 	t.Helper()
 	server, err := join(t).Make(kind)
 	if err != nil {
 		giveUp(t, n, err)
 	}
+	return own(t, server)
+}
+
+// own lets a server end with the test.
+func own(t testing.TB, server *keeperclient.Server) *Server {
+	t.Helper()
 	for _, note := range server.Notes {
 		t.Logf("testenv: %s", note)
 	}
@@ -71,11 +95,36 @@ func (s *Server) HangQueue(queue string) (resume func()) {
 	s.t.Helper()
 	do := func(what string) {
 		s.t.Helper()
-		s.check(s.server.Eval(fmt.Sprintf(`{ok, Q} = rabbit_amqqueue:lookup(rabbit_misc:r(<<"/">>, queue, <<"%s">>)), `+
-			`ok = sys:%s(amqqueue:get_pid(Q)).`, queue, what)))
+		s.eval(lookup+`ok = sys:%s(amqqueue:get_pid(Q)).`, queue, what)
 	}
 	do("suspend")
 	return func() { s.t.Helper(); do("resume") }
+}
+
+// LeaderOf returns which of the nodes of this node's cluster has the leader of a
+// quorum queue in the default virtual host.
+func (s *Server) LeaderOf(queue string, nodes []*Server) (index int) {
+	s.t.Helper()
+	name := s.eval(lookup+`{_, Node} = amqqueue:get_pid(Q), Node.`, queue)
+	index = slices.IndexFunc(nodes, func(node *Server) bool {
+		u, err := url.Parse(node.URL())
+		s.check(err)
+		return strings.Trim(name, "'") == "pulse"+u.Port()+"@localhost"
+	})
+	if index < 0 {
+		s.t.Fatalf("testenv: the leader of %s is on %s, which is no node of these", queue, name)
+	}
+	return index
+}
+
+// lookup begins an expression about a queue, Q.
+const lookup = `{ok, Q} = rabbit_amqqueue:lookup(rabbit_misc:r(<<"/">>, queue, <<"%s">>)), `
+
+func (s *Server) eval(format string, args ...any) string {
+	s.t.Helper()
+	text, err := s.server.Eval(fmt.Sprintf(format, args...))
+	s.check(err)
+	return text
 }
 
 // StopCommand returns a shell command that does what Stop does, for a program

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -13,6 +15,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/asimalizada/pulse-events/internal/testenv/internal/host"
+	"github.com/asimalizada/pulse-events/internal/testenv/internal/protocol"
 )
 
 // Standby is a streaming standby of a PostgresServer, asynchronous unless it is
@@ -26,6 +29,11 @@ type Standby struct {
 // Standby starts a standby that has everything committed so far.
 func (s *Server) Standby() *Standby {
 	s.t.Helper()
+	if given := os.Getenv(protocol.PostgresBinVariable); given != "" {
+		if _, err := os.Stat(filepath.Join(given, "pg_basebackup")); err != nil {
+			s.t.Skipf("testenv: a standby needs pg_basebackup, which the programs of %s lack", protocol.PostgresBinVariable)
+		}
+	}
 	primary := connectPostgres(s.t, s.URL())
 	var bin, data, from, most, address string
 	err := primary.QueryRow(s.t.Context(), `SELECT (SELECT setting FROM pg_config WHERE name = 'BINDIR'), current_setting('data_directory'),

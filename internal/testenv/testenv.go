@@ -8,6 +8,9 @@
 //     with PULSE_TEST_RABBITMQ_MANAGEMENT_URL
 //     (http://user:password@host:15672/), without which tests share its virtual
 //     host;
+//   - binaries that PULSE_TEST_POSTGRES_BIN, a directory with initdb and
+//     postgres, or PULSE_TEST_RABBITMQ_ROOT names: the root directory of a system
+//     with RabbitMQ, in which this one's /tmp is visible under the same name;
 //   - Docker, if a daemon answers: images postgres:17 and
 //     rabbitmq:4-management, or those set by PULSE_TEST_POSTGRES_IMAGE and
 //     PULSE_TEST_RABBITMQ_IMAGE;

@@ -173,6 +173,8 @@ func (k *keeper) do(ctx context.Context, req protocol.Request) (protocol.Reply, 
 		return protocol.Reply{Endpoints: i.Endpoints}, i.Start(ctx) // it may have ended by itself
 	case protocol.Make:
 		return k.make(ctx, req)
+	case protocol.Group:
+		return k.group(ctx, req)
 	}
 	k.mu.Lock()
 	p, ok := k.private[req.ID]
@@ -189,18 +191,40 @@ func (k *keeper) do(ctx context.Context, req protocol.Request) (protocol.Reply, 
 	case protocol.Stop:
 		return protocol.Reply{}, p.Stop(ctx, req.How)
 	case protocol.Eval:
-		return protocol.Reply{}, p.Eval(ctx, req.Text)
+		text, err := p.Eval(ctx, req.Text)
+		return protocol.Reply{Text: text}, err
 	case protocol.Remove:
 		return protocol.Reply{}, p.Remove()
 	}
 	return protocol.Reply{}, fmt.Errorf("unknown operation %q", req.Op)
 }
 
-func (k *keeper) make(ctx context.Context, req protocol.Request) (protocol.Reply, error) {
+func (k *keeper) nextID(kind protocol.Kind) string {
 	k.mu.Lock()
+	defer k.mu.Unlock()
 	k.made++
-	id := fmt.Sprintf("%s-%d", req.Kind, k.made)
-	k.mu.Unlock()
+	return fmt.Sprintf("%s-%d", kind, k.made)
+}
+
+// group starts a cluster, each node of which is a private server.
+func (k *keeper) group(ctx context.Context, req protocol.Request) (rep protocol.Reply, err error) {
+	id := k.nextID("cluster")
+	nodes, err := service.NewCluster(ctx, filepath.Join(k.dir, id), req.Nodes)
+	if err != nil {
+		return rep, err
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for n, i := range nodes {
+		m := protocol.Member{ID: fmt.Sprintf("%s-%d", id, n), Endpoints: i.Endpoints}
+		k.private[m.ID] = private{Instance: i, owner: req.Owner}
+		rep.Members = append(rep.Members, m)
+	}
+	return rep, nil
+}
+
+func (k *keeper) make(ctx context.Context, req protocol.Request) (protocol.Reply, error) {
+	id := k.nextID(req.Kind)
 	i, err := service.New(ctx, req.Kind, filepath.Join(k.dir, id))
 	if err != nil {
 		return protocol.Reply{}, err

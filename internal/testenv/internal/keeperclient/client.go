@@ -90,6 +90,19 @@ func (c *Client) Make(kind protocol.Kind) (*Server, error) {
 	return &Server{Endpoints: rep.Endpoints, client: c, id: rep.ID}, nil
 }
 
+// MakeCluster starts a RabbitMQ cluster of n nodes for this process only.
+func (c *Client) MakeCluster(n int) ([]*Server, error) {
+	rep, err := c.ask(protocol.Request{Op: protocol.Group, Nodes: n, Owner: os.Getpid()})
+	if err != nil {
+		return nil, err
+	}
+	var servers []*Server
+	for _, m := range rep.Members {
+		servers = append(servers, &Server{Endpoints: m.Endpoints, client: c, id: m.ID})
+	}
+	return servers, nil
+}
+
 // Server is a private server.
 type Server struct {
 	protocol.Endpoints
@@ -105,9 +118,10 @@ func (s *Server) Stop(how protocol.Manner) error {
 	return s.do(protocol.Request{Op: protocol.Stop, How: how})
 }
 
-// Eval evaluates an Erlang expression in a RabbitMQ server.
-func (s *Server) Eval(text string) error {
-	return s.do(protocol.Request{Op: protocol.Eval, Text: text})
+// Eval returns the value of an Erlang expression in a RabbitMQ server.
+func (s *Server) Eval(text string) (string, error) {
+	rep, err := s.client.ask(protocol.Request{Op: protocol.Eval, ID: s.id, Text: text})
+	return rep.Text, err
 }
 
 // Remove stops the server and deletes its data.
@@ -206,10 +220,11 @@ func (c *Client) ask(req protocol.Request) (protocol.Reply, error) {
 }
 
 // directory returns the directory shared by the processes of one user. Runs
-// with other images have another one.
+// with other sources have another one.
 func directory() (string, error) {
 	choice := fnv.New32a()
-	for _, name := range []string{protocol.PostgresImageVariable, protocol.RabbitMQImageVariable, protocol.RequireVariable, "DOCKER_HOST"} {
+	for _, name := range []string{protocol.PostgresImageVariable, protocol.RabbitMQImageVariable,
+		protocol.PostgresBinVariable, protocol.RabbitMQRootVariable, protocol.RequireVariable, "DOCKER_HOST"} {
 		fmt.Fprintf(choice, "%s=%s\n", name, os.Getenv(name))
 	}
 	base := os.TempDir()

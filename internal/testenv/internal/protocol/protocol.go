@@ -15,7 +15,7 @@ import (
 
 // Version is part of the name of the shared directory: programs built from
 // other versions have their own keeper.
-const Version = "3"
+const Version = "4"
 
 // Kind is a kind of service.
 type Kind string
@@ -50,6 +50,11 @@ const (
 const (
 	PostgresImageVariable = "PULSE_TEST_POSTGRES_IMAGE"
 	RabbitMQImageVariable = "PULSE_TEST_RABBITMQ_IMAGE"
+	// PostgresBinVariable names a directory with initdb and postgres, and
+	// RabbitMQRootVariable the root of a system in which RabbitMQ is installed, as
+	// debootstrap makes it. They win over Docker.
+	PostgresBinVariable  = "PULSE_TEST_POSTGRES_BIN"
+	RabbitMQRootVariable = "PULSE_TEST_RABBITMQ_ROOT"
 	// RequireVariable lists the services that a run requires, separated by
 	// commas. With docker in the list servers come from Docker only.
 	RequireVariable = "PULSE_TEST_REQUIRE"
@@ -67,6 +72,12 @@ type Endpoints struct {
 	Notes         []string // sources that were tried before, and why they failed
 }
 
+// Member is a node of a cluster.
+type Member struct {
+	ID        string
+	Endpoints Endpoints
+}
+
 // Operation is an operation of the keeper.
 type Operation string
 
@@ -77,6 +88,7 @@ const (
 	Pull   Operation = "pull"   // pull an image that the daemon lacks
 	Share  Operation = "share"  // return the shared server of this kind
 	Make   Operation = "make"   // start a private one
+	Group  Operation = "group"  // start a private RabbitMQ cluster of Nodes nodes
 	Start  Operation = "start"  // start it again
 	Stop   Operation = "stop"   // stop it in the manner of How
 	Eval   Operation = "eval"   // evaluate the Erlang expression in Text in RabbitMQ
@@ -88,6 +100,7 @@ type Request struct {
 	Op    Operation
 	Kind  Kind   // of a server to find, share or make
 	Image string // to pull
+	Nodes int    // of a cluster
 	Owner int    // the process with which a private server is removed
 	ID    string // of a server to act on
 	How   Manner // of a stop
@@ -100,6 +113,8 @@ type Reply struct {
 	ID          string // of a private server
 	Source      string // that was found
 	Endpoints   Endpoints
+	Members     []Member // of a cluster
+	Text        string   // what an expression has returned, in Erlang's syntax
 	Error       string
 	Unavailable bool // Error says what is missing on this machine
 }

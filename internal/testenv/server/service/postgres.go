@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -100,6 +101,12 @@ func localPostgres() (string, *account, error) {
 // findPostgres returns the directory that contains initdb and postgres, of the
 // newest version if there are several.
 func findPostgres() (string, error) {
+	if dir := os.Getenv(protocol.PostgresBinVariable); dir != "" {
+		if !executable(filepath.Join(dir, "initdb")) || !executable(filepath.Join(dir, "postgres")) {
+			return "", fmt.Errorf("no initdb and postgres in %s, which %s names", dir, protocol.PostgresBinVariable)
+		}
+		return dir, nil
+	}
 	var dirs []string
 	for _, pattern := range []string{"/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin", "/opt/homebrew/opt/postgresql@*/bin", "/usr/local/opt/postgresql@*/bin"} {
 		found, err := filepath.Glob(pattern)

@@ -23,6 +23,7 @@ const MarkVariable = "PULSE_TESTENV_SERVER"
 type account struct {
 	uid, gid int
 	name     string
+	root     string // of the file system; "" means that of this process
 }
 
 // accountFor returns the named system user if this process is root, which has
@@ -44,6 +45,14 @@ func accountFor(name string) (*account, error) {
 		return nil, err
 	}
 	return &account{uid: uid, gid: gid, name: name}, nil
+}
+
+// fileSystem returns the root of the file system that the account's processes see.
+func (a *account) fileSystem() string {
+	if a == nil || a.root == "" {
+		return "/"
+	}
+	return a.root
 }
 
 // makeDir creates a private directory that belongs to the account.
@@ -82,6 +91,7 @@ func (a *account) command(dir string, env []string, name string, args ...string)
 	}, env...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if a != nil {
+		cmd.SysProcAttr.Chroot = a.root
 		cmd.SysProcAttr.Credential = &syscall.Credential{Uid: uint32(a.uid), Gid: uint32(a.gid)}
 	}
 	return cmd

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -27,33 +28,55 @@ const rabbitUser, rabbitPassword = "guest", "guest"
 const dialLimit = 2 * time.Second
 
 func newLocalRabbitMQ(dir string, kind protocol.Kind) (*Instance, error) {
-	server, err := findRabbitMQ()
+	program, err := findRabbitMQ()
 	if err != nil {
 		return nil, err
-	}
-	user, err := accountFor("rabbitmq")
-	if err != nil {
-		user = nil // RabbitMQ runs as root as well
 	}
 	ports, err := host.FreePorts(4)
 	if err != nil {
 		return nil, err
 	}
-	amqpPort, managementPort, distPort, epmdPort := ports[0], ports[1], ports[2], ports[3]
-	if err := user.makeDir(dir); err != nil {
+	return program.node(rabbitNode{dir: dir, kind: kind, port: ports[0], distPort: ports[1], epmdPort: ports[2], managementPort: ports[3], ownEpmd: true})
+}
+
+// rabbitNode describes a node to run.
+type rabbitNode struct {
+	dir                                      string
+	kind                                     protocol.Kind
+	port, distPort, epmdPort, managementPort int
+	ownEpmd                                  bool // it starts the port mapper, which its cluster shares
+	cluster                                  []int
+	cookie                                   string // of the cluster
+}
+
+func rabbitNodeName(port int) string { return "pulse" + strconv.Itoa(port) + "@localhost" }
+
+// node makes a node that is not started yet.
+func (r *rabbitProgram) node(n rabbitNode) (*Instance, error) {
+	user := r.user
+	if err := user.makeDir(n.dir); err != nil {
 		return nil, err
 	}
-	config, plugins := filepath.Join(dir, "rabbitmq.conf"), filepath.Join(dir, "enabled_plugins")
+	config, plugins := filepath.Join(n.dir, "rabbitmq.conf"), filepath.Join(n.dir, "enabled_plugins")
 	settings := []string{
-		"listeners.tcp.1 = 127.0.0.1:" + strconv.Itoa(amqpPort),
+		"listeners.tcp.1 = 127.0.0.1:" + strconv.Itoa(n.port),
 		"disk_free_limit.absolute = 50MB",
 	}
 	enabled := "[]."
-	if kind == protocol.ManagedRabbitMQ {
-		settings = append(settings, "management.tcp.ip = 127.0.0.1", "management.tcp.port = "+strconv.Itoa(managementPort))
+	if n.kind == protocol.ManagedRabbitMQ {
+		settings = append(settings, "management.tcp.ip = 127.0.0.1", "management.tcp.port = "+strconv.Itoa(n.managementPort))
 		enabled = "[rabbitmq_management]."
 	} else {
-		managementPort = 0
+		n.managementPort = 0
+	}
+	if len(n.cluster) > 0 {
+		settings = append(settings, "cluster_formation.peer_discovery_backend = classic_config")
+		for i, port := range n.cluster {
+			settings = append(settings, fmt.Sprintf("cluster_formation.classic_config.nodes.%d = %s", i+1, rabbitNodeName(port)))
+		}
+		if err := user.writeFile(filepath.Join(n.dir, ".erlang.cookie"), n.cookie); err != nil {
+			return nil, err
+		}
 	}
 	if err := user.writeFile(config, strings.Join(settings, "\n")+"\n"); err != nil {
 		return nil, err
@@ -62,33 +85,34 @@ func newLocalRabbitMQ(dir string, kind protocol.Kind) (*Instance, error) {
 		return nil, err
 	}
 	// Erlang's port mapper outlives the servers that start it and is shared by
-	// all servers of a machine: here each server has its own, on another port.
-	epmd := []string{"ERL_EPMD_ADDRESS=127.0.0.1", "ERL_EPMD_PORT=" + strconv.Itoa(epmdPort)}
+	// all servers of a machine: here each server, or each cluster, has its own, on
+	// another port.
+	epmd := []string{"ERL_EPMD_ADDRESS=127.0.0.1", "ERL_EPMD_PORT=" + strconv.Itoa(n.epmdPort)}
 	env := append([]string{
-		"RABBITMQ_NODENAME=pulse" + strconv.Itoa(amqpPort) + "@localhost",
-		"RABBITMQ_DIST_PORT=" + strconv.Itoa(distPort),
-		"RABBITMQ_MNESIA_BASE=" + filepath.Join(dir, "mnesia"),
-		"RABBITMQ_LOG_BASE=" + filepath.Join(dir, "log"),
+		"RABBITMQ_NODENAME=" + rabbitNodeName(n.port),
+		"RABBITMQ_DIST_PORT=" + strconv.Itoa(n.distPort),
+		"RABBITMQ_MNESIA_BASE=" + filepath.Join(n.dir, "mnesia"),
+		"RABBITMQ_LOG_BASE=" + filepath.Join(n.dir, "log"),
 		"RABBITMQ_LOGS=-",
 		"RABBITMQ_ENABLED_PLUGINS_FILE=" + plugins,
 		"RABBITMQ_CONFIG_FILE=" + config,
 		"RABBITMQ_CONF_ENV_FILE=/dev/null",
-		"RABBITMQ_PID_FILE=" + filepath.Join(dir, "pid"),
+		"RABBITMQ_PID_FILE=" + filepath.Join(n.dir, "pid"),
 	}, epmd...)
 	m := &processes{
-		dir:      dir,
-		command:  func() *exec.Cmd { return user.command(dir, env, server) },
-		tool:     func(command []string) *exec.Cmd { return user.command(dir, env, command[0], command[1:]...) },
+		dir:      n.dir,
+		command:  func() *exec.Cmd { return user.command(n.dir, env, r.server) },
+		tool:     func(command []string) *exec.Cmd { return user.command(n.dir, env, command[0], command[1:]...) },
 		graceful: syscall.SIGTERM,
 	}
 	// If this program is not found, Erlang starts its own.
-	if path, err := exec.LookPath("epmd"); err == nil {
-		if err := m.startBeside(user.command(dir, nil, path, "-address", "127.0.0.1", "-port", strconv.Itoa(epmdPort))); err != nil {
+	if r.epmd != "" && n.ownEpmd {
+		if err := m.startBeside(user.command(n.dir, nil, r.epmd, "-address", "127.0.0.1", "-port", strconv.Itoa(n.epmdPort))); err != nil {
 			return nil, fmt.Errorf("start epmd: %w", err)
 		}
 	}
-	i := &Instance{machine: m, Endpoints: rabbitEndpoints("127.0.0.1", amqpPort, managementPort)}
-	i.control = []string{filepath.Join(filepath.Dir(server), "rabbitmqctl")}
+	i := &Instance{machine: m, Endpoints: rabbitEndpoints("127.0.0.1", n.port, n.managementPort)}
+	i.control = []string{filepath.Join(filepath.Dir(r.server), "rabbitmqctl")}
 	i.ready = i.rabbitReady
 	return i, nil
 }
@@ -139,21 +163,59 @@ func (i *Instance) rabbitReady(ctx context.Context) error {
 	return nil
 }
 
-// findRabbitMQ returns the path of rabbitmq-server. Debian's wrapper in PATH
-// insists on the system's own directories, so the script that it calls is
-// preferred.
-func findRabbitMQ() (string, error) {
+// rabbitProgram is an installed RabbitMQ. Its paths are those in the user's file
+// system.
+type rabbitProgram struct {
+	server string // rabbitmq-server
+	epmd   string // Erlang's port mapper; "" if it was not found
+	user   *account
+}
+
+// findRabbitMQ returns the RabbitMQ of this machine, or the one that
+// RabbitMQRootVariable names.
+func findRabbitMQ() (*rabbitProgram, error) {
+	root := os.Getenv(protocol.RabbitMQRootVariable)
+	user, err := accountFor("rabbitmq")
+	switch {
+	case err != nil: // RabbitMQ runs as root as well
+		user = &account{}
+	case root != "" && user == nil:
+		return nil, fmt.Errorf("only root can run the RabbitMQ that %s names", protocol.RabbitMQRootVariable)
+	}
+	server, err := findRabbitMQServer(root)
+	if err != nil {
+		return nil, err
+	}
+	r := &rabbitProgram{server: server, user: user}
+	if root != "" {
+		user.root = root
+		if path := "/usr/bin/epmd"; executable(filepath.Join(root, path)) {
+			r.epmd = path
+		}
+	} else if path, err := exec.LookPath("epmd"); err == nil {
+		r.epmd = path
+	}
+	return r, nil
+}
+
+// findRabbitMQServer returns the path of rabbitmq-server below root. Debian's
+// wrapper in PATH insists on the system's own directories, so the script that it
+// calls is preferred.
+func findRabbitMQServer(root string) (string, error) {
 	for _, pattern := range []string{"/usr/lib/rabbitmq/bin/rabbitmq-server", "/usr/lib/rabbitmq/lib/rabbitmq_server-*/sbin/rabbitmq-server", "/opt/rabbitmq/sbin/rabbitmq-server"} {
-		found, err := filepath.Glob(pattern)
+		found, err := filepath.Glob(filepath.Join(root, pattern))
 		if err != nil {
 			return "", err
 		}
 		slices.SortFunc(found, byVersion)
 		for _, path := range slices.Backward(found) {
 			if executable(path) {
-				return path, nil
+				return strings.TrimPrefix(path, root), nil
 			}
 		}
+	}
+	if root != "" {
+		return "", fmt.Errorf("no rabbitmq-server below %s, which %s names", root, protocol.RabbitMQRootVariable)
 	}
 	if path, err := exec.LookPath("rabbitmq-server"); err == nil {
 		return path, nil

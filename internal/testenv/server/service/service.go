@@ -18,7 +18,7 @@ import (
 )
 
 const (
-	startLimit = 3 * time.Minute
+	startLimit = 5 * time.Minute
 	stopLimit  = 60 * time.Second
 	evalLimit  = 3 * time.Minute // rabbitmqctl takes seconds of processor time
 )
@@ -55,7 +55,11 @@ func New(ctx context.Context, kind protocol.Kind, dir string) (*Instance, error)
 	if !slices.Contains(protocol.Kinds, kind) {
 		return nil, fmt.Errorf("unknown service %q", kind)
 	}
-	container, why := newContainer(ctx, kind)
+	var container *Instance
+	why := errGiven
+	if !given(kind) {
+		container, why = newContainer(ctx, kind)
+	}
 	if why == nil {
 		container.Source = "docker"
 		return container, container.begin(ctx)
@@ -78,7 +82,7 @@ func New(ctx context.Context, kind protocol.Kind, dir string) (*Instance, error)
 		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
 	local.Source = "binaries"
-	if !errors.Is(why, errNoDaemon) {
+	if !errors.Is(why, errNoDaemon) && !errors.Is(why, errGiven) {
 		local.Notes = append(local.Notes, fmt.Sprintf("Docker answers but could not serve %s (%v); using the binaries of this machine", kind, why))
 	}
 	return local, local.begin(ctx)
@@ -88,7 +92,11 @@ func New(ctx context.Context, kind protocol.Kind, dir string) (*Instance, error)
 // anything. The error matches protocol.ErrUnavailable. Whether an image for
 // Docker can be pulled is only known when it is needed.
 func Find(ctx context.Context, kind protocol.Kind) (string, error) {
-	if _, err := DockerPool(ctx); err == nil {
+	err := errGiven
+	if !given(kind) {
+		_, err = DockerPool(ctx)
+	}
+	if err == nil {
 		return "Docker, image " + image(kind), nil
 	} else if dockerRequired() {
 		return "", fmt.Errorf("%s from Docker, as %s wants it, %w: %w", kind, protocol.RequireVariable, protocol.ErrUnavailable, err)
@@ -97,7 +105,22 @@ func Find(ctx context.Context, kind protocol.Kind) (string, error) {
 		dir, _, err := localPostgres()
 		return dir, err
 	}
-	return findRabbitMQ()
+	r, err := findRabbitMQ()
+	if err != nil {
+		return "", err
+	}
+	return filepath.Join(r.user.fileSystem(), r.server), nil
+}
+
+// errGiven says that a variable names the binaries.
+var errGiven = errors.New("the binaries to run are given")
+
+// given reports whether a variable names the binaries of this kind.
+func given(kind protocol.Kind) bool {
+	if kind == protocol.Postgres {
+		return os.Getenv(protocol.PostgresBinVariable) != ""
+	}
+	return os.Getenv(protocol.RabbitMQRootVariable) != ""
 }
 
 // begin starts a new instance, and removes it if that fails.
@@ -166,20 +189,20 @@ func (i *Instance) Stop(ctx context.Context, how protocol.Manner) error {
 	}
 }
 
-// Eval evaluates an Erlang expression in a running RabbitMQ.
-func (i *Instance) Eval(ctx context.Context, text string) error {
+// Eval returns the value of an Erlang expression in a running RabbitMQ.
+func (i *Instance) Eval(ctx context.Context, text string) (string, error) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	if i.control == nil {
-		return errors.New("this server evaluates nothing")
+		return "", errors.New("this server evaluates nothing")
 	}
 	ctx, cancel := context.WithTimeout(ctx, evalLimit)
 	defer cancel()
 	out, err := i.machine.run(ctx, append(slices.Clone(i.control), "eval", text))
 	if err != nil {
-		return fmt.Errorf("evaluate %s: %w\n%s", text, err, out)
+		return "", fmt.Errorf("evaluate %s: %w\n%s", text, err, out)
 	}
-	return nil
+	return strings.TrimSpace(out), nil
 }
 
 // Remove kills the server and deletes its data.
