@@ -55,6 +55,7 @@ func (w *worker) try(ctx context.Context, a attempt) (attempt, applied, error) {
 	c := w.c
 	c.active.Add(1)
 	defer c.active.Add(-1)
+	defer c.ended.Add(1)
 	if a.alone {
 		c.solo.Lock()
 		defer c.solo.Unlock()

@@ -42,6 +42,8 @@ type Consumer struct {
 	began     atomic.Bool
 	telling   sync.Mutex
 	active    atomic.Int32 // groups on their way through a transaction
+	ended     atomic.Int64 // those that have come through one, or failed
+	seen      int64        // of them, at the last look
 
 	// solo is held shared while messages are handled, and alone for one that
 	// may have crashed the process: what runs beside it would be counted too.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"net/url"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -50,6 +51,35 @@ func testHangingDatabase(t *testing.T, kind newConsumer) {
 	if n := len(q.DeadLetters()); n != 0 {
 		t.Errorf("%d dead letters", n)
 	}
+}
+
+// TestConsumerTellsOfAHangingStatement: health says it long before the statement
+// timeout, when the worker hears of it.
+func TestConsumerTellsOfAHangingStatement(t *testing.T) {
+	t.Parallel()
+	url := testenv.Postgres(t)
+	_, db := newInbox(t, url)
+	route := newRoute(t, url)
+	hanging := openDB(t, route.url)
+	in, err := inbox.New(hanging, "notifications", inbox.WithStatementTimeout(time.Hour))
+	if err != nil {
+		t.Fatal(err)
+	}
+	handler := func(ctx context.Context, tx inbox.Tx, msg inbox.Message) error {
+		route.block()
+		return record(ctx, tx, msg)
+	}
+	q := inboxtest.NewQueue()
+	q.Publish(event(1))
+	c := consume(t, in, q, handler, inbox.ConsumerConfig{HandlerTimeout: time.Hour})
+	eventually(t, "health to name the database", func() bool {
+		h := c.Health()
+		return h.State == inbox.Degraded && h.Held == 0 && strings.Contains(h.LastError.Error(), "database: ")
+	})
+	route.unblock()
+	q.WaitUntilEmpty(t)
+	eventually(t, "the consumer to recover", func() bool { return c.Health().State == inbox.Running })
+	wantOnce(t, db, []inbox.Message{event(1)})
 }
 
 // route is the way to a server, which can be blocked: connections stay open

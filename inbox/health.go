@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"sync"
 	"time"
+
+	"github.com/asimalizada/pulse-events/internal/health"
 )
 
 // State is the state of a consumer.
@@ -84,11 +86,11 @@ func (p *monitor) trouble(part string, err error) (news bool) {
 			p.troubles = make(map[string]error)
 		}
 		p.troubles[part] = err
-		p.h.LastError = fmt.Errorf("%s: %w", part, err)
+		p.h.LastError = fmt.Errorf("%w: %w", health.Part(part), err)
 	case known:
 		delete(p.troubles, part)
 		for other, err := range p.troubles {
-			p.h.LastError = fmt.Errorf("%s: %w", other, err)
+			p.h.LastError = fmt.Errorf("%w: %w", health.Part(other), err)
 		}
 	}
 	p.update(p.h.State)

@@ -12,6 +12,7 @@ import (
 	"github.com/jmoiron/sqlx"
 
 	"github.com/asimalizada/pulse-events/inbox/internal/guard"
+	"github.com/asimalizada/pulse-events/internal/health"
 	"github.com/asimalizada/pulse-events/internal/sqldb"
 )
 
@@ -50,7 +51,7 @@ func (e *txError) Unwrap() error { return e.err }
 
 // errSlow is the cause of a transaction that was cut because one of the
 // inbox's own statements took too long.
-var errSlow = errors.New("no answer from the database within the statement timeout")
+const errSlow = health.Public("no answer from the database within the statement timeout")
 
 // aloneError says that a handler cannot share its transaction with others. It is
 // not a failure.

@@ -32,18 +32,31 @@ func (c *Consumer) every(ctx context.Context, interval time.Duration, handled <-
 	}
 }
 
-// look sees whether the database would take a message, if none is being
-// handled that tells, and forgets locks that nobody has met any more.
+// look sees whether the database would take a message, unless a transaction has
+// told that since the last look, and forgets locks that nobody has met any more.
+// Transactions of which none ends may wait for handlers, or for a network that has
+// failed, of which the driver hears late.
 func (c *Consumer) look(ctx context.Context) {
 	c.locks.free()
 	c.tell(partLocks, c.locks.err)
-	if c.in == nil || c.active.Load() > 0 {
+	ended, before := c.ended.Load(), c.seen
+	c.seen = ended
+	idle, limit := c.active.Load() == 0, probeTimeout
+	if c.in == nil || !idle && ended != before {
 		return
 	}
-	bounded, cancel := context.WithTimeout(ctx, max(probeTimeout, c.in.statementTimeout/2))
+	if idle {
+		limit = max(limit, c.in.statementTimeout/2)
+	}
+	bounded, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	err := c.in.CheckReady(bounded)
-	if ctx.Err() != nil || c.active.Load() > 0 || sqldb.Judge(err) == sqldb.Transient || errors.Is(err, sqldb.ErrBusy) {
+	switch {
+	case ctx.Err() != nil, c.ended.Load() != ended, idle && c.active.Load() > 0:
+		return
+	case sqldb.Judge(err) == sqldb.Transient, errors.Is(err, sqldb.ErrBusy):
+		return
+	case !idle && errors.Is(err, sqldb.ErrPoolInUse): // by the handlers
 		return
 	}
 	c.trouble(partDatabase, err)

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/asimalizada/pulse-events/internal/health"
 )
 
 // worker takes the deliveries that Run has dealt to it through the database.
@@ -278,6 +280,9 @@ type hold struct {
 // to stop.
 func (h *hold) wait(ctx context.Context, err error) {
 	c := h.w.c
+	if tx, ok := errors.AsType[*txError](err); ok && (tx.lost || tx.phase != handling && tx.phase != unclaimed) {
+		err = fmt.Errorf("%w: %w", health.Part(partDatabase), err)
+	}
 	c.monitor.change(func(health *Health) {
 		health.LastError = err
 		if !h.begun {

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/asimalizada/pulse-events/internal/health"
 )
 
 // RelayState is the state of a relay.
@@ -189,7 +191,11 @@ var parts = []string{partLeases, partStandby, partBroker, partTopics}
 func (m *monitor) worst() error {
 	rest := slices.DeleteFunc(slices.Sorted(maps.Keys(m.troubles)), func(part string) bool { return slices.Contains(parts, part) })
 	for _, part := range slices.Concat(parts, rest) {
-		if err := m.troubles[part]; err != nil {
+		switch err := m.troubles[part]; {
+		case err == nil:
+		case part == partBroker:
+			return fmt.Errorf("%w: %w", health.Part(part), err)
+		default:
 			return fmt.Errorf("%s: %w", part, err)
 		}
 	}

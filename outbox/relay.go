@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/asimalizada/pulse-events/internal/health"
 	"github.com/asimalizada/pulse-events/internal/sqldb"
 	"github.com/asimalizada/pulse-events/internal/telemetry"
 )
@@ -283,7 +284,12 @@ func (r *Relay) gated(ctx context.Context, do func() error) error {
 		return err
 	}
 	defer leave()
-	return do()
+	err = do()
+	switch sqldb.Judge(err) {
+	case sqldb.Lost, sqldb.Timeout: // it could as well be the broker that does not answer
+		return fmt.Errorf("%w: %w", health.Part("database"), err)
+	}
+	return err
 }
 
 // query selects all rows of a named query, which writes nothing, into dest.

@@ -14,6 +14,12 @@ type Public string
 
 func (p Public) Error() string { return string(p) }
 
+// Part is the part of a relay or consumer that an error concerns. It is shown where
+// the error alone does not tell, as with a deadline that has passed.
+type Part string
+
+func (p Part) Error() string { return string(p) }
+
 // maxText limits the shown text of an error, in bytes.
 const maxText = 200
 
@@ -30,8 +36,12 @@ func Text(err error) string {
 	switch trouble := sqldb.Judge(err); trouble {
 	case sqldb.Foreign:
 		return "see the logs"
-	case sqldb.Lost, sqldb.Timeout: // the cause is unknown
-		return string(trouble) + "; see the logs"
+	case sqldb.Lost, sqldb.Timeout: // of what, only the part tells
+		text := string(trouble) + "; see the logs"
+		if part, found := errors.AsType[Part](err); found {
+			text = string(part) + ": " + text
+		}
+		return text
 	default:
 		return "database: " + string(trouble)
 	}

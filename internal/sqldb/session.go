@@ -54,6 +54,9 @@ func Do(ctx context.Context, db *sqlx.DB, do func(ctx context.Context, conn *sql
 	}
 }
 
+// ErrPoolInUse says that others have used all connections of the pool for the whole time.
+var ErrPoolInUse = errors.New("no free connection")
+
 // Acquire takes a connection from the pool; the caller passes it to Release. If
 // ctx ends because others use all connections, the error says so.
 func Acquire(ctx context.Context, db *sqlx.DB) (*sqlx.Conn, error) {
@@ -62,7 +65,7 @@ func Acquire(ctx context.Context, db *sqlx.DB) (*sqlx.Conn, error) {
 		return conn, nil
 	}
 	if limit := db.Stats(); ctx.Err() != nil && limit.MaxOpenConnections > 0 && limit.InUse >= limit.MaxOpenConnections {
-		return nil, fmt.Errorf("no free connection: all %d that the pool may have (SetMaxOpenConns) are in use: %w", limit.MaxOpenConnections, err)
+		return nil, fmt.Errorf("%w: all %d that the pool may have (SetMaxOpenConns) are in use: %w", ErrPoolInUse, limit.MaxOpenConnections, err)
 	}
 	return nil, explainPooler(err)
 }
