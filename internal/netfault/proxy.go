@@ -193,16 +193,32 @@ func (p *Proxy) pass(l *link, from, to net.Conn, d Direction) {
 		if errors.Is(err, net.ErrClosed) {
 			return
 		}
-		// The end of a connection waits as its bytes do.
-		if !p.hold(d) && n > 0 {
+		lost := p.hold(d)
+		if !lost && n > 0 {
 			if _, err := to.Write(buf[:n]); err != nil {
 				return
 			}
 		}
 		if err != nil {
+			// The end of a connection waits as its bytes do, and is lost as they are.
+			for lost {
+				lost = p.awaitChange(d)
+			}
 			return
 		}
 	}
+}
+
+// awaitChange waits for any change, and reports whether bytes in this direction are
+// still lost.
+func (p *Proxy) awaitChange(d Direction) (lost bool) {
+	p.mu.Lock()
+	lost, changed := p.lossy&d != 0 && !p.closed, p.changed
+	p.mu.Unlock()
+	if lost {
+		<-changed
+	}
+	return lost
 }
 
 // hold waits as long as bytes in this direction have to wait, and reports whether

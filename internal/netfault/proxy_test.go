@@ -3,7 +3,6 @@ package netfault_test
 import (
 	"bufio"
 	"errors"
-	"io"
 	"net"
 	"os"
 	"sync"
@@ -199,36 +198,44 @@ func TestCloseWhileStalled(t *testing.T) {
 	c.requireEnd()
 }
 
-// While bytes are held back the server does not learn that the client has gone.
-func TestStallHoldsBackTheEnd(t *testing.T) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = listener.Close() })
-	p, err := netfault.Listen(listener.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = p.Close() })
-	conn, err := net.Dial("tcp", p.Addr())
-	if err != nil {
-		t.Fatal(err)
-	}
-	server, err := listener.Accept()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer server.Close()
-	p.Freeze()
-	_ = conn.Close()
-	_ = server.SetReadDeadline(time.Now().Add(50 * time.Millisecond))
-	if _, err := server.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) {
-		t.Fatalf("the end has come: %v", err)
-	}
-	p.Thaw()
-	_ = server.SetReadDeadline(time.Now().Add(patience))
-	if _, err := server.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
-		t.Errorf("%v, want the end of the connection", err)
+// While bytes are held back or lost the server does not learn that the client has
+// gone.
+func TestTheEndWaitsOrIsLost(t *testing.T) {
+	for name, fault := range map[string]func(*netfault.Proxy){
+		"held back": (*netfault.Proxy).Freeze,
+		"lost":      func(p *netfault.Proxy) { p.Lose(netfault.ToServer) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			listener, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = listener.Close() })
+			p, err := netfault.Listen(listener.Addr().String())
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = p.Close() })
+			conn, err := net.Dial("tcp", p.Addr())
+			if err != nil {
+				t.Fatal(err)
+			}
+			server, err := listener.Accept()
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer server.Close()
+			fault(p)
+			_ = conn.Close()
+			_ = server.SetReadDeadline(time.Now().Add(50 * time.Millisecond))
+			if _, err := server.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) {
+				t.Fatalf("the end has come: %v", err)
+			}
+			p.Restore()
+			_ = server.SetReadDeadline(time.Now().Add(patience))
+			if _, err := server.Read(make([]byte, 1)); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+				t.Errorf("%v, want the end of the connection", err)
+			}
+		})
 	}
 }
