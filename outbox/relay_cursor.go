@@ -14,6 +14,9 @@ func (l *lane) advance(s stored) progress {
 		noted := s.fates[i] == waiting || s.fates[i] == waitingOn
 		done := s.kept[i] || s.outcomes[i].behind || noted
 		moved = moved || done && s.fates[i] != waitingOn
+		if row.fresh {
+			continue // there are rows before it that were not read
+		}
 		rows[row.bucket] = append(rows[row.bucket], cursor.Row{Seq: row.Seq, Done: done, Old: row.old})
 	}
 	l.mu.Lock()

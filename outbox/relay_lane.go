@@ -39,7 +39,9 @@ type lane struct {
 	epoch      epoch // of the last read
 	generation int   // to which the positions belong
 	horizon    cursor.Horizon
-	first      int // the bucket that is read first next time, so that each has its turn
+	first      int  // the bucket that is read first next time, so that each has its turn
+	backlog    bool // the last read has left rows behind
+	look       freshLook
 	window     int // messages handed to one Publish; less than a batch after an outage
 	suspects   map[int64]suspect
 	failedAt   map[string]time.Time // when a topic last failed in an outage, by topic
@@ -73,7 +75,7 @@ func newLane(r *Relay, name string) *lane {
 	return &lane{
 		relay: r, name: name, signal: make(chan struct{}, 1),
 		buckets: make(map[int]*bucket), strays: make(map[int64]struct{}),
-		horizon: cursor.NewHorizon(r.cfg.Grace), window: r.cfg.BatchSize,
+		horizon: cursor.NewHorizon(r.cfg.Grace), window: r.cfg.BatchSize, look: freshLook{buckets: 1},
 		suspects: make(map[int64]suspect), failedAt: make(map[string]time.Time), trials: maxTrials,
 	}
 }

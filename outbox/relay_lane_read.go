@@ -41,6 +41,7 @@ type outgoing struct {
 	Message
 	bucket   int
 	attempts int
+	fresh    bool      // ahead of what was read in order; see relay_lane_fresh.go
 	old      bool      // older than grace
 	due      time.Time // since when it should be out, by this process's monotonic clock
 	bad      error     // why it cannot be sent; nil: it can
@@ -107,48 +108,37 @@ func (l *lane) query(ctx context.Context, asks []ask, limit, perBucket int, sile
 	// A row named twice, by a sweep and to be tried, would be sent twice.
 	slices.Sort(named)
 	named = slices.Compact(named)
-	args := []any{jsonText(asks), jsonText(named), perBucket, limit, jsonText(some(silent, maxNamed)), l.horizon.Top(),
-		l.relay.cfg.Owner, l.relay.cfg.Grace.Microseconds(), l.relay.cfg.BatchBytes}
+	news := l.newsOf(asks, limit)
 	var found []*outgoing
 	var f frame
 	bytes, cut, sent := 0, false, time.Now()
 	err := l.relay.read(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
-		rows, err := tx.Query(ctx, "lane_read", args...)
-		if err != nil {
+		if err := l.lookForNews(ctx, tx, &news); err != nil {
 			return err
 		}
-		defer rows.Close()
-		for rows.Next() {
-			row := new(outgoing)
-			var frameText, headers string
-			var occurred *sqldb.Instant
-			var waits int64 // in microseconds
-			var over bool   // it is the first that does not fit, and comes without payload
-			err := rows.Scan(&frameText, &row.Seq, &row.ID, &row.bucket, &row.Topic, &row.Type, &row.Key, &row.Payload,
-				&row.ContentType, &headers, &row.CorrelationID, &row.CausationID, &occurred, &row.attempts, &row.old, &waits, &over)
-			if err != nil {
+		room := l.relay.cfg.BatchBytes - news.bytes()
+		sent = time.Now()
+		return scanRows(ctx, tx, func(text string, row *outgoing, over bool) error {
+			switch cut = cut || over; {
+			case over:
+				return nil
+			case text == "":
+				bytes += len(row.Payload)
+				cut = cut || bytes >= room
+				l.first = (row.bucket + 1) % buckets
+				found = append(found, row)
+				return nil
+			}
+			if err := json.Unmarshal([]byte(text), &f); err != nil {
 				return err
 			}
-			if frameText != "" {
-				if err := json.Unmarshal([]byte(frameText), &f); err != nil {
-					return err
-				}
-				if !l.relay.leases.signs.readable(f.Sign, sent) {
-					l.relay.leases.hurry()
-					return errElsewhere
-				}
-				continue
+			if !l.relay.leases.signs.readable(f.Sign, sent) {
+				l.relay.leases.hurry()
+				return errElsewhere
 			}
-			if cut = cut || over; over {
-				continue
-			}
-			row.due = sent.Add(-time.Duration(min(max(waits, 0), longestWait)) * time.Microsecond)
-			row.decode(headers, occurred)
-			bytes += len(row.Payload)
-			l.first = (row.bucket + 1) % buckets
-			found = append(found, row)
-		}
-		return rows.Err()
+			return nil
+		}, "lane_read", jsonText(asks), jsonText(named), perBucket, limit, jsonText(some(silent, maxNamed)), l.horizon.Top(),
+			l.relay.cfg.Owner, l.relay.cfg.Grace.Microseconds(), room)
 	})
 	if err != nil {
 		return page{}, err
@@ -166,11 +156,46 @@ func (l *lane) query(ctx context.Context, asks []ask, limit, perBucket int, sile
 	if l.relay.pauses.saw(p.paused, sent) {
 		l.relay.leases.hurry() // who and why
 	}
-	slices.SortFunc(p.rows, func(a, b *outgoing) int { return cmp.Compare(a.Seq, b.Seq) })
 	l.horizon, p.view = l.horizon.Look(snapshot, sent, time.Now())
 	p.spans, p.stale = l.locate(asks, f.Held, p.view)
-	p.full, p.spans = measure(p.rows, p.spans, limit, perBucket, cut || bytes >= l.relay.cfg.BatchBytes)
+	p.full, p.spans = measure(p.rows, p.spans, limit, perBucket, cut)
+	l.backlog = p.full
+	if bytes+news.bytes() <= l.relay.cfg.BatchBytes { // else a large message goes alone
+		p.rows = append(p.rows, news.apart(p.rows, f.Held)...)
+	}
+	slices.SortFunc(p.rows, func(a, b *outgoing) int { return cmp.Compare(a.Seq, b.Seq) })
 	return p, nil
+}
+
+// scanRows calls take for each row of a named query that has the columns of lane_read. over: it is
+// the first that does not fit, and comes without payload.
+func scanRows(ctx context.Context, tx *sqldb.Tx, take func(frame string, row *outgoing, over bool) error, name string, args ...any) error {
+	sent := time.Now()
+	rows, err := tx.Query(ctx, name, args...)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		row := new(outgoing)
+		var frame, headers string
+		var occurred *sqldb.Instant
+		var waits int64 // in microseconds
+		var over bool
+		err := rows.Scan(&frame, &row.Seq, &row.ID, &row.bucket, &row.Topic, &row.Type, &row.Key, &row.Payload,
+			&row.ContentType, &headers, &row.CorrelationID, &row.CausationID, &occurred, &row.attempts, &row.old, &waits, &over)
+		if err != nil {
+			return err
+		}
+		if frame == "" {
+			row.due = sent.Add(-time.Duration(min(max(waits, 0), longestWait)) * time.Microsecond)
+			row.decode(headers, occurred)
+		}
+		if err := take(frame, row, over); err != nil {
+			return err
+		}
+	}
+	return rows.Err()
 }
 
 // maxNamed bounds the topics that a read is told of. The payloads of more are read

@@ -35,6 +35,9 @@ func TestRelayPlans(t *testing.T) {
 			}{
 				{"lane_read", `'[{"place":0,"bucket":1,"token":1,"cursor":5,"interventions":0}]', '[1,2,3]', 125, 500, '["t"]', 0, 'owner', 2000000, 1000000`,
 					[]string{"Index Cond: ((bucket = mine_1.bucket) AND (seq > mine_1.cursor))", "outbox_messages_pkey", "outbox_messages_blocking"}},
+				{"lane_fresh", `'[{"place":0,"bucket":1,"token":1,"cursor":5,"interventions":0}]', 8, 1000000`,
+					[]string{"Index Scan Backward using outbox_messages_pending", "Index Cond: ((bucket = mine.bucket) AND (seq > mine.cursor))",
+						"Index Cond: ((bucket = spans.bucket) AND (seq > spans.cursor) AND (seq < spans.last))", "outbox_messages_blocking", "outbox_messages_pkey"}},
 				{"mark_published", `'[{"bucket":1,"token":1}]', '[1,2,3]', '[]'`, []string{"outbox_messages_pkey"}},
 				{"mark_failed", `'[{"bucket":1,"token":1}]', '[{"seq":4,"status":"pending","delay":1,"error":"x"}]'`,
 					[]string{"outbox_messages_pkey"}},

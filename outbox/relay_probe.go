@@ -131,6 +131,12 @@ func (l *lane) hold(p page, silent map[string]bool) []fate {
 			continue
 		}
 		fresh, noted := false, false
+		if row.fresh { // it is noted when it is read in order
+			if own.held.holds(&row.Message) {
+				fates[i] = unnoted
+			}
+			continue
+		}
 		if head := own.held.behind(&row.Message); head != nil {
 			fresh, noted = head.note(row.Seq), true
 		} else if waits {

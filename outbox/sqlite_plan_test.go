@@ -10,7 +10,7 @@ import (
 )
 
 // readsTable finds the steps of a plan that read all messages.
-var readsTable = regexp.MustCompile(`(?m)^SCAN (outbox_messages|m|head|first|next)$`)
+var readsTable = regexp.MustCompile(`(?m)^SCAN (outbox_messages|m|head|first|next|last|earlier)$`)
 
 // The queries that run often, as SQLite plans them, which it does without a
 // look at the table: each finds its rows by the index its file names.
@@ -49,6 +49,10 @@ func TestQueryPlansSQLite(t *testing.T) {
 		"lane_read": {func() (string, []any) { return named("lane_read", 9) },
 			[]string{"SEARCH m USING INDEX outbox_messages_pending (bucket=? AND seq>?)", "SEARCH next USING INTEGER PRIMARY KEY (rowid=?)",
 				"SEARCH head USING INDEX outbox_messages_blocking (key=? AND seq<?)", "SCAN named"}},
+		"lane_fresh": {func() (string, []any) { return named("lane_fresh", 3) },
+			[]string{"SEARCH m USING INDEX outbox_messages_pending (bucket=? AND seq>?)", "SEARCH last USING INTEGER PRIMARY KEY (rowid=?)",
+				"SEARCH head USING INDEX outbox_messages_blocking (key=? AND seq<?)",
+				"SEARCH earlier USING INDEX outbox_messages_pending (bucket=? AND seq>? AND seq<?)"}},
 		"mark_published": {func() (string, []any) { return named("mark_published", 3) },
 			[]string{"SEARCH outbox_messages USING INTEGER PRIMARY KEY (rowid=?)"}},
 		"mark_failed": {func() (string, []any) { return named("mark_failed", 2) }, []string{"SCAN f", "SEARCH m USING INTEGER PRIMARY KEY (rowid=?)"}},

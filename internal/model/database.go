@@ -152,6 +152,35 @@ func (w *World) laneRead(s *State, asks *[maxBuckets]ask, strays set, top int8, 
 	}
 }
 
+// laneFresh is lane_fresh.sql: the newest row of each bucket, if nothing of its key is
+// pending between the cursor and it.
+func (w *World) laneFresh(s *State, asks *[maxBuckets]ask) (found set) {
+	if !w.cfg.Fresh {
+		return 0
+	}
+	for b, a := range asks {
+		if a.token == 0 || s.leases[b].token != a.token || s.leases[b].interventions != a.interventions {
+			continue
+		}
+		newest := s.given
+		for newest > a.cursor && (int(s.rows[newest].bucket) != b || !s.ready(newest)) {
+			newest--
+		}
+		if newest <= a.cursor {
+			continue
+		}
+		free := true
+		for seq := a.cursor + 1; seq < newest; seq++ {
+			r := &s.rows[seq]
+			free = free && (r.status != pending || r.key == 0 || r.key != s.rows[newest].key)
+		}
+		if free || w.cfg.Rules.FreshUnchecked {
+			found.add(newest)
+		}
+	}
+	return found
+}
+
 func (w *World) batchSize() int {
 	if w.cfg.BatchSize > 0 {
 		return w.cfg.BatchSize

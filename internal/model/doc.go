@@ -20,5 +20,5 @@
 // Rules switches off one rule of the product at a time. That each then breaks a guarantee
 // shows that the model would notice. testdata has a short schedule for each.
 //
-// Its bounds, and what it cannot show, are in docs/adr/0025-a-model-of-the-protocol.md.
+// Its bounds, and what it cannot show, are in docs/adr/0028-a-model-of-the-protocol.md.
 package model

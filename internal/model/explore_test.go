@@ -37,6 +37,8 @@ var worlds = []Config{
 		Most: map[Kind]int{Tick: 1, Return: 1, Retry: 1}},
 	{Name: "pages of one row", Relays: 1, Transactions: oneInBetween, BatchSize: 1,
 		Most: map[Kind]int{Nack: 1}},
+	{Name: "a fresh message beside a backlog", Relays: 1, Transactions: backlog, BatchSize: 1, Fresh: true,
+		Most: map[Kind]int{Nack: 1}},
 	{Name: "copies, and consumers that crash", Consumers: 2, Queue: twoCopies,
 		Most: map[Kind]int{CrashConsumer: 2, CutConsumer: 2, CommitUnheard: 1, Fail: 1, Locked: 1}},
 	{Name: "another message under the same id", Consumers: 2, Queue: copyAndForged,
@@ -47,6 +49,10 @@ var worlds = []Config{
 
 // largeWorlds take minutes.
 var largeWorlds = []Config{
+	{Name: "fresh messages, a long transaction and a retry", Relays: 1, Transactions: oneInBetween, BatchSize: 1, Fresh: true, SlowReads: true,
+		Most: map[Kind]int{Tick: 2, Nack: 1, Ask: 3}},
+	{Name: "fresh messages and interventions", Relays: 1, Transactions: backlog, BatchSize: 1, Fresh: true, MaxAttempts: 1,
+		Most: map[Kind]int{Tick: 1, Nack: 1, Discard: 1, Retry: 1}},
 	{Name: "retries before a take-over", Relays: 2, Transactions: oneMessage, MaxAttempts: 2,
 		Most: map[Kind]int{Expire: 1, Cut: 1, Nack: 1, Tick: 1}},
 	{Name: "a long transaction and its successors", Relays: 1, Transactions: oneInBetween,

@@ -23,6 +23,7 @@ func (w *World) ask(s *State, i int) {
 			r.asks[b] = ask{own.token, int8(own.position.Cursor), own.interventions}
 		}
 	}
+	r.fresh = w.laneFresh(s, &r.asks)
 }
 
 // look is the database's part of a read.
@@ -68,6 +69,7 @@ func (w *World) receive(s *State, i int) {
 		counted++
 	}
 	w.measure(s, p, number)
+	w.addFresh(s, r, &asks)
 	if stale || counted == 0 {
 		r.phase, r.page = idle, page{}
 		return
@@ -77,6 +79,28 @@ func (w *World) receive(s *State, i int) {
 	if p.rows == 0 {
 		w.advance(s, i, 0)
 	}
+}
+
+// addFresh adds rows that were found ahead, where the read has not found them as well and
+// nobody has intervened in between (news.apart).
+func (w *World) addFresh(s *State, r *relay, asks *[maxBuckets]ask) {
+	p := &r.page
+	if w.cfg.Rules.FreshAfterRead {
+		r.fresh = w.laneFresh(s, asks)
+	}
+	for seq := r.fresh.next(0); seq != 0; seq = r.fresh.next(seq) {
+		row := &s.rows[seq]
+		if b := row.bucket; p.rows.has(seq) || p.spans[b].token == 0 || p.held[b]-1 != asks[b].interventions {
+			continue
+		}
+		p.rows.add(seq)
+		p.fresh.add(seq)
+		p.attempts[seq] = row.attempts
+		if w.horizons.old(row.created, s.now) {
+			p.old.add(seq)
+		}
+	}
+	r.fresh = 0
 }
 
 // measure notes which buckets were read to their end.
@@ -239,7 +263,7 @@ func (w *World) advance(s *State, i int, kept set) {
 		var rows [maxMessages]cursor.Row
 		n := 0
 		for seq := p.rows.next(0); seq != 0; seq = p.rows.next(seq) {
-			if int(s.rows[seq].bucket) == b {
+			if int(s.rows[seq].bucket) == b && (!p.fresh.has(seq) || w.cfg.Rules.FreshMovesCursor) {
 				old := p.old.has(seq) || w.cfg.Rules.NoGrace
 				rows[n] = cursor.Row{Seq: int64(seq), Done: kept.has(seq) || p.behind.has(seq), Old: old}
 				n++

@@ -15,6 +15,7 @@ var (
 	threeOfAKey   = []Transaction{{Key: 1}, {Key: 1}, {Key: 1}}
 	twoOfAKey     = threeOfAKey[:2]
 	oneInBetween  = []Transaction{{Key: 1}, {Key: 2}, {Key: 1}}
+	backlog       = []Transaction{{Key: 2}, {Key: 1}, {Key: 1}}
 	slowAndFast   = []Transaction{{Slow: true}, {}}
 	oneCopy       = []Copy{{Seq: 1, Body: 1}}
 	twoCopies     = []Copy{{Seq: 1, Body: 1}, {Seq: 1, Body: 1}}
@@ -48,6 +49,12 @@ var mutants = []struct {
 		func(r *Rules) { r.RewindIfToldOnly = true }},
 	{"G6", Config{Name: "no interventions", Relays: 1, MaxAttempts: 1, Transactions: threeOfAKey, Most: map[Kind]int{Tick: 2, Nack: 1, Discard: 1}},
 		func(r *Rules) { r.NoInterventions = true }},
+	{"G6", Config{Name: "fresh unchecked", Relays: 1, Transactions: backlog, BatchSize: 1, Fresh: true},
+		func(r *Rules) { r.FreshUnchecked = true }},
+	{"G6", Config{Name: "fresh after read", Relays: 1, Transactions: oneInBetween, BatchSize: 1, Fresh: true, SlowReads: true, Most: map[Kind]int{Tick: 1, Ask: 1}},
+		func(r *Rules) { r.FreshAfterRead = true }},
+	{"G6", Config{Name: "fresh moves cursor", Relays: 1, Transactions: []Transaction{{Key: 1, Messages: 2}, {Key: 2}, {Key: 1}}, BatchSize: 1, Fresh: true, Most: map[Kind]int{Tick: 1}},
+		func(r *Rules) { r.FreshMovesCursor = true }},
 	{"G5", Config{Name: "return is confirm", Relays: 1, Transactions: oneMessage, Most: map[Kind]int{Return: 1}},
 		func(r *Rules) { r.ReturnIsConfirm = true }},
 	{"G9", Config{Name: "outage is refusal", Relays: 1, Transactions: oneMessage, Most: map[Kind]int{Cut: 1}},

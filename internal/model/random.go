@@ -12,6 +12,7 @@ func RandomConfig(seed uint64) Config {
 		FineTime: rnd.IntN(2) == 0, SlowReads: rnd.IntN(2) == 0, OwnNumbers: rnd.IntN(2) == 0,
 		Most: map[Kind]int{},
 	}
+	cfg.Fresh = cfg.BatchSize > 0 && rnd.IntN(3) > 0
 	keys := 1 + rnd.IntN(3)
 	for range 3 + rnd.IntN(maxTransactions-2) {
 		t := Transaction{Key: rnd.IntN(keys + 1), Messages: 1 + rnd.IntN(3)/2, Slow: rnd.IntN(6) == 0}

@@ -28,6 +28,7 @@ type Config struct {
 	Consumers    int    // 0: the queue only takes messages
 	Queue        []Copy // what lies in it at the beginning, published by others
 	BatchSize    int    // of a relay's reads; 0: no limit
+	Fresh        bool   // a read also takes the newest row of a bucket, ahead of the page
 	MaxAttempts  int    // of the relay; 0: no limit
 	Attempts     int    // of the consumer, before a message is a dead letter; 0: 2
 	FineTime     bool   // a tick is a third of grace; else longer than grace
@@ -62,6 +63,9 @@ type Rules struct {
 	ReturnIsConfirm    bool // a returned message counts as published
 	OutageIsRefusal    bool // a lost confirm counts an attempt
 	AttemptsCountTwice bool // a write-back that is repeated counts attempts again
+	FreshUnchecked     bool // the newest row is taken whatever is pending of its key
+	FreshAfterRead     bool // it is looked for after the snapshot by which cursors are judged
+	FreshMovesCursor   bool // cursors pass it, and what lies before it
 	RewindIfToldOnly   bool // cursors go back only if the first answer to the write-back arrives
 
 	NoClaim           bool // the effect is made without a look at processed_events
@@ -184,6 +188,7 @@ type relay struct {
 	buckets [maxBuckets]bucket   // the lane's
 	strays  set
 	taken   set   // strays that a read is asking for
+	fresh   set   // that a read has found ahead
 	horizon int32 // see horizons
 	phase   phase
 	asks    [maxBuckets]ask
@@ -216,6 +221,7 @@ type page struct {
 	held     [maxBuckets]int8 // interventions, from 1 on; 0: the lease is another's
 	spans    [maxBuckets]span
 	rows     set
+	fresh    set // those of rows that were found ahead
 	old      set
 	attempts [maxMessages + 1]int8
 	view     cursor.View
