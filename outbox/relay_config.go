@@ -61,6 +61,13 @@ type RelayConfig struct {
 	// What a relay holds in memory at any time is at most Lanes times as much.
 	// Defaults to 4 MiB.
 	BatchBytes int
+	// KeyWindow is how many messages of one key and topic are sent at once. With 1,
+	// each waits for the confirm of the one before, which bounds the rate of one key.
+	// With more, a message that the broker refuses (it is nacked, returned or too
+	// large) does not block those of its key that were sent with it: up to KeyWindow-1 later
+	// messages can be published before it. Outages keep the order. At most BatchSize.
+	// Defaults to 1.
+	KeyWindow int
 	// PollInterval is how long a lane waits after a read that did not fill its
 	// batch. Defaults to 100 ms.
 	PollInterval time.Duration
@@ -144,6 +151,7 @@ func (c RelayConfig) withDefaults() RelayConfig {
 	c.Lanes = cmp.Or(c.Lanes, 4)
 	c.BatchSize = cmp.Or(c.BatchSize, 500)
 	c.BatchBytes = cmp.Or(c.BatchBytes, 4<<20)
+	c.KeyWindow = cmp.Or(c.KeyWindow, 1)
 	c.PollInterval = cmp.Or(c.PollInterval, 100*time.Millisecond)
 	c.MaxPollInterval = cmp.Or(c.MaxPollInterval, max(time.Second, c.PollInterval))
 	c.LeaseTTL = cmp.Or(c.LeaseTTL, 15*time.Second)
@@ -175,6 +183,9 @@ func (c RelayConfig) problems() error {
 	}
 	if c.BatchBytes < 0 {
 		add("BatchBytes: %d; must be positive, or 0 for the default", c.BatchBytes)
+	}
+	if c.KeyWindow < 0 || c.KeyWindow > max(c.BatchSize, 1) {
+		add("KeyWindow: %d; must be 1 to BatchSize, %d, or 0 for the default", c.KeyWindow, c.BatchSize)
 	}
 	for _, d := range []struct {
 		field string

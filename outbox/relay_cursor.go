@@ -36,5 +36,5 @@ func (l *lane) advance(s stored) progress {
 			rewound = true
 		}
 	}
-	return progress{rows: len(s.rows), again: rewound || s.full && moved}
+	return progress{rows: len(s.rows), again: rewound || (s.full || s.cut) && moved}
 }

@@ -42,7 +42,8 @@ type lane struct {
 	first      int  // the bucket that is read first next time, so that each has its turn
 	backlog    bool // the last read has left rows behind
 	look       freshLook
-	window     int // messages handed to one Publish; less than a batch after an outage
+	unheard    time.Time // when a message last ended without a verdict
+	window     int       // messages handed to one Publish; less than a batch after an outage
 	suspects   map[int64]suspect
 	failedAt   map[string]time.Time // when a topic last failed in an outage, by topic
 	probe      *probe               // nil: none is under way

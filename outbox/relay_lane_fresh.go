@@ -11,7 +11,7 @@ import (
 // While there is more than a page to read, a lane also takes the newest rows of its
 // buckets, of keys that nothing else is pending of: a message does not wait behind a
 // backlog of other keys. Cursors do not notice, and their rules are what the order
-// inside a key relies on as before; see ADR 32.
+// inside a key relies on as before; see ADR 33.
 
 const (
 	// freshShare is the part of a lane's time that looking for such rows may take: 1 in 10.

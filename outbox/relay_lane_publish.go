@@ -30,6 +30,7 @@ type outcome struct {
 type sent struct {
 	plan
 	outcomes []outcome // of each row
+	cut      bool      // there were more waves, and no more time
 }
 
 // sending is a plan while it is carried out.
@@ -39,15 +40,23 @@ type sending struct {
 	silent []string // topics that have turned out to get no verdicts
 }
 
+// maxSending is how long a lane begins new waves before it looks what else there is:
+// a key with many messages must not hold up others.
+const maxSending = 200 * time.Millisecond
+
 // publish sends the rows of a plan in waves. A wave holds at most one message of
-// each key, and the next begins when all its verdicts are there: so that of one
+// each key, or KeyWindow, and the next begins when all its verdicts are there: so that of one
 // key no later message is on its way while an earlier one may still be
 // refused, and all keys advance together. Messages without a key go in the
 // first wave. It ends early when taking ends or the broker gives no verdicts;
 // what was not sent keeps the verdict none.
 func (l *lane) publish(taking, work context.Context, p plan) sent {
-	s := &sending{sent: sent{p, make([]outcome, len(p.rows))}, stops: make(stops)}
-	for _, wave := range waves(p.rows) {
+	s := &sending{sent: sent{plan: p, outcomes: make([]outcome, len(p.rows))}, stops: make(stops)}
+	began := time.Now()
+	for n, wave := range waves(p.rows, l.keyWindow()) {
+		if s.cut = n > 0 && time.Since(began) > maxSending; s.cut {
+			break
+		}
 		rest := l.sendable(wave, s)
 		for len(rest) > 0 {
 			if taking.Err() != nil {
@@ -69,7 +78,7 @@ func (l *lane) publish(taking, work context.Context, p plan) sent {
 				return s.sent
 			}
 			s.silent = append(s.silent, silent...)
-			rest = s.dropSilent(rest[n:])
+			rest = s.dropSilent(s.dropStopped(rest[n:]))
 		}
 	}
 	return s.sent
@@ -81,6 +90,15 @@ func (s *sending) rowsAt(places []int) []*outgoing {
 		rows[i] = s.rows[place]
 	}
 	return rows
+}
+
+// dropStopped takes messages away of keys of which one has failed.
+func (s *sending) dropStopped(places []int) []int {
+	return slices.DeleteFunc(places, func(place int) bool {
+		stored, stopped := s.stops[s.rows[place].Key]
+		s.outcomes[place].behind = stopped && stored
+		return stopped
+	})
 }
 
 // dropSilent takes messages of topics away that have turned out to be silent
@@ -110,23 +128,6 @@ func (s stops) at(row *outgoing, stored bool) {
 	if row.Key != "" {
 		s[row.Key] = stored
 	}
-}
-
-// waves splits rows, by their places: the nth row of each key goes into the nth
-// wave.
-func waves(rows []*outgoing) (waves [][]int) {
-	depths := make(map[string]int)
-	for place, row := range rows {
-		depth := depths[row.Key]
-		if row.Key != "" {
-			depths[row.Key]++
-		}
-		if depth == len(waves) {
-			waves = append(waves, nil)
-		}
-		waves[depth] = append(waves[depth], place)
-	}
-	return waves
 }
 
 // sendable returns the rows of a wave that may go out. Last come those that may
@@ -180,6 +181,9 @@ func (l *lane) call(work context.Context, rows []*outgoing) (outcomes []outcome,
 	}
 	if known {
 		l.relay.outage.answered()
+	}
+	if unavailable != nil {
+		l.unheard = time.Now()
 	}
 	switch {
 	case interrupted:

@@ -12,19 +12,29 @@ import (
 
 func TestWaves(t *testing.T) {
 	var rows []*outgoing
-	for i, key := range []string{"a", "", "b", "a", "", "a", "b"} {
-		rows = append(rows, &outgoing{Message: Message{Key: key, Seq: int64(i)}})
+	for i, m := range []Message{
+		{Key: "a", Topic: "x"}, {Topic: "x"}, {Key: "b", Topic: "x"}, {Key: "a", Topic: "x"}, {Topic: "x"},
+		{Key: "a", Topic: "x"}, {Key: "b", Topic: "y"}, {Key: "a", Topic: "x"}, {Key: "b", Topic: "y"},
+	} {
+		m.Seq = int64(i)
+		rows = append(rows, &outgoing{Message: m})
 	}
-	var got []string
-	for _, wave := range waves(rows) {
-		var seqs []int64
-		for _, place := range wave {
-			seqs = append(seqs, rows[place].Seq)
+	for window, want := range map[int][]string{
+		1: {"[0 1 2 4]", "[3 6]", "[5 8]", "[7]"},
+		2: {"[0 1 2 3 4]", "[5 6 7 8]"}, // of one topic
+		9: {"[0 1 2 3 4 5 7]", "[6 8]"},
+	} {
+		var got []string
+		for _, wave := range waves(rows, window) {
+			var seqs []int64
+			for _, place := range wave {
+				seqs = append(seqs, rows[place].Seq)
+			}
+			got = append(got, fmt.Sprint(seqs))
 		}
-		got = append(got, fmt.Sprint(seqs))
-	}
-	if want := []string{"[0 1 2 4]", "[3 6]", "[5]"}; !slices.Equal(got, want) {
-		t.Errorf("waves %v, want %v", got, want)
+		if !slices.Equal(got, want) {
+			t.Errorf("window %d: waves %v, want %v", window, got, want)
+		}
 	}
 }
 

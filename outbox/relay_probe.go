@@ -3,6 +3,7 @@ package outbox
 import (
 	"context"
 	"slices"
+	"time"
 )
 
 // maxTrials is how many topics are tried in one call.
@@ -237,7 +238,10 @@ func (l *lane) endProbe(work context.Context) error {
 		return nil
 	}
 	p.cancel() // releases its context
-	if _, err := l.store(work, sent{plan{p.page, make([]fate, len(p.page.rows))}, p.outcomes}); err != nil {
+	if slices.ContainsFunc(p.outcomes, func(o outcome) bool { return o.verdict == none }) {
+		l.unheard = time.Now()
+	}
+	if _, err := l.store(work, sent{plan: plan{p.page, make([]fate, len(p.page.rows))}, outcomes: p.outcomes}); err != nil {
 		return err
 	}
 	l.probe = nil

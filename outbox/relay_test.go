@@ -273,10 +273,10 @@ func TestRelayMarksDeadWhatCannotBeSent(t *testing.T) {
 func TestRelayConfigNamesEveryProblem(t *testing.T) {
 	_, err := NewRelay(nil, nil, RelayConfig{
 		Owner: "a\x00", Lanes: 65, BatchSize: -1, PollInterval: time.Minute, MaxPollInterval: time.Second, LeaseTTL: time.Millisecond,
-		PublishTimeout: -1, SweepInterval: -1, Grace: -1, Retention: -3, PurgeInterval: -1, ShutdownTimeout: -1, MaxAttempts: -1,
+		PublishTimeout: -1, SweepInterval: -1, Grace: -1, Retention: -3, PurgeInterval: -1, ShutdownTimeout: -1, MaxAttempts: -1, KeyWindow: -1,
 	})
 	for _, field := range []string{"Owner", "Lanes", "BatchSize", "MaxPollInterval", "LeaseTTL", "PublishTimeout", "SweepInterval",
-		"Grace", "Retention", "PurgeInterval", "ShutdownTimeout", "MaxAttempts", "the outbox is nil", "the publisher is nil"} {
+		"Grace", "Retention", "PurgeInterval", "ShutdownTimeout", "MaxAttempts", "KeyWindow", "the outbox is nil", "the publisher is nil"} {
 		if err == nil || !strings.Contains(err.Error(), field) {
 			t.Errorf("%q is not named in: %v", field, err)
 		}

@@ -109,7 +109,8 @@ func BenchmarkFreshBesideBacklog(b *testing.B) {
 }
 
 // BenchmarkHotKey measures how fast a backlog of one key drains, beside the bare client
-// that publishes one message at a time and awaits its confirm.
+// that publishes one message at a time and awaits its confirm: with the default of one
+// unconfirmed message of a key, and with a window.
 func BenchmarkHotKey(b *testing.B) {
 	const backlog = 2_000
 	forQueueTypes(b, func(b *testing.B, queueType inboxrabbit.QueueType) {
@@ -121,23 +122,28 @@ func BenchmarkHotKey(b *testing.B) {
 			msgs[i].Key = "hot"
 		}
 		p := newPublisher(b, r.url, r.exchange)
-		var client, hot rates
-		for b.Loop() {
-			client.measure(backlog, func() { r.publish(publishings, 1) })
-			r.take(backlog)
+		var client, hot, windowed rates
+		relay := func(results *rates, window int) {
 			mustExec(b, db, `TRUNCATE outbox_messages`)
 			enqueue(b, ob, db, msgs, 500)
-			relay := newRelay(b, ob, p, outbox.RelayConfig{})
+			relay := newRelay(b, ob, p, outbox.RelayConfig{KeyWindow: window})
 			var stop func()
-			hot.measure(backlog, func() {
+			results.measure(backlog, func() {
 				stop = start(b, relay.Run)
 				testenv.Eventually(b, patience, "the key to be published", func() bool { return relay.Health().Published == backlog })
 			})
 			stop()
 			r.take(backlog)
 		}
+		for b.Loop() {
+			client.measure(backlog, func() { r.publish(publishings, 1) })
+			r.take(backlog)
+			relay(&hot, 1)
+			relay(&windowed, 100)
+		}
 		client.report(b, "client-one-by-one")
 		hot.report(b, "hot-key")
+		windowed.report(b, "hot-key-window-100")
 		b.ReportMetric(median(hot)/median(client), "hot-key/client")
 		hideTime(b)
 	})

@@ -224,10 +224,10 @@ func (w *World) brokerActions(s *State, list []Action) []Action {
 			busy[m.relay] = true
 			list = s.add(list, Return, int(m.seq), i)
 			list = s.add(list, Nack, int(m.seq), i)
-		} else {
+		} else if w.alone(s, i, false) {
 			list = s.add(list, Vanish, int(m.seq), i)
 		}
-		if w.room(s) {
+		if w.room(s) && (m.relay >= 0 || w.alone(s, i, true)) {
 			list = s.add(list, Accept, int(m.seq), i)
 		}
 	}

@@ -81,6 +81,26 @@ func (s *State) requeue(c Copy) {
 	s.queued++
 }
 
+// alone reports whether what becomes of a message on a connection that was cut does not depend
+// on others. What is sent on one channel arrives up to some message, and nothing behind that: with
+// several messages of a key on their way the first is the next to arrive, and the last the
+// next to be lost.
+func (w *World) alone(s *State, place int, arrives bool) bool {
+	if w.cfg.KeyWindow < 2 {
+		return true
+	}
+	rest := s.wire[place+1 : s.wires]
+	if arrives {
+		rest = s.wire[:place]
+	}
+	for _, m := range rest {
+		if m.relay < 0 {
+			return false
+		}
+	}
+	return true
+}
+
 func (w *World) allAnswered(s *State, i int) bool {
 	for _, m := range s.wire[:s.wires] {
 		if int(m.relay) == i && m.answer == unanswered {

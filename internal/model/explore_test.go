@@ -39,6 +39,8 @@ var worlds = []Config{
 		Most: map[Kind]int{Nack: 1}},
 	{Name: "a fresh message beside a backlog", Relays: 1, Transactions: backlog, BatchSize: 1, Fresh: true,
 		Most: map[Kind]int{Nack: 1}},
+	{Name: "several messages of a key at once, an outage, a take-over", Relays: 2, Transactions: []Transaction{{Key: 1, Messages: 3}}, KeyWindow: 2,
+		Most: map[Kind]int{Cut: 1, CutLate: 1, Expire: 1}},
 	{Name: "copies, and consumers that crash", Consumers: 2, Queue: twoCopies,
 		Most: map[Kind]int{CrashConsumer: 2, CutConsumer: 2, CommitUnheard: 1, Fail: 1, Locked: 1}},
 	{Name: "another message under the same id", Consumers: 2, Queue: copyAndForged,

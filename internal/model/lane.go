@@ -163,7 +163,7 @@ func (w *World) wave(s *State, p *page) (wave set, last bool) {
 	var depths [maxMessages + 1]int8 // by key
 	for seq := p.rows.next(0); seq != 0; seq = p.rows.next(seq) {
 		key := s.rows[seq].key
-		if depths[key] == p.wave {
+		if depths[key]/int8(max(1, w.cfg.KeyWindow)) == p.wave {
 			wave.add(seq)
 		}
 		if key != 0 {

@@ -35,6 +35,9 @@ var mutants = []struct {
 		func(r *Rules) { r.FenceWithoutLock = true }},
 	{"G6", Config{Name: "no waves", Relays: 1, Transactions: twoOfAKey, Most: map[Kind]int{Nack: 1}},
 		func(r *Rules) { r.NoWaves = true }},
+	// What RelayConfig.KeyWindow gives up, and its documentation says.
+	{"G6", Config{Name: "key window", Relays: 1, Transactions: twoOfAKey, KeyWindow: 2, Most: map[Kind]int{Nack: 1}},
+		func(*Rules) {}},
 	{"G6", Config{Name: "no stops", Relays: 1, Transactions: twoOfAKey, Most: map[Kind]int{Return: 1}},
 		func(r *Rules) { r.NoStops = true }},
 	{"G2", Config{Name: "no sweep", Relays: 1, Transactions: slowAndFast, Most: map[Kind]int{Tick: 2}},

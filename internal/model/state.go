@@ -29,6 +29,7 @@ type Config struct {
 	Queue        []Copy // what lies in it at the beginning, published by others
 	BatchSize    int    // of a relay's reads; 0: no limit
 	Fresh        bool   // a read also takes the newest row of a bucket, ahead of the page
+	KeyWindow    int    // messages of a key that are sent at once; 0: one
 	MaxAttempts  int    // of the relay; 0: no limit
 	Attempts     int    // of the consumer, before a message is a dead letter; 0: 2
 	FineTime     bool   // a tick is a third of grace; else longer than grace

@@ -66,6 +66,7 @@ func runFlags() []cli.Flag {
 		number("lanes", "`N` batches published at the same time, up to 64 (default: 4)"),
 		number("batch-size", "`N` messages read at once (default: 500)"),
 		number("batch-bytes", "`N` bytes of payloads read at once; a larger message goes alone (default: 4194304)"),
+		number("key-window", "`N` messages of one key and topic sent at once; more than 1 lets later ones pass one that the broker refuses (default: 1)"),
 		duration("poll-interval", 100*time.Millisecond, "`DURATION` until the next look after one that did not fill a batch"),
 		duration("max-poll-interval", 0, "`DURATION` to which this doubles while there is nothing to do (default: 1s, or --poll-interval if that is longer)"),
 		duration("lease-ttl", 15*time.Second, "`DURATION` after which other relays take over from one that was killed"),
@@ -99,7 +100,7 @@ func readOptions(ctx *cli.Context) runOptions {
 		anyPayload: ctx.Bool("any-payload"), retention: ctx.String("retention"), startTimeout: ctx.Duration("start-timeout"),
 		healthAddr: ctx.String("health-addr"), metricsAddr: ctx.String(metricsFlag), logLevel: ctx.String("log-level"), logFormat: ctx.String("log-format"),
 		relay: outbox.RelayConfig{
-			Lanes: ctx.Int("lanes"), BatchSize: ctx.Int("batch-size"), BatchBytes: ctx.Int("batch-bytes"), MaxAttempts: ctx.Int("max-attempts"),
+			Lanes: ctx.Int("lanes"), BatchSize: ctx.Int("batch-size"), BatchBytes: ctx.Int("batch-bytes"), MaxAttempts: ctx.Int("max-attempts"), KeyWindow: ctx.Int("key-window"),
 			PollInterval: ctx.Duration("poll-interval"), MaxPollInterval: ctx.Duration("max-poll-interval"), LeaseTTL: ctx.Duration("lease-ttl"),
 			PurgeInterval: ctx.Duration("purge-interval"), ShutdownTimeout: ctx.Duration("shutdown-timeout"),
 		},
@@ -238,7 +239,7 @@ func allUsage(problems []error) error {
 func asFlags(err error) string {
 	return strings.NewReplacer(
 		"outbox: relay: ", "", "rabbitmq publisher: ", "",
-		"Lanes:", "--lanes:", "BatchSize:", "--batch-size:", "BatchBytes:", "--batch-bytes:", "MaxPollInterval:", "--max-poll-interval:", "PollInterval:", "--poll-interval:",
+		"Lanes:", "--lanes:", "BatchSize:", "--batch-size:", "BatchBytes:", "--batch-bytes:", "KeyWindow:", "--key-window:", "MaxPollInterval:", "--max-poll-interval:", "PollInterval:", "--poll-interval:",
 		"LeaseTTL:", "--lease-ttl:", "PurgeInterval:", "--purge-interval:", "ShutdownTimeout:", "--shutdown-timeout:",
 		"MaxAttempts:", "--max-attempts:", "ExchangeType:", "--exchange-type:", "Exchange:", "--exchange:", "Producer:", "--producer:",
 	).Replace(err.Error())
