@@ -68,7 +68,7 @@ func BenchmarkFreshBesideBacklog(b *testing.B) {
 	forQueueTypes(b, func(b *testing.B, queueType inboxrabbit.QueueType) {
 		ob, db := newOutbox(b)
 		r := newBroker(b, queueType)
-		p := &timed{Publisher: newPublisher(b, r.url, r.exchange), written: make(map[uuid.UUID]time.Time)}
+		p := &timed{Publisher: newPublisher(b, r.url, r.exchange, patience), written: make(map[uuid.UUID]time.Time)}
 		var delays []float64
 		var drain rates
 		for b.Loop() {
@@ -121,7 +121,7 @@ func BenchmarkHotKey(b *testing.B) {
 		for i := range msgs {
 			msgs[i].Key = "hot"
 		}
-		p := newPublisher(b, r.url, r.exchange)
+		p := newPublisher(b, r.url, r.exchange, patience)
 		var client, hot, windowed rates
 		relay := func(results *rates, window int) {
 			mustExec(b, db, `TRUNCATE outbox_messages`)
