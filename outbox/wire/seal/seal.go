@@ -12,7 +12,7 @@
 // All copies of it, replayed ones too, are the same to the byte.
 //
 // Signatures are HMAC with SHA-256 (RFC 2104) or Ed25519 (RFC 8032), over id, type,
-// topic, ordering key, content type and payload, encrypted if it is. Payloads are
+// version, topic, ordering key, content type and payload, encrypted if it is. Payloads are
 // encrypted by AES-GCM (NIST SP 800-38D) with a random nonce, and bound to the same
 // fields. Keys are JSON Web Keys (RFC 7517) and may be changed while programs run,
 // see Ring.
@@ -29,6 +29,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"strconv"
 
 	"github.com/asimalizada/pulse-events/outbox/wire"
 )
@@ -158,7 +159,7 @@ func (o *Opener) verify(m wire.Message) error {
 	}
 	signed := url.Values{"alg": {key.Algorithm}, "kid": {key.ID}}.Encode()
 	if !key.verify(digest(m, []byte(signed)), signature) {
-		return fmt.Errorf("the signature with key %q does not fit: id, type, topic, key, content type or payload was changed, or the key is another one", key.ID)
+		return fmt.Errorf("the signature with key %q does not fit: id, type, version, topic, key, content type or payload was changed, or the key is another one", key.ID)
 	}
 	return nil
 }
@@ -199,7 +200,7 @@ func (o *Opener) decrypt(m *wire.Message) error {
 // payload is bound to, and leaves out the payload.
 func digest(m wire.Message, signed []byte) []byte {
 	payload := sha256.Sum256(m.Payload)
-	fields := [][]byte{[]byte("pulse-seal-1"), signed, []byte(m.ID), []byte(m.Type), []byte(m.Topic), []byte(m.Key), []byte(m.ContentType), []byte(m.Encryption), payload[:]}
+	fields := [][]byte{[]byte("pulse-seal-1"), signed, []byte(m.ID), []byte(m.Type), []byte(strconv.Itoa(m.Version)), []byte(m.Topic), []byte(m.Key), []byte(m.ContentType), []byte(m.Encryption), payload[:]}
 	if signed == nil {
 		fields = fields[:len(fields)-1]
 	}

@@ -104,6 +104,7 @@ func TestChanges(t *testing.T) {
 		"topic":            func(m *wire.Message) { m.Topic = "order.deleted" },
 		"type":             func(m *wire.Message) { m.Type = "OrderDeleted" },
 		"key":              func(m *wire.Message) { m.Key = "order-8" },
+		"version":          func(m *wire.Message) { m.Version = 2 },
 		"moved to the key": func(m *wire.Message) { m.Topic, m.Key = m.Topic+m.Key[:1], m.Key[1:] },
 		"payload": func(m *wire.Message) {
 			m.Payload = append(bytes.Clone(m.Payload[:len(m.Payload)-1]), m.Payload[len(m.Payload)-1]^1)
@@ -139,7 +140,7 @@ func TestChanges(t *testing.T) {
 			if before.Signature == "" && m.Signature != "" {
 				continue
 			}
-			if m.Signature == before.Signature && m.Encryption == before.Encryption && m.ID == before.ID && m.Topic == before.Topic && m.Type == before.Type && m.Key == before.Key && bytes.Equal(m.Payload, before.Payload) {
+			if m.Signature == before.Signature && m.Encryption == before.Encryption && m.ID == before.ID && m.Topic == before.Topic && m.Type == before.Type && m.Version == before.Version && m.Key == before.Key && bytes.Equal(m.Payload, before.Payload) {
 				continue // it has no such part
 			}
 			changed := m
