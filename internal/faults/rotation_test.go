@@ -43,6 +43,7 @@ func (s *secrets) put(name, content string) {
 func (s *secrets) lookup(more map[string]string) func(string) (string, bool) {
 	environment := map[string]string{
 		"PULSE_OUTBOX_DB_FILE": s.path("database"), "PULSE_INBOX_DB_FILE": s.path("database"), "PULSE_AMQP_URL_FILE": s.path("broker"),
+		"PULSE_AUTH": "off",
 	}
 	for name, value := range more {
 		environment[name] = value
