@@ -51,21 +51,21 @@ func TestF26AccessTakenAndRestored(t *testing.T) {
 		load.await(20) // some of which are on their way
 		c.take()
 		testenv.Eventually(t, patience, "orders to say that it lacks "+c.name, func() bool {
-			h := orders.said(t)
+			h := orders.health(t)
 			if c.database {
 				return h.Status == "unready" && strings.Contains(h.Database.Message, "refuses")
 			}
 			return h.Status == "ready" && h.Relay.State == "degraded" && strings.Contains(h.Relay.LastError, "broker")
 		})
 		testenv.Eventually(t, patience, "notifications to say that it lacks "+c.name, func() bool {
-			h := consumer.said(t).Consumer
+			h := consumer.health(t).Consumer
 			return h.State == "degraded" && strings.Contains(h.LastError, map[bool]string{true: "database", false: "broker"}[c.database])
 		})
 		s.place(10) // by another process, which may
 		c.restore()
 		testenv.Eventually(t, patience, "both to work with "+c.name, func() bool {
-			h := orders.said(t)
-			return h.Status == "ready" && h.Relay.State == "running" && consumer.said(t).Consumer.State == "running"
+			h := orders.health(t)
+			return h.Status == "ready" && h.Relay.State == "running" && consumer.health(t).Consumer.State == "running"
 		})
 	}
 	load.await(20)

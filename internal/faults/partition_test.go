@@ -3,11 +3,9 @@ package faults_test
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"log/slog"
 	"net"
-	"net/http"
 	"net/url"
 	"strings"
 	"sync"
@@ -183,14 +181,14 @@ func (s *system) party(link *testenv.Proxy, run func(context.Context) error, tro
 }
 
 // servedParty is a party that serves HTTP.
-func (s *system) servedParty(link *testenv.Proxy, run func(context.Context, net.Listener) error, trouble func(said) string) (party, *service) {
+func (s *system) servedParty(link *testenv.Proxy, run func(context.Context, net.Listener) error, trouble func(health) string) (party, *service) {
 	s.t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		s.t.Fatal(err)
 	}
 	svc := &service{url: "http://" + ln.Addr().String()}
-	p := s.party(link, func(ctx context.Context) error { return run(ctx, ln) }, func() string { return trouble(svc.said(s.t)) })
+	p := s.party(link, func(ctx context.Context) error { return run(ctx, ln) }, func() string { return trouble(svc.health(s.t)) })
 	testenv.Eventually(s.t, patience, "the service to be ready", func() bool { return p.trouble() == "" })
 	return p, svc
 }
@@ -205,7 +203,7 @@ func (s *system) producerBehind(database *testenv.Proxy) party {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	p, svc := s.servedParty(database, orders.Run, func(h said) string {
+	p, svc := s.servedParty(database, orders.Run, func(h health) string {
 		if h.Status == "ready" {
 			return ""
 		}
@@ -258,33 +256,11 @@ func (s *system) consumerBehind(database, broker *testenv.Proxy) party {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	p, _ := s.servedParty(cmp.Or(database, broker), notifications.Run, func(h said) string {
+	p, _ := s.servedParty(cmp.Or(database, broker), notifications.Run, func(h health) string {
 		if h.Consumer.State == "running" {
 			return ""
 		}
 		return cmp.Or(h.Consumer.LastError, h.Consumer.State)
 	})
 	return p
-}
-
-// said is what a service tells about itself to anyone.
-type said struct {
-	Status   string
-	Database struct{ Message string }
-	Relay    struct{ State, LastError string }
-	Consumer struct{ State, LastError string }
-}
-
-func (svc *service) said(t *testing.T) (h said) {
-	t.Helper()
-	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: patience}
-	res, err := client.Get(svc.url + "/health/ready")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer res.Body.Close()
-	if err := json.NewDecoder(res.Body).Decode(&h); err != nil {
-		t.Fatal(err)
-	}
-	return h
 }

@@ -236,7 +236,7 @@ func (s *system) stopAll() {
 // health is the part of /health/ready that tests check.
 type health struct {
 	Status   string
-	Database struct{ Status string }
+	Database struct{ Status, Message string }
 	Relay    struct {
 		State     string
 		Connected bool
