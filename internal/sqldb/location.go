@@ -256,8 +256,7 @@ func (f *finder) elsewhere(ctx context.Context, s sighting) (*location, error) {
 // where new ones are created.
 func (f *finder) migrated(ctx context.Context, tx *sqlx.Tx) (string, error) {
 	if f.fixed != "" {
-		var there bool
-		err := tx.GetContext(ctx, &there, `SELECT count(*) > 0 FROM pg_catalog.pg_namespace WHERE nspname = $1`, f.fixed)
+		there, err := usable(ctx, tx, f.fixed, `SELECT pg_catalog.has_schema_privilege(oid, 'USAGE') FROM pg_catalog.pg_namespace WHERE nspname = $1`, f.fixed)
 		if err == nil && !there {
 			err = fmt.Errorf("%w: there is no schema %s; create it, or correct WithSchema", ErrSchema, QuoteName(f.fixed))
 		}
@@ -266,8 +265,7 @@ func (f *finder) migrated(ctx context.Context, tx *sqlx.Tx) (string, error) {
 	// A known location is valid while the table exists: this session may have
 	// another search_path.
 	if l := f.known(); l != nil {
-		var there bool
-		err := tx.GetContext(ctx, &there, `SELECT count(*) > 0 FROM pg_catalog.pg_class AS c
+		there, err := usable(ctx, tx, l.schema, `SELECT pg_catalog.has_schema_privilege(n.oid, 'USAGE') FROM pg_catalog.pg_class AS c
 			JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace WHERE n.nspname = $1 AND c.relname = $2`, l.schema, f.landmark)
 		if err != nil || there {
 			return l.schema, err
@@ -279,4 +277,17 @@ func (f *finder) migrated(ctx context.Context, tx *sqlx.Tx) (string, error) {
 		return "", err
 	}
 	return l.schema, nil
+}
+
+// usable reports whether a query of a schema's privilege finds something. One without the
+// right to use it sees no table in it, as if none were there: that is an error.
+func usable(ctx context.Context, tx *sqlx.Tx, schema, query string, args ...any) (there bool, err error) {
+	var usable []bool
+	if err := tx.SelectContext(ctx, &usable, query, args...); err != nil {
+		return false, err
+	}
+	if slices.Contains(usable, false) {
+		return false, fmt.Errorf("permission denied for schema %s", QuoteName(schema))
+	}
+	return len(usable) > 0, nil
 }

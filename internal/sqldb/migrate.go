@@ -30,18 +30,23 @@ type Migrator struct {
 	table   string
 	dialect Dialect
 	steps   []Migration
-	leaves  []string // by step: the column, as table.column, whose existence shows that the step was applied; empty: none
+	leaves  []leaf // by step
 	// locate returns the schema to work in; nil or "": found by search_path.
 	locate func(ctx context.Context, tx *sqlx.Tx) (schema string, err error)
 }
 
-// leavesMark begins the first line of a step that names a column that it
-// creates, such as "-- Leaves: outbox_messages.seq". If the history is lost, as
-// in a schema that was copied without its rows, this shows the version.
+// leaf is a column whose existence shows that a step was applied. It shows the version
+// if the history is lost, as in a schema that was copied without its rows, or may not
+// be read, as by a role whose rights were revoked.
+type leaf struct{ table, column string }
+
+// leavesMark begins the first line of each step, which names a column that it creates,
+// such as "-- Leaves: outbox_messages.seq".
 const leavesMark = "-- Leaves: "
 
 // NewMigrator reads the steps root/dialect/migrations/NNNN_name.sql. The files
-// are embedded, so a gap or a bad name is a bug in the build: it panics.
+// are embedded, so a gap, a bad name or a missing mark is a bug in the build: it
+// panics.
 func NewMigrator(files embed.FS, root string, d Dialect, versionTable string) *Migrator {
 	dir := path.Join(root, string(d), "migrations")
 	entries, err := files.ReadDir(dir)
@@ -59,18 +64,17 @@ func NewMigrator(files embed.FS, root string, d Dialect, versionTable string) *M
 		m.steps = append(m.steps, Migration{Version: version, Name: name, SQL: string(text)})
 	}
 	slices.SortFunc(m.steps, func(a, b Migration) int { return cmp.Compare(a.Version, b.Version) })
-	for _, s := range m.steps {
-		first, _, _ := strings.Cut(s.SQL, "\n")
-		leaves, _ := strings.CutPrefix(first, leavesMark)
-		if leaves == first {
-			leaves = ""
-		}
-		m.leaves = append(m.leaves, leaves)
-	}
 	for i, s := range m.steps {
 		if s.Version != i+1 {
 			panic(fmt.Sprintf("sqldb: %s has no migration %d", dir, i+1))
 		}
+		first, _, _ := strings.Cut(s.SQL, "\n")
+		name, marked := strings.CutPrefix(first, leavesMark)
+		table, column, dotted := strings.Cut(name, ".")
+		if !marked || !dotted {
+			panic(fmt.Sprintf("sqldb: %s/%04d_%s.sql does not begin with %stable.column", dir, s.Version, s.Name, leavesMark))
+		}
+		m.leaves = append(m.leaves, leaf{table, column})
 	}
 	return m
 }
@@ -228,12 +232,8 @@ func (m *Migrator) standing(ctx context.Context, tx *sqlx.Tx) (s standing, err e
 			return s, err
 		}
 	}
-	for i, leaves := range m.leaves {
-		table, column, known := strings.Cut(leaves, ".")
-		if !known {
-			break
-		}
-		if there, err := m.hasColumn(ctx, tx, table, column); err != nil || !there {
+	for i, l := range m.leaves {
+		if there, err := m.hasColumn(ctx, tx, l.table, l.column); err != nil || !there {
 			return s, err
 		}
 		s.shown = i + 1

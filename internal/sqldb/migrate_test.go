@@ -1,6 +1,7 @@
 package sqldb
 
 import (
+	"context"
 	"errors"
 	"path/filepath"
 	"strings"
@@ -168,6 +169,7 @@ func TestMigratorUpNameInUse(t *testing.T) {
 func TestNewMigratorPanics(t *testing.T) {
 	requirePanic(t, "has no migration 1", func() { migrator("gap", PostgreSQL) })
 	requirePanic(t, "bad migration file first.sql", func() { migrator("misnamed", PostgreSQL) })
+	requirePanic(t, "unmarked/postgres/migrations/0001_first.sql does not begin with -- Leaves:", func() { migrator("unmarked", PostgreSQL) })
 	requirePanic(t, "none", func() { migrator("none", PostgreSQL) })
 }
 
@@ -196,6 +198,37 @@ func TestMigratorUpNeedsNoPrivileges(t *testing.T) {
 		}
 		if err := d.CheckSchema(t.Context()); err != nil {
 			t.Errorf("%s: %v", role, err)
+		}
+	}
+}
+
+// A program whose rights are revoked while it runs has a schema as before.
+func TestCheckSchemaWithoutRights(t *testing.T) {
+	url := testenv.Postgres(t)
+	admin := openPostgres(t, url)
+	name := strings.ReplaceAll(testenv.UniqueName(t, "app"), ".", "_")
+	admin.MustExec(`CREATE ROLE ` + name + `; CREATE SCHEMA app; REVOKE ALL ON SCHEMA public FROM PUBLIC; GRANT USAGE ON SCHEMA app TO ` + name)
+	t.Cleanup(func() { admin.MustExec(`DROP OWNED BY ` + name); admin.MustExec(`DROP ROLE ` + name) })
+	for _, fixed := range []string{"app", ""} {
+		if _, err := openNotes(t, admin, "app").Migrate(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		admin.MustExec(`GRANT USAGE ON SCHEMA app TO ` + name + `; GRANT ALL ON ALL TABLES IN SCHEMA app TO ` + name)
+		db := openPostgres(t, url)
+		db.SetMaxOpenConns(1)
+		db.MustExec(`SET search_path TO app`)
+		db.MustExec(`SET ROLE ` + name)
+		d := openNotes(t, db, fixed)
+		if err := d.Read(t.Context(), func(context.Context, *Tx) error { return nil }); err != nil {
+			t.Fatal(err)
+		}
+		admin.MustExec(`REVOKE ALL ON ALL TABLES IN SCHEMA app FROM ` + name)
+		if err := d.CheckSchema(t.Context()); err != nil {
+			t.Errorf("schema %q, tables: %v", fixed, err)
+		}
+		admin.MustExec(`REVOKE ALL ON SCHEMA app FROM ` + name)
+		if err := d.CheckSchema(t.Context()); errors.Is(err, ErrSchema) || err == nil || !strings.Contains(err.Error(), `permission denied for schema "app"`) {
+			t.Errorf("schema %q: %v", fixed, err)
 		}
 	}
 }

@@ -1,3 +1,4 @@
+-- Leaves: processed_events.event_id
 -- The inbox of one service: what it has applied, so that a second copy changes nothing.
 
 CREATE TABLE processed_events (

@@ -1,3 +1,4 @@
+-- Leaves: processed_events.event_id
 -- The inbox of one service: what it has applied, so that a second copy changes nothing.
 --
 -- Times are UTC text with six digits of a second, which sorts as it should: 2006-01-02 15:04:05.000000.

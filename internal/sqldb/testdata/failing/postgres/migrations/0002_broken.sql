@@ -1,1 +1,2 @@
+-- Leaves: nowhere.name
 ALTER TABLE nowhere ADD COLUMN name text;

@@ -1,1 +1,2 @@
+-- Leaves: first.name
 ALTER TABLE first ADD COLUMN name text;

@@ -1,1 +1,2 @@
+-- Leaves: third.id
 CREATE TABLE third (id integer);
