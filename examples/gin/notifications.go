@@ -77,7 +77,7 @@ func NewNotifications(cfg NotificationsConfig) (_ *Notifications, err error) {
 	s.db.Require(service.Steps(s.inbox.Migrate), s.inbox.CheckSchema)
 	s.source, err = rabbitmq.NewSource(rabbitmq.SourceConfig{
 		URL: cfg.AMQPURL, GetURL: cfg.GetAMQPURL, TLS: cfg.AMQPTLS, GetTLS: cfg.GetAMQPTLS, Exchange: cfg.Exchange, Queue: cfg.Queue,
-		Topics: []string{notifications.OrderCreatedTopic}, RetryDelays: cfg.RetryDelays,
+		Topics: []string{notifications.OrderCreatedTopic}, RetryDelays: cfg.RetryDelays, Topology: rabbitmq.Topology(cfg.Topology),
 		Consumer: notificationsService, Logger: s.log,
 	})
 	if err != nil {

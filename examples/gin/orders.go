@@ -72,7 +72,8 @@ func NewOrders(cfg OrdersConfig) (_ *Orders, err error) {
 	s.db.Own(orders.Schema(s.db.Dialect), "orders", "idempotency_keys")
 	s.db.Require(service.Steps(s.outbox.Migrate), s.outbox.CheckSchema)
 	s.publisher, err = rabbitmq.NewPublisher(rabbitmq.PublisherConfig{
-		URL: cfg.AMQPURL, GetURL: cfg.GetAMQPURL, TLS: cfg.AMQPTLS, GetTLS: cfg.GetAMQPTLS, Exchange: cfg.Exchange, Producer: ordersService, Logger: s.log,
+		URL: cfg.AMQPURL, GetURL: cfg.GetAMQPURL, TLS: cfg.AMQPTLS, GetTLS: cfg.GetAMQPTLS, Exchange: cfg.Exchange, Topology: cfg.Topology,
+		Producer: ordersService, Logger: s.log,
 	})
 	if err != nil {
 		return nil, err

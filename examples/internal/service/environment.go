@@ -3,6 +3,7 @@ package service
 import (
 	"cmp"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"strings"
@@ -11,6 +12,7 @@ import (
 	"github.com/asimalizada/pulse-events/examples/auth"
 	"github.com/asimalizada/pulse-events/examples/internal/api"
 	"github.com/asimalizada/pulse-events/examples/internal/settings"
+	"github.com/asimalizada/pulse-events/outbox/rabbitmq"
 )
 
 // Environment variables. Those with a secret in them may instead be given as
@@ -22,6 +24,7 @@ const (
 	envAMQPCA            = "PULSE_AMQP_CA_FILE"
 	envAMQPCert          = "PULSE_AMQP_CERT_FILE"
 	envAMQPKey           = "PULSE_AMQP_KEY_FILE"
+	envTopology          = "PULSE_TOPOLOGY" // declare (default), verify, none
 	envOrdersAddr        = "PULSE_ORDERS_ADDR"
 	envNotificationsAddr = "PULSE_NOTIFICATIONS_ADDR"
 	envAllowedHosts      = "PULSE_ALLOWED_HOSTS" // separated by commas
@@ -44,6 +47,7 @@ const defaultDrainPeriod = 5 * time.Second
 // PULSE_AMQP_CERT_FILE and PULSE_AMQP_KEY_FILE for amqps; PULSE_ORDERS_ADDR,
 // which defaults to addr; PULSE_ALLOWED_HOSTS, PULSE_DRAIN_PERIOD (default 5s),
 // PULSE_AUTO_MIGRATE (default true), PULSE_LOG_LEVEL and PULSE_LOG_FORMAT.
+// PULSE_TOPOLOGY is declare (default), verify or none.
 // PULSE_HTTP_CERT_FILE, PULSE_HTTP_KEY_FILE and PULSE_HTTP_CLIENT_CA_FILE are for
 // HTTPS. PULSE_AUTH_TOKENS_FILE, PULSE_AUTH_JWKS_URL or PULSE_AUTH_JWKS_FILE says which
 // tokens are taken, with further variables for JWTs; without any of them
@@ -79,6 +83,10 @@ func fromEnv(lookup func(string) (string, bool), logs io.Writer, envDB, envAddr,
 		env.Problem(envAMQPCA, err)
 	}
 	s.GetAMQPTLS = files.get()
+	var err error
+	if s.Topology, err = parseTopology(env.String(envTopology, "")); err != nil {
+		env.Problem(envTopology, err)
+	}
 	s.HTTPS = HTTPS{Cert: env.String(envHTTPCert, ""), Key: env.String(envHTTPKey, ""), ClientCA: env.String(envHTTPClientCA, "")}
 	if s.HTTPS.on() {
 		if _, err := s.HTTPS.open(slog.Default()); err != nil {
@@ -102,4 +110,16 @@ func fromEnv(lookup func(string) (string, bool), logs io.Writer, envDB, envAddr,
 		env.Problem(cmp.Or(variables[p.field], p.field), errors.New(p.text))
 	}
 	return s, env.Err()
+}
+
+func parseTopology(text string) (rabbitmq.Topology, error) {
+	for _, t := range []rabbitmq.Topology{rabbitmq.Declare, rabbitmq.Verify, rabbitmq.None} {
+		if text == t.String() {
+			return t, nil
+		}
+	}
+	if text != "" {
+		return rabbitmq.Declare, fmt.Errorf("%q is none of declare, verify, none", text)
+	}
+	return rabbitmq.Declare, nil
 }

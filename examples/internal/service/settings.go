@@ -17,6 +17,7 @@ import (
 	"github.com/asimalizada/pulse-events/examples/auth"
 	"github.com/asimalizada/pulse-events/examples/internal/api"
 	"github.com/asimalizada/pulse-events/examples/internal/sqlstore"
+	"github.com/asimalizada/pulse-events/outbox/rabbitmq"
 )
 
 // Settings are what both services need to know.
@@ -41,6 +42,10 @@ type Settings struct {
 	GetAMQPTLS func(context.Context) (*tls.Config, error)
 	// Exchange that events go through. Defaults to pulse.events.
 	Exchange string
+	// Topology says what is done about exchange and queues: the zero value declares
+	// them, and rabbitmq.Verify leaves that to an administrator, so that the users
+	// of the broker need no right to configure.
+	Topology rabbitmq.Topology
 	// Addr to serve HTTP on, as host:port. Each service of each stack has a
 	// default of its own on 127.0.0.1: stdlib 6101 for orders and 6102 for
 	// notifications, gin 6201 and 6202.

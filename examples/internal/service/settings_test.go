@@ -9,6 +9,7 @@ import (
 
 	"github.com/asimalizada/pulse-events/examples/internal/api"
 	"github.com/asimalizada/pulse-events/examples/internal/service"
+	"github.com/asimalizada/pulse-events/outbox/rabbitmq"
 )
 
 func environment(variables map[string]string) func(string) (string, bool) {
@@ -47,9 +48,10 @@ func TestFromEnv(t *testing.T) {
 		"PULSE_INBOX_DB":     "sqlite:/var/lib/notifications.db",
 		"PULSE_AMQP_URL":     "amqp://broker/",
 		"PULSE_AUTO_MIGRATE": "false",
+		"PULSE_TOPOLOGY":     "verify",
 		"PULSE_AUTH":         "off",
 	}), &logs, "127.0.0.1:7")
-	if err != nil || notifications.Addr != "127.0.0.1:7" || notifications.AutoMigrate {
+	if err != nil || notifications.Addr != "127.0.0.1:7" || notifications.AutoMigrate || notifications.Topology != rabbitmq.Verify {
 		t.Errorf("settings %+v, %v", notifications, err)
 	}
 }
@@ -63,12 +65,13 @@ func TestFromEnvNamesEveryProblemAndNoSecret(t *testing.T) {
 		"PULSE_ORDERS_ADDR":        "nowhere",
 		"PULSE_NOTIFICATIONS_ADDR": "127.0.0.1:99999",
 		"PULSE_AUTO_MIGRATE":       "perhaps",
+		"PULSE_TOPOLOGY":           "perhaps",
 		"PULSE_LOG_LEVEL":          "loud",
 		"PULSE_LOG_FORMAT":         "xml",
 		"PULSE_AUTH":               "perhaps",
 		"PULSE_RATE_LIMIT":         "10/h",
 	})
-	shared := []string{"PULSE_AMQP_URL:", "PULSE_AMQP_CA_FILE:", "PULSE_AUTO_MIGRATE:", "PULSE_LOG_LEVEL:", "PULSE_LOG_FORMAT:", "PULSE_AUTH:", "PULSE_RATE_LIMIT:"}
+	shared := []string{"PULSE_AMQP_URL:", "PULSE_AMQP_CA_FILE:", "PULSE_AUTO_MIGRATE:", "PULSE_TOPOLOGY:", "PULSE_LOG_LEVEL:", "PULSE_LOG_FORMAT:", "PULSE_AUTH:", "PULSE_RATE_LIMIT:"}
 	_, ordersErr := service.OrdersFromEnv(bad, new(bytes.Buffer), "127.0.0.1:7")
 	_, notificationsErr := service.NotificationsFromEnv(bad, new(bytes.Buffer), "127.0.0.1:7")
 	for _, c := range []struct {

@@ -33,7 +33,7 @@ func Permissions(exchange, queue string) []Permission {
 // permissions.
 func RabbitMQ(n Names, exchange, queue string) string {
 	var b strings.Builder
-	b.WriteString("-- RabbitMQ, as its administrator. pulsectl broker declare makes exchange and queues; services then\n-- run with the topology verify. A producer needs no broker.\n")
+	b.WriteString("-- RabbitMQ, as its administrator. pulsectl broker topology --definitions prints exchange and queues, for\n-- rabbitmqctl import_definitions; services then run with the topology verify. A producer needs no broker.\n")
 	for _, p := range Permissions(exchange, queue) {
 		fmt.Fprintf(&b, "--   rabbitmqctl set_permissions -p / %s_%s '%s' '%s' '%s'\n", n.Prefix, p.Role, p.Configure, p.Write, p.Read)
 	}
