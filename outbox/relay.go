@@ -215,7 +215,8 @@ func (r *Relay) leftover(joined bool) error {
 
 // Wake makes the relay look for messages now, for example after the commit of a
 // transaction that enqueued some. It is optional, as the relay also polls. It does
-// not block, and may be called at any time from any goroutine.
+// not block, and may be called at any time from any goroutine. For producers in other
+// processes package outbox/postgres has a Notifier and a Listener.
 func (r *Relay) Wake() {
 	for _, l := range r.lanes {
 		l.wake()

@@ -44,10 +44,23 @@ type Config struct {
 	// Rate and Duration are those of the messages whose latency is measured.
 	Rate     int // messages per second
 	Duration time.Duration
+	Wake     Wake // how the relay learns of them; empty: ByCall
 
 	// Progress, if set, is told what begins.
 	Progress func(what string)
 }
+
+// Wake is how a relay learns that a message was committed.
+type Wake string
+
+const (
+	// ByCall: by a call of Wake, as in the producer's process.
+	ByCall Wake = "call"
+	// ByNotify: by NOTIFY, as from producers in other processes.
+	ByNotify Wake = "notify"
+	// ByPolling: not at all.
+	ByPolling Wake = "poll"
+)
 
 // topic is the one of all messages.
 const topic = "order.created"

@@ -25,8 +25,9 @@ func small(t *testing.T) map[string]Config {
 	c := Config{Messages: 200, Rounds: 1, Bytes: 64, Rate: 100, Duration: 200 * time.Millisecond}
 	embedded, services, hot := c, c, c
 	embedded.Database, embedded.Broker = file(), devbroker.NewTest(t).URL()
-	services.Database, services.Broker = testenv.Postgres(t), testenv.RabbitMQ(t)
+	services.Database, services.Broker, services.Wake = testenv.Postgres(t), testenv.RabbitMQ(t), ByNotify
 	hot.Database, hot.Broker, hot.Keys, hot.Delete, hot.QueueType = file(), embedded.Broker, 1, true, inboxrabbit.Classic
+	hot.Wake = ByPolling
 	return map[string]Config{"embedded": embedded, "services": services, "hot key": hot}
 }
 

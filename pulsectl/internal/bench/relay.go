@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -23,6 +24,7 @@ type Relay struct {
 	QueueType string
 	Retention string // keep or delete: what happens to published rows
 	Latency   Latency
+	Wake      Wake
 }
 
 // Latency is how long messages took that were enqueued at a steady rate.
@@ -86,6 +88,7 @@ func MeasureRelay(ctx context.Context, c Config) (_ Relay, err error) {
 	r := Relay{
 		Messages: c.Messages, Rate: median(relayed), Ceiling: median(client), Ratio: ratio(median(relayed), median(client)),
 		QueueType: c.QueueType.String(), Retention: map[bool]string{false: "keep", true: "delete"}[c.Delete],
+		Wake: cmp.Or(c.Wake, ByCall),
 	}
 	if c.Duration > 0 {
 		c.progress("the time from commit to confirm")
@@ -151,7 +154,7 @@ func (p *timedPublisher) Publish(ctx context.Context, msgs []outbox.Message) []e
 }
 
 // confirmLatency measures the time from commit to confirm while messages come one
-// by one, each with a Wake.
+// by one.
 func (c Config) confirmLatency(ctx context.Context, p *place, ob *outbox.Outbox, publisher *outboxrabbit.Publisher) (Latency, error) {
 	if err := p.empty(ctx, "outbox_messages"); err != nil {
 		return Latency{}, err
@@ -162,7 +165,7 @@ func (c Config) confirmLatency(ctx context.Context, p *place, ob *outbox.Outbox,
 		return Latency{}, err
 	}
 	run := start(ctx, relay.Run)
-	committed, took, err := c.enqueueSteadily(ctx, p, ob, relay.Wake)
+	committed, took, err := c.enqueueSteadily(ctx, p, ob, relay)
 	if err == nil {
 		err = eventually(ctx, "publishing", run.ended, func() bool { return relay.Health().Published >= int64(len(committed)) })
 	}
@@ -182,7 +185,12 @@ const producers = 8
 // enqueueSteadily enqueues messages at c.Rate for c.Duration, each in its
 // transaction, and returns when each was committed. Where the database is too slow
 // the rate is lower.
-func (c Config) enqueueSteadily(ctx context.Context, p *place, ob *outbox.Outbox, wake func()) (map[uuid.UUID]time.Time, time.Duration, error) {
+func (c Config) enqueueSteadily(ctx context.Context, p *place, ob *outbox.Outbox, relay *outbox.Relay) (_ map[uuid.UUID]time.Time, _ time.Duration, err error) {
+	wake, stop, err := c.waker(ctx, p, relay)
+	if err != nil {
+		return nil, 0, err
+	}
+	defer func() { err = errors.Join(err, stop()) }()
 	msgs := c.messages(max(1, int(float64(c.Rate)*c.Duration.Seconds())))
 	due := make(chan outbox.Message)
 	ctx, cancel := context.WithCancelCause(ctx)

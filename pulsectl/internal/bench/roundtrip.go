@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"sync"
@@ -18,6 +19,7 @@ import (
 type RoundTrip struct {
 	Latency   Latency
 	QueueType string
+	Wake      Wake
 }
 
 // MeasureRoundTrip sends messages at c.Rate for c.Duration through outbox, relay,
@@ -73,7 +75,7 @@ func MeasureRoundTrip(ctx context.Context, c Config) (_ RoundTrip, err error) {
 	for id, at := range committed {
 		seconds = append(seconds, timed.settled[id.String()].Sub(at).Seconds())
 	}
-	return RoundTrip{Latency: latencyOf(seconds, took), QueueType: c.QueueType.String()}, nil
+	return RoundTrip{Latency: latencyOf(seconds, took), QueueType: c.QueueType.String(), Wake: cmp.Or(c.Wake, ByCall)}, nil
 }
 
 // steadyTrips enqueues messages and waits until all are applied.
@@ -83,7 +85,7 @@ func (c Config) steadyTrips(ctx context.Context, p *place, ob *outbox.Outbox, re
 		return nil, 0, err
 	}
 	c.progress("%d messages a second for %v", c.Rate, c.Duration)
-	committed, took, err := c.enqueueSteadily(ctx, p, ob, relay.Wake)
+	committed, took, err := c.enqueueSteadily(ctx, p, ob, relay)
 	if err != nil {
 		return nil, 0, err
 	}

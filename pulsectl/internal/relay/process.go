@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -15,7 +16,9 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/asimalizada/pulse-events/internal/database"
+	"github.com/asimalizada/pulse-events/internal/sqlite"
 	"github.com/asimalizada/pulse-events/outbox"
+	"github.com/asimalizada/pulse-events/outbox/postgres"
 	outboxrabbit "github.com/asimalizada/pulse-events/outbox/rabbitmq"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/fail"
 )
@@ -34,6 +37,10 @@ type Config struct {
 	Publisher outboxrabbit.PublisherConfig
 	// Relay is how the outbox is read. The producer is that of Publisher.
 	Relay outbox.RelayConfig
+	// NotifyChannel, if set, is where producers in other processes say by NOTIFY that they
+	// have committed; see postgres.Notifier. It needs PostgreSQL, reached without a
+	// pooler.
+	NotifyChannel string
 	// AnyPayload also publishes payloads that are not what their content type
 	// says. Otherwise a message whose content type is JSON, and whose payload is
 	// not, is dead.
@@ -54,6 +61,7 @@ type Process struct {
 	outbox    *outbox.Outbox
 	publisher *outboxrabbit.Publisher
 	relay     *outbox.Relay
+	listener  *postgres.Listener // nil: without a NotifyChannel
 	draining  atomic.Bool
 }
 
@@ -81,6 +89,8 @@ func New(cfg Config) (_ *Process, err error) {
 		err = fmt.Errorf("outbox database: %w", err)
 	} else if p.outbox, err = outbox.New(p.db); err != nil {
 		return nil, err
+	} else if cfg.NotifyChannel != "" {
+		p.listener, err = newListener(cfg)
 	}
 	if !cfg.AnyPayload {
 		cfg.Publisher.Codec = checkedJSON{cfg.Publisher.Codec}
@@ -95,6 +105,16 @@ func New(cfg Config) (_ *Process, err error) {
 		return nil, err
 	}
 	return p, nil
+}
+
+func newListener(cfg Config) (*postgres.Listener, error) {
+	if sqlite.IsURL(cfg.DatabaseURL) {
+		return nil, errors.New("NotifyChannel: SQLite has no notifications; leave it out")
+	}
+	return postgres.NewListener(postgres.ListenerConfig{
+		Config:  postgres.Config{URL: cfg.DatabaseURL, GetURL: cfg.GetDatabaseURL, Name: cmp.Or(cfg.SessionName, "pulsectl relay") + " listener"},
+		Channel: cfg.NotifyChannel, Logger: cfg.Logger,
+	})
 }
 
 // Close releases what the process holds. It is called after Run.
@@ -140,7 +160,12 @@ func (p *Process) Run(ctx context.Context) error {
 func (p *Process) publish(ctx context.Context) error {
 	stop := context.AfterFunc(ctx, func() { p.draining.Store(true) })
 	defer stop()
+	var listening sync.WaitGroup
+	if p.listener != nil {
+		listening.Go(func() { _ = p.listener.Run(ctx, p.relay.Wake) }) // it never fails
+	}
 	err := p.relay.Run(ctx)
+	listening.Wait()
 	h := p.relay.Health()
 	p.log.Info("relay has stopped", "published", h.Published, "failed", h.Failed, "dead", h.Dead, "fenced", h.Fenced)
 	return err

@@ -73,6 +73,12 @@ func start(t *testing.T, outboxDB, broker, exchange string, routed bool) {
 	if !routed {
 		cfg.Publisher.AllowUnroutable = func(topic string) bool { return topic != "nobody.listens" }
 	}
+	run(t, cfg)
+}
+
+// run runs a process until the test ends.
+func run(t *testing.T, cfg Config) *Process {
+	t.Helper()
 	p, err := New(cfg)
 	if err != nil {
 		t.Fatal(err)
@@ -89,6 +95,7 @@ func start(t *testing.T, outboxDB, broker, exchange string, routed bool) {
 			t.Error(err)
 		}
 	})
+	return p
 }
 
 // state is what has become of a row.

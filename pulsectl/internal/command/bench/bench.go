@@ -113,6 +113,11 @@ func readConfig(ctx *cli.Context) (bench.Config, error) {
 	default:
 		return c, fail.Usagef("use quorum or classic", "--queue-type: %q is not a type of queue", queueType)
 	}
+	switch c.Wake = bench.Wake(ctx.String("wake")); c.Wake {
+	case "", bench.ByCall, bench.ByNotify, bench.ByPolling:
+	default:
+		return c, fail.Usagef("use call, notify or poll", "--wake: %q is none of these", c.Wake)
+	}
 	switch retention := ctx.String("retention"); retention {
 	case "", "keep":
 	case "delete":
@@ -204,5 +209,6 @@ func steadyFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.IntFlag{Name: "rate", Value: 500, Usage: "`N` messages per second while latency is measured"},
 		&cli.DurationFlag{Name: "duration", Value: 5 * time.Second, Usage: "measure latency for `DURATION`"},
+		&cli.StringFlag{Name: "wake", Value: string(bench.ByCall), Usage: "`HOW` the relay learns of a commit: call, as in the producer's process; notify, as from other processes (PostgreSQL); poll"},
 	}
 }

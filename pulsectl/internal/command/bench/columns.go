@@ -18,6 +18,7 @@ var relayColumns = []console.Column[bench.Relay]{
 	{Key: "p50Ms", Value: func(r bench.Relay) any { return milliseconds(r.Latency.P50) }},
 	{Key: "p99Ms", Value: func(r bench.Relay) any { return milliseconds(r.Latency.P99) }},
 	{Key: "latencyRate", Value: func(r bench.Relay) any { return whole(r.Latency.Rate) }},
+	{Key: "wake", Value: func(r bench.Relay) any { return string(r.Wake) }},
 }
 
 var inboxColumns = []console.Column[bench.Inbox]{
@@ -44,6 +45,7 @@ var roundTripColumns = []console.Column[bench.RoundTrip]{
 	{Key: "messages", Value: func(r bench.RoundTrip) any { return r.Latency.Messages }},
 	{Key: "rate", Value: func(r bench.RoundTrip) any { return whole(r.Latency.Rate) }},
 	{Key: "queueType", Value: func(r bench.RoundTrip) any { return r.QueueType }},
+	{Key: "wake", Value: func(r bench.RoundTrip) any { return string(r.Wake) }},
 	{Key: "p50Ms", Value: func(r bench.RoundTrip) any { return milliseconds(r.Latency.P50) }},
 	{Key: "p99Ms", Value: func(r bench.RoundTrip) any { return milliseconds(r.Latency.P99) }},
 }

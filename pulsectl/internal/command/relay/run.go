@@ -69,6 +69,7 @@ func runFlags() []cli.Flag {
 		number("key-window", "`N` messages of one key and topic sent at once; more than 1 lets later ones pass one that the broker refuses (default: 1)"),
 		duration("poll-interval", 100*time.Millisecond, "`DURATION` until the next look after one that did not fill a batch"),
 		duration("max-poll-interval", 0, "`DURATION` to which this doubles while there is nothing to do (default: 1s, or --poll-interval if that is longer)"),
+		text("notify-channel", "", "`CHANNEL` of NOTIFY by which producers in other processes wake this relay after a commit; needs PostgreSQL without a pooler"),
 		duration("lease-ttl", 15*time.Second, "`DURATION` after which other relays take over from one that was killed"),
 		number("max-attempts", "dead after `N` refusals by the broker (default: no limit)"),
 		text("retention", "168h", "`DURATION` for which published and discarded messages are kept; forever; or delete: not at all"),
@@ -86,6 +87,7 @@ type runOptions struct {
 	producer, exchange, exchangeType, topology string
 	format, source, allowUnroutable            string
 	anyPayload                                 bool
+	notifyChannel                              string
 	retention                                  string
 	startTimeout                               time.Duration
 	healthAddr, metricsAddr                    string
@@ -97,7 +99,7 @@ func readOptions(ctx *cli.Context) runOptions {
 	return runOptions{
 		producer: ctx.String("producer"), exchange: ctx.String("exchange"), exchangeType: ctx.String("exchange-type"), topology: ctx.String("topology"),
 		format: ctx.String("format"), source: ctx.String("source"), allowUnroutable: ctx.String("allow-unroutable"),
-		anyPayload: ctx.Bool("any-payload"), retention: ctx.String("retention"), startTimeout: ctx.Duration("start-timeout"),
+		anyPayload: ctx.Bool("any-payload"), notifyChannel: ctx.String("notify-channel"), retention: ctx.String("retention"), startTimeout: ctx.Duration("start-timeout"),
 		healthAddr: ctx.String("health-addr"), metricsAddr: ctx.String(metricsFlag), logLevel: ctx.String("log-level"), logFormat: ctx.String("log-format"),
 		relay: outbox.RelayConfig{
 			Lanes: ctx.Int("lanes"), BatchSize: ctx.Int("batch-size"), BatchBytes: ctx.Int("batch-bytes"), MaxAttempts: ctx.Int("max-attempts"), KeyWindow: ctx.Int("key-window"),
@@ -188,7 +190,7 @@ func (o runOptions) config(e *env.Env) (process.Config, error) {
 	note("log-format", err)
 	cfg := process.Config{
 		DatabaseURL: read(e.OutboxURL()), GetDatabaseURL: e.Rotated(e.Flags.OutboxDB, "PULSE_OUTBOX_DB"),
-		Relay: o.relay, AnyPayload: o.anyPayload, StartTimeout: o.startTimeout, Logger: logging.New(e.IO.Err, format, level).With("service", o.service()),
+		Relay: o.relay, AnyPayload: o.anyPayload, NotifyChannel: o.notifyChannel, StartTimeout: o.startTimeout, Logger: logging.New(e.IO.Err, format, level).With("service", o.service()),
 	}
 	cfg.Publisher = outboxrabbit.PublisherConfig{
 		URL: read(e.AMQPURL()), GetURL: e.Rotated(e.Flags.AMQPURL, "PULSE_AMQP_URL"), GetTLS: files.Get(),
@@ -238,8 +240,8 @@ func allUsage(problems []error) error {
 // asFlags names the flags instead of the fields in the text of an error.
 func asFlags(err error) string {
 	return strings.NewReplacer(
-		"outbox: relay: ", "", "rabbitmq publisher: ", "",
-		"Lanes:", "--lanes:", "BatchSize:", "--batch-size:", "BatchBytes:", "--batch-bytes:", "KeyWindow:", "--key-window:", "MaxPollInterval:", "--max-poll-interval:", "PollInterval:", "--poll-interval:",
+		"outbox: relay: ", "", "rabbitmq publisher: ", "", "postgres: listener: ", "",
+		"NotifyChannel:", "--notify-channel:", "Channel:", "--notify-channel:", "Lanes:", "--lanes:", "BatchSize:", "--batch-size:", "BatchBytes:", "--batch-bytes:", "KeyWindow:", "--key-window:", "MaxPollInterval:", "--max-poll-interval:", "PollInterval:", "--poll-interval:",
 		"LeaseTTL:", "--lease-ttl:", "PurgeInterval:", "--purge-interval:", "ShutdownTimeout:", "--shutdown-timeout:",
 		"MaxAttempts:", "--max-attempts:", "ExchangeType:", "--exchange-type:", "Exchange:", "--exchange:", "Producer:", "--producer:",
 	).Replace(err.Error())
