@@ -5,6 +5,8 @@
 package sqlite
 
 import (
+	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
 	"net/url"
@@ -61,10 +63,15 @@ func Open(raw string) (*sqlx.DB, error) {
 		},
 	}
 	dsn := url.URL{Scheme: "file", Path: path, OmitHost: true, RawQuery: settings.Encode()}
-	db, err := sqlx.Open(driverName, dsn.String())
+	named, err := sql.Open(driverName, dsn.String()) // finds the driver, connects to nothing
 	if err != nil {
 		return nil, fmt.Errorf("sqlite: %w", err)
 	}
+	c, err := named.Driver().(driver.DriverContext).OpenConnector(dsn.String())
+	if err := errors.Join(err, named.Close()); err != nil {
+		return nil, fmt.Errorf("sqlite: %w", err)
+	}
+	db := sqlx.NewDb(sql.OpenDB(connector{c}), driverName)
 	db.SetMaxOpenConns(maxConns)
 	db.SetMaxIdleConns(maxConns)
 	return db, nil

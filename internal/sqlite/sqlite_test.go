@@ -160,3 +160,30 @@ func TestBusyIsRetryable(t *testing.T) {
 		t.Errorf("%v: want an error that is not retryable", err)
 	}
 }
+
+// A connection to a new file waits while another one writes to it, although SQLite
+// fails at once where the change to WAL meets a writer.
+func TestOpenNewFileWaitsForWriter(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "new.db")
+	first, err := sqlx.Open(driverName, "file:"+path+"?_txlock=immediate")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer first.Close()
+	writer := first.MustBegin()
+	defer writer.Rollback()
+	writer.MustExec(`CREATE TABLE t (n int)`)
+
+	db := open(t, path)
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if err := db.PingContext(ctx); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("%v; want it to wait until its context ends", err)
+	}
+	if err := writer.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.PingContext(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
