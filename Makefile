@@ -51,7 +51,7 @@ VERSION ?= $(shell git describe --tags --always --dirty)
 LDFLAGS = -X github.com/asimalizada/pulse-events/pulsectl/internal/command.Version=$(VERSION)
 
 .DEFAULT_GOAL := help
-.PHONY: help test model contract-proofs test-containers broker-suites bench bench-peers chaos chaos-services compat build fmt vet lint vulnerabilities tidy check install-producers manifests install-services services clean
+.PHONY: help test faults-long model contract-proofs test-containers broker-suites bench bench-peers chaos chaos-services compat build fmt vet lint vulnerabilities tidy check install-producers manifests install-services services clean
 
 help:
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -64,6 +64,10 @@ test: services ## run all tests on real services (PKG=./outbox/... for some)
 test-containers: export PULSE_TEST_REQUIRE = postgres,rabbitmq,docker
 test-containers: services ## run tests that stop servers, and docker-compose.yml, in containers; needs Docker
 	$(call go-test,-count=1 -p 1 -timeout 20m -run '$(CONTAINER_TESTS)',$(CONTAINER_PKG))
+
+# The regular expression leaves out what make test runs as well.
+faults-long: services ## run the faults that take minutes: a RabbitMQ cluster that loses nodes (FAULTS=F30)
+	go test -count=1 -timeout 60m -v -run '$(or $(FAULTS),F30)' ./internal/faults -long
 
 model: ## explore a model of the protocol further than its tests do, for minutes (SCHEDULES=1000000)
 	go test -count=1 -timeout 120m -v ./internal/model -run 'EveryInterleaving|RandomSchedules' -deep -seed 0 -schedules $(SCHEDULES)

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -66,35 +67,69 @@ func testsIn(path string) (names []string, err error) {
 	return names, nil
 }
 
-// Every guarantee and every fault has its row, in order, and each guarantee
-// names a test; a fault without a test says so.
+// Every guarantee and every fault has its row, in order and without a gap, which
+// names a test and leaves nothing open.
 func TestGuaranteesRowsComplete(t *testing.T) {
 	text, err := os.ReadFile(guarantees)
 	if err != nil {
 		t.Fatal(err)
 	}
-	rows := map[string]string{}
-	for line := range strings.Lines(string(text)) {
-		if cells := strings.Split(line, "|"); len(cells) > 2 {
-			name, _, _ := strings.Cut(strings.Trim(cells[1], " *"), " ")
-			rows[strings.Trim(name, "*")] = line
+	for letter, last := range map[string]int{"G": 13, "F": 82} {
+		for _, problem := range incompleteRows(string(text), letter, last) {
+			t.Error(problem)
 		}
 	}
-	for _, kind := range []struct {
-		letter string
-		last   int
-	}{{"G", 13}, {"F", 28}} {
-		for n := 1; n <= kind.last; n++ {
-			name := fmt.Sprint(kind.letter, n)
-			row, found := rows[name]
-			switch tested := strings.Contains(row, "[Test"); {
-			case !found:
-				t.Errorf("%s has no row", name)
-			case kind.letter == "G" && !tested:
-				t.Errorf("%s names no test", name)
-			case !tested && !strings.Contains(row, "not tested yet"):
-				t.Errorf("%s names no test and does not say so", name)
-			}
+}
+
+var (
+	row  = regexp.MustCompile(`(?m)^\| \**([A-Z])(\d+) .*$`)
+	open = regexp.MustCompile(`(?i)\bnot (tested )?yet\b|\bpartial(ly)?\b|\btodo\b|\buntested\b`)
+)
+
+// incompleteRows returns what is wrong with the rows of a letter, of which the last
+// has the number last.
+func incompleteRows(text, letter string, last int) (problems []string) {
+	want := 1
+	for _, found := range row.FindAllStringSubmatch(text, -1) {
+		line, name := found[0], found[1]+found[2]
+		if found[1] != letter {
+			continue
+		}
+		if name != fmt.Sprint(letter, want) {
+			problems = append(problems, fmt.Sprintf("%s%d: its row is not before that of %s", letter, want, name))
+			want, _ = strconv.Atoi(found[2])
+		}
+		want++
+		words := link.ReplaceAllString(line, "")
+		switch {
+		case !strings.Contains(line, "[Test"):
+			problems = append(problems, name+": names no test")
+		case open.MatchString(words):
+			problems = append(problems, name+": leaves something open: "+open.FindString(words))
+		}
+	}
+	if want != last+1 {
+		problems = append(problems, fmt.Sprintf("the last row is %s%d, want %s%d", letter, want-1, letter, last))
+	}
+	return problems
+}
+
+func TestIncompleteRows(t *testing.T) {
+	good := "| fault | proven by |\n|---|---|\n| F1 cut | [TestOne](partial_outage_test.go) |\n| F2 broken | [TestTwo](b_test.go) |\n| **G1 Kept.** | |\n"
+	if problems := incompleteRows(good, "F", 2); len(problems) != 0 {
+		t.Error(problems)
+	}
+	for what, change := range map[string][2]string{
+		"no test":    {"[TestTwo](b_test.go)", ""},
+		"open":       {"F2 broken", "F2 broken, not yet tested"},
+		"in part":    {"F2 broken", "F2 broken (partial)"},
+		"a gap":      {"F2", "F3"},
+		"its end":    {"| F2 broken | [TestTwo](b_test.go) |\n", ""},
+		"its order":  {"F1 cut", "F2 cut"},
+		"one beyond": {"| **G1", "| F3 new | [TestThree](c_test.go) |\n| **G1"},
+	} {
+		if text := strings.Replace(good, change[0], change[1], 1); text == good || len(incompleteRows(text, "F", 2)) == 0 {
+			t.Errorf("%s: not found", what)
 		}
 	}
 }

@@ -91,18 +91,27 @@ type load struct {
 	// failed counts answers of 5xx, where they are expected.
 	failed int
 	expect bool
+	pace   time.Duration // between two orders of a customer
 }
 
 // startLoad lets n customers order at url until end is called. Any answer but
 // 201 fails the test.
 func startLoad(t *testing.T, url string, n int) *load {
-	return (&load{t: t, stop: make(chan struct{})}).start(url, n)
+	return (&load{t: t, stop: make(chan struct{}), pace: briskly}).start(url, n)
 }
 
 // startFailingLoad is startLoad for faults during which answers of 5xx are
 // expected.
 func startFailingLoad(t *testing.T, url string, n int) *load {
-	return (&load{t: t, stop: make(chan struct{}), expect: true}).start(url, n)
+	return (&load{t: t, stop: make(chan struct{}), pace: briskly, expect: true}).start(url, n)
+}
+
+// briskly leaves CPU time for the services under test.
+const briskly = 5 * time.Millisecond
+
+// startSlowLoad is startLoad for faults that take long, with ten orders a second.
+func startSlowLoad(t *testing.T, url string) *load {
+	return (&load{t: t, stop: make(chan struct{}), pace: 100 * time.Millisecond}).start(url, 1)
 }
 
 func (l *load) start(url string, n int) *load {
@@ -115,7 +124,7 @@ func (l *load) start(url string, n int) *load {
 
 func (l *load) order(url string) {
 	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: patience}
-	pace := time.NewTicker(5 * time.Millisecond) // leaves CPU time for the services under test
+	pace := time.NewTicker(l.pace)
 	defer pace.Stop()
 	for {
 		select {
@@ -173,14 +182,17 @@ func (l *load) count() int {
 	return len(l.placed)
 }
 
+// failures returns how many orders have failed where that is expected.
+func (l *load) failures() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.failed
+}
+
 // awaitFailures waits until n orders in total have failed.
 func (l *load) awaitFailures(n int) {
 	l.t.Helper()
-	testenv.Eventually(l.t, patience, "orders to be refused", func() bool {
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		return l.failed >= n
-	})
+	testenv.Eventually(l.t, patience, "orders to be refused", func() bool { return l.failures() >= n })
 }
 
 // await waits for n more orders.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"log/slog"
 	"net"
@@ -26,11 +27,15 @@ import (
 
 func TestMain(m *testing.M) {
 	runChild()
+	flag.Parse()
+	if *longToo {
+		patience *= 5
+	}
 	goleak.VerifyTestMain(m)
 }
 
-// patience limits every wait of a test.
-const patience = 60 * time.Second
+// patience limits every wait of a test. Those with -long wait for clusters.
+var patience = 60 * time.Second
 
 // nobody is a broker's address without a listener.
 const nobody = "amqp://guest:guest@127.0.0.1:1/"

@@ -1,0 +1,75 @@
+package faults_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/asimalizada/pulse-events/internal/testenv"
+)
+
+// F30: a RabbitMQ cluster of three, of which the clients know all addresses, loses
+// the node that leads the queue, another one, and then two of three, under load.
+func TestF30ClusterLosesNodes(t *testing.T) {
+	long(t)
+	t.Parallel()
+	nodes := testenv.RabbitMQCluster(t, 3)
+	var addresses []string
+	for _, node := range nodes {
+		addresses = append(addresses, node.URL())
+	}
+	s := newSystem(t, strings.Join(addresses, ","))
+	consumer := s.startNotifications()
+	orders := s.startOrders()
+	load := startSlowLoad(t, orders.url)
+	applied := func(what string, more int) {
+		t.Helper()
+		begun := time.Now()
+		s.awaitCount(s.count(s.notificationsDB, "notifications")+more, s.notificationsDB, "notifications")
+		t.Logf("%s: %d more were applied within %v", what, more, time.Since(begun).Round(time.Millisecond))
+	}
+	healthy := func() {
+		t.Helper()
+		testenv.Eventually(t, patience, "relay and consumer to run", func() bool {
+			return orders.health(t).Relay.State == "running" && consumer.health(t).Consumer.State == "running"
+		})
+	}
+	applied("three nodes", 20)
+
+	for _, which := range []string{"leader", "follower"} {
+		at := nodes[0].LeaderOf(s.queue, nodes)
+		if which == "follower" {
+			at = (at + 1) % len(nodes)
+		}
+		nodes[at].Kill()
+		applied(which+" killed", 30) // two of three suffice
+		if h := orders.health(t); h.Status != "ready" {
+			t.Errorf("%s killed: orders are %+v", which, h)
+		}
+		nodes[at].Start()
+		applied(which+" back", 10)
+		healthy()
+	}
+
+	last := nodes[0].LeaderOf(s.queue, nodes) // which has all that is confirmed, and can confirm nothing alone
+	others := []*testenv.Server{nodes[(last+1)%3], nodes[(last+2)%3]}
+	for _, node := range others {
+		node.Kill()
+	}
+	s.awaitCount(20, s.ordersDB, `outbox_messages WHERE status = 'pending'`)
+	load.await(10)
+	testenv.Eventually(t, patience, "the relay to say that nothing is confirmed", func() bool {
+		h := orders.health(t)
+		return h.Status == "ready" && h.Relay.State == "degraded" && h.Relay.LastError != ""
+	})
+	if h := consumer.health(t); h.Status != "ready" {
+		t.Errorf("without a majority: the consumer's service is %+v", h)
+	}
+	t.Logf("without a majority: relay %+v, consumer %+v", orders.health(t).Relay, consumer.health(t).Consumer)
+	for _, node := range others {
+		node.Start()
+	}
+	applied("majority back", 30)
+	healthy()
+	s.requireUnhurt(load.end(), consumer)
+}
