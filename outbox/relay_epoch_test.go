@@ -175,7 +175,8 @@ func commitStatements(t *testing.T, db *sqlx.DB, statements ...string) {
 // connects to, as by a restore or a switch to another cluster.
 func TestRelayNoticesAnOlderDatabase(t *testing.T) {
 	t.Parallel()
-	admin := postgres.connect(t, testenv.Postgres(t))
+	elsewhere := testenv.Postgres(t)
+	admin := postgres.connect(t, elsewhere)
 	server := postgres.create(t)
 	name := strings.SplitN(server[strings.LastIndex(server, "/")+1:], "?", 2)[0]
 	backup, away := name[:min(len(name), 50)]+"_backup", name[:min(len(name), 50)]+"_away"
@@ -193,7 +194,7 @@ func TestRelayNoticesAnOlderDatabase(t *testing.T) {
 	awaitStatus(t, ob, Published, first...)
 	stop() // for a moment: a database that is being copied has no sessions
 	cut := func(of string) {
-		admin.MustExec(`SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE datname = $1 AND pid <> pg_backend_pid()`, of)
+		testenv.EndSessions(t, elsewhere, `datname = '`+of+`'`)
 		db.SetMaxIdleConns(0) // the test's own statements meet none that is dead
 		db.SetMaxIdleConns(8)
 	}

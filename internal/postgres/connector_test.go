@@ -68,7 +68,7 @@ func TestConnectorGetURL(t *testing.T) {
 		current, away = url, err
 		mu.Unlock()
 		// Open connections are lost, as when the database restarts.
-		admin.MustExec(`SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE usename = $1`, role)
+		testenv.EndSessions(t, server, `usename = '`+role+`'`)
 		return sqldb.Transact(t.Context(), db, nil, func(ctx context.Context, tx *sqlx.Tx) error {
 			_, err := tx.ExecContext(ctx, `SELECT 1`)
 			return err

@@ -197,10 +197,10 @@ func pid(t *testing.T, q sqlx.QueryerContext) (pid int) {
 func TestBeginSkipsDeadConnections(t *testing.T) {
 	server := testenv.Postgres(t)
 	eachDriver(t, func(t *testing.T, open func(string) *sqlx.DB) {
-		db, admin := open(server), open(server)
+		db := open(server)
 		db.MustExec(`CREATE TABLE IF NOT EXISTS t (n int)`)
 		fill(t, db, 5, `SET application_name = 'victim'`)
-		n := count(t, admin, `SELECT count(pg_terminate_backend(pid, 10000)) FROM pg_stat_activity WHERE application_name = 'victim' AND datname = current_database()`)
+		n := testenv.EndSessions(t, server, `application_name = 'victim' AND datname = current_database()`)
 		if n != 5 {
 			t.Fatalf("%d sessions were ended", n)
 		}

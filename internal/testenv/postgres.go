@@ -55,6 +55,32 @@ func pgExec(ctx context.Context, server, statement string) error {
 	return errors.Join(err, conn.Close(ctx))
 }
 
+// EndSessions ends the sessions of the server at databaseURL that a condition on
+// pg_stat_activity selects, except its own, waits until they are gone, and returns how
+// many they were.
+func EndSessions(t testing.TB, databaseURL, condition string) int {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), setupLimit)
+	defer cancel()
+	conn, err := pgx.Connect(ctx, databaseURL)
+	if err != nil {
+		t.Fatalf("testenv: %v", err)
+	}
+	defer func() { _ = conn.Close(ctx) }() // what it was for is done
+	var pids []int32
+	err = conn.QueryRow(ctx, `SELECT coalesce(array_agg(pid), '{}') FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND (`+condition+`)`).Scan(&pids)
+	if err == nil {
+		_, err = conn.Exec(ctx, `SELECT pg_terminate_backend(p) FROM unnest($1::int[]) AS p`, pids)
+	}
+	for left := len(pids); err == nil && left > 0; {
+		err = conn.QueryRow(ctx, `SELECT count(*) FROM pg_stat_activity WHERE pid = ANY($1)`, pids).Scan(&left)
+	}
+	if err != nil {
+		t.Fatalf("testenv: end sessions where %s: %v", condition, err)
+	}
+	return len(pids)
+}
+
 var notInNames = regexp.MustCompile(`[^a-z0-9]+`)
 
 // databaseName returns the test's name, as far as it fits into PostgreSQL's 63
@@ -130,7 +156,7 @@ func (u *PostgresUser) SetPassword(password string) {
 // Disconnect ends every session of the user.
 func (u *PostgresUser) Disconnect() {
 	u.t.Helper()
-	u.Exec(`SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE usename = '` + u.name + `'`)
+	EndSessions(u.t, u.admin, `usename = '`+u.name+`'`)
 }
 
 // Exec executes statements as the administrator, in the user's database.
