@@ -51,7 +51,7 @@ VERSION ?= $(shell git describe --tags --always --dirty)
 LDFLAGS = -X github.com/asimalizada/pulse-events/pulsectl/internal/command.Version=$(VERSION)
 
 .DEFAULT_GOAL := help
-.PHONY: help test faults-long model contract-proofs test-containers broker-suites bench bench-peers chaos chaos-services compat build fmt vet lint vulnerabilities tidy check install-producers manifests install-services services clean
+.PHONY: help test faults-long model contract-proofs asyncapi test-containers broker-suites bench bench-peers chaos chaos-services compat build fmt vet lint vulnerabilities tidy check install-producers manifests install-services services clean
 
 help:
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -74,6 +74,13 @@ model: ## explore a model of the protocol further than its tests do, for minutes
 
 contract-proofs: ## try to refute what the checker of contracts has proven, with random schemas and documents (SCHEDULES=1000)
 	go test -count=1 -timeout 120m -v ./pulsectl/internal/compat -run NoDocument -rapid.checks $(if $(filter command,$(origin SCHEDULES)),$(SCHEDULES),1000)
+
+# The parser that @asyncapi/cli validates with. 168 packages, 54 MB.
+ASYNCAPI_PARSER = @asyncapi/parser@3.6.6
+asyncapi: ## check the documents of pulsectl contract asyncapi by AsyncAPI's parser; installs it from npm
+	@set -e; modules=$$(mktemp -d); trap 'rm -r "$$modules"' EXIT; \
+	npm install --prefix "$$modules" --no-audit --no-fund --loglevel=error $(ASYNCAPI_PARSER); \
+	PULSE_ASYNCAPI_MODULES="$$modules/node_modules" go test -count=1 -v ./pulsectl/internal/asyncapi -run Parser
 
 broker-suites: ## run the suites of AMQP clients against the development broker and RabbitMQ (as root; SUITES="pika nestjs" BROKERS=devbroker)
 	pulsectl/devbroker/suites/run $(SUITES)
@@ -140,7 +147,7 @@ check: lint manifests ## run all checks that a change has to pass, tests last
 install-services: ## install PostgreSQL and RabbitMQ for the tests (Debian, Ubuntu; as root)
 	.ci/install-services
 
-install-producers: ## install psycopg and pg for the producers in Python and Node (Debian, Ubuntu; as root)
+install-producers: ## install psycopg, pg and the schemas of AsyncAPI for tests (Debian, Ubuntu; as root)
 	.ci/install-producers
 
 # Prints which servers the tests will use, or what is missing.

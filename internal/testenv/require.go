@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -40,6 +41,22 @@ func Tool(t testing.TB, name string) {
 	if _, err := exec.LookPath(name); err != nil {
 		giveUp(t, needTools, fmt.Errorf("%s %w (on Debian: make install-services)", name, protocol.ErrUnavailable))
 	}
+}
+
+// NodeModules returns the directory of the npm packages that tests use. Without
+// the given one it skips the test (or fails it, see the package comment).
+func NodeModules(t testing.TB, name string) string {
+	t.Helper()
+	Tool(t, "node")
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		t.Fatal(err)
+	}
+	modules := filepath.Join(cache, "pulse-producers", "node_modules")
+	if _, err := os.Stat(filepath.Join(modules, name)); err != nil {
+		giveUp(t, needTools, fmt.Errorf("npm package %s %w (on Debian: make install-producers)", name, protocol.ErrUnavailable))
+	}
+	return modules
 }
 
 // Chromium returns the path of a Chromium or Chrome. Without one it skips the test

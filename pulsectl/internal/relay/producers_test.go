@@ -92,15 +92,7 @@ func pythonProgram(t *testing.T, prefix string) *exec.Cmd {
 }
 
 func nodeProgram(t *testing.T, prefix string) *exec.Cmd {
-	testenv.Tool(t, "node")
-	cache, err := os.UserCacheDir()
-	if err != nil {
-		t.Fatal(err)
-	}
-	modules := filepath.Join(cache, "pulse-producers", "node_modules")
-	if _, err := os.Stat(filepath.Join(modules, "pg")); err != nil {
-		missing(t, "pg for Node", err.Error())
-	}
+	modules := testenv.NodeModules(t, "pg")
 	cmd := exec.Command("node", filepath.Join(producersDir, "orders.js"), prefix, fmt.Sprint(changes))
 	cmd.Env = append(os.Environ(), "NODE_PATH="+modules)
 	return cmd
