@@ -7,10 +7,10 @@ import (
 	"fmt"
 	"slices"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/asimalizada/pulse-events/internal/netfault"
+	"github.com/asimalizada/pulse-events/pulsectl/internal/platform"
 )
 
 const (
@@ -110,7 +110,7 @@ func (s *system) begin(ctx context.Context, f Fault) (Healing, error) {
 		m.kill()
 		return m.start, nil
 	case ServicePause, RelayPause, ConsumerPause:
-		return func(context.Context) error { return m.signal(syscall.SIGCONT) }, m.signal(syscall.SIGSTOP)
+		return func(context.Context) error { return m.signal(platform.Resume) }, m.signal(platform.Pause)
 	}
 	return nil, errors.New("there is no such fault")
 }

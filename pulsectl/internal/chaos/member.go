@@ -10,10 +10,10 @@ import (
 	"os/exec"
 	"path/filepath"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/asimalizada/pulse-events/pulsectl/internal/chaos/process"
+	"github.com/asimalizada/pulse-events/pulsectl/internal/platform"
 )
 
 const (
@@ -92,7 +92,7 @@ func (m *member) launch() (*running, error) {
 	r.cmd.Env = append(r.cmd.Environ(), process.Variable+"="+string(text))
 	r.cmd.Stderr = m.log
 	// A group of its own: Ctrl-C is for the parent, which ends the others in order.
-	r.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	platform.OwnGroup(r.cmd)
 	output, err := r.cmd.StdoutPipe()
 	if err != nil {
 		return nil, err
@@ -185,13 +185,13 @@ func (m *member) kill() {
 	}
 }
 
-// signal sends a signal to the process, if it runs.
-func (m *member) signal(s syscall.Signal) error {
+// signal gives the process to send, such as platform.Pause, if it runs.
+func (m *member) signal(send func(*os.Process) error) error {
 	r := m.life(false)
 	if r == nil {
 		return nil
 	}
-	if err := r.cmd.Process.Signal(s); err != nil && !errors.Is(err, os.ErrProcessDone) {
+	if err := send(r.cmd.Process); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return fmt.Errorf("%s: %w", m.name, err)
 	}
 	return nil
@@ -206,13 +206,13 @@ func (m *member) stop() error {
 	}
 	limit := time.NewTimer(stopLimit)
 	defer limit.Stop()
-	_ = r.cmd.Process.Signal(syscall.SIGCONT)
+	_ = platform.Resume(r.cmd.Process)
 	select { // before, the signal would kill it
 	case <-r.said:
 	case <-r.ended:
 	case <-limit.C:
 	}
-	_ = r.cmd.Process.Signal(syscall.SIGTERM)
+	_ = platform.Terminate(r.cmd.Process)
 	select {
 	case <-r.ended:
 	case <-limit.C:

@@ -14,12 +14,12 @@ import (
 	"os/exec"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/goccy/go-yaml"
 
 	"github.com/asimalizada/pulse-events/pulsectl/internal/fail"
+	"github.com/asimalizada/pulse-events/pulsectl/internal/platform"
 )
 
 const (
@@ -204,8 +204,8 @@ func run(ctx context.Context, c call) ([]byte, error) {
 		both := io.MultiWriter(said, c.output)
 		cmd.Stdout, cmd.Stderr = both, both
 	}
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGINT) }
+	platform.OwnGroup(cmd)
+	cmd.Cancel = func() error { return platform.Interrupt(cmd) }
 	cmd.WaitDelay = interrupts
 	err := cmd.Run()
 	switch {

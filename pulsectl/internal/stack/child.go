@@ -6,8 +6,9 @@ import (
 	"io"
 	"os"
 	"os/exec"
-	"syscall"
 	"time"
+
+	"github.com/asimalizada/pulse-events/pulsectl/internal/platform"
 )
 
 // Child is a stack that runs in the background.
@@ -50,7 +51,9 @@ func StartDetached(dir string, args []string, env ...string) (*Child, error) {
 	cmd.ExtraFiles = []*os.File{report}
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.Env = append(os.Environ(), env...)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	if err := platform.Detach(cmd); err != nil {
+		return nil, errors.Join(err, reports.Close())
+	}
 	if err := cmd.Start(); err != nil {
 		return nil, errors.Join(err, reports.Close())
 	}
@@ -78,7 +81,7 @@ func (c *Child) Ended() (code int, report []byte, ended bool) {
 
 // Kill ends a running child and waits for it.
 func (c *Child) Kill() error {
-	if err := c.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+	if err := platform.Terminate(c.cmd.Process); err != nil {
 		if errors.Is(err, os.ErrProcessDone) {
 			return nil
 		}
@@ -96,13 +99,7 @@ func (c *Child) Kill() error {
 
 // Report sends the reason for the end of this process to the process that
 // started it in the background, if there is one.
-func Report(text []byte) {
-	var info syscall.Stat_t
-	if syscall.Fstat(reportFD, &info) != nil || info.Mode&syscall.S_IFMT != syscall.S_IFIFO {
-		return
-	}
-	_, _ = syscall.Write(reportFD, text)
-}
+func Report(text []byte) { platform.Tell(reportFD, text) }
 
 // stop asks the process of a running stack to end. It does not wait.
 func stop(pid int) error {
@@ -110,5 +107,5 @@ func stop(pid int) error {
 	if err != nil {
 		return err
 	}
-	return p.Signal(syscall.SIGTERM)
+	return platform.Terminate(p)
 }

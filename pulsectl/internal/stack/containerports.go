@@ -3,13 +3,12 @@ package stack
 import (
 	"cmp"
 	"context"
-	"errors"
 	"net"
 	"slices"
 	"strings"
-	"syscall"
 
 	"github.com/asimalizada/pulse-events/pulsectl/internal/compose"
+	"github.com/asimalizada/pulse-events/pulsectl/internal/platform"
 )
 
 // publishedPort is a port of a service, and the variable of the compose file
@@ -64,7 +63,7 @@ func checkPorts(ctx context.Context, cfg containersConfig) error {
 		if err == nil {
 			err = ln.Close()
 		}
-		if errors.Is(err, syscall.EADDRINUSE) {
+		if platform.AddressInUse(err) {
 			return cfg.portTaken(&compose.PortError{Addr: addr, Err: err})
 		}
 	}

@@ -6,13 +6,13 @@ import (
 	"fmt"
 	"net"
 	"strconv"
-	"syscall"
 	"time"
 
 	psnet "github.com/shirou/gopsutil/v4/net"
 	"github.com/shirou/gopsutil/v4/process"
 
 	"github.com/asimalizada/pulse-events/pulsectl/internal/fail"
+	"github.com/asimalizada/pulse-events/pulsectl/internal/platform"
 )
 
 // PortTakenError says that the address of a component of the stack is in use.
@@ -37,7 +37,7 @@ func (e *PortTakenError) Unwrap() error { return e.Err }
 
 // explainPort returns a PortTakenError for an error of listening, if it is one.
 func explainPort(part, flag, addr string, err error) error {
-	if errors.Is(err, syscall.EADDRINUSE) {
+	if platform.AddressInUse(err) {
 		return &PortTakenError{Part: part, Flag: flag, Addr: addr, Holder: holder(addr), Err: err}
 	}
 	if e, ok := errors.AsType[*net.OpError](err); ok && e.Op == "listen" {

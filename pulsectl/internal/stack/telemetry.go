@@ -4,10 +4,10 @@ import (
 	"context"
 	"errors"
 	"net"
-	"syscall"
 
 	"github.com/asimalizada/pulse-events/examples/telemetry"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/fail"
+	"github.com/asimalizada/pulse-events/pulsectl/internal/platform"
 )
 
 const envMetricsAddr = "PULSE_METRICS_ADDR"
@@ -38,7 +38,7 @@ func (cfg *Config) readTelemetry() error {
 // startTelemetry exports and serves what cfg has of telemetry.
 func startTelemetry(ctx context.Context, cfg Config) (*telemetry.Telemetry, error) {
 	started, err := telemetry.Start(ctx, cfg.telemetry, cfg.Logger)
-	if errors.Is(err, syscall.EADDRINUSE) {
+	if platform.AddressInUse(err) {
 		addr := cfg.Getenv(envMetricsAddr)
 		return nil, &PortTakenError{Part: "metrics", Variable: envMetricsAddr, Addr: addr, Holder: holder(addr), Err: err}
 	}

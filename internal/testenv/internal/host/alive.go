@@ -2,11 +2,9 @@ package host
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"os"
 	"strings"
-	"syscall"
 )
 
 // Alive reports whether a process runs. Where /proc exists, a process that has
@@ -14,7 +12,7 @@ import (
 // reports this on other systems too, but what the libraries' tests import is in
 // their users' go.sum.)
 func Alive(pid int) bool {
-	if err := syscall.Kill(pid, 0); errors.Is(err, syscall.ESRCH) {
+	if gone(pid) {
 		return false
 	}
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))

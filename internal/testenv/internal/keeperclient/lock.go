@@ -6,7 +6,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"syscall"
 
 	"github.com/gofrs/flock"
 )
@@ -51,8 +50,7 @@ func ownDir(dir string) error {
 	if err != nil {
 		return err
 	}
-	owner, ok := info.Sys().(*syscall.Stat_t)
-	if !info.IsDir() || !ok || int(owner.Uid) != os.Geteuid() {
+	if !info.IsDir() || !mine(info) {
 		return fmt.Errorf("%s belongs to another user; remove it or set TMPDIR", dir)
 	}
 	return nil

@@ -1,3 +1,5 @@
+//go:build unix
+
 // Command serve runs the development broker as a separate process, for the test
 // suites of clients. SIGUSR1 blocks publishers as an alarm does, SIGUSR2
 // unblocks them.

@@ -26,6 +26,9 @@ func upDetached(ctx context.Context, e *env.Env, dir string, timeout time.Durati
 		return stack.AlreadyRunning(s, err)
 	}
 	child, err := stack.StartDetached(dir, withoutDetach(os.Args), detachedEnv+"=1")
+	if errors.Is(err, errors.ErrUnsupported) {
+		return fail.Usagef("leave --detach out, in a terminal of its own", "--detach: %v", err)
+	}
 	if err != nil {
 		return stack.CannotStart(err)
 	}

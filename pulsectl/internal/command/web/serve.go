@@ -9,11 +9,11 @@ import (
 	"os"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/asimalizada/pulse-events/pulsectl/internal/fail"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/page"
+	"github.com/asimalizada/pulse-events/pulsectl/internal/platform"
 )
 
 // Limits of the server. A stream of events changes its own.
@@ -66,7 +66,7 @@ func isLoopback(flag, addr string) (bool, error) {
 // any free one is taken instead. flag is named in errors.
 func Listen(flag, addr string, asked bool) (net.Listener, error) {
 	ln, err := net.Listen("tcp", addr)
-	if errors.Is(err, syscall.EADDRINUSE) && !asked {
+	if platform.AddressInUse(err) && !asked {
 		ln, err = net.Listen("tcp", anyPort)
 	}
 	if err != nil {
