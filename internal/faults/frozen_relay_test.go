@@ -37,7 +37,7 @@ func TestF59RelayFrozenInWriteBack(t *testing.T) {
 	s.awaitSettled()
 	// The frozen relay may not have published all of them.
 	tap.requireCopies(orders, func(id string) int { return max(1, min(2, len(tap.copies(id)))) })
-	tap.requireKnown(consumer)
+	tap.requireKnown(consumer, 1)
 	if n := s.count(s.ordersDB, `outbox_leases WHERE owner = 'child'`); n != 0 {
 		t.Errorf("%d leases still belong to the frozen relay", n)
 	}
