@@ -35,7 +35,7 @@ func TestBrokerEndsWhenDataDirFails(t *testing.T) {
 			if errors.As(err, &e) && e.Code != amqp.InternalError {
 				t.Errorf("closed with %v", e)
 			}
-		case <-time.After(10 * time.Second):
+		case <-time.After(time.Minute):
 			t.Errorf("no %s", what)
 		}
 	}

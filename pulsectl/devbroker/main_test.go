@@ -17,7 +17,7 @@ import (
 
 // patience is how long a test waits for what must happen; quietly, how long for what must not.
 const (
-	patience = 10 * time.Second
+	patience = time.Minute
 	quietly  = 100 * time.Millisecond
 )
 
