@@ -56,16 +56,27 @@ func (g *gate) enter(ctx context.Context) (leave func(), err error) {
 		}
 		return nil, fmt.Errorf("all %d connections of the relays are in use: %w", cap(g.slots), context.Cause(ctx))
 	}
-	giveBack := sync.OnceFunc(func() { <-g.slots })
-	overrun := time.AfterFunc(g.slotTime, func() {
-		g.overruns.Add(1)
-		giveBack()
+	var mu sync.Mutex // the timer may fire while the statement ends
+	left, overran := false, false
+	timer := time.AfterFunc(g.slotTime, func() {
+		mu.Lock()
+		defer mu.Unlock()
+		if !left {
+			overran = true
+			g.overruns.Add(1)
+			<-g.slots
+		}
 	})
 	return func() {
-		if !overrun.Stop() {
+		timer.Stop()
+		mu.Lock()
+		defer mu.Unlock()
+		left = true
+		if overran {
 			g.overruns.Add(-1)
+		} else {
+			<-g.slots
 		}
-		giveBack()
 		if isLast {
 			<-g.last
 		}
