@@ -103,13 +103,25 @@ func fromEnv(lookup func(string) (string, bool), logs io.Writer, envDB, envAddr,
 	}
 	s.Logger = NewLogger(logs, asText, level)
 	s.Auth = auth.Read(env, s.Logger)
-	s.Limits = api.Limits{All: env.Rate(envRateLimit), PerCaller: env.Rate(envCallerRateLimit)}
+	s.Limits = readLimits(env)
 
 	variables := map[string]string{"DatabaseURL": envDB, "AMQPURL": envAMQP, "Addr": envAddr, "DrainPeriod": envDrainPeriod}
 	for _, p := range s.withDefaults(addr).problems() {
 		env.Problem(cmp.Or(variables[p.field], p.field), errors.New(p.text))
 	}
 	return s, env.Err()
+}
+
+// ReadLimits sets Limits as PULSE_RATE_LIMIT and PULSE_RATE_LIMIT_PER_CALLER say, such
+// as 500/s; without them there are none. lookup is as for OrdersFromEnv.
+func (s *Settings) ReadLimits(lookup func(string) (string, bool)) error {
+	env := settings.NewReader(lookup)
+	s.Limits = readLimits(env)
+	return env.Err()
+}
+
+func readLimits(env *settings.Reader) api.Limits {
+	return api.Limits{All: env.Rate(envRateLimit), PerCaller: env.Rate(envCallerRateLimit)}
 }
 
 func parseTopology(text string) (rabbitmq.Topology, error) {

@@ -277,7 +277,11 @@ func (e *Env) API(what, base string) (*api.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	files := rabbit.TLSFiles{CA: e.Getenv("PULSE_API_CA_FILE"), Cert: e.Getenv("PULSE_API_CERT_FILE"), Key: e.Getenv("PULSE_API_KEY_FILE")}
+	ca := e.Getenv("PULSE_API_CA_FILE")
+	if s, err := e.Running(); err == nil && ca == "" && (base == s.OrdersURL || base == s.NotificationsURL) {
+		ca = s.APICAFile
+	}
+	files := rabbit.TLSFiles{CA: ca, Cert: e.Getenv("PULSE_API_CERT_FILE"), Key: e.Getenv("PULSE_API_KEY_FILE")}
 	config, err := files.Load()
 	if err != nil {
 		return nil, fail.Usagef("", "PULSE_API_CA_FILE, PULSE_API_CERT_FILE, PULSE_API_KEY_FILE: %v", err)

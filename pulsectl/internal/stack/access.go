@@ -1,6 +1,8 @@
 package stack
 
 import (
+	"cmp"
+
 	"github.com/asimalizada/pulse-events/examples/auth"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/fail"
 )
@@ -32,6 +34,19 @@ func (cfg *Config) readAuth(open bool) error {
 	}
 	if cfg.auth != nil {
 		cfg.apiToken = secret
+	}
+	return nil
+}
+
+// readLimits reads how many requests the services of this process take.
+func (cfg *Config) readLimits() error {
+	given := map[string]string{"PULSE_RATE_LIMIT": cfg.RateLimit, "PULSE_RATE_LIMIT_PER_CALLER": cfg.CallerRateLimit}
+	err := cfg.served.ReadLimits(func(name string) (string, bool) {
+		value := cmp.Or(given[name], cfg.Getenv(name))
+		return value, value != ""
+	})
+	if err != nil {
+		return fail.Usagef("see --rate-limit and --rate-limit-per-caller in: pulsectl up --help", "%v", err)
 	}
 	return nil
 }

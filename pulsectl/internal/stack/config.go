@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/asimalizada/pulse-events/examples/auth"
+	"github.com/asimalizada/pulse-events/examples/stdlib"
 	"github.com/asimalizada/pulse-events/examples/telemetry"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/console"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/control"
@@ -29,9 +30,15 @@ type Config struct {
 	ComposeFile, Profile string
 	Timeout              time.Duration
 	Getenv               func(string) string
+	// In this process: ask callers for a token, which Up makes; serve HTTPS, with a
+	// certificate that Up makes; and limit requests, as in PULSE_RATE_LIMIT and
+	// PULSE_RATE_LIMIT_PER_CALLER, which are used where these are empty.
+	Auth, TLS                  bool
+	RateLimit, CallerRateLimit string
 	// In this process: what is exported and served of traces and metrics. Zero:
 	// nothing.
 	telemetry telemetry.Config
+	served    stdlib.Settings // HTTPS and Limits of both services
 	auth      *auth.Verifier  // of both services; nil: nobody is asked
 	apiToken  string          // that auth takes for pulsectl
 	poison    *control.Poison // of the notifications' handler in this process
@@ -64,6 +71,15 @@ func (cfg *Config) onlyEmbedded() error {
 func (cfg *Config) onlyCompose() error {
 	if cfg.Profile != "" || cfg.ComposeFile != "" {
 		return fail.Usagef("", "--profile and --compose-file are for the compose stack")
+	}
+	return nil
+}
+
+// onlyInProcess returns an error for settings of services in this process.
+func (cfg *Config) onlyInProcess() error {
+	if cfg.Auth || cfg.TLS || cfg.RateLimit != "" || cfg.CallerRateLimit != "" {
+		return fail.Usagef("set PULSE_RATE_LIMIT and PULSE_RATE_LIMIT_PER_CALLER; its services ask for a token in any case",
+			"--auth, --tls, --rate-limit and --rate-limit-per-caller are for the stacks embedded and external")
 	}
 	return nil
 }

@@ -41,7 +41,7 @@ func (embeddedDriver) Configure(cfg *Config, _ func() (Services, []error)) []err
 	if cfg.Ephemeral && cfg.DataDir != "" {
 		errs = append(errs, fail.Usagef("", "give --data-dir or --ephemeral, not both"))
 	}
-	errs = append(errs, cfg.onlyCompose(), cfg.readTelemetry(), cfg.readAuth(true))
+	errs = append(errs, cfg.onlyCompose(), cfg.readTelemetry(), cfg.readAuth(!cfg.Auth), cfg.readLimits())
 	cfg.DataDir = cmp.Or(cfg.DataDir, filepath.Join(cfg.Dir, "data"))
 	return errs
 }

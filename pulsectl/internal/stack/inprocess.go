@@ -3,11 +3,13 @@ package stack
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
 	"net/http"
 	"os"
+	"path/filepath"
 	"sync/atomic"
 	"time"
 
@@ -134,6 +136,14 @@ func (p inProcess) run(ctx context.Context, cfg Config, ready func(State)) (err 
 		return err
 	}
 	defer notificationsListener.Close()
+	scheme, trusted := "http", certificate{}
+	if cfg.TLS {
+		trusted, err = issueCertificate(filepath.Join(cfg.Dir, "tls"), ordersListener.Addr(), notificationsListener.Addr())
+		if err != nil {
+			return err
+		}
+		scheme, cfg.served.HTTPS.Cert, cfg.served.HTTPS.Key = "https", trusted.Cert, trusted.Key
+	}
 	cfg.poison = new(control.Poison)
 	telemetry, err := startTelemetry(ctx, cfg)
 	if err != nil {
@@ -142,11 +152,11 @@ func (p inProcess) run(ctx context.Context, cfg Config, ready func(State)) (err 
 	defer telemetry.Shutdown() // when the services have ended, and said all
 	state := State{
 		Stack: p.kind, PID: os.Getpid(), StartedAt: time.Now().UTC(), LogFile: cfg.LogFile, UIURL: cfg.UIURL, APIToken: cfg.apiToken,
-		OrdersURL: baseURL(ordersListener), NotificationsURL: baseURL(notificationsListener),
+		OrdersURL: scheme + "://" + ordersListener.Addr().String(), NotificationsURL: scheme + "://" + notificationsListener.Addr().String(), APICAFile: trusted.CA,
 		OrdersMetricsURL: telemetry.MetricsURL(), NotificationsMetricsURL: telemetry.MetricsURL(),
 	}
 	return p.around(ctx, cfg, &state, func(ctx context.Context) error {
-		return p.serve(ctx, cfg, state, ordersListener, notificationsListener, func() error {
+		return p.serve(ctx, cfg, state, trusted.client, ordersListener, notificationsListener, func() error {
 			if err := claimed.Publish(state); err != nil {
 				return err
 			}
@@ -157,12 +167,12 @@ func (p inProcess) run(ctx context.Context, cfg Config, ready func(State)) (err 
 }
 
 // serve runs the services with the servers in state, and calls ready once they
-// answer.
-func (p inProcess) serve(ctx context.Context, cfg Config, state State, ordersListener, notificationsListener net.Listener, ready func() error) error {
+// answer clients that trust them.
+func (p inProcess) serve(ctx context.Context, cfg Config, state State, trust *tls.Config, ordersListener, notificationsListener net.Listener, ready func() error) error {
 	orders, err := stdlib.NewOrders(stdlib.OrdersConfig{Relay: p.relay, Settings: stdlib.Settings{
 		DatabaseURL: state.OutboxDB, GetDatabaseURL: cfg.Rotated.OutboxDB,
 		AMQPURL: state.AMQPURL, GetAMQPURL: cfg.Rotated.AMQPURL, GetAMQPTLS: cfg.Rotated.AMQPTLS,
-		AutoMigrate: true, Auth: cfg.auth, Logger: cfg.Logger,
+		AutoMigrate: true, Auth: cfg.auth, HTTPS: cfg.served.HTTPS, Limits: cfg.served.Limits, Logger: cfg.Logger,
 	}})
 	if err != nil {
 		return err
@@ -170,7 +180,7 @@ func (p inProcess) serve(ctx context.Context, cfg Config, state State, ordersLis
 	notifications, err := stdlib.NewNotifications(stdlib.NotificationsConfig{Around: cfg.poison.Handler, Settings: stdlib.Settings{
 		DatabaseURL: state.InboxDB, GetDatabaseURL: cfg.Rotated.InboxDB,
 		AMQPURL: state.AMQPURL, GetAMQPURL: cfg.Rotated.AMQPURL, GetAMQPTLS: cfg.Rotated.AMQPTLS,
-		AutoMigrate: true, Auth: cfg.auth, Logger: cfg.Logger,
+		AutoMigrate: true, Auth: cfg.auth, HTTPS: cfg.served.HTTPS, Limits: cfg.served.Limits, Logger: cfg.Logger,
 	}})
 	if err != nil {
 		return errors.Join(err, orders.Close())
@@ -183,7 +193,7 @@ func (p inProcess) serve(ctx context.Context, cfg Config, state State, ordersLis
 			if cfg.Waiting != nil {
 				cfg.Waiting(s.name)
 			}
-			if err := awaitReady(running, s.url); err != nil {
+			if err := awaitReady(running, s.url, trust); err != nil {
 				return err
 			}
 		}
@@ -200,16 +210,14 @@ func listen(part, flag, addr string) (net.Listener, error) {
 	return ln, nil
 }
 
-func baseURL(ln net.Listener) string { return "http://" + ln.Addr().String() }
-
 const (
 	readyInterval = 50 * time.Millisecond
 	readyTimeout  = 5 * time.Second // of one request
 )
 
 // awaitReady polls a service until it is ready or ctx ends.
-func awaitReady(ctx context.Context, base string) error {
-	client := http.Client{Timeout: readyTimeout}
+func awaitReady(ctx context.Context, base string, trust *tls.Config) error {
+	client := http.Client{Timeout: readyTimeout, Transport: &http.Transport{TLSClientConfig: trust}}
 	defer client.CloseIdleConnections()
 	tick := time.NewTicker(readyInterval)
 	defer tick.Stop()

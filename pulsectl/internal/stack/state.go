@@ -30,7 +30,8 @@ type State struct {
 	AMQPURL          string    `json:"amqpUrl"`
 	OrdersURL        string    `json:"ordersUrl"`
 	NotificationsURL string    `json:"notificationsUrl"`
-	APIToken         string    `json:"apiToken,omitempty"` // secret; empty: the services ask nobody, or others than this stack know it
+	APICAFile        string    `json:"apiCaFile,omitempty"` // with --tls: whom to trust
+	APIToken         string    `json:"apiToken,omitempty"`  // secret; empty: the services ask nobody, or others than this stack know it
 	BrokerStopCmd    string    `json:"brokerStopCmd,omitempty"`
 	BrokerStartCmd   string    `json:"brokerStartCmd,omitempty"`
 	DBStopCmd        string    `json:"dbStopCmd,omitempty"`

@@ -38,6 +38,8 @@ type upOptions struct {
 	uiAddr                        string
 	uiAsked                       bool // an address was given
 	ephemeral                     bool
+	auth, tls                     bool
+	rateLimit, callerRateLimit    string
 	logLevel, logFormat           string
 	detach                        bool
 	timeout                       time.Duration
@@ -68,6 +70,10 @@ func Up(e *env.Env) *cli.Command {
 			&cli.StringFlag{Name: "start-cmd", Usage: "external: shell `COMMAND` for chaos broker-up (env PULSE_BROKER_START_CMD)"},
 			&cli.StringFlag{Name: "db-stop-cmd", Usage: "external: shell `COMMAND` for chaos db-down (env PULSE_DB_STOP_CMD)"},
 			&cli.StringFlag{Name: "db-start-cmd", Usage: "external: shell `COMMAND` for chaos db-up (env PULSE_DB_START_CMD)"},
+			&cli.BoolFlag{Name: "auth", Usage: "ask callers for a bearer token; one is made, which pulsectl sends and pulsectl token show prints (external, compose: always)"},
+			&cli.BoolFlag{Name: "tls", Usage: "embedded, external: serve HTTPS, by an authority that is made anew at each start, and that pulsectl trusts"},
+			&cli.StringFlag{Name: "rate-limit", Usage: "embedded, external: `RATE` of requests to each service, such as 500/s or 600/m (env PULSE_RATE_LIMIT; default: no limit)"},
+			&cli.StringFlag{Name: "rate-limit-per-caller", Usage: "embedded, external: `RATE` of one token, or of one address without a token (env PULSE_RATE_LIMIT_PER_CALLER)"},
 			profileFlag(), composeFileFlag(),
 			&cli.StringFlag{Name: "log-level", EnvVars: []string{"PULSE_LOG_LEVEL"}, Usage: "`LEVEL`: debug, info, warn, error (default: info; warn on a terminal)"},
 			&cli.StringFlag{Name: "log-format", Value: "auto", EnvVars: []string{"PULSE_LOG_FORMAT"}, Usage: "`FORMAT`: auto, json, text"},
@@ -79,6 +85,7 @@ func Up(e *env.Env) *cli.Command {
 				stack: ctx.String("stack"), ordersAddr: ctx.String("orders-addr"), notificationsAddr: ctx.String("notifications-addr"),
 				dataDir: ctx.String("data-dir"), ephemeral: ctx.Bool("ephemeral"), brokerAddr: ctx.String("broker-addr"),
 				uiAddr: ctx.String("ui-addr"), uiAsked: ctx.IsSet("ui-addr"),
+				auth: ctx.Bool("auth"), tls: ctx.Bool("tls"), rateLimit: ctx.String("rate-limit"), callerRateLimit: ctx.String("rate-limit-per-caller"),
 				stopCmd: ctx.String("stop-cmd"), startCmd: ctx.String("start-cmd"),
 				dbStopCmd: ctx.String("db-stop-cmd"), dbStartCmd: ctx.String("db-start-cmd"),
 				composeFile: ctx.String("compose-file"), profile: ctx.String("profile"),
@@ -160,6 +167,7 @@ func stackConfig(e *env.Env, dir string, o upOptions) (stack.Driver, stack.Confi
 	cfg := stack.Config{
 		OrdersAddr: o.ordersAddr, NotificationsAddr: o.notificationsAddr,
 		BrokerAddr: o.brokerAddr, DataDir: o.dataDir, Ephemeral: o.ephemeral,
+		Auth: o.auth, TLS: o.tls, RateLimit: o.rateLimit, CallerRateLimit: o.callerRateLimit,
 		ComposeFile: o.composeFile, Profile: o.profile, Timeout: o.timeout, Getenv: e.Getenv,
 		Dir: dir, Logger: logging.New(e.IO.Err, format, level), Console: e.IO,
 	}
@@ -231,6 +239,9 @@ func announce(e *env.Env, s stack.State) error {
 		"  outbox         " + s.OutboxDB, "  inbox          " + s.InboxDB, "  broker         " + s.AMQPURL,
 	}
 	lines = append(lines, "  authentication "+authentication(e, s))
+	if s.APICAFile != "" {
+		lines = append(lines, "  HTTPS          for others than pulsectl: curl --cacert "+console.Quoted(s.APICAFile))
+	}
 	if s.UIURL != "" {
 		lines = append(lines, "  web page       "+s.UIURL)
 	}
@@ -289,6 +300,7 @@ func stateColumns(s stack.State) []console.Column[stack.State] {
 		{Key: "amqpUrl", Value: func(s stack.State) any { return s.AMQPURL }},
 		{Key: "dataDir", Value: func(s stack.State) any { return s.DataDir }},
 		{Key: "logFile", Value: func(s stack.State) any { return s.LogFile }},
+		{Key: "apiCaFile", Value: func(s stack.State) any { return s.APICAFile }},
 		{Key: "uiUrl", Value: func(s stack.State) any { return s.UIURL }},
 		{Key: "rabbitmqUiUrl", Value: func(s stack.State) any { return s.RabbitMQUIURL }},
 		{Key: "ordersMetricsUrl", Value: func(s stack.State) any { return s.OrdersMetricsURL }},
