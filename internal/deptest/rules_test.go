@@ -38,6 +38,7 @@ var ownForTests = []string{
 var othersForTests = []string{
 	"testing/...", "net/http/httptest",
 	"github.com/ory/dockertest/...", "github.com/rogpeppe/go-internal/testscript/...", "go.uber.org/goleak/...",
+	"github.com/twmb/franz-go/pkg/sr/srfake/...",
 }
 
 // Web frameworks and what the Gin stack brings along. GORM is no framework of
@@ -50,7 +51,7 @@ var rules = []rule{
 	{
 		name:   "the wire contract and its codings need the standard library alone",
 		of:     []string{"./outbox/wire/..."},
-		except: []string{"./outbox/wire/contract"},
+		except: []string{"./outbox/wire/contract", "./outbox/wire/contract/registry"},
 		scope:  product,
 		only:   []string{"./outbox/wire/..."},
 	},
@@ -61,6 +62,15 @@ var rules = []rule{
 		only: []string{
 			"./outbox/wire", "./internal/schema",
 			"github.com/santhosh-tekuri/jsonschema/v6/...", "golang.org/x/text/...",
+		},
+	},
+	{
+		name:  "the registry adds a client of registries to contracts, for those who import it",
+		of:    []string{"./outbox/wire/contract/registry"},
+		scope: product,
+		only: []string{
+			"./outbox/wire", "./outbox/wire/contract", "./internal/schema",
+			"github.com/santhosh-tekuri/jsonschema/v6/...", "golang.org/x/text/...", "github.com/twmb/franz-go/pkg/sr",
 		},
 	},
 	{

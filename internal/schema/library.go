@@ -138,6 +138,32 @@ func (l *Library) Resolve(file, ref string) (schema any, target, pointer string,
 	return schema, target, pointer, nil
 }
 
+// Reference is one of a schema's to another file.
+type Reference struct {
+	Name string // as it is written, without a pointer
+	File string
+}
+
+// References returns the other files that a file refers to itself, each name once.
+func (l *Library) References(file string) (all []Reference, err error) {
+	doc, err := l.Document(file)
+	if err != nil {
+		return nil, err
+	}
+	walk(doc, "", func(s map[string]any, _ string) bool {
+		ref, given := s["$ref"].(string)
+		if name, _, _ := strings.Cut(ref, "#"); given && name != "" {
+			target, _, resolveErr := resolve(file, ref)
+			err = errors.Join(err, resolveErr)
+			if r := (Reference{name, target}); !slices.Contains(all, r) {
+				all = append(all, r)
+			}
+		}
+		return true
+	})
+	return all, err
+}
+
 // base is where the files are for the compiler.
 const base = "contract:///"
 

@@ -25,6 +25,8 @@ var examples = map[string][]string{
 	"contract diff":     {"pulsectl contract diff contracts/order.created/1.json contracts/order.created/2.json", "pulsectl contract diff old.json new.json --role consumer -o json"},
 	"contract check": {"pulsectl contract check --against origin/main", "pulsectl contract check --transitive --accept order.created/2",
 		"pulsectl contract check --pending"},
+	"contract push":     {"pulsectl contract push --dry-run", "pulsectl contract push --suffix=-value --compatibility none"},
+	"contract pull":     {"pulsectl contract pull order.created", "pulsectl contract pull --prefix shop. --dir contracts --force"},
 	"contract asyncapi": {"pulsectl contract asyncapi > asyncapi.yaml", "pulsectl contract asyncapi -o json --role producer --topic OrderCreated=order.created --title Orders --api-version 2.1.0"},
 
 	"outbox ls": {"pulsectl outbox ls --status dead", "pulsectl outbox ls --status pending --oldest-first --since 1h",

@@ -21,7 +21,7 @@ import (
 func Command(e *env.Env) *cli.Command {
 	return &cli.Command{
 		Name: "contract", Usage: "look at the contracts of messages: JSON Schemas by type and version",
-		Subcommands: []*cli.Command{list(e), validate(e), diff(e), check(e), describe(e)},
+		Subcommands: []*cli.Command{list(e), validate(e), diff(e), check(e), push(e), pull(e), describe(e)},
 	}
 }
 
