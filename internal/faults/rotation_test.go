@@ -2,7 +2,6 @@ package faults_test
 
 import (
 	"crypto/x509"
-	"encoding/base64"
 	"fmt"
 	"io"
 	"net/url"
@@ -132,12 +131,7 @@ func TestF74CertificateRotation(t *testing.T) {
 	certify := func(front rabbittest.TLS) {
 		ca := certtest.NewAuthority(t)
 		cert, key := certtest.PEM(t, ca.Issue(t, x509.ExtKeyUsageServerAuth))
-		for _, statement := range []string{
-			serverFile("server.crt", cert), serverFile("server.key", key),
-			`ALTER SYSTEM SET ssl = on`, `SELECT pg_reload_conf()`,
-		} {
-			s.exec(s.ordersDB, statement)
-		}
+		server.SetCertificate(cert, key)
 		for name, file := range map[string]string{"db-ca": ca.File(t), "amqp-ca": front.CAFile, "amqp-cert": front.CertFile, "amqp-key": front.KeyFile} {
 			content, err := os.ReadFile(file)
 			if err != nil {
@@ -174,9 +168,4 @@ func TestF74CertificateRotation(t *testing.T) {
 		t.Errorf("%d sessions are encrypted, %v", encrypted, err)
 	}
 	s.requireUnhurt(load.end(), consumer)
-}
-
-// serverFile returns a statement by which the server writes one of its files.
-func serverFile(name string, content []byte) string {
-	return fmt.Sprintf(`COPY (SELECT '%s') TO PROGRAM 'umask 077 && base64 -d > %s'`, base64.StdEncoding.EncodeToString(content), name)
 }

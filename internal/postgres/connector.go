@@ -6,6 +6,7 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/url"
 	"slices"
@@ -33,9 +34,25 @@ type connector struct {
 	// answer must not use up the time of every caller.
 	failures atomic.Int64
 	pooler   atomic.Bool // the last connection was to a pooler
+	renewal  *renewal    // of a pool
 }
 
-var _ driver.Connector = (*connector)(nil)
+var (
+	_ driver.Connector = (*connector)(nil)
+	_ io.Closer        = (*connector)(nil) // which the pool closes with itself
+)
+
+func newConnector(cfg Config) *connector {
+	c := &connector{cfg: cfg}
+	c.renewal = newRenewal(cfg.GetURL, c.connect)
+	return c
+}
+
+// Close implements io.Closer.
+func (c *connector) Close() error {
+	c.renewal.close()
+	return nil
+}
 
 // Driver implements driver.Connector.
 func (c *connector) Driver() driver.Driver { return stdlib.GetDefaultDriver() }
@@ -52,7 +69,12 @@ func (c *connector) Connect(ctx context.Context) (driver.Conn, error) {
 }
 
 func (c *connector) connect(ctx context.Context) (driver.Conn, error) {
-	cfg, modeIsGiven, err := c.settings(ctx)
+	question := c.renewal.ask()
+	raw, err := c.url(ctx)
+	if err != nil {
+		return nil, err
+	}
+	cfg, modeIsGiven, err := c.settings(raw)
 	if err != nil {
 		return nil, err
 	}
@@ -61,7 +83,7 @@ func (c *connector) connect(ctx context.Context) (driver.Conn, error) {
 		if expected && !modeIsGiven {
 			cfg.DefaultQueryExecMode = pgx.QueryExecModeExec
 		}
-		conn, err := stdlib.GetConnector(*cfg).Connect(ctx)
+		conn, err := stdlib.GetConnector(*cfg, stdlib.OptionResetSession(c.renewal.checked(raw))).Connect(ctx)
 		if err != nil {
 			return nil, err
 		}
@@ -71,6 +93,7 @@ func (c *connector) connect(ctx context.Context) (driver.Conn, error) {
 		}
 		c.pooler.Store(found)
 		if !found || expected || modeIsGiven {
+			c.renewal.connected(question, raw)
 			return conn, nil
 		}
 		// Prepared statements would belong to whichever session the pooler
@@ -81,15 +104,21 @@ func (c *connector) connect(ctx context.Context) (driver.Conn, error) {
 	}
 }
 
-// settings returns the current connection settings, and whether the URL itself
-// sets how queries are executed.
-func (c *connector) settings(ctx context.Context) (cfg *pgx.ConnConfig, modeIsGiven bool, err error) {
-	raw := c.cfg.URL
-	if c.cfg.GetURL != nil {
-		if raw, err = c.cfg.GetURL(ctx); err != nil {
-			return nil, false, fmt.Errorf("get the database's URL: %w", err)
-		}
+// url returns the current URL.
+func (c *connector) url(ctx context.Context) (string, error) {
+	if c.cfg.GetURL == nil {
+		return c.cfg.URL, nil
 	}
+	raw, err := c.cfg.GetURL(ctx)
+	if err != nil {
+		return "", fmt.Errorf("get the database's URL: %w", err)
+	}
+	return raw, nil
+}
+
+// settings returns the connection settings of a URL, and whether that itself sets
+// how queries are executed.
+func (c *connector) settings(raw string) (cfg *pgx.ConnConfig, modeIsGiven bool, err error) {
 	if cfg, err = parseURL(raw); err != nil {
 		return nil, false, err
 	}

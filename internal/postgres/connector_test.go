@@ -204,3 +204,82 @@ func TestConnectorRecognisesPooler(t *testing.T) {
 		conn.Close()
 	}
 }
+
+// When another URL is told the pool moves to it by itself, without an error, and
+// the old user can be removed; a URL that does not work ends no connection.
+func TestConnectorMovesToAnotherUser(t *testing.T) {
+	server := testenv.Postgres(t)
+	first, second := testenv.NewPostgresUser(t, server), testenv.NewPostgresUser(t, server)
+	var mu sync.Mutex
+	told, asked := first.URL(), 0
+	tell := func(url string) {
+		mu.Lock()
+		defer mu.Unlock()
+		told, asked = url, 0
+	}
+	db := open(t, postgres.Config{URL: told, GetURL: func(context.Context) (string, error) {
+		mu.Lock()
+		defer mu.Unlock()
+		asked++
+		return told, nil
+	}})
+	// All connections are there, so that none is made by a wrong password.
+	db.SetMaxOpenConns(4)
+	var all []*sqlx.Conn
+	for range 4 {
+		conn, err := db.Connx(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, conn)
+	}
+	for _, conn := range all {
+		conn.Close()
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	var load sync.WaitGroup
+	defer load.Wait()
+	defer stop()
+	for range 4 {
+		load.Go(func() {
+			for ctx.Err() == nil {
+				if _, err := db.ExecContext(t.Context(), `SELECT pg_sleep(0.005)`); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	user := func() (name string) {
+		if err := db.Get(&name, `SELECT current_user`); err != nil {
+			t.Fatal(err)
+		}
+		return name
+	}
+	tell(change(t, second.URL(), func(u *url.URL) { u.User = url.UserPassword(second.Name(), "wrong") }))
+	testenv.Eventually(t, time.Minute, "the wrong password to be tried twice", func() bool {
+		mu.Lock()
+		defer mu.Unlock()
+		return asked >= 4 // by the look and by the attempt to connect
+	})
+	if got := user(); got != first.Name() {
+		t.Errorf("the user is %s", got)
+	}
+	tell(second.URL())
+	admin := open(t, postgres.Config{URL: server})
+	testenv.Eventually(t, time.Minute, "the old user to be used no more", func() bool {
+		var used int
+		err := admin.Get(&used, `SELECT count(*) FROM pg_stat_activity WHERE usename = $1 AND (state <> 'idle' OR state_change > now() - interval '2 s')`, first.Name())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return used == 0
+	})
+	first.Exec(`ALTER ROLE ` + first.Name() + ` NOLOGIN`)
+	first.Disconnect()
+	for range 100 {
+		if got := user(); got != second.Name() {
+			t.Fatalf("the user is %s", got)
+		}
+	}
+}

@@ -120,7 +120,11 @@ func (l *Listener) session(ctx context.Context, wake func()) (listened bool, err
 func (l *Listener) connect(ctx context.Context) (*pgx.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*listenTimeout)
 	defer cancel()
-	cfg, _, err := l.connector.settings(ctx)
+	url, err := l.connector.url(ctx)
+	if err != nil {
+		return nil, err
+	}
+	cfg, _, err := l.connector.settings(url)
 	if err != nil {
 		return nil, err
 	}

@@ -24,8 +24,10 @@ type Config struct {
 	// accepts writes is used, unless the URL sets target_session_attrs.
 	// Required.
 	URL string
-	// GetURL, if set, is called for the URL at each connect; URL is then its
-	// value at the start.
+	// GetURL, if set, is called for the URL at each connect, and about once a
+	// second while connections are taken from the pool; URL is then its value at
+	// the start. Those that were made by another URL are replaced one by one, once
+	// one could be made by the new one.
 	GetURL func(context.Context) (string, error)
 	// Name is the application name in pg_stat_activity. Defaults to the URL's
 	// application_name, or "pulse-events".
@@ -98,7 +100,7 @@ func Open(c Config) (*sqlx.DB, error) {
 		return nil, fmt.Errorf("postgres: %w", err)
 	}
 	size := cmp.Or(c.MaxConns, defaultMaxConns)
-	db := sql.OpenDB(&connector{cfg: c})
+	db := sql.OpenDB(newConnector(c))
 	db.SetMaxOpenConns(size)
 	db.SetMaxIdleConns(size)
 	db.SetConnMaxLifetime(connLifetime)

@@ -2,7 +2,9 @@ package testenv
 
 import (
 	"context"
+	"encoding/base64"
 	"errors"
+	"fmt"
 	"net/url"
 	"os"
 	"regexp"
@@ -167,4 +169,22 @@ func (u *PostgresUser) Exec(statements string) {
 	if err := pgExec(ctx, u.admin, statements); err != nil {
 		u.t.Fatalf("testenv: %s: %v", statements, err)
 	}
+}
+
+// SetCertificate gives a PostgresServer a certificate with its key, as PEM. Sessions
+// that begin later use it.
+func (s *Server) SetCertificate(cert, key []byte) {
+	s.t.Helper()
+	ctx, cancel := context.WithTimeout(s.t.Context(), setupLimit)
+	defer cancel()
+	for _, statement := range []string{
+		serverFile("server.crt", cert), serverFile("server.key", key), `ALTER SYSTEM SET ssl = on`, `SELECT pg_reload_conf()`,
+	} {
+		s.check(pgExec(ctx, s.URL(), statement))
+	}
+}
+
+// serverFile returns a statement by which the server writes one of its files.
+func serverFile(name string, content []byte) string {
+	return fmt.Sprintf(`COPY (SELECT '%s') TO PROGRAM 'umask 077 && base64 -d > %s'`, base64.StdEncoding.EncodeToString(content), name)
 }

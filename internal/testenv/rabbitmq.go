@@ -85,6 +85,7 @@ type RabbitMQUser struct {
 	management, name, host string
 	vhost                  string
 	password               string
+	deleted                bool
 }
 
 // NewRabbitMQUser creates a user with all permissions in the virtual host of
@@ -102,6 +103,9 @@ func NewRabbitMQUser(t testing.TB, amqpURL string) *RabbitMQUser {
 	}
 	u := &RabbitMQUser{t: t, management: management, name: "pulse-" + suffix(), host: parsed.Host, vhost: strings.TrimPrefix(parsed.Path, "/")}
 	t.Cleanup(func() {
+		if u.deleted {
+			return
+		}
 		ctx, cancel := cleanupContext()
 		defer cancel()
 		if err := manage(ctx, management, http.MethodDelete, "/api/users/"+u.name, nil); err != nil {
@@ -123,6 +127,7 @@ func (u *RabbitMQUser) SetPermissions(configure, write, read string) {
 func (u *RabbitMQUser) Delete() {
 	u.t.Helper()
 	u.do(http.MethodDelete, "/api/users/"+u.name, nil)
+	u.deleted = true
 }
 
 // URL returns the URL of the virtual host with the user's current password.
@@ -137,7 +142,7 @@ func (u *RabbitMQUser) Credentials() (name, password string) { return u.name, u.
 func (u *RabbitMQUser) SetPassword(password string) {
 	u.t.Helper()
 	u.do(http.MethodPut, "/api/users/"+u.name, map[string]string{"password": password, "tags": ""})
-	u.password = password
+	u.password, u.deleted = password, false
 }
 
 // Disconnect closes every connection of the user. The management API hears of a new
