@@ -13,6 +13,7 @@
 //	partitionkey     Key (extension Partitioning)
 //	correlationid    CorrelationID (extension Correlation)
 //	causationid      CausationID (extension Correlation)
+//	contractversion  Version, in digits (an extension of ours)
 //	traceparent      the header of this name (extension Distributed Tracing)
 //	tracestate       the header of this name
 //
@@ -27,6 +28,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 
@@ -40,6 +42,10 @@ const Prefix = "cloudEvents:"
 const otherPrefix = "cloudEvents_"
 
 const specVersion = "1.0"
+
+// versionAttribute is the extension with the version of the contract. Names of
+// attributes are lower-case letters and digits.
+const versionAttribute = "contractversion"
 
 // maxID is the longest id that an inbox stores, in bytes.
 const maxID = 255
@@ -89,6 +95,9 @@ func (c Codec) Encode(m *wire.Message) error {
 		"causationid":   m.CausationID,
 		"traceparent":   m.Headers[wire.HeaderTraceParent],
 		"tracestate":    m.Headers[wire.HeaderTraceState],
+	}
+	if m.Version != 0 {
+		attributes[versionAttribute] = strconv.Itoa(m.Version)
 	}
 	if !m.OccurredAt.IsZero() {
 		attributes["time"] = m.OccurredAt.UTC().Format(time.RFC3339Nano)
@@ -144,6 +153,13 @@ func (c Codec) Decode(m *wire.Message) error {
 			return fmt.Errorf("cloudevents: attribute time: %w", err)
 		}
 		m.OccurredAt = occurred.UTC()
+	}
+	if m.Version == 0 {
+		version, err := wire.ParseVersion(attributes[versionAttribute])
+		if err != nil {
+			return fmt.Errorf("cloudevents: attribute %s: %w", versionAttribute, err)
+		}
+		m.Version = version
 	}
 	if strings.TrimSpace(m.ID) == "" {
 		m.ID = identity(attributes)

@@ -16,7 +16,7 @@ import (
 
 func event() wire.Message {
 	return wire.Message{
-		ID: "0190b7a2", Topic: "order.created", Type: "OrderCreated", Key: "order-7", Seq: 4, Payload: []byte(`{"total": 77.5}`),
+		ID: "0190b7a2", Topic: "order.created", Type: "OrderCreated", Version: 2, Key: "order-7", Seq: 4, Payload: []byte(`{"total": 77.5}`),
 		ContentType: "application/json", Headers: map[string]string{"tenant": "acme", wire.HeaderTraceParent: "00-1-2-01", wire.HeaderTraceState: "a=b"},
 		CorrelationID: "c1", CausationID: "e0", Producer: "orders", OccurredAt: time.Date(2026, 3, 1, 12, 0, 0, 5000, time.UTC),
 	}
@@ -87,7 +87,7 @@ func TestCodecRoundTrip(t *testing.T) {
 			if err := codec.Decode(&bare); err != nil {
 				t.Fatalf("%s: %v", name, err)
 			}
-			if bare.ID != "/orders/0190b7a2" || bare.Type != "OrderCreated" || bare.Key != "order-7" || bare.CorrelationID != "c1" || bare.CausationID != "e0" ||
+			if bare.ID != "/orders/0190b7a2" || bare.Type != "OrderCreated" || bare.Key != "order-7" || bare.CorrelationID != "c1" || bare.CausationID != "e0" || bare.Version != 2 ||
 				!bare.OccurredAt.Equal(want.OccurredAt) || bare.ContentType != contentType || string(bare.Payload) != string(payload) ||
 				bare.Headers[wire.HeaderTraceParent] != "00-1-2-01" || bare.Headers[wire.HeaderTraceState] != "a=b" || bare.Headers["cloudEvents:source"] != "/orders" {
 				t.Errorf("%s: without properties and other headers: %+v", name, bare)
@@ -107,7 +107,7 @@ func TestStructuredDocument(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := map[string]any{"specversion": "1.0", "id": "0190b7a2", "source": "/orders", "type": "OrderCreated", "time": "2026-03-01T12:00:00.000005Z",
-		"datacontenttype": "text/plain", "partitionkey": "order-7", "correlationid": "c1", "causationid": "e0", "traceparent": "00-1-2-01", "tracestate": "a=b", "data": "hello"}
+		"datacontenttype": "text/plain", "partitionkey": "order-7", "correlationid": "c1", "causationid": "e0", "contractversion": "2", "traceparent": "00-1-2-01", "tracestate": "a=b", "data": "hello"}
 	if !reflect.DeepEqual(document, want) {
 		t.Errorf("got %v, want %v", document, want)
 	}
@@ -137,6 +137,7 @@ func TestDecode(t *testing.T) {
 		{"two payloads", "application/cloudevents+json", nil, `{"specversion":"1.0","id":"1","source":"/s","type":"T","data":1,"data_base64":""}`, "", "", "both"},
 		{"no base64", "application/cloudevents+json", nil, `{"specversion":"1.0","id":"1","source":"/s","type":"T","data_base64":"?"}`, "", "", "base64"},
 		{"a nested attribute", "application/cloudevents+json", nil, `{"specversion":"1.0","id":"1","source":"/s","type":{}}`, "", "", "attribute type"},
+		{"no version of a contract", "application/cloudevents+json", nil, `{"specversion":"1.0","id":"1","source":"/s","type":"T","contractversion":"two"}`, "", "", "attribute contractversion"},
 		{"no time", "application/cloudevents+json", nil, `{"specversion":"1.0","id":"1","source":"/s","type":"T","time":"now"}`, "", "", "attribute time"},
 	} {
 		m := wire.Message{ContentType: c.contentType, Headers: c.headers, Payload: []byte(c.body)}
@@ -147,6 +148,16 @@ func TestDecode(t *testing.T) {
 			}
 		case err != nil || !strings.HasPrefix(m.ID, c.id) || (c.id == "") != (m.ID == "") || len(m.ID) > 255 || string(m.Payload) != c.payload:
 			t.Errorf("%s: id %q, payload %q, %v", c.about, m.ID, m.Payload, err)
+		}
+	}
+}
+
+// The message's own version counts before the attribute, which may be a number.
+func TestDecodeVersion(t *testing.T) {
+	for own, want := range map[int]int{0: 3, 2: 2} {
+		m := wire.Message{Version: own, ContentType: "application/cloudevents+json", Payload: []byte(`{"specversion":"1.0","id":"1","source":"/s","type":"T","contractversion":3}`)}
+		if err := (cloudevents.Codec{}).Decode(&m); err != nil || m.Version != want {
+			t.Errorf("version %d before: %d, %v; want %d", own, m.Version, err, want)
 		}
 	}
 }
