@@ -66,8 +66,8 @@ test-containers: services ## run tests that stop servers, and docker-compose.yml
 	$(call go-test,-count=1 -p 1 -timeout 20m -run '$(CONTAINER_TESTS)',$(CONTAINER_PKG))
 
 # The regular expression leaves out what make test runs as well.
-faults-long: services ## run the faults that take minutes: a RabbitMQ cluster that loses nodes (FAULTS=F30)
-	go test -count=1 -timeout 60m -v -run '$(or $(FAULTS),F30)' ./internal/faults -long
+faults-long: services ## run the faults that take minutes: RabbitMQ clusters, rolling restarts, full disks (FAULTS=F30)
+	go test -count=1 -parallel 1 -timeout 120m -v -run '$(or $(FAULTS),F30|F32Broker|F33)' ./internal/faults -long
 
 model: ## explore a model of the protocol further than its tests do, for minutes (SCHEDULES=1000000)
 	go test -count=1 -timeout 120m -v ./internal/model -run 'EveryInterleaving|RandomSchedules' -deep -seed 0 -schedules $(SCHEDULES)

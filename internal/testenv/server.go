@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -125,6 +126,20 @@ func (s *Server) eval(format string, args ...any) string {
 	text, err := s.server.Eval(fmt.Sprintf(format, args...))
 	s.check(err)
 	return text
+}
+
+// SetDiskFreeLimit sets below how many free bytes RabbitMQ blocks publishers.
+func (s *Server) SetDiskFreeLimit(bytes int64) {
+	s.t.Helper()
+	s.eval(`ok = rabbit_disk_monitor:set_disk_free_limit(%d).`, bytes)
+}
+
+// RabbitMQDirectory returns the directory of RabbitMQ's data.
+func (s *Server) RabbitMQDirectory() string {
+	s.t.Helper()
+	dir, err := strconv.Unquote(s.eval(`rabbit_mnesia:dir().`)) // Erlang's strings look like Go's
+	s.check(err)
+	return dir
 }
 
 // StopCommand returns a shell command that does what Stop does, for a program

@@ -19,7 +19,7 @@ import (
 
 const (
 	startLimit = 5 * time.Minute
-	stopLimit  = 60 * time.Second
+	stopLimit  = 3 * time.Minute
 	evalLimit  = 3 * time.Minute // rabbitmqctl takes seconds of processor time
 )
 
