@@ -89,6 +89,22 @@ type PublisherConfig struct {
 	// and is then gone. It is called by several goroutines. Defaults to none:
 	// they are outbox.ErrUnroutable, and tried again.
 	AllowUnroutable func(topic string) bool
+	// Audiences are, by topic, the queues that must get its messages. Such a message
+	// counts as published only if all of them are bound for its routing key: that is
+	// looked up before it is sent, at most a second earlier, and again when the broker
+	// has confirmed it. While one is not bound, the topic's messages are
+	// outbox.ErrUnavailable, with ErrAudience: the relay suspends the topic and counts
+	// no attempt. Defaults to none: one queue is enough. Needs ManagementURL.
+	Audiences map[string][]string
+	// ManagementURL of RabbitMQ's management API, such as
+	// http://user:password@host:15672, to look up bindings, which AMQP does not
+	// tell. Its user needs the tag management, and permissions in the virtual host,
+	// which may be for nothing (^$). While it does not answer, topics that Audiences
+	// names are not published. https:// uses TLS or GetTLS.
+	ManagementURL string
+	// GetManagementURL, if set, is asked for ManagementURL at each look, in place of
+	// it. It is called from several goroutines.
+	GetManagementURL func(context.Context) (string, error)
 	// Producer is the application's name, sent as app_id and shown by the
 	// broker as the connection's name. Defaults to none.
 	Producer string
@@ -159,6 +175,7 @@ func (c PublisherConfig) validate() error {
 			problems = append(problems, fmt.Errorf("Codec: %w", err))
 		}
 	}
+	problems = append(problems, c.validateAudiences()...)
 	for _, n := range []struct {
 		field string
 		value int

@@ -7,7 +7,8 @@
 // A message counts as published when a queue has taken charge of it: messages
 // are persistent and mandatory, every one is confirmed, and one that the
 // broker returned for want of a queue is not published, though the broker
-// confirms that too. AllowUnroutable lists topics that need no queue. Confirms
+// confirms that too. AllowUnroutable lists topics that need no queue, and Audiences
+// topics that need certain ones. Confirms
 // are pipelined: up to Window messages are on their way on each channel.
 //
 // To fit into what exists, a publisher takes exchanges of any type, routing keys

@@ -28,6 +28,7 @@ func (p *Publisher) Producer() string { return p.cfg.Producer }
 // time go over channels of their own.
 type Publisher struct {
 	cfg    PublisherConfig
+	bound  *bindings       // nil: there are no audiences
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
 	joined sync.WaitGroup // the supervisor, and calls of Publish
@@ -57,6 +58,9 @@ func NewPublisher(cfg PublisherConfig) (*Publisher, error) {
 		cfg: cfg.withDefaults(), ctx: ctx, cancel: cancel,
 		lastErr: errors.New("connecting"), changed: make(chan struct{}),
 	}
+	if len(p.cfg.Audiences) > 0 {
+		p.bound = newBindings(ctx, &p.cfg)
+	}
 	connection := p.cfg.connection()
 	connection.Meter = telemetry.Meter(cfg.MeterProvider, telemetry.OutboxRabbitMQ)
 	connection.OnFailure = func(err error) { p.setSession(nil, err) }
@@ -66,8 +70,8 @@ func NewPublisher(cfg PublisherConfig) (*Publisher, error) {
 
 // Publish implements outbox.Publisher. Verdicts are of the class
 //
-//   - nil: confirmed by the broker and routed to at least one queue, or to none
-//     where AllowUnroutable allows it;
+//   - nil: confirmed by the broker and routed to at least one queue, or to all
+//     that Audiences names, or to none where AllowUnroutable allows it;
 //   - outbox.ErrRejected: refused (nacked), as by a full queue; or not allowed
 //     under this routing key; or the broker failed over this message alone;
 //   - outbox.ErrUnroutable: no queue is bound for it;
@@ -75,7 +79,8 @@ func NewPublisher(cfg PublisherConfig) (*Publisher, error) {
 //     the Codec cannot encode it;
 //   - outbox.ErrUnavailable: anything else, as no connection within a second, a
 //     broker that blocks, a missing exchange, a connection lost before the
-//     verdict, no confirm in time, or ctx ended.
+//     verdict, no confirm in time, a queue of Audiences that is not bound, or ctx
+//     ended.
 //
 // A routing key whose messages get no confirm for StallTimeout, as that of a queue
 // without a majority, makes its own messages unavailable and no others. They are
@@ -98,16 +103,21 @@ func (p *Publisher) Publish(ctx context.Context, msgs []outbox.Message) []error 
 	}
 	publishings := make([]rabbit.Publishing, 0, len(msgs))
 	places := make([]int, 0, len(msgs))
+	audience := p.audience(ctx, s, msgs)
 	for i := range msgs {
 		publishing, err := p.encode(&msgs[i])
+		if err == nil {
+			err = audience.before(msgs[i].Topic, publishing.Key)
+		}
 		if err != nil {
 			results[i] = err
 			continue
 		}
 		publishings, places = append(publishings, publishing), append(places, i)
 	}
-	for n, verdict := range p.publish(ctx, s, publishings) {
-		results[places[n]] = verdict
+	verdicts := p.publish(ctx, s, publishings)
+	for n, verdict := range verdicts {
+		results[places[n]] = audience.after(msgs[places[n]].Topic, publishings[n].Key, verdict)
 	}
 	return results
 }
@@ -243,6 +253,9 @@ func (p *Publisher) Close() error {
 	p.mu.Unlock()
 	p.cancel()
 	p.joined.Wait()
+	if p.bound != nil {
+		p.bound.close()
+	}
 	p.setSession(nil, ErrClosed)
 	return nil
 }

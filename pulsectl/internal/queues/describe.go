@@ -4,6 +4,8 @@ import (
 	"context"
 	"net/url"
 	"time"
+
+	"github.com/asimalizada/pulse-events/internal/rabbit/routing"
 )
 
 // Described is a queue as the management API describes it.
@@ -37,15 +39,7 @@ func (m *Management) Exchanges(ctx context.Context) (exchanges []Exchange, err e
 }
 
 // Binding leads messages from an exchange to a queue or another exchange.
-type Binding struct {
-	Source          string `json:"source"`
-	Destination     string `json:"destination"`
-	DestinationType string `json:"destination_type"`
-	Key             string `json:"routing_key"`
-}
-
-// ToQueue reports whether the destination is a queue.
-func (b Binding) ToQueue() bool { return b.DestinationType == "queue" }
+type Binding = routing.Binding
 
 // Bindings lists the bindings of the virtual host.
 func (m *Management) Bindings(ctx context.Context) (bindings []Binding, err error) {

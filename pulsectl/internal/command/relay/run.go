@@ -18,6 +18,7 @@ import (
 	"github.com/asimalizada/pulse-events/pulsectl/internal/env"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/fail"
 	process "github.com/asimalizada/pulse-events/pulsectl/internal/relay"
+	"github.com/asimalizada/pulse-events/pulsectl/internal/stack"
 )
 
 const runDescription = "Publishes what any program inserts into outbox_messages: docs/sql-contract.md says how, in any language.\n" +
@@ -62,6 +63,7 @@ func runFlags() []cli.Flag {
 		text("format", "plain", "`FORMAT` of messages: plain, nestjs, cloudevents (in headers), cloudevents-structured (one JSON document)"),
 		text("source", "", "CloudEvents: attribute source of all events, a `URI` reference such as /orders"),
 		text("allow-unroutable", "", "`TOPICS` that need no queue, separated by commas: their messages count as published when no queue takes them"),
+		text("audience", "", "`TOPIC=QUEUE` pairs, separated by commas: a message of the topic is published only while each of its queues is bound; needs --management-url"),
 		&cli.BoolFlag{Name: "any-payload", EnvVars: fromEnv("any-payload"), Usage: "also publish payloads whose content type is JSON and that are not; by default such a message is dead"},
 		number("lanes", "`N` batches published at the same time, up to 64 (default: 4)"),
 		number("batch-size", "`N` messages read at once (default: 500)"),
@@ -86,6 +88,7 @@ func runFlags() []cli.Flag {
 type runOptions struct {
 	producer, exchange, exchangeType, topology string
 	format, source, allowUnroutable            string
+	audience                                   string
 	anyPayload                                 bool
 	notifyChannel                              string
 	retention                                  string
@@ -98,7 +101,7 @@ type runOptions struct {
 func readOptions(ctx *cli.Context) runOptions {
 	return runOptions{
 		producer: ctx.String("producer"), exchange: ctx.String("exchange"), exchangeType: ctx.String("exchange-type"), topology: ctx.String("topology"),
-		format: ctx.String("format"), source: ctx.String("source"), allowUnroutable: ctx.String("allow-unroutable"),
+		format: ctx.String("format"), source: ctx.String("source"), allowUnroutable: ctx.String("allow-unroutable"), audience: ctx.String("audience"),
 		anyPayload: ctx.Bool("any-payload"), notifyChannel: ctx.String("notify-channel"), retention: ctx.String("retention"), startTimeout: ctx.Duration("start-timeout"),
 		healthAddr: ctx.String("health-addr"), metricsAddr: ctx.String(metricsFlag), logLevel: ctx.String("log-level"), logFormat: ctx.String("log-format"),
 		relay: outbox.RelayConfig{
@@ -196,6 +199,12 @@ func (o runOptions) config(e *env.Env) (process.Config, error) {
 		URL: read(e.AMQPURL()), GetURL: e.Rotated(e.Flags.AMQPURL, "PULSE_AMQP_URL"), GetTLS: files.Get(),
 		Producer: o.producer, Exchange: o.exchange, ExchangeType: o.exchangeType, AllowUnroutable: topics(o.allowUnroutable),
 	}
+	cfg.Publisher.Audiences, err = process.ParseAudiences(o.audience)
+	note("audience", err)
+	if o.audience != "" {
+		cfg.Publisher.ManagementURL = read(e.Setting(e.Flags.ManagementURL, "PULSE_MANAGEMENT_URL", func(stack.State) string { return "" }))
+		cfg.Publisher.GetManagementURL = e.Rotated(e.Flags.ManagementURL, "PULSE_MANAGEMENT_URL")
+	}
 	cfg.Publisher.Topology, err = process.ParseTopology(o.topology)
 	note("topology", err)
 	cfg.Publisher.Codec, err = process.ParseFormat(o.format, o.source)
@@ -243,6 +252,6 @@ func asFlags(err error) string {
 		"outbox: relay: ", "", "rabbitmq publisher: ", "", "postgres: listener: ", "",
 		"NotifyChannel:", "--notify-channel:", "Channel:", "--notify-channel:", "Lanes:", "--lanes:", "BatchSize:", "--batch-size:", "BatchBytes:", "--batch-bytes:", "KeyWindow:", "--key-window:", "MaxPollInterval:", "--max-poll-interval:", "PollInterval:", "--poll-interval:",
 		"LeaseTTL:", "--lease-ttl:", "PurgeInterval:", "--purge-interval:", "ShutdownTimeout:", "--shutdown-timeout:",
-		"MaxAttempts:", "--max-attempts:", "ExchangeType:", "--exchange-type:", "Exchange:", "--exchange:", "Producer:", "--producer:",
+		"MaxAttempts:", "--max-attempts:", "Audiences:", "--audience:", "set ManagementURL,", "set --management-url,", "ManagementURL:", "--management-url:", "ExchangeType:", "--exchange-type:", "Exchange:", "--exchange:", "Producer:", "--producer:",
 	).Replace(err.Error())
 }
