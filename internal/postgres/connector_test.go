@@ -3,6 +3,7 @@ package postgres_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"net/url"
 	"strings"
@@ -282,4 +283,34 @@ func TestConnectorMovesToAnotherUser(t *testing.T) {
 			t.Fatalf("the user is %s", got)
 		}
 	}
+}
+
+// A password of its own for each question, as the tokens of a cloud, ends no connection.
+func TestConnectorKeepsConnectionsUnderAnotherPassword(t *testing.T) {
+	user := testenv.NewPostgresUser(t, testenv.Postgres(t))
+	var mu sync.Mutex
+	asked := 0
+	db := open(t, postgres.Config{URL: user.URL(), GetURL: func(context.Context) (string, error) {
+		mu.Lock()
+		defer mu.Unlock()
+		asked++
+		user.SetPassword(fmt.Sprint("token/", asked))
+		return user.URL(), nil
+	}})
+	db.SetMaxOpenConns(1)
+	var first, pid int
+	testenv.Eventually(t, time.Minute, "the URL to be asked for several times", func() bool {
+		if err := db.Get(&pid, `SELECT pg_backend_pid()`); err != nil {
+			t.Fatal(err)
+		}
+		if first == 0 {
+			first = pid
+		}
+		if pid != first {
+			t.Fatal("there is another connection")
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		return asked > 4
+	})
 }

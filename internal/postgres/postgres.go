@@ -26,8 +26,8 @@ type Config struct {
 	URL string
 	// GetURL, if set, is called for the URL at each connect, and about once a
 	// second while connections are taken from the pool; URL is then its value at
-	// the start. Those that were made by another URL are replaced one by one, once
-	// one could be made by the new one.
+	// the start. Those that were made by a URL with another user, server or option are
+	// replaced one by one, once one could be made by the new one.
 	GetURL func(context.Context) (string, error)
 	// Name is the application name in pg_stat_activity. Defaults to the URL's
 	// application_name, or "pulse-events".

@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"database/sql/driver"
+	"net/url"
 	"sync"
 	"time"
 
@@ -17,10 +18,12 @@ const (
 	lookLimit = 30 * time.Second
 )
 
-// renewal moves a pool to another URL without an error: connections that were made
-// by one that is not told any more are closed when they are taken from the pool, as
-// soon as a connection was made by the one that is told now. So an old user can be
-// deleted once nothing uses it, and a new URL that does not work ends no connection.
+// renewal moves a pool to another user or server without an error: connections that
+// were made by a URL that is not told any more are closed when they are taken from the
+// pool, as soon as a connection was made by the one that is told now. So an old user can
+// be deleted once nothing uses it, and a new URL that does not work ends no connection.
+// Another password ends none: it counts when one connects, and some are told a new one
+// each time, such as the tokens of a cloud.
 type renewal struct {
 	get func(context.Context) (string, error) // nil: the URL never changes
 	try func(context.Context) (driver.Conn, error)
@@ -32,7 +35,7 @@ type renewal struct {
 	mu      sync.Mutex
 	asked   int64 // how often a URL was asked for, to connect
 	latest  int64 // which of these has led to a connection
-	url     string
+	account string
 	looking bool
 	looked  time.Time
 }
@@ -51,44 +54,60 @@ func (r *renewal) ask() int64 {
 	return r.asked
 }
 
+// account returns a URL without its password.
+func account(raw string) string {
+	u, err := url.Parse(raw)
+	if err != nil {
+		return raw
+	}
+	if u.User != nil {
+		u.User = url.User(u.User.Username())
+	}
+	query := u.Query()
+	query.Del("password")
+	u.RawQuery = query.Encode()
+	return u.String()
+}
+
 // connected notes that a connection was made by the URL of a question.
-func (r *renewal) connected(question int64, url string) {
+func (r *renewal) connected(question int64, raw string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if question > r.latest {
-		r.latest, r.url = question, url
+		r.latest, r.account = question, account(raw)
 	}
 }
 
-// checked returns the function that pgx calls when a connection, made by url, is
+// checked returns the function that pgx calls when a connection, made by a URL, is
 // taken from the pool.
-func (r *renewal) checked(url string) func(context.Context, *pgx.Conn) error {
+func (r *renewal) checked(raw string) func(context.Context, *pgx.Conn) error {
+	its := account(raw)
 	return func(context.Context, *pgx.Conn) error {
-		if r.outdated(url) {
+		if r.outdated(its) {
 			return driver.ErrBadConn
 		}
 		return nil
 	}
 }
 
-func (r *renewal) outdated(url string) bool {
+func (r *renewal) outdated(account string) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.get != nil && !r.looking && r.ctx.Err() == nil && time.Since(r.looked) >= lookInterval {
 		r.looking = true
 		r.work.Go(r.look)
 	}
-	return url != r.url
+	return account != r.account
 }
 
-// look connects once if there is another URL than that of the last connection. An
+// look connects once if there is another account than that of the last connection. An
 // error is left to those who need a connection.
 func (r *renewal) look() {
 	ctx, cancel := context.WithTimeout(r.ctx, lookLimit)
 	defer cancel()
-	url, err := r.get(ctx)
+	raw, err := r.get(ctx)
 	r.mu.Lock()
-	changed := err == nil && url != r.url
+	changed := err == nil && account(raw) != r.account
 	r.mu.Unlock()
 	if changed {
 		if conn, err := r.try(ctx); err == nil {

@@ -4,7 +4,7 @@
 //
 //   - asks for the URL at each connect, so that a rotated password is used from
 //     the next connect on (Config.GetURL), and moves to another user or server by
-//     itself when the URL has changed, within seconds and without an error;
+//     itself when the URL names one, within seconds and without an error;
 //   - given several servers, connects to one that accepts writes, and begins
 //     with another after each failure;
 //   - closes connections that work but are of no more use, as to a server that
@@ -38,9 +38,9 @@ type Config struct {
 	URL string
 	// GetURL, if set, is asked for the URL at each connect, in place of URL,
 	// which then has to be valid all the same, and about once a second while the
-	// pool is used: connections that were made by another URL are replaced as they
-	// are taken from the pool, once one could be made by the new one. It is called
-	// from several goroutines. An error is a failure to connect; it is logged, so
+	// pool is used: connections that were made by a URL with another user, server or
+	// option are replaced as they are taken from the pool, once one could be made by
+	// the new one. It is called from several goroutines. An error is a failure to connect; it is logged, so
 	// it must hold no secret.
 	GetURL func(context.Context) (string, error)
 	// Name is the application's name in pg_stat_activity. Defaults to the URL's
