@@ -24,7 +24,7 @@ import (
 type Mux struct {
 	cfg        MuxConfig
 	middleware []Middleware
-	types      map[string]Handler
+	types      map[string]muxRoute
 	topics     []topicRoute
 	upcasters  map[versioned]Upcaster
 
@@ -72,10 +72,13 @@ type RouteConfig struct {
 	Timeout time.Duration
 }
 
+// muxRoute is a handler as it was registered, and with middleware and settings.
+type muxRoute struct{ bare, handler Handler }
+
 type topicRoute struct {
 	pattern string
 	words   []string
-	handler Handler
+	muxRoute
 }
 
 // NewMux returns a Mux without routes. It panics on a policy that is not
@@ -85,7 +88,7 @@ func NewMux(cfg MuxConfig) *Mux {
 	if cfg.Unknown != DeadLetterUnknown && cfg.Unknown != IgnoreUnknown {
 		panic(fmt.Sprintf("inbox: mux: Unknown: %d is no policy", cfg.Unknown))
 	}
-	return &Mux{cfg: cfg, types: make(map[string]Handler), upcasters: make(map[versioned]Upcaster), ignored: make(map[string]int64)}
+	return &Mux{cfg: cfg, types: make(map[string]muxRoute), upcasters: make(map[versioned]Upcaster), ignored: make(map[string]int64)}
 }
 
 // Use adds middleware around the handlers of routes that are registered
@@ -130,14 +133,8 @@ func (m *Mux) Handle(ctx context.Context, tx Tx, msg Message) error {
 	if err != nil {
 		return err
 	}
-	if h, ok := m.types[msg.Type]; ok {
-		return h(ctx, tx, msg)
-	}
-	topic := strings.Split(msg.Topic, ".")
-	for _, r := range m.topics {
-		if matchTopic(r.words, topic) {
-			return r.handler(ctx, tx, msg)
-		}
+	if r, ok := m.find(msg); ok {
+		return r.handler(ctx, tx, msg)
 	}
 	if m.cfg.Unknown == IgnoreUnknown {
 		m.mu.Lock()
@@ -145,6 +142,24 @@ func (m *Mux) Handle(ctx context.Context, tx Tx, msg Message) error {
 		m.ignored[msg.Type]++
 		return nil
 	}
+	return unknownType(msg)
+}
+
+// find returns the route of a message.
+func (m *Mux) find(msg Message) (muxRoute, bool) {
+	if r, ok := m.types[msg.Type]; ok {
+		return r, true
+	}
+	topic := strings.Split(msg.Topic, ".")
+	for _, r := range m.topics {
+		if matchTopic(r.words, topic) {
+			return r.muxRoute, true
+		}
+	}
+	return muxRoute{}, false
+}
+
+func unknownType(msg Message) error {
 	return DeadLetterFor(fmt.Errorf("no handler for type %q, topic %q", msg.Type, msg.Topic), ReasonUnknownType)
 }
 
@@ -157,7 +172,8 @@ func (m *Mux) Ignored() map[string]int64 {
 }
 
 // route puts middleware and settings around a handler.
-func (m *Mux) route(h Handler, cfgs []RouteConfig) Handler {
+func (m *Mux) route(h Handler, cfgs []RouteConfig) muxRoute {
+	bare := h
 	if h == nil {
 		panic("inbox: mux: the handler is nil")
 	}
@@ -168,9 +184,9 @@ func (m *Mux) route(h Handler, cfgs []RouteConfig) Handler {
 		h = m.middleware[i](h)
 	}
 	if len(cfgs) == 0 {
-		return h
+		return muxRoute{bare, h}
 	}
-	return cfgs[0].wrap(h)
+	return muxRoute{bare, cfgs[0].wrap(h)}
 }
 
 func (c RouteConfig) wrap(h Handler) Handler {

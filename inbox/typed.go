@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"reflect"
+	"sync"
 )
 
 // Decoder reads the payload of a message into a value, which is a pointer. Its
@@ -16,13 +18,32 @@ type Decoder func(msg Message, into any) error
 // dead-lettered at once with ReasonUndecodable and the decoder's error, since no
 // further attempt will read it.
 func Decode[T any](decode Decoder, h func(ctx context.Context, tx Tx, msg Message, event T) error) Handler {
-	return func(ctx context.Context, tx Tx, msg Message) error {
+	handler := func(ctx context.Context, tx Tx, msg Message) error {
 		var event T
 		if err := decode(msg, &event); err != nil {
 			return DeadLetterFor(fmt.Errorf("payload of %s as %T: %w", msg.Type, event, err), ReasonUndecodable)
 		}
+		if ctx.Value(checking{}) != nil {
+			return nil
+		}
 		return h(ctx, tx, msg, event)
 	}
+	decoding.Store(reflect.ValueOf(handler).Pointer(), true)
+	return handler
+}
+
+// checking is the key of contexts in which the handlers that Decode makes read a
+// message and do no more.
+type checking struct{}
+
+// decoding has the code of these handlers. Mux.Check tells them by it from others,
+// which it must not call.
+var decoding sync.Map
+
+// decodes reports whether Decode has made a handler.
+func decodes(h Handler) bool {
+	_, made := decoding.Load(reflect.ValueOf(h).Pointer())
+	return made
 }
 
 // JSON is Decode with DecodeJSON.

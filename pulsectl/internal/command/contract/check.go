@@ -9,13 +9,14 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/asimalizada/pulse-events/inbox"
 	inboxrabbit "github.com/asimalizada/pulse-events/inbox/rabbitmq"
-	"github.com/asimalizada/pulse-events/outbox/wire"
 	wirecontract "github.com/asimalizada/pulse-events/outbox/wire/contract"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/console"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/contracts"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/env"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/fail"
+	"github.com/asimalizada/pulse-events/pulsectl/pending"
 )
 
 func check(e *env.Env) *cli.Command {
@@ -40,7 +41,7 @@ func check(e *env.Env) *cli.Command {
 				return err
 			}
 			if ctx.Bool("pending") {
-				return pending(ctx.Context, e, set)
+				return waiting(ctx.Context, e, set)
 			}
 			before, err := contracts.At(ctx.Context, ctx.String("dir"), ctx.String("against"))
 			if err != nil {
@@ -66,18 +67,18 @@ func (none) Open(string) (fs.File, error)          { return nil, fs.ErrNotExist 
 func (none) ReadDir(string) ([]fs.DirEntry, error) { return nil, nil }
 func (none) Stat(name string) (fs.FileInfo, error) { return os.Stat(os.DevNull) }
 
-var brokenColumns = []console.Column[contracts.Broken]{
-	{Key: "id", Value: func(b contracts.Broken) any { return b.ID }, ID: true},
-	{Key: "place", Value: func(b contracts.Broken) any { return b.Place }},
-	{Key: "state", Value: func(b contracts.Broken) any { return b.State }},
-	{Key: "type", Value: func(b contracts.Broken) any { return b.Type }, Keep: -1},
-	{Key: "topic", Value: func(b contracts.Broken) any { return b.Topic }, Wide: true},
-	{Key: "version", Value: func(b contracts.Broken) any { return b.Version }},
-	{Key: "problem", Value: func(b contracts.Broken) any { return b.Problem }, Wrap: true},
+var brokenColumns = []console.Column[pending.Broken]{
+	{Key: "id", Value: func(b pending.Broken) any { return b.ID }, ID: true},
+	{Key: "place", Value: func(b pending.Broken) any { return b.Place }},
+	{Key: "state", Value: func(b pending.Broken) any { return b.State }},
+	{Key: "type", Value: func(b pending.Broken) any { return b.Type }, Keep: -1},
+	{Key: "topic", Value: func(b pending.Broken) any { return b.Topic }, Wide: true},
+	{Key: "version", Value: func(b pending.Broken) any { return b.Version }},
+	{Key: "problem", Value: func(b pending.Broken) any { return b.Problem }, Wrap: true},
 }
 
-// pending lists the waiting messages that break the contracts.
-func pending(ctx context.Context, e *env.Env, set *wirecontract.Set) error {
+// waiting lists the waiting messages that break the contracts.
+func waiting(ctx context.Context, e *env.Env, set *wirecontract.Set) error {
 	given, err := e.Given()
 	if err != nil {
 		return err
@@ -85,19 +86,21 @@ func pending(ctx context.Context, e *env.Env, set *wirecontract.Set) error {
 	if !given.Outbox && !given.Broker {
 		return e.AnyGiven()
 	}
-	var p contracts.Pending
-	consumer := set.Consumer()
+	var p pending.Report
+	check := func(ctx context.Context, msg inbox.Message) error {
+		return inbox.ConsumerConfig{Contracts: set.Consumer()}.Check(ctx, nil, msg)
+	}
 	if given.Outbox {
 		ob, _, err := e.Outbox(ctx)
 		if err != nil {
 			return err
 		}
-		if err := p.Outbox(ctx, ob, consumer); err != nil {
+		if err := p.Outbox(ctx, ob, check); err != nil {
 			return fail.Wrap("cannot read the outbox", err)
 		}
 	}
 	if given.Broker {
-		if err := pendingQueues(ctx, e, &p, consumer); err != nil {
+		if err := pendingQueues(ctx, e, &p, check); err != nil {
 			return err
 		}
 	}
@@ -105,7 +108,7 @@ func pending(ctx context.Context, e *env.Env, set *wirecontract.Set) error {
 	for _, place := range p.NotLooked {
 		e.IO.Notef("not looked into: %s", place)
 	}
-	if err := console.RenderList(e.IO, console.List[contracts.Broken]{Columns: brokenColumns, Items: p.Broken}); err != nil {
+	if err := console.RenderList(e.IO, console.List[pending.Broken]{Columns: brokenColumns, Items: p.Broken}); err != nil {
 		return err
 	}
 	e.IO.Notef("%d messages wait, %d of them would break", p.Looked, p.Breaks)
@@ -118,7 +121,7 @@ func pending(ctx context.Context, e *env.Env, set *wirecontract.Set) error {
 	return nil
 }
 
-func pendingQueues(ctx context.Context, e *env.Env, p *contracts.Pending, consumer wire.Contracts) error {
+func pendingQueues(ctx context.Context, e *env.Env, p *pending.Report, check pending.Check) error {
 	q, err := e.ConsumerQueues(ctx)
 	if err != nil {
 		return err
@@ -128,7 +131,7 @@ func pendingQueues(ctx context.Context, e *env.Env, p *contracts.Pending, consum
 		return fail.CannotReach("broker", err)
 	}
 	defer i.Close()
-	if err := p.Queues(ctx, i, q.Names(), consumer); err != nil {
+	if err := p.Queues(ctx, i, q.Names(), check); err != nil {
 		return fail.Wrap("cannot look into the queues", err)
 	}
 	return nil

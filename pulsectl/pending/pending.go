@@ -1,4 +1,15 @@
-package contracts
+// Package pending looks at the messages that still wait, in an outbox and in the
+// queues of a consumer, before a new version of the consumer is deployed, and lists
+// those that it would dead-letter. Nothing is changed, consumed or handled:
+//
+//	cfg := inbox.ConsumerConfig{Contracts: set.Consumer()}
+//	check := func(ctx context.Context, msg inbox.Message) error { return cfg.Check(ctx, mux, msg) }
+//	var report pending.Report
+//	err := report.Queues(ctx, inspector, inboxrabbit.QueueNames("order.created", nil), check)
+//
+// The mux is the one that the consumer will have, so that its handlers' types and its
+// upcasters decide. pulsectl contract check --pending is this without a mux.
+package pending
 
 import (
 	"bytes"
@@ -7,8 +18,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strings"
 
+	"github.com/asimalizada/pulse-events/inbox"
 	inboxrabbit "github.com/asimalizada/pulse-events/inbox/rabbitmq"
 	"github.com/asimalizada/pulse-events/outbox"
 	"github.com/asimalizada/pulse-events/outbox/wire"
@@ -16,8 +30,11 @@ import (
 	"github.com/asimalizada/pulse-events/outbox/wire/contract"
 )
 
-// Broken is a message that waits and that consumers with these contracts would
-// dead-letter.
+// Check reports why a message could not be handled, see inbox.ConsumerConfig.Check.
+// An error that matches inbox.ErrUndecided says nothing against it.
+type Check func(ctx context.Context, msg inbox.Message) error
+
+// Broken is a message that waits and that would be dead-lettered.
 type Broken struct {
 	Place   string // outbox, or the name of a queue
 	State   string // pending or dead in the outbox; queued, retry or dead-lettered in a queue
@@ -25,20 +42,20 @@ type Broken struct {
 	Type    string
 	Topic   string
 	Version int
-	Problem string // begins with the path of the fault
+	Problem string // of a contract: begins with the path of the fault
 }
 
-// Pending is the result of looking at what waits.
-type Pending struct {
+// Report is the result of looking at what waits. The zero value is empty.
+type Report struct {
 	Looked    int      // messages
-	Broken    []Broken // the first ones
+	Broken    []Broken // the first MaxBroken
 	Breaks    int      // how many there are
 	NotLooked []string // places that could not be looked into, and why
 
-	encrypted int
+	undecided map[string]int // messages of which nothing can be told, by reason
 }
 
-// MaxBroken bounds the messages that a Pending lists.
+// MaxBroken bounds the messages that a Report lists.
 const MaxBroken = 1000
 
 // maxLook bounds the messages of one queue that are looked at.
@@ -48,29 +65,34 @@ const maxLook = 1_000_000
 const maxUnzipped = contract.DefaultMaxBytes
 
 // look checks one message.
-func (p *Pending) look(contracts wire.Contracts, m wire.Message, place, state string) {
+func (p *Report) look(ctx context.Context, check Check, m wire.Message, place, state string) {
 	p.Looked++
-	if m.Encryption != "" {
-		p.encrypted++
-		return
-	}
 	err := readable(&m)
 	if err == nil {
-		err = wire.CheckConsumed(contracts, m)
+		err = check(ctx, inbox.FromWire(m))
+	}
+	if errors.Is(err, inbox.ErrUndecided) {
+		if p.undecided == nil {
+			p.undecided = make(map[string]int)
+		}
+		p.undecided[err.Error()]++
+		return
 	}
 	if err != nil {
 		p.add(m, place, state, err)
 	}
 }
 
-// Done adds what could not be read to NotLooked.
-func (p *Pending) Done() {
-	if p.encrypted > 0 {
-		p.NotLooked = append(p.NotLooked, fmt.Sprintf("%d messages that are encrypted", p.encrypted))
+// Done adds to NotLooked how many messages could not be judged, and why. Call it once,
+// in the end.
+func (p *Report) Done() {
+	for _, reason := range slices.Sorted(maps.Keys(p.undecided)) {
+		p.NotLooked = append(p.NotLooked, fmt.Sprintf("%d messages: %s", p.undecided[reason], reason))
 	}
+	p.undecided = nil
 }
 
-func (p *Pending) add(m wire.Message, place, state string, err error) {
+func (p *Report) add(m wire.Message, place, state string, err error) {
 	p.Breaks++
 	if len(p.Broken) < MaxBroken {
 		p.Broken = append(p.Broken, Broken{place, state, m.ID, m.Type, m.Topic, m.Version, err.Error()})
@@ -80,6 +102,9 @@ func (p *Pending) add(m wire.Message, place, state string, err error) {
 // readable brings a message as it travels to what handlers get: without gzip and
 // without the envelope of CloudEvents.
 func readable(m *wire.Message) error {
+	if m.Encryption != "" {
+		return nil // what is inside is for its opener
+	}
 	if strings.EqualFold(m.ContentEncoding, "gzip") {
 		r, err := gzip.NewReader(bytes.NewReader(m.Payload))
 		if err != nil {
@@ -99,7 +124,7 @@ func readable(m *wire.Message) error {
 
 // Outbox looks at the messages of an outbox that are to be published, those that
 // are dead among them, a page at a time.
-func (p *Pending) Outbox(ctx context.Context, ob *outbox.Outbox, contracts wire.Contracts) error {
+func (p *Report) Outbox(ctx context.Context, ob *outbox.Outbox, check Check) error {
 	q := outbox.ListQuery{Statuses: []outbox.Status{outbox.Pending, outbox.Dead}, OldestFirst: true, Limit: 50}
 	for {
 		page, err := ob.List(ctx, q)
@@ -107,7 +132,7 @@ func (p *Pending) Outbox(ctx context.Context, ob *outbox.Outbox, contracts wire.
 			return err
 		}
 		for _, r := range page.Records {
-			p.look(contracts, r.Wire(""), "outbox", string(r.Status))
+			p.look(ctx, check, r.Wire(""), "outbox", string(r.Status))
 		}
 		if page.Next == 0 {
 			return nil
@@ -118,7 +143,7 @@ func (p *Pending) Outbox(ctx context.Context, ob *outbox.Outbox, contracts wire.
 
 // Queues looks at the messages in the queues of a consumer, and leaves them there.
 // A queue that is being consumed is not looked into, which NotLooked says.
-func (p *Pending) Queues(ctx context.Context, i *inboxrabbit.Inspector, names inboxrabbit.Names, contracts wire.Contracts) error {
+func (p *Report) Queues(ctx context.Context, i *inboxrabbit.Inspector, names inboxrabbit.Names, check Check) error {
 	type place struct{ queue, state string }
 	places := []place{{names.DeadLetters, "dead-lettered"}}
 	for _, retry := range names.Retry {
@@ -133,7 +158,7 @@ func (p *Pending) Queues(ctx context.Context, i *inboxrabbit.Inspector, names in
 				return nil
 			}
 			m.Topic = q.Topic
-			p.look(contracts, m, at.queue, at.state)
+			p.look(ctx, check, m, at.queue, at.state)
 			return nil
 		})
 		var incomplete *inboxrabbit.IncompleteError

@@ -1,6 +1,8 @@
-package contracts_test
+package pending_test
 
 import (
+	"context"
+	"errors"
 	"io"
 	"log/slog"
 	"path/filepath"
@@ -11,17 +13,18 @@ import (
 
 	amqp "github.com/rabbitmq/amqp091-go"
 
+	"github.com/asimalizada/pulse-events/inbox"
 	inboxrabbit "github.com/asimalizada/pulse-events/inbox/rabbitmq"
 	"github.com/asimalizada/pulse-events/internal/testenv"
 	"github.com/asimalizada/pulse-events/outbox"
 	"github.com/asimalizada/pulse-events/outbox/sqlite"
 	"github.com/asimalizada/pulse-events/outbox/wire/contract"
 	"github.com/asimalizada/pulse-events/pulsectl/devbroker"
-	"github.com/asimalizada/pulse-events/pulsectl/internal/contracts"
+	"github.com/asimalizada/pulse-events/pulsectl/pending"
 )
 
 // The deploy makes amount a required number.
-func deployed(t *testing.T) *contract.Set {
+func deployed(t *testing.T) pending.Check {
 	t.Helper()
 	set, err := contract.Load(fstest.MapFS{
 		"order.created/1.json": {Data: []byte(`{"type":"object","required":["amount"],"properties":{"amount":{"type":"number"}}}`)},
@@ -29,7 +32,9 @@ func deployed(t *testing.T) *contract.Set {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return set
+	return func(ctx context.Context, msg inbox.Message) error {
+		return inbox.ConsumerConfig{Contracts: set.Consumer()}.Check(ctx, nil, msg)
+	}
 }
 
 // A letter that waits in the dead-letter queue and would break after a deploy is
@@ -75,11 +80,11 @@ func TestPendingFindsLetterThatADeployWouldBreak(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer i.Close()
-	var p contracts.Pending
-	if err := p.Queues(t.Context(), i, names, deployed(t).Consumer()); err != nil {
+	var p pending.Report
+	if err := p.Queues(t.Context(), i, names, deployed(t)); err != nil {
 		t.Fatal(err)
 	}
-	want := []contracts.Broken{
+	want := []pending.Broken{
 		{Place: "order.created.dlq", State: "dead-lettered", ID: "letter", Type: "OrderCreated", Topic: "order.created",
 			Problem: "$.amount: got string, want number (contract order.created/1)"},
 		{Place: names.Retry[0].Queue, State: "retry", ID: "retried", Type: "OrderCreated", Topic: "order.created", Version: 1,
@@ -95,6 +100,53 @@ func TestPendingFindsLetterThatADeployWouldBreak(t *testing.T) {
 }
 
 func TestPendingReadsTheOutbox(t *testing.T) {
+	ob, enqueue := newOutbox(t)
+	var msgs []outbox.Message
+	for n := range 120 { // more than a page
+		m := outbox.NewMessage("order.created", []byte(`{"amount":1}`))
+		if n == 0 || n == 119 {
+			m.Payload = []byte(`{"amount":null}`)
+		}
+		msgs = append(msgs, m)
+	}
+	enqueue(msgs...)
+	var p pending.Report
+	if err := p.Outbox(t.Context(), ob, deployed(t)); err != nil {
+		t.Fatal(err)
+	}
+	if p.Looked != 120 || p.Breaks != 2 || p.Broken[0].ID != msgs[0].ID.String() || p.Broken[1].ID != msgs[119].ID.String() ||
+		!strings.HasPrefix(p.Broken[0].Problem, "$.amount: ") || p.Broken[0].Place != "outbox" || p.Broken[0].State != "pending" {
+		t.Errorf("found %+v", p)
+	}
+}
+
+// The types of a new version's handlers decide, where its contract says nothing
+// against a message.
+func TestPendingAsksTheHandlersTypes(t *testing.T) {
+	ob, enqueue := newOutbox(t)
+	fits, breaks, opaque := outbox.NewMessage("order.created", []byte(`{"amount":1}`)), outbox.NewMessage("order.created", []byte(`{"amount":1.5}`)), outbox.NewMessage("audit", []byte(`?`))
+	enqueue(fits, breaks, opaque)
+	mux := inbox.NewMux(inbox.MuxConfig{})
+	mux.HandleTopic("order.created", inbox.JSON(func(context.Context, inbox.Tx, inbox.Message, struct{ Amount int }) error {
+		return errors.New("called")
+	}))
+	mux.HandleTopic("audit", func(context.Context, inbox.Tx, inbox.Message) error { return errors.New("called") })
+	var p pending.Report
+	if err := p.Outbox(t.Context(), ob, func(ctx context.Context, msg inbox.Message) error { return inbox.ConsumerConfig{}.Check(ctx, mux, msg) }); err != nil {
+		t.Fatal(err)
+	}
+	p.Done()
+	if p.Looked != 3 || p.Breaks != 1 || p.Broken[0].ID != breaks.ID.String() || !strings.Contains(p.Broken[0].Problem, "$.amount: JSON number 1.5 is no int") {
+		t.Errorf("found %+v", p)
+	}
+	if len(p.NotLooked) != 1 || !strings.HasPrefix(p.NotLooked[0], "1 messages: cannot be told: the handler of") {
+		t.Errorf("not looked into: %q", p.NotLooked)
+	}
+}
+
+// newOutbox returns an outbox, and a function that enqueues messages in it.
+func newOutbox(t *testing.T) (*outbox.Outbox, func(...outbox.Message)) {
+	t.Helper()
 	db, err := sqlite.Open(filepath.Join(t.TempDir(), "outbox.db"))
 	if err != nil {
 		t.Fatal(err)
@@ -107,27 +159,14 @@ func TestPendingReadsTheOutbox(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var msgs []outbox.Message
-	for n := range 120 { // more than a page
-		m := outbox.NewMessage("order.created", []byte(`{"amount":1}`))
-		if n == 0 || n == 119 {
-			m.Payload = []byte(`{"amount":null}`)
+	return ob, func(msgs ...outbox.Message) {
+		t.Helper()
+		tx := db.MustBegin()
+		if err := ob.Enqueue(t.Context(), tx, msgs...); err != nil {
+			t.Fatal(err)
 		}
-		msgs = append(msgs, m)
-	}
-	tx := db.MustBegin()
-	if err := ob.Enqueue(t.Context(), tx, msgs...); err != nil {
-		t.Fatal(err)
-	}
-	if err := tx.Commit(); err != nil {
-		t.Fatal(err)
-	}
-	var p contracts.Pending
-	if err := p.Outbox(t.Context(), ob, deployed(t).Consumer()); err != nil {
-		t.Fatal(err)
-	}
-	if p.Looked != 120 || p.Breaks != 2 || p.Broken[0].ID != msgs[0].ID.String() || p.Broken[1].ID != msgs[119].ID.String() ||
-		!strings.HasPrefix(p.Broken[0].Problem, "$.amount: ") || p.Broken[0].Place != "outbox" || p.Broken[0].State != "pending" {
-		t.Errorf("found %+v", p)
+		if err := tx.Commit(); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
