@@ -4,7 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
+	"math"
 	"net"
 	"net/http"
 	"net/url"
@@ -207,6 +209,29 @@ func (m *managed) body(into any) error {
 	decoder.UseNumber()
 	if err := decoder.Decode(into); err != nil && m.req.ContentLength != 0 {
 		return badRequest("body: " + err.Error())
+	}
+	return nil
+}
+
+// shortNames returns an error if headers or arguments have a name that the protocol
+// cannot carry: its length is a byte.
+func shortNames(value any) error {
+	switch v := value.(type) {
+	case map[string]any:
+		for name, value := range v {
+			if len(name) > math.MaxUint8 {
+				return badRequest(fmt.Sprintf("the name %.40q... is longer than 255 bytes", name))
+			}
+			if err := shortNames(value); err != nil {
+				return err
+			}
+		}
+	case []any:
+		for _, value := range v {
+			if err := shortNames(value); err != nil {
+				return err
+			}
+		}
 	}
 	return nil
 }

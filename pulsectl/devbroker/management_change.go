@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"math"
 	"net/http"
 	"strings"
 	"unicode/utf8"
@@ -114,11 +115,18 @@ type declaration struct {
 	Arguments  map[string]any `json:"arguments"`
 }
 
+func (m *managed) declared(d *declaration) error {
+	if err := m.body(d); err != nil {
+		return err
+	}
+	return shortNames(d.Arguments)
+}
+
 func (d declaration) durable() bool { return d.Durable == nil || *d.Durable }
 
 func (m *managed) putExchange() (any, error) {
 	var d declaration
-	if err := m.body(&d); err != nil {
+	if err := m.declared(&d); err != nil {
 		return nil, err
 	}
 	m.created(m.exists(func() bool {
@@ -143,7 +151,7 @@ func (m *managed) deleteExchange() (any, error) {
 
 func (m *managed) putQueue() (any, error) {
 	var d declaration
-	if err := m.body(&d); err != nil {
+	if err := m.declared(&d); err != nil {
 		return nil, err
 	}
 	m.created(m.queueExists())
@@ -173,7 +181,7 @@ func (m *managed) deleteQueue() (any, error) {
 
 func (m *managed) postBinding() (any, error) {
 	var d declaration
-	if err := m.body(&d); err != nil {
+	if err := m.declared(&d); err != nil {
 		return nil, err
 	}
 	m.status = http.StatusCreated
@@ -237,9 +245,14 @@ func (m *managed) publish() (any, error) {
 	if exchange == "amq.default" {
 		exchange = ""
 	}
-	props := toProperties(body.Properties)
+	if err := shortNames(body.Properties); err != nil {
+		return nil, err
+	}
+	props, err := toProperties(body.Properties)
+	if err != nil {
+		return nil, err
+	}
 	u := &upload{method: &wire.BasicPublish{Exchange: exchange, RoutingKey: body.RoutingKey}, props: props.Append(nil), body: content}
-	var err error
 	if u.routing, err = wire.Scan(u.props); err != nil {
 		return nil, badRequest("properties: " + err.Error())
 	}
@@ -257,7 +270,7 @@ func (m *managed) publish() (any, error) {
 }
 
 // toProperties reads a message's properties in JSON.
-func toProperties(values map[string]any) (p wire.Properties) {
+func toProperties(values map[string]any) (p wire.Properties, err error) {
 	text := func(key string) *string {
 		if v, ok := values[key]; ok {
 			s := fmt.Sprint(v)
@@ -266,11 +279,15 @@ func toProperties(values map[string]any) (p wire.Properties) {
 		return nil
 	}
 	octet := func(key string) *byte {
-		if n, ok := toField(values[key]).(int64); ok {
-			b := byte(n)
-			return &b
+		n, ok := toField(values[key]).(int64)
+		if !ok {
+			return nil
 		}
-		return nil
+		if n < 0 || n > math.MaxUint8 {
+			err = badRequest(fmt.Sprintf("%s: %d is not between 0 and 255", key, n))
+		}
+		b := byte(n)
+		return &b
 	}
 	p = wire.Properties{
 		ContentType: text("content_type"), ContentEncoding: text("content_encoding"), DeliveryMode: octet("delivery_mode"),
@@ -284,7 +301,7 @@ func toProperties(values map[string]any) (p wire.Properties) {
 		at := uint64(n)
 		p.Timestamp = &at
 	}
-	return p
+	return p, err
 }
 
 // get takes messages from a queue, and puts them back if that is asked for.

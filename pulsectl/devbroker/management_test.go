@@ -170,6 +170,21 @@ func TestManagementQueues(t *testing.T) {
 		if !publish("a.b") || publish("b") {
 			m.Error("routing is not told")
 		}
+		if !m.real { // what the protocol cannot carry
+			long := map[string]any{strings.Repeat("h", 256): 1}
+			for path, body := range map[string]map[string]any{
+				"exchanges/" + vhost + "/x/publish": {"routing_key": "a.b", "properties": map[string]any{"headers": map[string]any{"in": []any{long}}}},
+				"bindings/" + vhost + "/e/x/q/q":    {"routing_key": "b", "arguments": long},
+			} {
+				if status := m.call(http.MethodPost, path, body, nil); status != http.StatusBadRequest {
+					m.Errorf("%s with a name of 256 bytes: %d", path, status)
+				}
+			}
+			body := map[string]any{"routing_key": "a.b", "properties": map[string]any{"priority": 300}}
+			if status := m.call(http.MethodPost, "exchanges/"+vhost+"/x/publish", body, nil); status != http.StatusBadRequest {
+				m.Errorf("priority 300: %d", status)
+			}
+		}
 		var got []map[string]any
 		m.eventually("the message", func() bool {
 			m.done(m.call(http.MethodPost, "queues/"+vhost+"/q/get", map[string]any{"count": 5, "ackmode": "ack_requeue_false", "encoding": "auto"}, &got))

@@ -83,15 +83,19 @@ func (v *verification) lookUpBodies(ctx context.Context) error {
 	return err
 }
 
+// maxInflated bounds a decompressed body: few bytes can become a thousand times as
+// many.
+const maxInflated = 1 << 30
+
 // hashInflated returns the hash of a decompressed body; zero: it is not
-// compressed.
+// compressed, or too large.
 func hashInflated(body []byte) (hash bodyHash) {
 	r, err := gzip.NewReader(bytes.NewReader(body))
 	if err != nil {
 		return hash
 	}
 	sum := sha256.New()
-	if _, err := io.Copy(sum, r); err != nil {
+	if n, err := io.Copy(sum, io.LimitReader(r, maxInflated+1)); err != nil || n > maxInflated {
 		return hash
 	}
 	sum.Sum(hash[:0])
