@@ -71,6 +71,25 @@ func (t Table) follow(r *Reach, key, exchange string, into, visited map[string]b
 	}
 }
 
+// Behind returns the queues to which an exchange leads, also through others,
+// whatever the key.
+func (t Table) Behind(exchange string) map[string]bool {
+	queues, seen := make(map[string]bool), map[string]bool{exchange: true}
+	for next := []string{exchange}; len(next) > 0; next = next[1:] {
+		for _, b := range t.Bindings {
+			switch {
+			case b.Source != next[0]:
+			case b.ToQueue():
+				queues[b.Destination] = true
+			case !seen[b.Destination]:
+				seen[b.Destination] = true
+				next = append(next, b.Destination)
+			}
+		}
+	}
+	return queues
+}
+
 // matches reports whether the words of a key match a pattern, in which * stands
 // for one word and # for any number of them.
 func matches(pattern, words []string) bool {

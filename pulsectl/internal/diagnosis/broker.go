@@ -18,6 +18,7 @@ type Broker struct {
 	Queues     queues.Reader
 	Management *queues.Management // nil: not given
 	Instances  int                // that report to the inbox that they consume the queue; negative: not known
+	Subscribed map[string]int     // by queue; nil: not known
 	Topics     []string           // of the outbox
 }
 

@@ -11,6 +11,7 @@ import (
 	"github.com/asimalizada/pulse-events/inbox"
 	inboxrabbit "github.com/asimalizada/pulse-events/inbox/rabbitmq"
 	"github.com/asimalizada/pulse-events/internal/rabbit"
+	"github.com/asimalizada/pulse-events/internal/rabbit/routing"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/queues"
 )
 
@@ -119,6 +120,7 @@ func (l *brokerLook) bindings(ctx context.Context) {
 	for _, x := range l.exchanges {
 		kinds[x.Name] = x.Type
 	}
+	l.handlers(ctx, routing.Table{Kinds: kinds, Bindings: bindings})
 	queue, bound := l.Queues.Source.Queue, []string{}
 	for _, b := range bindings {
 		if b.Source != "" && b.ToQueue() && b.Destination == queue {

@@ -92,6 +92,34 @@ func TestUnbound(t *testing.T) {
 	}
 }
 
+func TestJudgeHandlers(t *testing.T) {
+	for about, c := range map[string]struct {
+		reached    map[string][]string
+		consumed   map[string]int
+		subscribed map[string]int
+		want       []string
+	}{
+		"all consumed": {map[string][]string{"a": {"one", "two"}}, map[string]int{"one": 1, "two": 3}, map[string]int{"one": 1},
+			[]string{"ok every queue that gets messages is consumed; one by consumers that report to this inbox; two (3) by others"}},
+		"an idle queue beside": {map[string][]string{"a": {"one", "two"}}, map[string]int{"one": 1, "two": 0}, nil, []string{"warn queue two gets messages, and has no consumer"}},
+		"nobody": {map[string][]string{"a": {"one"}, "b": nil}, map[string]int{"one": 0}, nil,
+			[]string{"warn nobody handles topic a: its messages wait in one", "warn queue one gets messages, and has no consumer"}},
+		"not looked at": {map[string][]string{"a": {"one"}}, nil, nil, []string{"ok "}},
+	} {
+		r := &Report{}
+		r.judgeHandlers("check", c.reached, c.consumed, c.subscribed)
+		if len(r.Findings) != len(c.want) {
+			t.Errorf("%s: %+v", about, r.Findings)
+			continue
+		}
+		for i, f := range r.Findings {
+			if got := string(f.State) + " " + f.Detail; !strings.HasPrefix(got, c.want[i]) || f.State == Warn && f.Hint == "" {
+				t.Errorf("%s: %s, want %s", about, got, c.want[i])
+			}
+		}
+	}
+}
+
 func TestJudgeRights(t *testing.T) {
 	role := func(granted ...string) []rights {
 		all := []rights{}

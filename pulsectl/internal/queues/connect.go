@@ -34,6 +34,26 @@ func HasExchange(ctx context.Context, conn *rabbit.Conn, name string) (bool, err
 	return err == nil, err
 }
 
+// Consumers returns how many consumers a queue has.
+func Consumers(ctx context.Context, conn *rabbit.Conn, queue string) (n int, err error) {
+	err = conn.Do(ctx, func() error {
+		ch, err := conn.Channel()
+		if err != nil {
+			return err
+		}
+		q, err := ch.QueueDeclarePassive(queue, true, false, false, false, nil)
+		if err != nil {
+			return err
+		}
+		n = q.Consumers
+		return ch.Close()
+	})
+	if err != nil {
+		return 0, err // and n may still be written
+	}
+	return n, nil
+}
+
 // Alarm returns the reason for which the broker takes no messages, such as "low
 // on memory", or "" if it takes them. A broker tells a connection only once that
 // has published something, so a message is sent that no queue can get.

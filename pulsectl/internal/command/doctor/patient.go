@@ -156,5 +156,5 @@ func (p *patient) lookAtBroker(ctx context.Context, down bool) {
 	if p.subscribed != nil {
 		instances = p.subscribed[q.Source.Queue]
 	}
-	diagnosis.LookAtBroker(ctx, p.report, diagnosis.Broker{Queues: q, Management: management, Instances: instances, Topics: p.topics}, p.o.Options)
+	diagnosis.LookAtBroker(ctx, p.report, diagnosis.Broker{Queues: q, Management: management, Instances: instances, Subscribed: p.subscribed, Topics: p.topics}, p.o.Options)
 }
