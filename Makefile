@@ -1,9 +1,9 @@
 # Targets with a text after ## are listed by make alone.
 
-# Two packages at a time: their tests share two servers, and RabbitMQ alone
-# can keep a core busy. Within a package most tests wait: four at a time, also
+# Three packages at a time: their tests share two servers, and RabbitMQ alone
+# can keep a core busy, but most tests wait. Within a package four at a time, also
 # where there are fewer cores. make vet is a target of its own.
-TESTFLAGS ?= -p 2 -parallel 4 -vet=off -timeout 20m
+TESTFLAGS ?= -p 3 -parallel 4 -vet=off -timeout 20m
 # The race detector needs a C compiler.
 RACE ?= $(shell command -v "$$(go env CC)" >/dev/null 2>&1 && echo -race)
 PKG ?= ./...
@@ -67,7 +67,7 @@ VERSION ?= $(shell git describe --tags --always --dirty)
 LDFLAGS = -X github.com/asimalizada/pulse-events/pulsectl/internal/command.Version=$(VERSION)
 
 .DEFAULT_GOAL := help
-.PHONY: help test faults-long model contract-proofs asyncapi test-containers broker-suites bench bench-peers chaos chaos-services compat build fmt vet lint vulnerabilities security cross-build release release-check tidy check install-producers manifests install-services services clean
+.PHONY: help test faults-long model contract-proofs asyncapi test-containers broker-suites bench bench-peers chaos chaos-services compat build fmt vet lint vulnerabilities security cross-build release release-check tidy static check install-producers manifests install-services services clean
 
 help:
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -171,9 +171,11 @@ manifests: ## check the manifests for Kubernetes by kubeconform, with schemas ma
 	go run ./internal/kubeschema -version $(KUBERNETES) -out "$$schemas"; \
 	$(KUBECONFORM) -strict -summary -schema-location "$$schemas/{{ .ResourceKind }}{{ .KindSuffix }}.json" examples/relay/kubernetes
 
-check: lint manifests ## run all checks that a change has to pass, tests last
+static: lint manifests ## run all checks that run nothing: format, vet, staticcheck, manifests, modules
 	go mod tidy -diff
 	@set -e; for dir in $(NESTED); do (cd $$dir && go mod tidy -diff); done
+
+check: static ## run all checks that a change has to pass, tests last
 	@$(MAKE) --no-print-directory test
 
 install-services: ## install PostgreSQL and RabbitMQ for the tests (Debian, Ubuntu; as root)
