@@ -1,7 +1,6 @@
 package faults_test
 
 import (
-	"strings"
 	"testing"
 	"time"
 
@@ -14,18 +13,14 @@ func TestF30ClusterLosesNodes(t *testing.T) {
 	long(t)
 	t.Parallel()
 	nodes := testenv.RabbitMQCluster(t, 3)
-	var addresses []string
-	for _, node := range nodes {
-		addresses = append(addresses, node.URL())
-	}
-	s := newSystem(t, strings.Join(addresses, ","))
+	s := newSystem(t, clusterURL(nodes))
 	consumer := s.startNotifications()
 	orders := s.startOrders()
 	load := startSlowLoad(t, orders.url)
 	applied := func(what string, more int) {
 		t.Helper()
 		begun := time.Now()
-		s.awaitCount(s.count(s.notificationsDB, "notifications")+more, s.notificationsDB, "notifications")
+		s.awaitApplied(more)
 		t.Logf("%s: %d more were applied within %v", what, more, time.Since(begun).Round(time.Millisecond))
 	}
 	healthy := func() {

@@ -293,6 +293,12 @@ func (s *system) awaitCount(n int, db *sqlx.DB, from string, args ...any) {
 	testenv.Eventually(s.t, patience, fmt.Sprintf("%d of %s", n, from), func() bool { return s.count(db, from, args...) >= n })
 }
 
+// awaitApplied waits until n more messages have been applied.
+func (s *system) awaitApplied(n int) {
+	s.t.Helper()
+	s.awaitCount(s.count(s.notificationsDB, "notifications")+n, s.notificationsDB, "notifications")
+}
+
 // record returns the row of an event.
 func (s *system) record(eventID string) outbox.Record {
 	s.t.Helper()
