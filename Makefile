@@ -1,9 +1,9 @@
 # Targets with a text after ## are listed by make alone.
 
-# Three packages at a time: their tests share two servers, and RabbitMQ alone
-# can keep a core busy, but most tests wait. Within a package four at a time, also
+# Two packages at a time: their tests share two servers, and RabbitMQ alone
+# can keep a core busy. Within a package most tests wait: four at a time, also
 # where there are fewer cores. make vet is a target of its own.
-TESTFLAGS ?= -p 3 -parallel 4 -vet=off -timeout 20m
+TESTFLAGS ?= -p 2 -parallel 4 -vet=off -timeout 20m
 # The race detector needs a C compiler.
 RACE ?= $(shell command -v "$$(go env CC)" >/dev/null 2>&1 && echo -race)
 PKG ?= ./...
