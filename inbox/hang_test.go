@@ -167,10 +167,15 @@ func (r *route) clear() <-chan struct{} {
 	return r.open
 }
 
+// block may be called again: what waits then still goes on with unblock.
 func (r *route) block() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.open = make(chan struct{})
+	select {
+	case <-r.open:
+		r.open = make(chan struct{})
+	default:
+	}
 }
 
 func (r *route) unblock() {

@@ -13,8 +13,14 @@ import (
 // What a consumer does beside its messages, to notice that it can do nothing
 // before one comes, and to forget.
 
-// probeInterval is the time between two looks.
-const probeInterval = 5 * time.Second
+const (
+	// probeInterval is the time between two looks.
+	probeInterval = 5 * time.Second
+	// idleProbeTimeout bounds a look while no message is on its way: a slow database
+	// is no trouble then. A message that comes meanwhile is not looked after before
+	// the look has ended.
+	idleProbeTimeout = 10 * time.Second
+)
 
 // every calls f now and at each interval, until ctx ends or all is handled.
 func (c *Consumer) every(ctx context.Context, interval time.Duration, handled <-chan struct{}, f func(context.Context)) {
@@ -46,7 +52,7 @@ func (c *Consumer) look(ctx context.Context) {
 		return
 	}
 	if idle {
-		limit = max(limit, c.in.statementTimeout/2)
+		limit = max(limit, min(c.in.statementTimeout/2, idleProbeTimeout))
 	}
 	bounded, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()

@@ -83,7 +83,7 @@ func relayInChild(ob *Outbox) error {
 		cancel()
 	}()
 	cfg := eager()
-	cfg.LeaseTTL = 2 * time.Second
+	cfg.LeaseTTL = 10 * time.Second // which a process that gets no processor outlives
 	var mu sync.Mutex
 	relay, err := NewRelay(ob, publisherFunc(func(_ context.Context, msgs []Message) []error {
 		mu.Lock()

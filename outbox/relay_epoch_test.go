@@ -349,6 +349,7 @@ func TestRelaySweepsBelowFloors(t *testing.T) {
 		awaitStatus(t, ob, Published, m)
 		other := passCursors(t, ob, relay)
 		awaitStatus(t, ob, Published, other)
+		awaitSafe(t, relay, record(t, ob, m).Seq)
 		floors := make(map[lease]int64)
 		for _, l := range relay.lanes {
 			for _, b := range l.reaches() {
