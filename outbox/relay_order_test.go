@@ -11,7 +11,6 @@ import (
 
 	"github.com/jmoiron/sqlx"
 
-	"github.com/asimalizada/pulse-events/internal/cursor"
 	"github.com/asimalizada/pulse-events/internal/testenv"
 )
 
@@ -128,22 +127,10 @@ func passCursors(t *testing.T, ob *Outbox, relay *Relay) Message {
 // awaitPassed returns once the cursors of all lanes have passed seq.
 func awaitPassed(t *testing.T, relay *Relay, seq int64) {
 	t.Helper()
-	awaitPositions(t, relay, "the cursors to pass", func(p cursor.Position) bool { return p.Cursor >= seq })
-}
-
-// awaitSafe returns once no cursor will move back to seq, as it does when a long
-// transaction ends, in any database of the server.
-func awaitSafe(t *testing.T, relay *Relay, seq int64) {
-	t.Helper()
-	awaitPositions(t, relay, "the transactions of before to end", func(p cursor.Position) bool { return p.Safe >= seq })
-}
-
-func awaitPositions(t *testing.T, relay *Relay, what string, reached func(cursor.Position) bool) {
-	t.Helper()
-	eventually(t, what, func() bool {
+	eventually(t, "the cursors to pass", func() bool {
 		for _, l := range relay.lanes {
 			for _, b := range l.reaches() {
-				if !reached(b.position) {
+				if b.position.Cursor < seq {
 					return false
 				}
 			}

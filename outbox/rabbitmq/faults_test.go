@@ -15,8 +15,9 @@ import (
 
 const topic = "order.created"
 
-// impatient is a confirm timeout short enough for a test to run into it.
-const impatient = 200 * time.Millisecond
+// impatient is a confirm timeout short enough for a test to run into it, and longer than a
+// broker takes that works, on a busy machine.
+const impatient = 500 * time.Millisecond
 
 func TestPublisherConfirmsLost(t *testing.T) {
 	b, proxy := newProxiedBroker(t)
