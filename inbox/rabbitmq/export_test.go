@@ -47,3 +47,12 @@ var ReadFailures = readFailures
 
 // CountsReturns reports whether the broker counts returns to quorum queues.
 func (i *Inspector) CountsReturns() bool { return i.countsReturns }
+
+// SetQuietLimit is how long a queue may be quiet before s asks it, and how long it may
+// take to answer.
+func SetQuietLimit(s *Source, quiet, answer time.Duration) {
+	s.quietLimit, s.answerLimit = quiet, answer
+}
+
+// Unaskable reports whether the queue has refused to be asked.
+func Unaskable(s *Source) bool { return s.unaskable.Load() }

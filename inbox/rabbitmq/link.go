@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
@@ -30,6 +31,11 @@ type link struct {
 
 	renewal *renewal
 	waiting []inbox.Delivery // received, to be handed out
+	lastTag uint64           // received
+
+	asked      <-chan answer // of a quiet queue that was asked; nil: it was not
+	stopAsking func()
+	asking     sync.WaitGroup
 
 	stuck map[uint64]error // tags of messages that no queue takes; guarded by source.mu
 }
@@ -60,7 +66,7 @@ func (sub *subscription) open(ctx context.Context, conn *rabbit.Conn) (*link, er
 	}
 	l := &link{
 		source: s, conn: conn, tag: s.cfg.Consumer, queueTraits: found, counting: countsReturns(conn.Properties),
-		stuck:  make(map[uint64]error),
+		stuck: make(map[uint64]error), stopAsking: func() {},
 		window: &window{limit: s.cfg.PrefetchBytes, pause: conn.Pause, resume: conn.Resume},
 	}
 	l.unacked = newUnacked(sub.prefetch, l.ack, l.window.free)
@@ -79,6 +85,9 @@ func (sub *subscription) open(ctx context.Context, conn *rabbit.Conn) (*link, er
 	})
 	if err != nil {
 		l.end()
+		if l.quorum && errors.Is(err, rabbit.ErrNoAnswer) {
+			err = fmt.Errorf("%w: %w", errQuiet, err)
+		}
 		return nil, fmt.Errorf("consume queue %q: %w", s.names.Queue, err)
 	}
 	return l, nil
@@ -88,8 +97,14 @@ func (sub *subscription) open(ctx context.Context, conn *rabbit.Conn) (*link, er
 // is lost before. It takes what the library has at once, so that the window
 // knows of all that is in memory.
 func (l *link) pump(ctx context.Context, out chan<- inbox.Delivery) error {
-	in := l.deliveries
+	in, cancelled := l.deliveries, l.cancelled
+	quiet := time.NewTimer(l.source.quietLimit)
+	defer quiet.Stop()
 	for {
+		reading, closed := in, l.closed
+		if l.asked != nil { // the end of the channel is an answer, too
+			reading, closed = nil, nil
+		}
 		var offer chan<- inbox.Delivery
 		var next inbox.Delivery
 		if len(l.waiting) > 0 {
@@ -98,21 +113,36 @@ func (l *link) pump(ctx context.Context, out chan<- inbox.Delivery) error {
 		select {
 		case <-ctx.Done():
 			return nil
-		case d, open := <-in:
+		case d, open := <-reading:
 			if !open {
 				in = nil // the reason is on its way
 				continue
 			}
 			l.receive(d)
+			quiet.Reset(l.source.quietLimit)
+		case <-quiet.C:
+			if l.mayAsk() {
+				l.ask()
+			} else {
+				quiet.Reset(l.source.quietLimit)
+			}
+		case a := <-l.asked:
+			if err := l.answered(a); err != nil {
+				return err
+			}
+			quiet.Reset(l.source.quietLimit)
 		case offer <- next:
 			l.waiting[0] = inbox.Delivery{}
 			l.waiting = l.waiting[1:]
 		case failed := <-l.renewal.failed:
 			l.waiting = append(l.waiting, failed...)
-		case reason := <-l.closed:
+		case reason := <-closed:
 			return lost(reason)
-		case <-l.cancelled:
-			return errCancelled
+		case _, sent := <-cancelled:
+			if sent {
+				return errCancelled
+			}
+			cancelled = nil // the channel has ended, and the reason is on its way
 		}
 	}
 }
@@ -135,6 +165,7 @@ func lost(reason *amqp.Error) error {
 
 // receive notes a delivery, and queues it to be handed out.
 func (l *link) receive(d amqp.Delivery) {
+	l.lastTag = d.DeliveryTag
 	size := rabbit.DeliverySize(&d)
 	l.window.add(size)
 	l.unacked.add(d.DeliveryTag, size)
@@ -159,6 +190,9 @@ func (l *link) windDown(requeued func()) error {
 		return nil // closing the connection returns everything
 	}
 	l.window.lift()
+	if err := l.awaitAnswer(); err != nil { // the library takes one request of a channel at a time
+		return err
+	}
 	err := l.conn.Do(l.source.life, func() error { return l.channel.Cancel(l.tag, false) })
 	if err != nil {
 		return fmt.Errorf("cancel consumer: %w", err)
@@ -205,6 +239,8 @@ func (l *link) requeueWaiting() error {
 // end makes every delivery of the link stale.
 func (l *link) end() {
 	l.window.lift()
+	l.stopAsking()
+	l.asking.Wait()
 	l.renewal.stop()
 	l.unacked.kill()
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
@@ -25,6 +26,9 @@ type Source struct {
 	names       Names
 	republisher *republisher
 	patience    time.Duration // see refusalPatience
+	quietLimit  time.Duration // see the constants
+	answerLimit time.Duration
+	unaskable   atomic.Bool // the queue refuses basic.get, as one with a single active consumer does
 	life        context.Context
 	stop        context.CancelFunc
 	wg          sync.WaitGroup // one for each Consume
@@ -51,7 +55,8 @@ func NewSource(cfg SourceConfig) (*Source, error) {
 	if err := cfg.problems(); err != nil {
 		return nil, fmt.Errorf("rabbitmq source: %w", err)
 	}
-	s := &Source{cfg: cfg, names: QueueNames(cfg.Queue, cfg.RetryDelays), patience: refusalPatience, links: make(map[*link]struct{}), warned: make(map[string]bool)}
+	s := &Source{cfg: cfg, names: QueueNames(cfg.Queue, cfg.RetryDelays), patience: refusalPatience, quietLimit: quietLimit, answerLimit: answerLimit,
+		links: make(map[*link]struct{}), warned: make(map[string]bool)}
 	s.life, s.stop = context.WithCancel(context.Background())
 	s.republisher = newRepublisher(s.life, cfg.connection(forRepublishing), cfg.ConfirmTimeout, s.ensureFailureQueues)
 	return s, nil

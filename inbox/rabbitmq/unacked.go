@@ -57,6 +57,13 @@ func (u *unacked) add(tag uint64, size int) {
 	u.sizes[tag] = size
 }
 
+// none reports whether all deliveries are settled.
+func (u *unacked) none() bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return len(u.tags) == 0
+}
+
 // reserve reserves a tag for one settlement; false when it is settled already,
 // reserved by another, or stale.
 func (u *unacked) reserve(tag uint64) bool {

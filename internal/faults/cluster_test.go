@@ -1,6 +1,7 @@
 package faults_test
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -66,5 +67,46 @@ func TestF30ClusterLosesNodes(t *testing.T) {
 	}
 	applied("majority back", 30)
 	healthy()
+	s.requireUnhurt(load.end(), consumer)
+}
+
+// F30: the queue of a consumer that has nothing to do loses its majority, while the node
+// that the consumer is connected to stays: the broker ends neither connection nor
+// subscription.
+func TestF30ConsumerOfDeadQueue(t *testing.T) {
+	long(t)
+	t.Parallel()
+	nodes := testenv.RabbitMQCluster(t, 3)
+	s := newSystem(t, clusterURL(nodes))
+	consumer := s.startNotifications()
+	orders := s.startOrders()
+	state := func(want string) func() bool {
+		return func() bool {
+			h := consumer.health(t)
+			if h.Status != "ready" {
+				t.Errorf("the consumer's service is %+v", h)
+			}
+			return h.Consumer.State == want && (want == "running" || strings.Contains(h.Consumer.LastError, "the queue does not answer"))
+		}
+	}
+	for _, survivor := range []string{"leader", "follower"} {
+		testenv.Eventually(t, patience, "the consumer to run", state("running"))
+		at := nodes[0].LeaderOf(s.queue, nodes)
+		if survivor == "follower" {
+			at = (at + 1) % len(nodes)
+		}
+		lost := time.Now()
+		for _, i := range []int{1, 2} {
+			nodes[(at+i)%len(nodes)].Kill()
+		}
+		testenv.Eventually(t, patience, "the consumer to say that its queue does not answer", state("degraded"))
+		t.Logf("the %s is left: %v after the others were killed, health is %+v", survivor, time.Since(lost).Round(time.Second), consumer.health(t).Consumer)
+		for _, i := range []int{1, 2} {
+			nodes[(at+i)%len(nodes)].Start()
+		}
+		testenv.Eventually(t, patience, "the consumer to run again", state("running"))
+	}
+	load := startSlowLoad(t, orders.url)
+	s.awaitApplied(20)
 	s.requireUnhurt(load.end(), consumer)
 }

@@ -29,6 +29,9 @@ const (
 // missing permissions bring about: somebody has to act.
 var ErrAccess error = health.Public("access refused by the broker")
 
+// ErrNoAnswer is matched by errors of requests that the broker has not answered in time.
+var ErrNoAnswer error = health.Public("no answer from the broker")
+
 // Conn is one connection to a broker. It lives until it is lost or closed and
 // is then done with; Supervise makes the next one.
 type Conn struct {
@@ -180,7 +183,7 @@ func (c *Conn) Do(ctx context.Context, call func() error) error {
 		return BlockedError(reason)
 	}
 	_ = c.raw.Close()
-	return fmt.Errorf("no answer from the broker within %v", c.cfg.CallTimeout)
+	return fmt.Errorf("%w within %v", ErrNoAnswer, c.cfg.CallTimeout)
 }
 
 // start runs f in a goroutine that Close waits for, unless Close has begun.
