@@ -9,11 +9,11 @@ import (
 
 	"github.com/asimalizada/pulse-events/inbox"
 	"github.com/asimalizada/pulse-events/outbox"
+	"github.com/asimalizada/pulse-events/outbox/roles"
 	"github.com/asimalizada/pulse-events/outbox/wire"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/console"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/env"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/fail"
-	"github.com/asimalizada/pulse-events/pulsectl/internal/roles"
 )
 
 // step is one migration of one of the schemas.
@@ -164,14 +164,19 @@ func printRoles(e *env.Env, only string, names roles.Names) error {
 	if err := checkOnly(only); err != nil {
 		return err
 	}
-	if err := names.Check(); err != nil {
+	forOutbox, err := roles.Outbox(names)
+	if err != nil {
 		return fail.Usagef("for example: --prefix shop --schema public", "%v", err)
 	}
+	forInbox, err := roles.Inbox(names)
+	if err != nil {
+		return err
+	}
 	if only != "inbox" {
-		e.IO.Println(roles.Outbox(names))
+		e.IO.Println(forOutbox)
 	}
 	if only != "outbox" {
-		e.IO.Println(roles.Inbox(names))
+		e.IO.Println(forInbox)
 	}
 	if only == "" {
 		e.IO.Println(roles.RabbitMQ(names, wire.Exchange, e.Flags.Queue))

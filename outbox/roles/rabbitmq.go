@@ -6,10 +6,12 @@ import (
 	"strings"
 )
 
-// Permission is what a user may do in a virtual host of RabbitMQ: patterns for
-// the names of exchanges and queues.
+// Permission is what a user may do in a virtual host of RabbitMQ.
 type Permission struct {
-	Role                   string
+	// Role is relay, consumer, operator or readonly. A producer needs no broker.
+	Role string
+	// Configure, Write and Read are regular expressions for the names of exchanges
+	// and queues, as RabbitMQ takes them.
 	Configure, Write, Read string
 }
 

@@ -15,7 +15,7 @@ import (
 	"github.com/asimalizada/pulse-events/internal/testenv"
 	"github.com/asimalizada/pulse-events/outbox"
 	outboxrabbit "github.com/asimalizada/pulse-events/outbox/rabbitmq"
-	"github.com/asimalizada/pulse-events/pulsectl/internal/roles"
+	"github.com/asimalizada/pulse-events/outbox/roles"
 )
 
 // Relay and consumer work with their permissions alone, retries and dead letters

@@ -18,7 +18,7 @@ import (
 	"github.com/asimalizada/pulse-events/outbox"
 	"github.com/asimalizada/pulse-events/outbox/outboxtest"
 	"github.com/asimalizada/pulse-events/outbox/postgres"
-	"github.com/asimalizada/pulse-events/pulsectl/internal/roles"
+	"github.com/asimalizada/pulse-events/outbox/roles"
 )
 
 // rig is a database with the tables of both libraries, and the roles.
@@ -53,9 +53,14 @@ func newRig(t *testing.T) *rig {
 			db.MustExec("DROP OWNED BY " + name + "; DROP ROLE " + name)
 		}
 	})
+	forOutbox, err := roles.Outbox(r.names)
+	forInbox, inErr := roles.Inbox(r.names)
+	if err := errors.Join(err, inErr); err != nil {
+		t.Fatal(err)
+	}
 	for range 2 { // again changes nothing
-		db.MustExec(roles.Outbox(r.names))
-		db.MustExec(roles.Inbox(r.names))
+		db.MustExec(forOutbox)
+		db.MustExec(forInbox)
 	}
 	return r
 }
