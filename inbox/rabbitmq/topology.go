@@ -25,7 +25,8 @@ const (
 	// retry queue that would keep its messages for ever or lose them. Other
 	// differences are logged, and the queue is used as it is. Arguments can be
 	// compared only by a user with the configure permission; what a policy sets
-	// does not show.
+	// does not show. From RabbitMQ 4.2.6 on what the user has no permission for
+	// cannot be seen, and is taken to be there.
 	Verify = Topology(rabbit.Verify)
 	// None neither creates nor looks.
 	None = Topology(rabbit.None)

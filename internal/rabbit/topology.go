@@ -19,7 +19,9 @@ const (
 	// Declare creates what is missing and fails where something of the same
 	// name differs. The zero value.
 	Declare TopologyMode = iota
-	// Verify fails where something is missing.
+	// Verify fails where something is missing. From RabbitMQ 4.2.6 on a user can
+	// look only at what it has some permission for (in 4.2.6 and 4.3.0, to configure
+	// it); the rest is taken to be there, as with None.
 	Verify
 	// None does nothing; what is missing shows when it is used.
 	None
@@ -129,14 +131,17 @@ func (c *Conn) EnsureBinding(ctx context.Context, mode TopologyMode, b Binding) 
 }
 
 func (c *Conn) ensure(ctx context.Context, mode TopologyMode, what string, declare, verify func(*amqp.Channel) error) error {
-	run := declare
 	switch mode {
 	case None:
 		return nil
 	case Verify:
-		run = verify
+		err := c.onChannel(ctx, verify)
+		if reply, ok := errors.AsType[*amqp.Error](err); ok && reply.Server && reply.Code == amqp.AccessRefused {
+			return nil
+		}
+		return explainTopology(mode, what, err)
 	}
-	return explainTopology(mode, what, c.onChannel(ctx, run))
+	return explainTopology(mode, what, c.onChannel(ctx, declare))
 }
 
 // onChannel runs a request on a fresh channel: what the broker refuses closes

@@ -25,7 +25,9 @@ const (
 	// Declare creates the exchange where it is missing. Where it exists with
 	// other settings, nothing is published and Health says so.
 	Declare = Topology(rabbit.Declare)
-	// Verify asks that the exchange exists, whatever its settings.
+	// Verify asks that the exchange exists, whatever its settings. From RabbitMQ
+	// 4.2.6 on one that the user has no permission for cannot be seen, and is taken
+	// to be there.
 	Verify = Topology(rabbit.Verify)
 	// None leaves it alone. While it is missing, messages are unavailable.
 	None = Topology(rabbit.None)
