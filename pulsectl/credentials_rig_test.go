@@ -97,8 +97,8 @@ func newEstate(t *testing.T) *estate {
 	e.noticesDB.MustExec(e.must("migrate", "print", "--roles", "--prefix", e.prefix, "--only", "inbox"))
 	all := e.must("migrate", "print", "--roles", "--prefix", e.prefix)
 	// What the services' own tables need comes on top.
-	e.ordersDB.MustExec(`CREATE ROLE shop_orders; GRANT SELECT, INSERT ON orders, idempotency_keys TO shop_orders; GRANT SELECT ON orders_schema TO shop_orders`)
-	e.noticesDB.MustExec(`CREATE ROLE shop_notices; GRANT SELECT, INSERT ON notifications TO shop_notices; GRANT SELECT ON notifications_schema TO shop_notices`)
+	e.ordersDB.MustExec(`CREATE ROLE shop_orders; ` + orders.Rights("shop_orders"))
+	e.noticesDB.MustExec(`CREATE ROLE shop_notices; ` + notifications.Rights("shop_notices"))
 	e.permissions = map[string][3]string{}
 	for _, m := range regexp.MustCompile(`set_permissions -p / shop_(\w+) '(.*)' '(.*)' '(.*)'`).FindAllStringSubmatch(all, -1) {
 		e.permissions[m[1]] = [3]string{m[2], m[3], m[4]}

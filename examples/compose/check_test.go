@@ -13,6 +13,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+	amqp "github.com/rabbitmq/amqp091-go"
 )
 
 // ask sends a request to the orders service of a profile.
@@ -40,8 +41,10 @@ func (p *project) ask(t *testing.T, method, profile, path string, body io.Reader
 
 // readers says which volumes of credentials a service may see.
 var readers = map[string][]string{
-	"postgres":             {"credentials-postgres", "credentials-postgres-init"},
+	"postgres":             {"credentials-postgres"},
 	"rabbitmq":             {"credentials-rabbitmq"},
+	"migrate":              {"credentials-postgres"},
+	"topology":             {"credentials-rabbitmq"},
 	"orders-stdlib":        {"credentials-orders"},
 	"notifications-stdlib": {"credentials-notifications"},
 }
@@ -51,7 +54,7 @@ func (p *project) checkContainers(t *testing.T) {
 	containers := p.containers(t)
 	for service, want := range readers {
 		c := containers[service]
-		if user := p.userOf(t, c); user == "0" {
+		if !slices.Contains(jobs, service) && p.userOf(t, c) == "0" {
 			t.Errorf("%s runs as root", service)
 		}
 		var sees []string
@@ -69,7 +72,7 @@ func (p *project) checkContainers(t *testing.T) {
 			t.Errorf("%s sees the credentials in %q, want %q", service, sees, want)
 		}
 	}
-	for _, service := range append(slices.Clone(stdlib), "credentials") {
+	for _, service := range slices.Concat(stdlib, jobs, []string{"credentials"}) {
 		if user := containers[service].Config.User; user != "65532:65532" {
 			t.Errorf("%s is set to run as %q", service, user)
 		}
@@ -89,28 +92,37 @@ func (p *project) userOf(t *testing.T, c container) string {
 	return ""
 }
 
-// checkDatabases checks that each role can connect only to its own database.
-func (p *project) checkDatabases(t *testing.T) {
+// checkDatabases checks that each service can connect only to its own database,
+// and there do its work alone. Package setup tests the rest.
+func (p *project) checkDatabases(t *testing.T, s secrets) {
 	a := p.addresses(t)
-	for own, other := range map[string]string{a.OutboxDB: "/notifications", a.InboxDB: "/orders"} {
-		conn, err := pgx.Connect(deadline(t), own)
+	for own, login := range map[string]*url.Userinfo{a.OutboxDB: url.UserPassword("orders", s.orders), a.InboxDB: url.UserPassword("notifications", s.notifications)} {
+		u, err := url.Parse(own)
+		if err != nil {
+			t.Fatal("an address that is no URL")
+		}
+		u.User = login
+		conn, err := pgx.Connect(deadline(t), u.String())
 		if err != nil {
 			t.Error(err)
 			continue
 		}
+		for _, statement := range []string{"CREATE TABLE mine ()", "CREATE SCHEMA mine", "CREATE TEMPORARY TABLE mine ()", "SET ROLE pulse_owner"} {
+			if _, err := conn.Exec(deadline(t), statement); !insufficient(err) {
+				t.Errorf("%s may do %s: %v", login.Username(), statement, err)
+			}
+		}
 		if err := conn.Close(deadline(t)); err != nil {
 			t.Error(err)
 		}
-		for _, database := range []string{other, "/postgres", "/template1"} {
-			u, err := url.Parse(own)
-			if err != nil {
-				t.Fatal("an address that is no URL")
+		for _, database := range []string{"/orders", "/notifications", "/postgres", "/template1"} {
+			if database == "/"+login.Username() {
+				continue
 			}
 			u.Path = database
 			conn, err := pgx.Connect(deadline(t), u.String())
-			refusal, ok := errors.AsType[*pgconn.PgError](err)
-			if !ok || refusal.Code != "42501" { // insufficient_privilege
-				t.Errorf("role %s at database %s: %v, want to be refused", u.User.Username(), database, err)
+			if !insufficient(err) {
+				t.Errorf("role %s at database %s: %v, want to be refused", login.Username(), database, err)
 			}
 			if conn != nil {
 				_ = conn.Close(deadline(t))
@@ -119,27 +131,104 @@ func (p *project) checkDatabases(t *testing.T) {
 	}
 }
 
+func insufficient(err error) bool {
+	refusal, ok := errors.AsType[*pgconn.PgError](err)
+	return ok && refusal.Code == "42501" // insufficient_privilege
+}
+
+// checkBroker checks that no service may configure the broker, or use what is
+// another's.
+func (p *project) checkBroker(t *testing.T, s secrets) {
+	a := p.addresses(t)
+	for _, c := range []struct {
+		login     *url.Userinfo
+		mayNotGet string
+	}{{url.UserPassword("orders", s.brokerOrders), "order.created"}, {url.UserPassword("notifications", s.brokerNotifications), "order.created.dlq"}} {
+		u, err := url.Parse(a.AMQPURL)
+		if err != nil {
+			t.Fatal("an address that is no URL")
+		}
+		u.User = c.login
+		conn, err := amqp.Dial(u.String())
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		for what, do := range map[string]func(*amqp.Channel) error{
+			"declare a queue": func(ch *amqp.Channel) error {
+				_, err := ch.QueueDeclare("mine", true, false, false, false, nil)
+				return err
+			},
+			"delete the queue": func(ch *amqp.Channel) error {
+				_, err := ch.QueueDelete("order.created", false, false, false)
+				return err
+			},
+			"get from " + c.mayNotGet: func(ch *amqp.Channel) error { _, _, err := ch.Get(c.mayNotGet, false); return err },
+		} {
+			ch, err := conn.Channel()
+			if err != nil {
+				t.Fatal(err)
+			}
+			refusal, ok := errors.AsType[*amqp.Error](do(ch))
+			if !ok || refusal.Code != amqp.AccessRefused {
+				t.Errorf("%s may %s: %v", c.login.Username(), what, refusal)
+			}
+		}
+		if err := conn.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// asBefore turns the servers into those of a version whose services owned their
+// databases and were administrators of the broker. Package setup tests this with
+// the statements of that version.
+func (p *project) asBefore(t *testing.T) {
+	t.Helper()
+	containers := p.containers(t)
+	for _, statements := range [][]string{
+		{"--dbname=orders", "REASSIGN OWNED BY pulse_owner TO orders; DROP OWNED BY pulse_owner, pulse_producer, pulse_relay, pulse_operator, pulse_readonly"},
+		{"--dbname=notifications", "REASSIGN OWNED BY pulse_owner TO notifications; ALTER DATABASE notifications OWNER TO notifications; " +
+			"DROP OWNED BY pulse_owner, pulse_consumer, pulse_operator, pulse_readonly"},
+		{"--dbname=postgres", "DROP ROLE pulse_owner, pulse_producer, pulse_relay, pulse_consumer, pulse_operator, pulse_readonly"},
+	} {
+		docker(t, "exec", "--user=postgres", containers["postgres"].ID, "sh", "-c",
+			`PGPASSWORD=$(cat /run/pulse-events/postgres.password) psql --username=postgres --set=ON_ERROR_STOP=1 --quiet "$0" --command="$1"`, statements[0], statements[1])
+	}
+	for _, user := range []string{"orders", "notifications"} {
+		docker(t, "exec", containers["rabbitmq"].ID, "rabbitmqctl", "--quiet", "delete_user", user)
+	}
+}
+
 // secrets are all passwords of a project.
-type secrets struct{ superuser, orders, notifications, broker, api string }
+type secrets struct {
+	superuser, owner, orders, notifications   string
+	broker, brokerOrders, brokerNotifications string
+	api                                       string
+}
 
 func (p *project) secrets(t *testing.T) secrets {
 	t.Helper()
-	a := p.addresses(t)
-	of := func(address string) string {
+	containers, a := p.containers(t), p.addresses(t)
+	read := func(service, file string) string {
+		return strings.TrimSpace(docker(t, "exec", containers[service].ID, "cat", file+".password"))
+	}
+	s := secrets{
+		superuser: read("postgres", "/run/pulse-events/postgres"), owner: read("postgres", "/run/pulse-events/pulse_owner"),
+		orders: read("postgres", "/run/pulse-events/orders"), notifications: read("postgres", "/run/pulse-events/notifications"),
+		broker: read("rabbitmq", "/etc/rabbitmq/conf.d/broker"), brokerOrders: read("rabbitmq", "/etc/rabbitmq/conf.d/orders"),
+		brokerNotifications: read("rabbitmq", "/etc/rabbitmq/conf.d/notifications"), api: a.APIToken,
+	}
+	for address, want := range map[string]string{a.OutboxDB: s.owner, a.AMQPURL: s.broker} {
 		u, err := url.Parse(address)
 		if err != nil {
 			t.Fatal("an address that is no URL")
 		}
-		password, _ := u.User.Password()
-		return password
+		if password, _ := u.User.Password(); password != want {
+			t.Error("credentials show prints another password than the server's")
+		}
 	}
-	return secrets{
-		superuser:     strings.TrimSpace(docker(t, "exec", p.containers(t)["postgres"].ID, "cat", "/run/pulse-events/postgres.password")),
-		orders:        of(a.OutboxDB),
-		notifications: of(a.InboxDB),
-		broker:        of(a.AMQPURL),
-		api:           a.APIToken,
-	}
+	return s
 }
 
 // checkSecrets checks that no password is in logs or settings of containers.
@@ -154,7 +243,10 @@ func (p *project) checkSecrets(t *testing.T, s secrets) {
 		// Compose v1 shows only the logs of running services.
 		places["logs of "+id] = dockerLogs(t, id)
 	}
-	named := map[string]string{"superuser": s.superuser, "orders": s.orders, "notifications": s.notifications, "broker": s.broker, "pulsectl": s.api}
+	named := map[string]string{
+		"superuser": s.superuser, "owner": s.owner, "orders": s.orders, "notifications": s.notifications, "broker": s.broker,
+		"orders in the broker": s.brokerOrders, "notifications in the broker": s.brokerNotifications, "pulsectl": s.api,
+	}
 	for _, owner := range slices.Sorted(maps.Keys(named)) {
 		if len(named[owner]) < 20 {
 			t.Fatalf("the password of %s has only %d characters", owner, len(named[owner]))

@@ -15,6 +15,7 @@ var (
 	servers = []string{"postgres", "rabbitmq"}
 	stdlib  = []string{"orders-stdlib", "notifications-stdlib"}
 	gin     = []string{"orders-gin", "notifications-gin"}
+	jobs    = []string{"migrate", "topology"}
 )
 
 // TestCompose starts a project with each client, uses both pairs of services, and
@@ -43,7 +44,9 @@ func testProject(t *testing.T, p *project) {
 	before := p.containers(t)
 	secrets := p.secrets(t)
 	t.Run("containers", func(t *testing.T) { p.checkContainers(t) })
-	t.Run("databases", func(t *testing.T) { p.checkDatabases(t) })
+	t.Run("databases", func(t *testing.T) { p.checkDatabases(t, secrets) })
+	p.awaitEnd(t, jobs...)
+	t.Run("broker", func(t *testing.T) { p.checkBroker(t, secrets) })
 	t.Run("acceptance", func(t *testing.T) { acceptance.Run(t, p.target(t, "stdlib")) })
 	after := p.containers(t)
 	for _, service := range stdlib {
@@ -54,7 +57,9 @@ func testProject(t *testing.T, p *project) {
 	t.Run("secrets", func(t *testing.T) { p.checkSecrets(t, secrets) })
 	orders := p.listOrders(t, "stdlib")
 
-	t.Log("killed, all of it, and started again")
+	t.Log("killed, all of it, and started again as it was before the services had users of the broker, and an owner of their tables")
+	p.do(t, append([]string{"kill"}, stdlib...)...)
+	p.asBefore(t)
 	p.do(t, "kill")
 	p.do(t, "up", "--detach")
 	p.awaitHealthy(t, append(stdlib, servers...)...)
@@ -64,6 +69,9 @@ func testProject(t *testing.T, p *project) {
 	if p.listOrders(t, "stdlib") != orders {
 		t.Error("the orders are not what they were")
 	}
+	p.awaitEnd(t, jobs...)
+	p.checkDatabases(t, secrets)
+	p.checkBroker(t, secrets)
 
 	t.Log("stopped in order")
 	p.do(t, "stop")

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -196,23 +197,33 @@ func (p *project) containers(t *testing.T) map[string]container {
 // awaitHealthy waits until each service runs and is healthy.
 func (p *project) awaitHealthy(t *testing.T, services ...string) {
 	t.Helper()
+	p.await(t, services, container.health, "running, healthy")
+}
+
+// awaitEnd waits until each service has ended without an error.
+func (p *project) awaitEnd(t *testing.T, services ...string) {
+	t.Helper()
+	p.await(t, services, func(c container) string { return c.State.Status + ", code " + strconv.Itoa(c.State.ExitCode) }, "exited, code 0")
+}
+
+// await waits until each service is in a state.
+func (p *project) await(t *testing.T, services []string, state func(container) string, want string) {
+	t.Helper()
 	deadline := time.Now().Add(healthLimit)
 	tick := time.NewTicker(300 * time.Millisecond)
 	defer tick.Stop()
 	for {
 		var waiting []string
 		for name, c := range p.containers(t) {
-			for _, service := range services {
-				if name == service && c.health() != "running, healthy" {
-					waiting = append(waiting, name+": "+c.health())
-				}
+			if slices.Contains(services, name) && state(c) != want {
+				waiting = append(waiting, name+": "+state(c))
 			}
 		}
 		if len(waiting) == 0 {
 			return
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("not healthy after %v: %s", healthLimit, strings.Join(waiting, "; "))
+			t.Fatalf("after %v not yet %s: %s", healthLimit, want, strings.Join(waiting, "; "))
 		}
 		<-tick.C
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"io/fs"
 	"net/url"
 	"os"
@@ -16,7 +17,7 @@ import (
 func newVolumes(t *testing.T) volumes {
 	t.Helper()
 	root := t.TempDir()
-	for _, name := range []string{"postgres", "postgres-init", "rabbitmq", "api", "orders", "notifications"} {
+	for _, name := range []string{"postgres", "rabbitmq", "api", "orders", "notifications"} {
 		if err := os.Mkdir(filepath.Join(root, name), 0o755); err != nil {
 			t.Fatal(err)
 		}
@@ -35,9 +36,9 @@ func fill(t *testing.T, v volumes) {
 	}
 }
 
-func read(t *testing.T, v volumes, volume, name string) string {
+func read(t *testing.T, v volumes, path ...string) string {
 	t.Helper()
-	content, err := os.ReadFile(v.file(volume, name))
+	content, err := os.ReadFile(v.file(path...))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -67,30 +68,28 @@ func TestMake(t *testing.T) {
 	v := newVolumes(t)
 	fill(t, v)
 	seen := map[string]string{}
-	for _, p := range [][2]string{{"postgres", "postgres"}, {"postgres", "orders"}, {"postgres", "notifications"}, {"rabbitmq", "broker"}, {"api", "pulsectl"}} {
-		text := strings.TrimSuffix(read(t, v, p[0], p[1]+".password"), "\n")
+	for _, owner := range []string{
+		"postgres/postgres", "postgres/pulse_owner", "postgres/orders", "postgres/notifications",
+		"rabbitmq/broker", "rabbitmq/orders", "rabbitmq/notifications", "api/pulsectl",
+	} {
+		text := strings.TrimSuffix(read(t, v, owner+".password"), "\n")
 		if !password.MatchString(text) {
-			t.Errorf("%s: not a password of ours", p[1])
+			t.Errorf("%s: not a password of ours", owner)
 		}
 		if other := seen[text]; other != "" {
-			t.Errorf("%s and %s share a password", other, p[1])
+			t.Errorf("%s and %s share a password", other, owner)
 		}
-		seen[text] = p[1]
+		seen[text] = owner
 	}
-	// Each service has only its own secrets.
+	// Each service has only its own secrets, and the API's token by its hash.
+	also := map[string]string{
+		"rabbitmq/broker": "rabbitmq/10-pulse-events.conf",
+		"postgres/orders": "orders/" + databaseFile, "rabbitmq/orders": "orders/" + amqpFile,
+		"postgres/notifications": "notifications/" + databaseFile, "rabbitmq/notifications": "notifications/" + amqpFile,
+	}
 	for text, owner := range seen {
 		for path, content := range contents(t, v) {
-			allowed := map[string]bool{
-				"postgres/" + owner + ".password":   owner != "broker" && owner != "pulsectl",
-				owner + "/database-url":             owner != "broker" && owner != "pulsectl",
-				"api/pulsectl.password":             owner == "pulsectl", // the services know its hash
-				"rabbitmq/broker.password":          owner == "broker",
-				"rabbitmq/10-pulse-events.conf":     owner == "broker",
-				"orders/" + amqpFile:                owner == "broker",
-				"notifications/" + amqpFile:         owner == "broker",
-				"postgres-init/databases.sql":       false,
-				"postgres/some-other-role.password": false,
-			}[path]
+			allowed := path == owner+".password" || path == also[owner]
 			if strings.Contains(content, text) != allowed {
 				t.Errorf("%s holds the password of %s: %t, want %t", path, owner, !allowed, allowed)
 			}
@@ -137,6 +136,33 @@ func TestMakeAgainChangesNothing(t *testing.T) {
 			t.Errorf("%s was written again", path)
 		}
 	}
+}
+
+// Volumes of a version that had fewer users keep their passwords, and get the others.
+func TestMakeCompletesVolumesOfAnEarlierVersion(t *testing.T) {
+	v := newVolumes(t)
+	fill(t, v)
+	before := contents(t, v)
+	for _, later := range []string{"postgres/pulse_owner", "rabbitmq/orders", "rabbitmq/notifications"} {
+		if err := os.Remove(v.file(later + ".password")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// Both services were the broker's administrator.
+	if err := errors.Join(os.Remove(v.file("orders", amqpFile)), os.WriteFile(v.file("orders", amqpFile), []byte("amqp://pulse:x@rabbitmq:5672/\n"), readable)); err != nil {
+		t.Fatal(err)
+	}
+	fill(t, v)
+	after := contents(t, v)
+	if len(after) != len(before) {
+		t.Errorf("%d files, want %d", len(after), len(before))
+	}
+	for _, kept := range []string{"postgres/postgres", "postgres/orders", "postgres/notifications", "rabbitmq/broker", "api/pulsectl"} {
+		if name := kept + ".password"; after[name] != before[name] {
+			t.Errorf("%s was changed", name)
+		}
+	}
+	consistent(t, v)
 }
 
 // A run can be killed after any file, and while it writes one.
@@ -186,8 +212,8 @@ func consistent(t *testing.T, v volumes) {
 	for _, c := range []struct{ volume, file, serverVolume, server string }{
 		{"orders", databaseFile, "postgres", "orders"},
 		{"notifications", databaseFile, "postgres", "notifications"},
-		{"orders", amqpFile, "rabbitmq", "broker"},
-		{"notifications", amqpFile, "rabbitmq", "broker"},
+		{"orders", amqpFile, "rabbitmq", "orders"},
+		{"notifications", amqpFile, "rabbitmq", "notifications"},
 	} {
 		u, err := url.Parse(strings.TrimSpace(read(t, v, c.volume, c.file)))
 		if err != nil {
@@ -242,8 +268,8 @@ func TestShow(t *testing.T) {
 	}
 	secret := func(volume, name string) string { return strings.TrimSpace(read(t, v, volume, name+".password")) }
 	want := map[string]string{
-		"outboxDb": "postgres://orders:" + secret("postgres", "orders") + "@postgres:5432/orders?sslmode=disable",
-		"inboxDb":  "postgres://notifications:" + secret("postgres", "notifications") + "@postgres:5432/notifications?sslmode=disable",
+		"outboxDb": "postgres://pulse_owner:" + secret("postgres", "pulse_owner") + "@postgres:5432/orders?sslmode=disable",
+		"inboxDb":  "postgres://pulse_owner:" + secret("postgres", "pulse_owner") + "@postgres:5432/notifications?sslmode=disable",
 		"apiToken": secret("api", "pulsectl"),
 		"amqpUrl":  "amqp://pulse:" + secret("rabbitmq", "broker") + "@rabbitmq:5672/",
 	}

@@ -27,6 +27,20 @@ const (
 	credentialsService = "credentials"
 )
 
+// jobs are services that do their work at each start, and end.
+var jobs = []string{credentialsService, "migrate", "topology"}
+
+func isJob(c compose.Container) bool { return slices.Contains(jobs, c.Service) }
+
+// done reports whether c has to do nothing more: a job that has ended well, or a
+// service that is healthy.
+func done(c compose.Container) bool {
+	if isJob(c) {
+		return c.Status == "exited" && c.ExitCode == 0
+	}
+	return c.Healthy()
+}
+
 // containersConfig selects the containers to run.
 type containersConfig struct {
 	dir      string // of the state file
@@ -136,10 +150,10 @@ func (s State) project() compose.Project {
 	return compose.Project{File: s.ComposeFile, Name: s.Project, Profiles: s.Profiles}
 }
 
-// containers lists the containers of a stack.
+// containers lists the containers of a stack, without those of jobs.
 func (s State) containers(ctx context.Context) ([]compose.Container, error) {
 	list, err := compose.Containers(ctx, s.Project)
-	return slices.DeleteFunc(list, func(c compose.Container) bool { return c.Service == credentialsService }), err
+	return slices.DeleteFunc(list, isJob), err
 }
 
 // ServerContainers returns the containers of the database and of the broker.

@@ -125,7 +125,7 @@ func (w *watch) await(ctx context.Context) ([]compose.Container, error) {
 			return nil, err
 		}
 		list = slices.DeleteFunc(list, func(c compose.Container) bool {
-			return c.Service == credentialsService || len(w.services) > 0 && !slices.Contains(w.services, c.Service)
+			return isJob(c) && done(c) || len(w.services) > 0 && !slices.Contains(w.services, c.Service)
 		})
 		if len(list) == 0 {
 			return nil, fmt.Errorf("project %s has no containers", w.project)
@@ -135,7 +135,7 @@ func (w *watch) await(ctx context.Context) ([]compose.Container, error) {
 			if err := w.look(c); err != nil {
 				return nil, err
 			}
-			if !c.Healthy() {
+			if !done(c) {
 				waiting = append(waiting, c.Service+" ("+c.Condition()+")")
 			}
 		}
@@ -193,7 +193,7 @@ func whyNotUp(ctx context.Context, project string, err error) error {
 		}
 		i := slices.IndexFunc(list, broken)
 		if i < 0 && errors.Is(err, context.DeadlineExceeded) { // otherwise the first one that is not ready
-			i = slices.IndexFunc(list, func(c compose.Container) bool { return c.Service != credentialsService && !c.Healthy() })
+			i = slices.IndexFunc(list, func(c compose.Container) bool { return !done(c) })
 		}
 		if i < 0 {
 			return err
