@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/asimalizada/pulse-events/internal/database"
+	"github.com/asimalizada/pulse-events/internal/sqldb"
 	"github.com/asimalizada/pulse-events/internal/sqlite"
 	"github.com/asimalizada/pulse-events/outbox"
 	"github.com/asimalizada/pulse-events/outbox/postgres"
@@ -48,7 +49,7 @@ type Config struct {
 	// HealthAddr is where health is served, as host:port. Empty: nowhere.
 	HealthAddr string
 	// StartTimeout is how long to wait at the start for a database that does not
-	// answer; 0: without end.
+	// answer, or refuses the role; 0: without end.
 	StartTimeout time.Duration
 	Logger       *slog.Logger
 }
@@ -135,7 +136,7 @@ func (p *Process) Close() (err error) {
 // published. It returns nil if all of that went well, also if ctx has ended
 // before it began. A schema that is missing or behind is an error that matches
 // outbox.ErrSchema; one of Kind Unreachable says that the database did not
-// answer in time, or refused the credentials.
+// answer in time, or refused the role for as long.
 func (p *Process) Run(ctx context.Context) error {
 	server, err := p.listen()
 	if err != nil {
@@ -178,9 +179,11 @@ const retryPause = 500 * time.Millisecond
 const checkLimit = 10 * time.Second
 
 // awaitSchema returns nil once the schema is there and up to date, or when ctx
-// has ended. It waits for a database that does not answer, and for nothing else.
+// has ended. It waits as a relay that runs does: for a database that does not
+// answer, and for one that refuses the role, as a new password may come late. A
+// file that cannot be opened does not mend itself.
 func (p *Process) awaitSchema(ctx context.Context) error {
-	began, told := time.Now(), false
+	began, told := time.Now(), ""
 	for {
 		err := p.checkSchema(ctx)
 		switch {
@@ -188,14 +191,22 @@ func (p *Process) awaitSchema(ctx context.Context) error {
 			return nil
 		case errors.Is(err, outbox.ErrSchema):
 			return fail.Wrap("cannot use the outbox", err)
-		case !outbox.IsDatabaseUnanswered(err):
-			return fail.CannotReach("outbox database", err)
-		case p.cfg.StartTimeout > 0 && time.Since(began) >= p.cfg.StartTimeout:
-			return fail.CannotReach("outbox database", fmt.Errorf("no answer for %v: %w", p.cfg.StartTimeout, err))
 		}
-		if !told {
-			p.log.WarnContext(ctx, "waiting for the database", "error", err)
-			told = true
+		why := ""
+		switch {
+		case outbox.IsDatabaseUnanswered(err):
+			why = "no answer"
+		case sqldb.Judge(err) == sqldb.Refused && !sqlite.IsURL(p.cfg.DatabaseURL):
+			why = "access refused"
+		default:
+			return fail.CannotReach("outbox database", err)
+		}
+		if p.cfg.StartTimeout > 0 && time.Since(began) >= p.cfg.StartTimeout {
+			return fail.CannotReach("outbox database", fmt.Errorf("%s for %v: %w", why, p.cfg.StartTimeout, err))
+		}
+		if told != why {
+			p.log.WarnContext(ctx, "waiting for the database", "why", why, "error", err)
+			told = why
 		}
 		select {
 		case <-ctx.Done():
