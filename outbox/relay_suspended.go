@@ -188,7 +188,7 @@ func (t *suspensions) mayLog() bool {
 func (r *Relay) suspend(ctx context.Context, topic string, err error) bool {
 	fresh, ok := r.suspended.suspend(topic, err)
 	if fresh && r.suspended.mayLog() {
-		r.log.WarnContext(ctx, "topic suspended: broker confirms none of its messages; a few are tried from time to time", "topic", topic, "error", err)
+		r.log.WarnContext(ctx, "topic suspended: none of its messages can be published, for the reason in error; a few are tried from time to time", "topic", topic, "error", err)
 	}
 	r.monitor.trouble(ctx, partTopics, r.suspended.problem())
 	return ok

@@ -3,6 +3,8 @@ package faults_test
 import (
 	"context"
 	"errors"
+	"io"
+	"log/slog"
 	"net/http/httptest"
 	"strings"
 	"sync"
@@ -22,9 +24,6 @@ import (
 func TestF84AudienceQueueMissing(t *testing.T) {
 	t.Parallel()
 	broker, management := testenv.RabbitMQManaged(t)
-	if management == "" {
-		t.Skip("the management API of RabbitMQ is needed")
-	}
 	s := newSystem(t, broker)
 	consumer := s.startNotifications()
 	audit := s.newAudit()
@@ -37,7 +36,8 @@ func TestF84AudienceQueueMissing(t *testing.T) {
 	}
 	defer publisher.Close()
 	cfg := relayConfig()
-	cfg.Logger = logger(t)
+	var log logText
+	cfg.Logger = slog.New(slog.NewTextHandler(io.MultiWriter(t.Output(), &log), nil))
 	relay, err := outbox.NewRelay(s.outbox, publisher, cfg)
 	if err != nil {
 		t.Fatal(err)
@@ -80,6 +80,9 @@ func TestF84AudienceQueueMissing(t *testing.T) {
 	}
 	load.await(20)
 	s.requireUnhurt(load.end(), consumer)
+	if text := log.line("topic suspended"); !strings.Contains(text, audit.queue) || strings.Contains(text, "confirms none") {
+		t.Errorf("the log says: %s", text)
+	}
 	audit.stop()
 	audit.takeAll()
 	for event := range s.readReconciliation().events {
@@ -87,6 +90,30 @@ func TestF84AudienceQueueMissing(t *testing.T) {
 			t.Errorf("the second queue has missed %s", event)
 		}
 	}
+}
+
+// logText is a log that can be read.
+type logText struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (l *logText) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+// line returns the first line with what.
+func (l *logText) line(what string) string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for line := range strings.Lines(l.text.String()) {
+		if strings.Contains(line, what) {
+			return line
+		}
+	}
+	return ""
 }
 
 // audit is a consumer without an inbox, which remembers what it has got.

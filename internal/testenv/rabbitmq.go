@@ -22,18 +22,25 @@ import (
 // names of what they declare from UniqueName.
 func RabbitMQ(t testing.TB) string {
 	t.Helper()
-	server, _ := RabbitMQManaged(t)
-	return server
+	server, management := endpoints(t)
+	if management == "" {
+		return server
+	}
+	return virtualHost(t, server, management)
 }
 
 // RabbitMQManaged is RabbitMQ and also returns the address of the server's
-// management API (http://user:password@host:port/), or "" if it is unknown.
+// management API (http://user:password@host:port/). A server that was given
+// without it is missing, as the package comment has it.
 func RabbitMQManaged(t testing.TB) (server, management string) {
 	t.Helper()
 	server, management = managed(t)
-	if management == "" {
-		return server, ""
-	}
+	return virtualHost(t, server, management), management
+}
+
+// virtualHost makes a virtual host for the test and returns its URL.
+func virtualHost(t testing.TB, server, management string) string {
+	t.Helper()
 	u, err := url.Parse(server)
 	if err != nil {
 		t.Fatalf("testenv: %s: %v", AMQPVariable, err)
@@ -56,22 +63,34 @@ func RabbitMQManaged(t testing.TB) (server, management string) {
 		t.Fatalf("testenv: give %s the test's virtual host: %v", u.User.Username(), err)
 	}
 	u.Path, u.RawPath = "/"+vhost, ""
-	return u.String(), management
+	return u.String()
 }
 
 // managed returns the AMQP URL of the shared server and the URL of its
-// management API, or "" if that was not given.
+// management API, without which the test gives up.
 func managed(t testing.TB) (server, management string) {
+	t.Helper()
+	if server, management = endpoints(t); management == "" {
+		giveUp(t, needRabbitMQ, errNoManagement)
+	}
+	return server, management
+}
+
+var errNoManagement = fmt.Errorf("the management API of the server given by %s is %w: %s is not set", AMQPVariable, protocol.ErrUnavailable, ManagementVariable)
+
+// endpoints returns the AMQP URL of the shared server and the URL of its
+// management API, or "" if that was not given.
+func endpoints(t testing.TB) (server, management string) {
 	t.Helper()
 	if server = os.Getenv(AMQPVariable); server != "" {
 		return server, os.Getenv(ManagementVariable)
 	}
-	endpoints := shared(t, needRabbitMQ, protocol.ManagedRabbitMQ)
-	return endpoints.URL, endpoints.ManagementURL
+	found := shared(t, needRabbitMQ, protocol.ManagedRabbitMQ)
+	return found.URL, found.ManagementURL
 }
 
-// Management returns the base URL of the management API of the shared server;
-// "" if it was not given.
+// Management returns the base URL of the management API of the shared server. One
+// that was given without it is missing, as the package comment has it.
 func Management(t testing.TB) string {
 	t.Helper()
 	_, management := managed(t)
@@ -89,14 +108,11 @@ type RabbitMQUser struct {
 }
 
 // NewRabbitMQUser creates a user with all permissions in the virtual host of
-// amqpURL, which RabbitMQ has returned. If the server was given without its
-// management API the test is skipped.
+// amqpURL, which RabbitMQ has returned. A server that was given without its
+// management API is missing, as the package comment has it.
 func NewRabbitMQUser(t testing.TB, amqpURL string) *RabbitMQUser {
 	t.Helper()
 	_, management := managed(t)
-	if management == "" {
-		t.Skipf("testenv: making a user needs the management API of the server given by %s: %s is not set", AMQPVariable, ManagementVariable)
-	}
 	parsed, err := url.Parse(amqpURL)
 	if err != nil {
 		t.Fatalf("testenv: %v", err)
@@ -169,14 +185,11 @@ func (u *RabbitMQUser) do(method, path string, body any) {
 // SetPolicy sets a policy on the queues of a test's virtual host, as an
 // operator does: pattern matches their names, and definition is for example
 // {"delivery-limit": 2}. amqpURL is what RabbitMQ returned. The returned
-// function removes the policy; so does the end of the test. The test is skipped
-// on a server without a management API.
+// function removes the policy; so does the end of the test. A server that was given
+// without its management API is missing, as the package comment has it.
 func SetPolicy(t testing.TB, amqpURL, pattern string, definition map[string]any) (remove func()) {
 	t.Helper()
 	management := Management(t)
-	if management == "" {
-		t.Skipf("testenv: a policy needs the management API of the server given by %s: %s is not set", AMQPVariable, ManagementVariable)
-	}
 	u, err := url.Parse(amqpURL)
 	if err != nil {
 		t.Fatal(err)

@@ -24,6 +24,8 @@ func TestVerdict(t *testing.T) {
 		{"missing, another required", "rabbitmq", needPostgres, missing, false, "needs postgres"},
 		{"missing and required", "postgres", needPostgres, missing, true, "apt-get install postgresql"},
 		{"required in a list with blanks", "rabbitmq, postgres ,", needPostgres, missing, true, "required by PULSE_TEST_REQUIRE"},
+		{"no management API", "", needRabbitMQ, errNoManagement, false, "PULSE_TEST_RABBITMQ_MANAGEMENT_URL is not set"},
+		{"no management API and required", "postgres,rabbitmq", needRabbitMQ, errNoManagement, true, "PULSE_TEST_RABBITMQ_MANAGEMENT_URL is not set"},
 		{"broken is never a skip", "", needPostgres, broken, true, "ended while starting"},
 		{"no Docker daemon", "", needDocker, broken, false, "needs docker"},
 		{"no Docker daemon and required", "docker", needDocker, broken, true, "required"},

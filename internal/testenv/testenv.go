@@ -23,7 +23,8 @@
 // the first test builds and starts, the nested module server. A server that a
 // test can stop (PostgresServer, RabbitMQServer) never comes from a URL.
 //
-// If a service is missing the test is skipped and says what is missing, unless
+// If a service is missing, or RabbitMQ's management API where a test needs it, the
+// test is skipped and says what is missing, unless
 // PULSE_TEST_REQUIRE (postgres, rabbitmq, pgbouncer, prometheus, docker,
 // modules, tools, chromium, separated by commas) lists it: then the test fails. With
 // docker in the list, servers come from Docker only; PgBouncer, Prometheus and

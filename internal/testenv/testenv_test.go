@@ -3,7 +3,6 @@ package testenv_test
 import (
 	"context"
 	"errors"
-	"os"
 	"os/exec"
 	"testing"
 
@@ -82,9 +81,7 @@ func declare(t *testing.T, ch *amqp.Channel, queue string, passive bool) amqp.Qu
 }
 
 func TestRabbitMQFreshAndDeleted(t *testing.T) {
-	if os.Getenv(testenv.AMQPVariable) != "" && os.Getenv(testenv.ManagementVariable) == "" {
-		t.Skipf("needs the management API of the server given by %s: %s is not set", testenv.AMQPVariable, testenv.ManagementVariable)
-	}
+	testenv.Management(t) // makes virtual hosts
 	var first string
 	for _, name := range []string{"one", "two"} {
 		t.Run(name, func(t *testing.T) {
