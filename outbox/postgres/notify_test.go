@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/url"
 	"strings"
 	"sync"
 	"testing"
@@ -102,21 +103,55 @@ func awaitNotification(t *testing.T, n *postgres.Notifier, woken chan struct{}) 
 func TestListener(t *testing.T) {
 	server := testenv.PostgresServer(t)
 	db := open(t, server.URL())
-	n := newNotifier(t, db)
-	l, woken := listen(t, server.URL(), io.Discard)
+	db.MustExec(`CREATE ROLE listener LOGIN PASSWORD 'pulse'`)
+	as, err := url.Parse(server.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	as.User = url.UserPassword("listener", "pulse")
+	l, woken := listen(t, as.String(), io.Discard)
 	await(t, woken, "at the start")
-	awaitNotification(t, n, woken)
+	notified := func() {
+		t.Helper()
+		n := newNotifier(t, db)
+		awaitNotification(t, n, woken)
+		n.Close() // it begins no other
+	}
+	// down waits until the listener does not listen, and forgets that it was woken until then.
+	down := func() {
+		t.Helper()
+		testenv.Eventually(t, patience, "the listener to notice", func() bool { up, err := l.Health(); return !up && err != nil })
+		select {
+		case <-woken:
+		default:
+		}
+	}
+	// endSessions leaves none that could still send a notification.
+	endSessions := func() {
+		t.Helper()
+		testenv.Eventually(t, patience, "all sessions but one to end", func() bool {
+			var left int
+			err := db.Get(&left, `SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()`)
+			return err == nil && left == 0
+		})
+	}
+	notified()
 
-	db.MustExec(`SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'listener'`)
+	db.MustExec(`ALTER ROLE listener NOLOGIN`)
+	endSessions()
+	down()
+	db.MustExec(`ALTER ROLE listener LOGIN`)
 	await(t, woken, "after its session was ended")
-	awaitNotification(t, n, woken)
+	notified()
 
 	server.Stop()
-	testenv.Eventually(t, patience, "the listener to notice", func() bool { up, err := l.Health(); return !up && err != nil })
+	down()
+	n := newNotifier(t, db)
 	n.Notify() // in vain
+	n.Close()
 	server.Start()
 	await(t, woken, "after the server was restarted")
-	awaitNotification(t, n, woken)
+	notified()
 }
 
 // lines is a log that counts.
