@@ -50,3 +50,16 @@ func (cfg *Config) readLimits() error {
 	}
 	return nil
 }
+
+// refuseCertificates refuses certificates for HTTPS that the programs orders and
+// notifications take: up records, and asks, addresses of this machine, which they are
+// hardly for. To serve HTTP in their place would be worse.
+func (cfg *Config) refuseCertificates() error {
+	for _, name := range []string{"PULSE_HTTP_CERT_FILE", "PULSE_HTTP_KEY_FILE", "PULSE_HTTP_CLIENT_CA_FILE"} {
+		if cfg.Getenv(name) != "" {
+			return fail.Usagef("unset it; for HTTPS by a certificate that is made at each start: pulsectl up --tls",
+				"%s: up takes no certificates; the programs orders and notifications do", name)
+		}
+	}
+	return nil
+}

@@ -34,7 +34,7 @@ func (composeDriver) Kind() Kind     { return Compose }
 func (composeDriver) Detached() bool { return true }
 
 func (composeDriver) Configure(cfg *Config, _ func() (Services, []error)) []error {
-	return []error{cfg.onlyEmbedded(), cfg.onlyInProcess()}
+	return []error{cfg.onlyEmbedded(), cfg.onlyInProcess(), cfg.refuseCertificates()}
 }
 
 func (composeDriver) Describe(s State) Description {

@@ -41,7 +41,7 @@ func (embeddedDriver) Configure(cfg *Config, _ func() (Services, []error)) []err
 	if cfg.Ephemeral && cfg.DataDir != "" {
 		errs = append(errs, fail.Usagef("", "give --data-dir or --ephemeral, not both"))
 	}
-	errs = append(errs, cfg.onlyCompose(), cfg.readTelemetry(), cfg.readAuth(!cfg.Auth), cfg.readLimits())
+	errs = append(errs, cfg.onlyCompose(), cfg.readTelemetry(), cfg.readAuth(!cfg.Auth), cfg.readLimits(), cfg.refuseCertificates())
 	cfg.DataDir = cmp.Or(cfg.DataDir, filepath.Join(cfg.Dir, "data"))
 	return errs
 }
@@ -106,8 +106,14 @@ func (d embeddedDriver) Mend(ctx context.Context, s State, _ *console.IO) error 
 }
 
 // RunEmbedded runs an embedded stack in this process until ctx ends, without
-// output. ready is called once its services answer.
+// output. ready is called once its services answer. With Auth, Getenv is asked whom
+// they let in.
 func RunEmbedded(ctx context.Context, cfg Config, ready func(State)) error {
+	if cfg.Auth {
+		if err := cfg.readAuth(false); err != nil {
+			return err
+		}
+	}
 	return embedded.run(ctx, cfg, ready)
 }
 

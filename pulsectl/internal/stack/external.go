@@ -40,7 +40,7 @@ var external = externalDriver{inProcess{kind: External, around: onServices}}
 func (externalDriver) Configure(cfg *Config, services func() (Services, []error)) []error {
 	given, errs := services()
 	cfg.Services = given
-	return append(errs, cfg.onlyEmbedded(), cfg.onlyCompose(), cfg.readTelemetry(), cfg.readAuth(false), cfg.readLimits())
+	return append(errs, cfg.onlyEmbedded(), cfg.onlyCompose(), cfg.readTelemetry(), cfg.readAuth(false), cfg.readLimits(), cfg.refuseCertificates())
 }
 
 func (d externalDriver) Up(ctx context.Context, cfg Config, ready func(State)) error {

@@ -59,6 +59,8 @@ func Command(e *env.Env) *cli.Command {
 		Name: "demo", Usage: "run the whole story with real services in a few seconds; needs nothing installed; exit 1 if the verdict is not ok",
 		Flags: []cli.Flag{
 			&cli.IntFlag{Name: "orders", Value: 25, Usage: "`N` orders before the outage and as many during it"},
+			&cli.BoolFlag{Name: "auth", Usage: "ask callers for a bearer token, which is made for the demo"},
+			&cli.BoolFlag{Name: "tls", Usage: "serve HTTPS, by an authority that is made for the demo"},
 			&cli.StringFlag{Name: "log-level", Value: "error", Usage: "`LEVEL` of the services' own log on stderr: debug, info, warn, error"},
 		},
 		Action: func(ctx *cli.Context) error {
@@ -70,14 +72,15 @@ func Command(e *env.Env) *cli.Command {
 			if err != nil {
 				return fail.Usagef("", "--log-level: %v", err)
 			}
-			return options{n, logging.New(e.IO.Err, logging.Auto, level)}.run(ctx.Context, e)
+			return options{n, ctx.Bool("auth"), ctx.Bool("tls"), logging.New(e.IO.Err, logging.Auto, level)}.run(ctx.Context, e)
 		},
 	}
 }
 
 type options struct {
-	orders int // before the outage, and as many during it
-	log    *slog.Logger
+	orders    int // before the outage, and as many during it
+	auth, tls bool
+	log       *slog.Logger
 }
 
 const promise = "A message is published if and only if its transaction commits,\n" +
@@ -102,6 +105,7 @@ func (o options) run(ctx context.Context, e *env.Env) (err error) {
 		ended <- stack.RunEmbedded(running, stack.Config{
 			Dir: filepath.Join(dir, "state"), DataDir: filepath.Join(dir, "data"),
 			BrokerAddr: "127.0.0.1:0", OrdersAddr: "127.0.0.1:0", NotificationsAddr: "127.0.0.1:0", Logger: o.log,
+			Auth: o.auth, TLS: o.tls, Getenv: func(string) string { return "" },
 		}, func(s stack.State) { ready <- s })
 	}()
 	select {

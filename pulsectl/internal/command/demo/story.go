@@ -11,7 +11,6 @@ import (
 
 	"github.com/asimalizada/pulse-events/outbox"
 	"github.com/asimalizada/pulse-events/pulsectl/devbroker"
-	"github.com/asimalizada/pulse-events/pulsectl/internal/api"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/command/messages"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/command/verify"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/console"
@@ -49,7 +48,11 @@ func (st *story) open(ctx context.Context) error {
 	st.chapter(ctx, "Real services, in this process.")
 	st.fact("orders service", st.state.OrdersURL+"  SQLite")
 	st.fact("notifications service", st.state.NotificationsURL+"  SQLite")
-	st.fact("authentication", "off, for this demo alone")
+	authentication := "off, for this demo alone"
+	if st.state.APIToken != "" {
+		authentication = "on, by a token of this demo's own"
+	}
+	st.fact("authentication", authentication)
 	st.fact("broker", brokerAddress(st.state.AMQPURL)+"  AMQP 0-9-1, on disk")
 	return nil
 }
@@ -271,7 +274,7 @@ func (st *story) events(ctx context.Context) (events []outbox.Message, err error
 // duplicates returns how many deliveries the consumer has skipped, by its own
 // count.
 func (st *story) duplicates(ctx context.Context) (int, error) {
-	a, err := api.New("notifications service", st.state.NotificationsURL, api.Access{Token: st.state.APIToken})
+	a, err := st.env.API("notifications service", st.state.NotificationsURL)
 	if err != nil {
 		return 0, err
 	}
