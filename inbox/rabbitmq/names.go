@@ -2,8 +2,9 @@ package rabbitmq
 
 import (
 	"slices"
-	"strings"
 	"time"
+
+	"github.com/asimalizada/pulse-events/internal/clip"
 )
 
 // Names are the queues that belong to one consumer.
@@ -37,7 +38,7 @@ func QueueNames(queue string, delays []time.Duration) Names {
 	}
 	names := Names{Queue: queue, DeadLetters: queue + ".dlq"}
 	for _, delay := range slices.Sorted(slices.Values(delays)) {
-		names.Retry = append(names.Retry, RetryQueue{delay, queue + retryInfix + delayName(delay)})
+		names.Retry = append(names.Retry, RetryQueue{delay, queue + retryInfix + clip.Duration(delay)})
 	}
 	return names
 }
@@ -51,16 +52,4 @@ func (n Names) retryIndex(delay time.Duration) int {
 		}
 	}
 	return len(n.Retry) - 1
-}
-
-// delayName is Duration.String without the zero units at its end.
-func delayName(d time.Duration) string {
-	name := d.String()
-	if short, found := strings.CutSuffix(name, "m0s"); found {
-		name = short + "m"
-	}
-	if short, found := strings.CutSuffix(name, "h0m"); found {
-		name = short + "h"
-	}
-	return name
 }

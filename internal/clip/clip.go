@@ -1,9 +1,10 @@
 // Package clip shortens texts of unknown origin, such as errors, to what a
-// column or a header holds.
+// column or a header holds, and durations to what a person writes.
 package clip
 
 import (
 	"strings"
+	"time"
 	"unicode/utf8"
 )
 
@@ -19,4 +20,16 @@ func Text(s string, limit int, mark string) string {
 		limit--
 	}
 	return s[:limit] + mark
+}
+
+// Duration is d.String without the zero units at its end: 5m, not 5m0s.
+func Duration(d time.Duration) string {
+	s := d.String()
+	if strings.HasSuffix(s, "m0s") {
+		s = strings.TrimSuffix(s, "0s")
+	}
+	if strings.HasSuffix(s, "h0m") {
+		s = strings.TrimSuffix(s, "0m")
+	}
+	return s
 }

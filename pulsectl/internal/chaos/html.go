@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/asimalizada/pulse-events/internal/clip"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/chaos/check"
 )
 
@@ -19,16 +20,17 @@ var page = template.Must(template.ParseFS(files, "report.html"))
 // Sizes of the drawing.
 const (
 	drawWidth, leftEdge    = 1000.0, 190.0
+	rightEdge              = 30.0 // room for half a label
 	rowHeight, chartHeight = 18.0, 120.0
 )
 
 // WriteHTML writes the report as one page that needs nothing else: the drawing is
 // SVG, and there is no script.
 func (r *Result) WriteHTML(w io.Writer) error {
-	d := drawing{result: r, scale: (drawWidth - leftEdge - 10) / max(r.Took.Seconds(), 0.001)}
+	d := drawing{result: r, scale: (drawWidth - leftEdge - rightEdge) / max(r.Took.Seconds(), 0.001)}
 	return page.Execute(w, map[string]any{
 		"Result": r, "Unproven": r.Unproven(), "Injected": len(r.Faults) - r.Skipped(), "Report": r.Report, "Verdict": r.Verdict(), "Clean": r.Verdict() == check.Clean,
-		"Began": r.Began.UTC().Format(time.RFC3339), "Took": r.Took.Round(100 * time.Millisecond), "Settled": r.Settled.Round(10 * time.Millisecond),
+		"Began": r.Began.UTC().Format(time.RFC3339), "Took": clip.Duration(r.Took.Round(100 * time.Millisecond)), "Duration": clip.Duration(r.Config.Duration), "Settled": r.Settled.Round(10 * time.Millisecond),
 		"Recovery": r.Recovery().Round(10 * time.Millisecond), "Width": drawWidth, "Left": leftEdge,
 		"Faults": d.faults(), "FaultsHeight": float64(len(d.targets()))*rowHeight + 4, "Targets": d.rows(), "Ticks": d.ticks(),
 		"Charts": []chart{
@@ -110,7 +112,7 @@ func (d drawing) ticks() (ticks []tick) {
 		}
 	}
 	for at := time.Duration(0); at <= d.result.Took; at += step {
-		ticks = append(ticks, tick{d.x(at), at.String()})
+		ticks = append(ticks, tick{d.x(at), clip.Duration(at)})
 	}
 	return ticks
 }

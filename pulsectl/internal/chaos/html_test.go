@@ -29,12 +29,13 @@ func TestWriteHTML(t *testing.T) {
 		t.Fatal(err)
 	}
 	page := out.String()
-	for _, foreign := range []string{"<script", "http://", "https://", "src=", "@import", "ZgotmplZ"} {
+	for _, foreign := range []string{"m0s", "<script", "http://", "https://", "src=", "@import", "ZgotmplZ"} {
 		if strings.Contains(page, foreign) {
 			t.Errorf("the page contains %s", foreign)
 		}
 	}
-	for _, want := range []string{"violated", "answeredButAbsent", "&lt;script&gt;order", "relay-2 ended", "up to 7 events", "up to 3 s", "<polyline"} {
+	for _, want := range []string{"violated", "answeredButAbsent", "&lt;script&gt;order", "relay-2 ended", "up to 7 events", "up to 3 s", "<polyline",
+		`<text x="970" y="12" text-anchor="middle">1m30s</text>`} { // of 1000: the last label ends before the edge
 		if !strings.Contains(page, want) {
 			t.Errorf("the page lacks %s", want)
 		}

@@ -5,19 +5,12 @@ import (
 	"strings"
 	"time"
 	"unicode"
+
+	"github.com/asimalizada/pulse-events/internal/clip"
 )
 
 // Short formats a minute as 1m instead of 1m0s.
-func Short(d time.Duration) string {
-	s := d.String()
-	if strings.HasSuffix(s, "m0s") {
-		s = strings.TrimSuffix(s, "0s")
-	}
-	if strings.HasSuffix(s, "h0m") {
-		s = strings.TrimSuffix(s, "0m")
-	}
-	return s
-}
+func Short(d time.Duration) string { return clip.Duration(d) }
 
 // Quoted returns a path as it is typed in a shell.
 func Quoted(path string) string {

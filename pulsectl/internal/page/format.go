@@ -16,6 +16,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/asimalizada/pulse-events/internal/clip"
 	"github.com/asimalizada/pulse-events/outbox"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/overview"
 )
@@ -72,16 +73,7 @@ func short(d time.Duration) string {
 }
 
 // plain formats a duration of a setting: 2m, not 2m0s.
-func plain(d time.Duration) string {
-	text := d.String()
-	if strings.HasSuffix(text, "m0s") {
-		text = strings.TrimSuffix(text, "0s")
-	}
-	if strings.HasSuffix(text, "h0m") {
-		text = strings.TrimSuffix(text, "0m")
-	}
-	return text
-}
+func plain(d time.Duration) string { return clip.Duration(d) }
 
 // ago is a time as its distance from now, with the time itself in its title.
 func ago(now, at time.Time) template.HTML {
