@@ -21,3 +21,5 @@ func TestRunFailsWithoutADatabaseItCanUse(t *testing.T) { services.RunFailsWitho
 func TestRunCanBeCalledOffWhileItWaitsForTheDatabase(t *testing.T) {
 	services.RunCanBeCalledOffWhileItWaitsForTheDatabase(t)
 }
+
+func TestOrdersWaitForTheirAudience(t *testing.T) { services.OrdersWaitForTheirAudience(t) }

@@ -17,6 +17,7 @@ import (
 	"github.com/asimalizada/pulse-events/examples/notifications"
 	"github.com/asimalizada/pulse-events/inbox"
 	"github.com/asimalizada/pulse-events/inbox/rabbitmq"
+	"github.com/asimalizada/pulse-events/pulsectl/pending"
 )
 
 const (
@@ -47,6 +48,8 @@ type Notifications struct {
 	db       *store
 	inbox    *inbox.Inbox
 	source   *rabbitmq.Source
+	reads    rabbitmq.SourceConfig // by the source
+	check    pending.Check         // what the consumer would say
 	consumer *inbox.Consumer
 	server   *service.Server
 	health   http.Handler
@@ -75,12 +78,12 @@ func NewNotifications(cfg NotificationsConfig) (_ *Notifications, err error) {
 	}
 	s.db.Own(notifications.Schema(s.db.Dialect), "notifications")
 	s.db.Require(service.Steps(s.inbox.Migrate), s.inbox.CheckSchema)
-	s.source, err = rabbitmq.NewSource(rabbitmq.SourceConfig{
+	s.reads = rabbitmq.SourceConfig{
 		URL: cfg.AMQPURL, GetURL: cfg.GetAMQPURL, TLS: cfg.AMQPTLS, GetTLS: cfg.GetAMQPTLS, Exchange: cfg.Exchange, Queue: cfg.Queue,
 		Topics: []string{notifications.OrderCreatedTopic}, RetryDelays: cfg.RetryDelays, Topology: rabbitmq.Topology(cfg.Topology),
 		Consumer: notificationsService, Logger: s.log,
-	})
-	if err != nil {
+	}
+	if s.source, err = rabbitmq.NewSource(s.reads); err != nil {
 		return nil, err
 	}
 	events, err := contracts.Load()
@@ -88,6 +91,7 @@ func NewNotifications(cfg NotificationsConfig) (_ *Notifications, err error) {
 		return nil, err
 	}
 	cfg.Consumer.Contracts = events.Consumer()
+	s.check = notifications.Check(cfg.Consumer)
 	if cfg.Consumer.Logger == nil {
 		cfg.Consumer.Logger = s.log
 	}
@@ -118,6 +122,21 @@ func (s *Notifications) Run(ctx context.Context, ln net.Listener) (err error) {
 		return fmt.Errorf("%s: %w", notificationsService, err)
 	}
 	return nil
+}
+
+// Pending lists the messages that wait for this service, in its queue, for a retry or as
+// dead letters, and that it would dead-letter: to be asked before this version of it is
+// deployed, in place of Run. Nothing is consumed or changed.
+func (s *Notifications) Pending(ctx context.Context) (report pending.Report, err error) {
+	defer func() { err = errors.Join(err, s.Close()) }()
+	inspector, err := rabbitmq.OpenInspector(ctx, s.reads)
+	if err != nil {
+		return report, fmt.Errorf("%s: %w", notificationsService, err)
+	}
+	defer inspector.Close()
+	err = report.Queues(ctx, inspector, s.source.Names(), s.check)
+	report.Done()
+	return report, err
 }
 
 // Close releases what the service holds. Only for a service that is not

@@ -73,6 +73,7 @@ func NewOrders(cfg OrdersConfig) (_ *Orders, err error) {
 	s.db.Require(service.Steps(s.outbox.Migrate), s.outbox.CheckSchema)
 	s.publisher, err = rabbitmq.NewPublisher(rabbitmq.PublisherConfig{
 		URL: cfg.AMQPURL, GetURL: cfg.GetAMQPURL, TLS: cfg.AMQPTLS, GetTLS: cfg.GetAMQPTLS, Exchange: cfg.Exchange, Topology: cfg.Topology,
+		Audiences: cfg.Audiences, ManagementURL: cfg.ManagementURL, GetManagementURL: cfg.GetManagementURL,
 		Producer: ordersService, Logger: s.log,
 	})
 	if err != nil {

@@ -2,6 +2,7 @@ package stdlib_test
 
 import (
 	"bytes"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -31,6 +32,27 @@ func TestFromEnvServesOnPortsOfItsOwn(t *testing.T) {
 	notifications, err := stdlib.NotificationsFromEnv(lookup, new(bytes.Buffer))
 	if err != nil || notifications.Addr != "127.0.0.1:6102" {
 		t.Errorf("notifications: %+v, %v", notifications.Settings, err)
+	}
+}
+
+func TestOrdersFromEnvReadsTheAudience(t *testing.T) {
+	for _, c := range []struct{ audience, management, problem string }{
+		{"order.created=billing, order.created=shipping", "http://guest:hunter2@broker:15672", ""},
+		{"order.created", "http://guest:hunter2@broker:15672", "PULSE_AUDIENCE: \"order.created\" is not TOPIC=QUEUE"},
+		{"order.created=billing", "", "PULSE_MANAGEMENT_URL: is empty"},
+	} {
+		values := map[string]string{
+			"PULSE_AMQP_URL": "amqp://broker/", "PULSE_AUTH": "off", "PULSE_OUTBOX_DB": "sqlite:/var/lib/service.db",
+			"PULSE_AUDIENCE": c.audience, "PULSE_MANAGEMENT_URL": c.management,
+		}
+		orders, err := stdlib.OrdersFromEnv(func(name string) (string, bool) { v := values[name]; return v, v != "" }, new(bytes.Buffer))
+		if c.problem != "" {
+			if err == nil || !strings.Contains(err.Error(), c.problem) {
+				t.Errorf("%s: %v, want %q", c.audience, err, c.problem)
+			}
+		} else if want := []string{"billing", "shipping"}; err != nil || !slices.Equal(orders.Audiences["order.created"], want) || orders.ManagementURL != c.management {
+			t.Errorf("%+v, %v", orders.Settings, err)
+		}
 	}
 }
 

@@ -124,6 +124,23 @@ func bindCommand(s *session, exchange, queue, key string) string {
 	return fmt.Sprintf("rabbitmqadmin --vhost=%s declare binding source=%s destination=%s routing_key=%s", s.conn.Config.Vhost, exchange, queue, key)
 }
 
+// ParseAudiences reads PublisherConfig.Audiences from a setting: pairs of a topic and a
+// queue, such as order.created=billing,order.created=shipping; nil for "".
+func ParseAudiences(text string) (map[string][]string, error) {
+	if text == "" {
+		return nil, nil
+	}
+	audiences := make(map[string][]string)
+	for pair := range strings.SplitSeq(text, ",") {
+		topic, queue, found := strings.Cut(strings.TrimSpace(pair), "=")
+		if !found || topic == "" || queue == "" {
+			return nil, fmt.Errorf("%q is not TOPIC=QUEUE, such as order.created=billing", pair)
+		}
+		audiences[topic] = append(audiences[topic], queue)
+	}
+	return audiences, nil
+}
+
 // validateAudiences returns every problem.
 func (c PublisherConfig) validateAudiences() (problems []error) {
 	if len(c.Audiences) == 0 {

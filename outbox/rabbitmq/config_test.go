@@ -2,6 +2,7 @@ package rabbitmq_test
 
 import (
 	"crypto/tls"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -24,6 +25,21 @@ func TestNewPublisherNamesEveryProblem(t *testing.T) {
 	}
 	if strings.Contains(err.Error(), "s3cr3t") {
 		t.Errorf("error holds the password: %v", err)
+	}
+}
+
+func TestParseAudiences(t *testing.T) {
+	audiences, err := rabbitmq.ParseAudiences("a=one, b=two,a=three")
+	if want := map[string][]string{"a": {"one", "three"}, "b": {"two"}}; err != nil || !reflect.DeepEqual(audiences, want) {
+		t.Errorf("%v, %v", audiences, err)
+	}
+	if audiences, err := rabbitmq.ParseAudiences(""); audiences != nil || err != nil {
+		t.Errorf("nothing: %v, %v", audiences, err)
+	}
+	for _, text := range []string{"a", "a=", "=one", "a=one,"} {
+		if _, err := rabbitmq.ParseAudiences(text); err == nil || !strings.Contains(err.Error(), "is not TOPIC=QUEUE") {
+			t.Errorf("%s: %v", text, err)
+		}
 	}
 }
 

@@ -30,7 +30,11 @@ func build(t *testing.T, name string) string {
 // it prints goes into output.
 func runProgram(t *testing.T, path string, output *Journal, variables ...string) *exec.Cmd {
 	t.Helper()
-	cmd := exec.Command(path)
+	return startProgram(t, exec.Command(path), output, variables...)
+}
+
+func startProgram(t *testing.T, cmd *exec.Cmd, output *Journal, variables ...string) *exec.Cmd {
+	t.Helper()
 	cmd.Env, cmd.Stdout, cmd.Stderr, cmd.WaitDelay = append(variables, "HOME="+t.TempDir(), "PULSE_AUTH=off"), output, output, Patience
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -62,6 +66,9 @@ func Programs(t *testing.T) {
 		"notifications": {"PULSE_INBOX_DB", "PULSE_NOTIFICATIONS_ADDR"},
 	} {
 		path := build(t, name)
+		if name == "notifications" {
+			listsPending(t, path)
+		}
 		OnEachPlatform(t, func(t *testing.T, on Platform) {
 			var complaint Journal
 			err := runProgram(t, path, &complaint, "PULSE_AMQP_URL=http://app:hunter2@x/").Wait()

@@ -50,12 +50,19 @@ var errTerminated = errors.New("terminated")
 //
 // With the one argument healthcheck it asks the running service beside it
 // whether it is ready, and returns 0 if so and 1 if not: a container's image
-// needs nothing else for that.
+// needs nothing else for that. With the one argument pending a service that consumes
+// prints the messages that wait and that it could not handle; see listPending.
 func Run[C Config, S Service](name, metricsAddr string, load func(func(string) (string, bool), io.Writer) (C, error), build func(C) (S, error)) int {
 	args := os.Args[1:]
 	checking := len(args) == 1 && args[0] == "healthcheck"
-	if len(args) > 0 && !checking {
-		fmt.Fprintf(os.Stderr, "usage: %s [healthcheck]\n", name)
+	_, consumes := any(*new(S)).(consumer)
+	listing := consumes && len(args) == 1 && args[0] == "pending"
+	if len(args) > 0 && !checking && !listing {
+		usage := "healthcheck"
+		if consumes {
+			usage += " | pending"
+		}
+		fmt.Fprintf(os.Stderr, "usage: %s [%s]\n", name, usage)
 		return misused
 	}
 	cfg, err := load(os.LookupEnv, os.Stderr)
@@ -66,6 +73,14 @@ func Run[C Config, S Service](name, metricsAddr string, load func(func(string) (
 	}
 	if checking {
 		return checkHealth(cfg.ListenAddr(), cfg.ServesTLS(), os.Stderr)
+	}
+	if listing {
+		built, err := build(cfg)
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return misused
+		}
+		return listPending(any(built).(consumer), os.Stdout, os.Stderr)
 	}
 	exports, err := telemetry.Start(context.Background(), observed, cfg.Log().With("service", name))
 	if err != nil {

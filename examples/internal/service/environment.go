@@ -24,7 +24,9 @@ const (
 	envAMQPCA            = "PULSE_AMQP_CA_FILE"
 	envAMQPCert          = "PULSE_AMQP_CERT_FILE"
 	envAMQPKey           = "PULSE_AMQP_KEY_FILE"
-	envTopology          = "PULSE_TOPOLOGY" // declare (default), verify, none
+	envTopology          = "PULSE_TOPOLOGY"       // declare (default), verify, none
+	envAudience          = "PULSE_AUDIENCE"       // such as order.created=billing,order.created=shipping
+	envManagement        = "PULSE_MANAGEMENT_URL" // or _FILE; of RabbitMQ, for the audience
 	envOrdersAddr        = "PULSE_ORDERS_ADDR"
 	envNotificationsAddr = "PULSE_NOTIFICATIONS_ADDR"
 	envAllowedHosts      = "PULSE_ALLOWED_HOSTS" // separated by commas
@@ -47,7 +49,9 @@ const defaultDrainPeriod = 5 * time.Second
 // PULSE_AMQP_CERT_FILE and PULSE_AMQP_KEY_FILE for amqps; PULSE_ORDERS_ADDR,
 // which defaults to addr; PULSE_ALLOWED_HOSTS, PULSE_DRAIN_PERIOD (default 5s),
 // PULSE_AUTO_MIGRATE (default true), PULSE_LOG_LEVEL and PULSE_LOG_FORMAT.
-// PULSE_TOPOLOGY is declare (default), verify or none.
+// PULSE_TOPOLOGY is declare (default), verify or none. PULSE_AUDIENCE, such as
+// order.created=billing, names queues that must get a topic, with
+// PULSE_MANAGEMENT_URL (or _FILE).
 // PULSE_HTTP_CERT_FILE, PULSE_HTTP_KEY_FILE and PULSE_HTTP_CLIENT_CA_FILE are for
 // HTTPS. PULSE_AUTH_TOKENS_FILE, PULSE_AUTH_JWKS_URL or PULSE_AUTH_JWKS_FILE says which
 // tokens are taken, with further variables for JWTs; without any of them
@@ -55,7 +59,7 @@ const defaultDrainPeriod = 5 * time.Second
 // lookup is os.LookupEnv or the like; logs is where the logger writes. The
 // error names every problem by its variable and holds no secret.
 func OrdersFromEnv(lookup func(string) (string, bool), logs io.Writer, addr string) (Settings, error) {
-	return fromEnv(lookup, logs, envOrdersDB, envOrdersAddr, addr)
+	return fromEnv(lookup, logs, envOrdersDB, envOrdersAddr, addr, readAudiences)
 }
 
 // NotificationsFromEnv reads the settings of the notifications service, as
@@ -64,7 +68,7 @@ func NotificationsFromEnv(lookup func(string) (string, bool), logs io.Writer, ad
 	return fromEnv(lookup, logs, envNotificationsDB, envNotificationsAddr, addr)
 }
 
-func fromEnv(lookup func(string) (string, bool), logs io.Writer, envDB, envAddr, addr string) (Settings, error) {
+func fromEnv(lookup func(string) (string, bool), logs io.Writer, envDB, envAddr, addr string, more ...func(*settings.Reader, *Settings)) (Settings, error) {
 	env := settings.NewReader(lookup)
 	s := Settings{
 		Addr:        env.String(envAddr, addr),
@@ -87,6 +91,9 @@ func fromEnv(lookup func(string) (string, bool), logs io.Writer, envDB, envAddr,
 	if s.Topology, err = parseTopology(env.String(envTopology, "")); err != nil {
 		env.Problem(envTopology, err)
 	}
+	for _, read := range more {
+		read(env, &s)
+	}
 	s.HTTPS = HTTPS{Cert: env.String(envHTTPCert, ""), Key: env.String(envHTTPKey, ""), ClientCA: env.String(envHTTPClientCA, "")}
 	if s.HTTPS.on() {
 		if _, err := s.HTTPS.open(slog.Default()); err != nil {
@@ -105,7 +112,7 @@ func fromEnv(lookup func(string) (string, bool), logs io.Writer, envDB, envAddr,
 	s.Auth = auth.Read(env, s.Logger)
 	s.Limits = readLimits(env)
 
-	variables := map[string]string{"DatabaseURL": envDB, "AMQPURL": envAMQP, "Addr": envAddr, "DrainPeriod": envDrainPeriod}
+	variables := map[string]string{"DatabaseURL": envDB, "AMQPURL": envAMQP, "Addr": envAddr, "DrainPeriod": envDrainPeriod, "ManagementURL": envManagement}
 	for _, p := range s.withDefaults(addr).problems() {
 		env.Problem(cmp.Or(variables[p.field], p.field), errors.New(p.text))
 	}
@@ -122,6 +129,15 @@ func (s *Settings) ReadLimits(lookup func(string) (string, bool)) error {
 
 func readLimits(env *settings.Reader) api.Limits {
 	return api.Limits{All: env.Rate(envRateLimit), PerCaller: env.Rate(envCallerRateLimit)}
+}
+
+// readAudiences is for the service that publishes.
+func readAudiences(env *settings.Reader, s *Settings) {
+	var err error
+	if s.Audiences, err = rabbitmq.ParseAudiences(env.String(envAudience, "")); err != nil {
+		env.Problem(envAudience, err)
+	}
+	s.ManagementURL, s.GetManagementURL = env.Secret(envManagement)
 }
 
 func parseTopology(text string) (rabbitmq.Topology, error) {

@@ -46,6 +46,13 @@ type Settings struct {
 	// them, and rabbitmq.Verify leaves that to an administrator, so that the users
 	// of the broker need no right to configure.
 	Topology rabbitmq.Topology
+	// Audiences are the queues that must get what the orders service publishes, by
+	// topic: a message counts as published only while all of them are bound. They are
+	// looked up by ManagementURL, RabbitMQ's management API, such as
+	// http://user:password@host:15672. GetManagementURL, if set, is asked for it again.
+	Audiences        map[string][]string
+	ManagementURL    string
+	GetManagementURL func(context.Context) (string, error)
 	// Addr to serve HTTP on, as host:port. Each service of each stack has a
 	// default of its own on 127.0.0.1: stdlib 6101 for orders and 6102 for
 	// notifications, gin 6201 and 6202.
@@ -142,6 +149,9 @@ func (s Settings) problems() (problems []problem) {
 	}
 	if err := checkAMQP(s.AMQPURL); err != nil {
 		add("AMQPURL", "%v", err)
+	}
+	if len(s.Audiences) > 0 && s.ManagementURL == "" && s.GetManagementURL == nil {
+		add("ManagementURL", "is empty, and audiences are looked up through the management API; expected http://user:password@host:15672")
 	}
 	if len(s.Exchange) > 255 {
 		add("Exchange", "%d bytes, at most 255 are allowed", len(s.Exchange))

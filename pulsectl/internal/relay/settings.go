@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/asimalizada/pulse-events/outbox"
@@ -36,23 +35,6 @@ func ParseFormat(name, source string) (wire.Encoder, error) {
 		return nil, fmt.Errorf("--source belongs to CloudEvents, not to %s", name)
 	}
 	return encoder, nil
-}
-
-// ParseAudiences returns the queues that must get the messages of topics, of pairs such
-// as order.created=billing,order.created=shipping; nil for "".
-func ParseAudiences(text string) (map[string][]string, error) {
-	if text == "" {
-		return nil, nil
-	}
-	audiences := make(map[string][]string)
-	for pair := range strings.SplitSeq(text, ",") {
-		topic, queue, found := strings.Cut(strings.TrimSpace(pair), "=")
-		if !found || topic == "" || queue == "" {
-			return nil, fmt.Errorf("%q is not TOPIC=QUEUE, such as order.created=billing", pair)
-		}
-		audiences[topic] = append(audiences[topic], queue)
-	}
-	return audiences, nil
 }
 
 // ParseTopology returns what is done about the exchange.

@@ -2,7 +2,6 @@ package relay
 
 import (
 	"errors"
-	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -35,14 +34,6 @@ func TestParse(t *testing.T) {
 		_, err := ParseRetention(text)
 		fails(text, err, "is neither a duration")
 	}
-	audiences, err := ParseAudiences("a=one, b=two,a=three")
-	if want := map[string][]string{"a": {"one", "three"}, "b": {"two"}}; err != nil || !reflect.DeepEqual(audiences, want) {
-		t.Errorf("audiences %v, %v", audiences, err)
-	}
-	for _, text := range []string{"a", "a=", "=one", "a=one,"} {
-		_, err := ParseAudiences(text)
-		fails(text, err, "is not TOPIC=QUEUE")
-	}
 	for text, want := range map[string]outboxrabbit.Topology{"declare": outboxrabbit.Declare, "verify": outboxrabbit.Verify, "none": outboxrabbit.None} {
 		got, err := ParseTopology(text)
 		wants(text, got, err, want)
@@ -60,7 +51,7 @@ func TestParse(t *testing.T) {
 	if got, err := ParseFormat("nestjs", ""); err != nil || got.(nestjs.Codec).Pattern != nil {
 		t.Errorf("nestjs: %v, %v", got, err)
 	}
-	_, err = ParseFormat("cloudevents", "http://[")
+	_, err := ParseFormat("cloudevents", "http://[")
 	fails("source", err, "Source:")
 	for text, want := range map[string]string{"off": "", ":6108": ":6108", "127.0.0.1:0": "127.0.0.1:0", "[::1]:80": "[::1]:80"} {
 		got, err := ParseAddr(text)

@@ -3,6 +3,9 @@
 // stdlib.NotificationsFromEnv. It exits with 0 after an interrupt, 1 when it
 // fails, and 2 when settings are wrong.
 //
+// notifications pending prints the messages that wait for it and that this version could
+// not handle, and exits with 1 if there are any: to be run before it is deployed.
+//
 // It serves metrics on 127.0.0.1:6112, or on PULSE_METRICS_ADDR, and exports what
 // the OTEL_* variables tell; see docs/observability.md.
 package main

@@ -76,7 +76,7 @@ func runFlags() []cli.Flag {
 		number("max-attempts", "dead after `N` refusals by the broker (default: no limit)"),
 		text("retention", "168h", "`DURATION` for which published and discarded messages are kept; forever; or delete: not at all"),
 		duration("purge-interval", time.Minute, "`DURATION` from one purge to the next"),
-		duration("start-timeout", 30*time.Second, "`DURATION` to wait at the start for a database that does not answer; 0: without end"),
+		duration("start-timeout", 30*time.Second, "`DURATION` to wait at the start for a database that does not answer or refuses the role; 0: without end"),
 		duration("shutdown-timeout", 30*time.Second, "`DURATION` that messages on their way may take after SIGTERM"),
 		text("health-addr", "127.0.0.1:6108", "`HOST:PORT` for /health/live and /health/ready; off"),
 		&cli.StringFlag{Name: metricsFlag, EnvVars: []string{metricsVariable}, Usage: "`HOST:PORT` for /metrics; off (default: " + metricsAddr + ")"},
@@ -199,7 +199,7 @@ func (o runOptions) config(e *env.Env) (process.Config, error) {
 		URL: read(e.AMQPURL()), GetURL: e.Rotated(e.Flags.AMQPURL, "PULSE_AMQP_URL"), GetTLS: files.Get(),
 		Producer: o.producer, Exchange: o.exchange, ExchangeType: o.exchangeType, AllowUnroutable: topics(o.allowUnroutable),
 	}
-	cfg.Publisher.Audiences, err = process.ParseAudiences(o.audience)
+	cfg.Publisher.Audiences, err = outboxrabbit.ParseAudiences(o.audience)
 	note("audience", err)
 	if o.audience != "" {
 		cfg.Publisher.ManagementURL = read(e.Setting(e.Flags.ManagementURL, "PULSE_MANAGEMENT_URL", func(stack.State) string { return "" }))
