@@ -26,7 +26,7 @@ func sessionChanges(db *sqlx.DB) map[string]string {
 		"search_path":                 `SET search_path TO tenant_a`,
 		"local search_path":           `SET LOCAL search_path TO tenant_a`,
 		"search_path by a function":   `SELECT public.become_tenant()`,
-		"role":                        `SET ROLE pg_read_all_data`,
+		"role":                        `SET ROLE pg_monitor`,
 		"tenant":                      `SELECT set_config('app.tenant', 'a', false)`,
 		"local tenant":                `SET LOCAL app.tenant = 'a'`,
 		"tenant by a procedure":       `CALL public.tenant_is('a')`,
@@ -74,7 +74,7 @@ func TestTxSessionChanges(t *testing.T) {
 				CREATE TABLE moods (zone text NOT NULL);
 				CREATE FUNCTION feel() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM set_config('TimeZone', NEW.zone, false); RETURN NEW; END $$;
 				CREATE TRIGGER feel BEFORE INSERT ON moods FOR EACH ROW EXECUTE FUNCTION feel();
-				GRANT ALL ON ALL TABLES IN SCHEMA public TO pg_read_all_data; GRANT ALL ON ALL SEQUENCES IN SCHEMA public TO pg_read_all_data`)
+				GRANT ALL ON ALL TABLES IN SCHEMA public TO pg_monitor; GRANT ALL ON ALL SEQUENCES IN SCHEMA public TO pg_monitor`)
 		}
 		var clean string
 		if err := db.GetContext(t.Context(), &clean, sessionState(d)); err != nil {
