@@ -1,6 +1,7 @@
 package devbroker
 
 import (
+	"cmp"
 	"slices"
 
 	"github.com/asimalizada/pulse-events/pulsectl/devbroker/internal/wire"
@@ -100,7 +101,7 @@ func (ch *channel) span(tag uint64, multiple bool) (from, to int, err error) {
 }
 
 func (ch *channel) find(tag uint64) (int, bool) {
-	return slices.BinarySearchFunc(ch.unacked, tag, func(d delivery, tag uint64) int { return int(int64(d.tag) - int64(tag)) })
+	return slices.BinarySearchFunc(ch.unacked, tag, func(d delivery, tag uint64) int { return cmp.Compare(d.tag, tag) })
 }
 
 // settle removes the deliveries that span returns from the channel and returns

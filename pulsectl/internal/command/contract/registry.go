@@ -202,7 +202,11 @@ func against(dir string, files fs.FS) (list []pulled, differ int, err error) {
 		if err != nil {
 			return err
 		}
-		ours, err := os.ReadFile(filepath.Join(dir, filepath.FromSlash(file)))
+		local, err := filepath.Localize(file) // a name of the registry's stays in dir, on Windows too
+		if err != nil {
+			return fail.Wrap("cannot write "+file, err)
+		}
+		ours, err := os.ReadFile(filepath.Join(dir, local))
 		state := differs
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
@@ -226,7 +230,11 @@ func write(dir, file string, files fs.FS) error {
 	if err != nil {
 		return err
 	}
-	to := filepath.Join(dir, filepath.FromSlash(file))
+	local, err := filepath.Localize(file)
+	if err != nil {
+		return err
+	}
+	to := filepath.Join(dir, local)
 	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
 		return err
 	}
