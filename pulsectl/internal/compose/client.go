@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"slices"
@@ -28,6 +29,9 @@ const (
 	keptOutput = 64 << 10         // of a client, to explain a failure
 )
 
+// version1 is the client of version 1 as it is typed.
+const version1 = "docker-compose"
+
 // Client is a Compose client on this machine.
 type Client struct {
 	command []string
@@ -40,8 +44,8 @@ func Find(ctx context.Context, started string) (*Client, error) {
 	if err := findDocker(); err != nil {
 		return nil, err
 	}
-	commands := [][]string{{"docker", "compose"}, {"docker-compose"}}
-	if started == "docker-compose" {
+	commands := [][]string{{"docker", "compose"}, {version1}}
+	if started == version1 {
 		slices.Reverse(commands)
 	}
 	var client *Client
@@ -96,7 +100,7 @@ func (c *Client) Make(ctx context.Context, p Project, output io.Writer) error {
 	if err != nil {
 		return err
 	}
-	images, err := imagesIn(config, p)
+	images, builds, err := imagesIn(config, p)
 	if err != nil {
 		return err
 	}
@@ -109,14 +113,33 @@ func (c *Client) Make(ctx context.Context, p Project, output io.Writer) error {
 			return err
 		}
 	}
-	_, err = c.run(ctx, p, call{output: output}, "build")
-	return err
+	if c.String() != version1 {
+		_, err = c.run(ctx, p, call{output: output}, "build")
+		return err
+	}
+	// Version 1 builds the image of each service, also if that of another is the
+	// same, which takes seconds even where nothing has changed.
+	args := []string{"build"}
+	for _, same := range builds {
+		args = append(args, same[0])
+	}
+	if _, err := c.run(ctx, p, call{output: output}, args...); err != nil {
+		return err
+	}
+	for _, same := range builds {
+		for _, other := range same[1:] {
+			if _, err := run(ctx, call{limit: askLimit, args: []string{"docker", "tag", p.Name + "_" + same[0], p.Name + "_" + other}}); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // imagesIn returns, from the configuration that a client prints, the images of
-// the services that are not built. Version 1 also prints services of other
-// profiles.
-func imagesIn(config []byte, p Project) ([]string, error) {
+// the services that are not built, and the services that are, those of the same
+// build together. Version 1 also prints services of other profiles.
+func imagesIn(config []byte, p Project) (images []string, builds [][]string, err error) {
 	var file struct {
 		Services map[string]struct {
 			Image    string
@@ -125,16 +148,27 @@ func imagesIn(config []byte, p Project) ([]string, error) {
 		}
 	}
 	if err := yaml.Unmarshal(config, &file); err != nil {
-		return nil, fmt.Errorf("parse the configuration printed by the Compose client: %w", err)
+		return nil, nil, fmt.Errorf("parse the configuration printed by the Compose client: %w", err)
 	}
-	var images []string
-	for _, service := range file.Services {
-		if service.Image != "" && service.Build == nil && p.runs(service.Profiles) {
+	of := make(map[string]int) // builds
+	for _, name := range slices.Sorted(maps.Keys(file.Services)) {
+		service := file.Services[name]
+		switch build := fmt.Sprint(service.Build); {
+		case !p.runs(service.Profiles):
+		case service.Build != nil && service.Image != "": // its image has another name than those of the others
+			builds = append(builds, []string{name})
+		case service.Build != nil:
+			if _, known := of[build]; !known {
+				of[build] = len(builds)
+				builds = append(builds, nil)
+			}
+			builds[of[build]] = append(builds[of[build]], name)
+		case service.Image != "":
 			images = append(images, service.Image)
 		}
 	}
 	slices.Sort(images)
-	return slices.Compact(images), nil
+	return slices.Compact(images), builds, nil
 }
 
 // Start starts the services whose images Make has provided, and returns once

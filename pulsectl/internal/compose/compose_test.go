@@ -187,9 +187,26 @@ func TestImagesIn(t *testing.T) {
 			"  grafana:\n    image: grafana:12\n    profiles:\n    - observe\nversion: '3.9'\nvolumes:\n  x: {}\n",
 	} {
 		want := []string{"rabbitmq:4", "registry.example:5000/postgres:17"}
-		if got, err := imagesIn([]byte(config), Project{Profiles: "other, stdlib"}); err != nil || !slices.Equal(got, want) {
+		if got, _, err := imagesIn([]byte(config), Project{Profiles: "other, stdlib"}); err != nil || !slices.Equal(got, want) {
 			t.Errorf("%s: %q, %v, want %q", name, got, err, want)
 		}
+	}
+}
+
+// Services of the same build are built once.
+func TestBuildsIn(t *testing.T) {
+	config := `services:
+  migrate: {build: {target: jobs, context: /src, args: {A: "1"}}}
+  credentials: {build: {context: /src, target: jobs, args: {A: "1"}}, entrypoint: [/credentials]}
+  topology: {build: {context: /src, target: jobs, args: {A: "2"}}}
+  named: {build: {context: /src, target: jobs, args: {A: "1"}}, image: mine}
+  gin: {build: {context: /src, target: jobs, args: {A: "1"}}, profiles: [gin]}
+  postgres: {image: postgres}
+`
+	want := [][]string{{"credentials", "migrate"}, {"named"}, {"topology"}}
+	images, builds, err := imagesIn([]byte(config), Project{Profiles: "stdlib"})
+	if err != nil || !slices.Equal(images, []string{"postgres"}) || !slices.EqualFunc(builds, want, slices.Equal) {
+		t.Errorf("images %q, builds %q, %v, want builds %q", images, builds, err, want)
 	}
 }
 
