@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/tls"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -16,6 +17,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/asimalizada/pulse-events/examples/stdlib"
+	"github.com/asimalizada/pulse-events/inbox"
 	"github.com/asimalizada/pulse-events/outbox"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/compose"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/control"
@@ -193,7 +195,15 @@ func (p inProcess) serve(ctx context.Context, cfg Config, state State, trust *tl
 			if cfg.Waiting != nil {
 				cfg.Waiting(s.name)
 			}
-			if err := awaitReady(running, s.url, trust); err != nil {
+			if err := awaitReady(running, s.url, trust, accepts); err != nil {
+				return err
+			}
+		}
+		if p.kind == Embedded {
+			// The first order is not to find that nobody has declared the queue.
+			limit, cancel := context.WithTimeout(running, consumerLimit)
+			defer cancel()
+			if err := awaitReady(limit, state.NotificationsURL, trust, consumes); err != nil && running.Err() != nil {
 				return err
 			}
 		}
@@ -213,10 +223,21 @@ func listen(part, flag, addr string) (net.Listener, error) {
 const (
 	readyInterval = 50 * time.Millisecond
 	readyTimeout  = 5 * time.Second // of one request
+	// consumerLimit is how long a consumer may take to find the broker of its own process.
+	consumerLimit = 10 * time.Second
 )
 
-// awaitReady polls a service until it is ready or ctx ends.
-func awaitReady(ctx context.Context, base string, trust *tls.Config) error {
+// readiness is what a service says of itself.
+type readiness struct {
+	status   int
+	Consumer struct{ State inbox.State }
+}
+
+func accepts(r readiness) bool  { return r.status == http.StatusOK }
+func consumes(r readiness) bool { return accepts(r) && r.Consumer.State != inbox.Starting }
+
+// awaitReady polls a service until it says what is wanted or ctx ends.
+func awaitReady(ctx context.Context, base string, trust *tls.Config, wanted func(readiness) bool) error {
 	client := http.Client{Timeout: readyTimeout, Transport: &http.Transport{TLSClientConfig: trust}}
 	defer client.CloseIdleConnections()
 	tick := time.NewTicker(readyInterval)
@@ -227,8 +248,10 @@ func awaitReady(ctx context.Context, base string, trust *tls.Config) error {
 			return err
 		}
 		if res, err := client.Do(req); err == nil {
+			said := readiness{status: res.StatusCode}
+			err := json.NewDecoder(res.Body).Decode(&said)
 			_ = res.Body.Close()
-			if res.StatusCode == http.StatusOK {
+			if err == nil && wanted(said) {
 				return nil
 			}
 		}
