@@ -79,8 +79,9 @@ func TestAppendFullDisk(t *testing.T) {
 	}
 	s.Abort()
 	last := add(5)
-	if got := Position(synced.Load()); got != safe || j.Err() != nil {
-		t.Errorf("synced up to %d, want %d; %v", got, safe, j.Err())
+	// The first of the twenty fit if they were written one by one.
+	if got := Position(synced.Load()); got < safe || got >= stuck || j.Err() != nil {
+		t.Errorf("synced up to %d, want %d or more and less than %d; %v", got, safe, stuck, j.Err())
 	}
 	room.Store(1 << 20)
 	await(t, "everything to be synced", func() bool { return Position(synced.Load()) == last })
