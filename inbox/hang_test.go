@@ -82,6 +82,27 @@ func TestConsumerTellsOfAHangingStatement(t *testing.T) {
 	wantOnce(t, db, []inbox.Message{event(1)})
 }
 
+// TestIdleConsumerTellsOfAHangingDatabase: also where statements may take long.
+func TestIdleConsumerTellsOfAHangingDatabase(t *testing.T) {
+	t.Parallel()
+	url := testenv.Postgres(t)
+	newInbox(t, url)
+	route := newRoute(t, url)
+	in, err := inbox.New(openDB(t, route.url), "notifications", inbox.WithStatementTimeout(time.Hour))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := consume(t, in, inboxtest.NewQueue(), record, inbox.ConsumerConfig{Retention: inbox.KeepForever}) // no purge tells of it
+	eventually(t, "the consumer to run", func() bool { return c.Health().State == inbox.Running })
+	route.block()
+	eventually(t, "health to name the database", func() bool {
+		h := c.Health()
+		return h.State == inbox.Degraded && strings.HasPrefix(h.LastError.Error(), "database: ")
+	})
+	route.unblock()
+	eventually(t, "the consumer to recover", func() bool { return c.Health().State == inbox.Running })
+}
+
 // route is the way to a server, which can be blocked: connections stay open
 // and carry nothing.
 type route struct {
