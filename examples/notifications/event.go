@@ -1,7 +1,6 @@
 package notifications
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -45,19 +44,6 @@ func DecodeOrderCreated(msg inbox.Message) (OrderCreated, error) {
 		return OrderCreated{}, inbox.DeadLetterFor(fmt.Errorf("decode %s: %w", OrderCreatedType, errors.New(strings.Join(problems, "; "))), inbox.ReasonContract)
 	}
 	return e, nil
-}
-
-// Check returns a function that tells why a consumer with these settings would
-// dead-letter a message: it breaks its contract, or is no OrderCreated as this version
-// of the service reads it. Nothing is handled.
-func Check(cfg inbox.ConsumerConfig) func(context.Context, inbox.Message) error {
-	return func(ctx context.Context, msg inbox.Message) error {
-		if err := cfg.Check(ctx, nil, msg); err != nil {
-			return err
-		}
-		_, err := DecodeOrderCreated(msg)
-		return err
-	}
 }
 
 func (e OrderCreated) problems(messageID string) (problems []string) {

@@ -133,14 +133,7 @@ func (s *Notifications) Run(ctx context.Context, ln net.Listener) (err error) {
 // deployed, in place of Run. Nothing is consumed or changed.
 func (s *Notifications) Pending(ctx context.Context) (report pending.Report, err error) {
 	defer func() { err = errors.Join(err, s.Close()) }()
-	inspector, err := rabbitmq.OpenInspector(ctx, s.reads)
-	if err != nil {
-		return report, fmt.Errorf("%s: %w", notificationsService, err)
-	}
-	defer inspector.Close()
-	err = report.Queues(ctx, inspector, s.source.Names(), s.check)
-	report.Done()
-	return report, err
+	return notifications.Pending(ctx, s.reads, s.check)
 }
 
 // Close releases what the service holds. Only for a service that is not

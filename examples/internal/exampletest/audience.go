@@ -6,8 +6,6 @@ import (
 	"strings"
 	"testing"
 
-	amqp "github.com/rabbitmq/amqp091-go"
-
 	"github.com/asimalizada/pulse-events/examples/orders"
 	"github.com/asimalizada/pulse-events/internal/testenv"
 	"github.com/asimalizada/pulse-events/pulsectl/devbroker"
@@ -20,15 +18,7 @@ func (k Stack) OrdersWaitForTheirAudience(t *testing.T) {
 	settings, _ := Settings(t, Bare)
 	settings.AMQPURL, settings.Exchange = broker.URL(), "pulse.events"
 	settings.Audiences, settings.ManagementURL = map[string][]string{orders.CreatedTopic: {"billing", "shipping"}}, broker.ManagementURL()
-	conn, err := amqp.Dial(broker.URL())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	ch, err := conn.Channel()
-	if err != nil {
-		t.Fatal(err)
-	}
+	ch := openChannel(t, broker.URL())
 	bind := func(queue string) {
 		t.Helper()
 		_, err := ch.QueueDeclare(queue, true, false, false, false, nil)

@@ -17,15 +17,7 @@ import (
 func listsPending(t *testing.T, path string) {
 	t.Helper()
 	broker := devbroker.NewTest(t)
-	conn, err := amqp.Dial(broker.URL())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	ch, err := conn.Channel()
-	if err != nil {
-		t.Fatal(err)
-	}
+	ch := openChannel(t, broker.URL())
 	const letters = notifications.OrderCreatedTopic + ".dlq"
 	list := func() (code int, text string) {
 		var output Journal

@@ -157,11 +157,10 @@ func (s *system) deliverAgain(t *testing.T, msg outbox.Message, copies int) {
 	})
 }
 
-// tap returns a function that waits for the next message to go through the
-// exchange from now on.
-func (s *system) tap(t *testing.T) (next func() amqp.Delivery) {
+// openChannel returns a channel of a connection that ends with the test.
+func openChannel(t *testing.T, url string) *amqp.Channel {
 	t.Helper()
-	conn, err := amqp.Dial(s.amqpURL)
+	conn, err := amqp.Dial(url)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -170,6 +169,14 @@ func (s *system) tap(t *testing.T) (next func() amqp.Delivery) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return ch
+}
+
+// tap returns a function that waits for the next message to go through the
+// exchange from now on.
+func (s *system) tap(t *testing.T) (next func() amqp.Delivery) {
+	t.Helper()
+	ch := openChannel(t, s.amqpURL)
 	q, err := ch.QueueDeclare("", false, true, true, false, nil)
 	if err != nil {
 		t.Fatal(err)
