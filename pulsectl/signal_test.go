@@ -2,15 +2,21 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"os"
 	"os/exec"
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 )
+
+// signalLimit is how long a command of signal may run: one that never writes the text
+// would never be told to end.
+const signalLimit = 2 * time.Minute
 
 // signal CODE SIGNALS TEXT command...: once the command has written TEXT it gets
 // the signals, INT or TERM and separated by commas, one for each line that it
@@ -23,7 +29,9 @@ func signalCommand(ts *testscript.TestScript, neg bool, args []string) {
 	want, err := strconv.Atoi(args[0])
 	ts.Check(err)
 	signals := strings.Split(args[1], ",")
-	cmd := exec.Command(args[3], args[4:]...)
+	ctx, cancel := context.WithTimeout(context.Background(), signalLimit)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, args[3], args[4:]...)
 	cmd.Dir, cmd.Env = ts.MkAbs("."), os.Environ()
 	for _, name := range []string{"PATH", "HOME", "PULSE_STATE_DIR", "PULSE_ORDERS_ADDR", "PULSE_NOTIFICATIONS_ADDR", "PULSE_BROKER_ADDR", "PULSE_METRICS_ADDR", "PULSE_OUTBOX_DB", "PULSE_INBOX_DB", "PULSE_AMQP_URL",
 		"PULSE_POSTGRES_PORT", "PULSE_AMQP_PORT", "PULSE_RABBITMQ_UI_PORT", "PULSE_ORDERS_STDLIB_PORT", "PULSE_NOTIFICATIONS_STDLIB_PORT",
