@@ -9,6 +9,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/asimalizada/pulse-events/internal/clip"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/console"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/env"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/fail"
@@ -191,7 +192,7 @@ func flagsOf(flags []cli.Flag) []console.Definition {
 		}
 		if value := described.GetDefaultText(); described.TakesValue() && value != "" && value != "0" && value != "0s" && !strings.Contains(d.Text, "(default:") {
 			if length, err := time.ParseDuration(value); err == nil {
-				value = console.Short(length)
+				value = clip.Duration(length)
 			}
 			d.Text += fmt.Sprintf(" (default: %s)", strings.Trim(value, `"`))
 		}

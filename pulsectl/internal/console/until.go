@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/asimalizada/pulse-events/internal/clip"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/fail"
 )
 
@@ -59,7 +60,7 @@ func Poll(ctx context.Context, timeout time.Duration, what string, look Look) er
 		case ctx.Err() != nil:
 			return interruptedWait(what, last)
 		case waiting.Err() != nil:
-			return fail.New(fail.Timeout, "see: pulsectl status", "waited %s for %s", Short(timeout), strings.TrimSuffix(what+": "+last, ": "))
+			return fail.New(fail.Timeout, "see: pulsectl status", "waited %s for %s", clip.Duration(timeout), strings.TrimSuffix(what+": "+last, ": "))
 		case err != nil:
 			return fail.Wrap("waiting for "+what, err)
 		}

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/asimalizada/pulse-events/internal/clip"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/fail"
 )
 
@@ -148,7 +149,7 @@ func (w *watched) print(text, wrong string, err error) error {
 }
 
 func (w *watched) draw() {
-	state := fmt.Sprintf("as of %s, every %s; Ctrl-C ends", Clock(w.at), Short(w.interval))
+	state := fmt.Sprintf("as of %s, every %s; Ctrl-C ends", Clock(w.at), clip.Duration(w.interval))
 	if late := w.c.Now().Sub(w.next); late > patience {
 		state = fmt.Sprintf("as of %s; the next look takes %s so far", Clock(w.at), late.Round(time.Second))
 	}

@@ -3,14 +3,8 @@ package console
 import (
 	"encoding/json"
 	"strings"
-	"time"
 	"unicode"
-
-	"github.com/asimalizada/pulse-events/internal/clip"
 )
-
-// Short formats a minute as 1m instead of 1m0s.
-func Short(d time.Duration) string { return clip.Duration(d) }
 
 // Quoted returns a path as it is typed in a shell.
 func Quoted(path string) string {

@@ -16,7 +16,6 @@ import (
 
 	"github.com/google/uuid"
 
-	"github.com/asimalizada/pulse-events/internal/clip"
 	"github.com/asimalizada/pulse-events/outbox"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/overview"
 )
@@ -71,9 +70,6 @@ func short(d time.Duration) string {
 	}
 	return d.Round(time.Second).String()
 }
-
-// plain formats a duration of a setting: 2m, not 2m0s.
-func plain(d time.Duration) string { return clip.Duration(d) }
 
 // ago is a time as its distance from now, with the time itself in its title.
 func ago(now, at time.Time) template.HTML {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/asimalizada/pulse-events/internal/clip"
 	"github.com/asimalizada/pulse-events/outbox"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/fail"
 )
@@ -70,7 +71,7 @@ func (h *Handler) show(s screen, limit time.Duration) http.HandlerFunc {
 			v = view{template: "problem", failed: err, title: v.title}
 		}
 		if errors.Is(v.failed, context.DeadlineExceeded) {
-			v.failed = fail.New(fail.Unreachable, "", "no answer within %s", plain(limit))
+			v.failed = fail.New(fail.Unreachable, "", "no answer within %s", clip.Duration(limit))
 		}
 		h.render(w, r, v, note)
 	}

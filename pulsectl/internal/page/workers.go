@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"github.com/asimalizada/pulse-events/inbox"
+	"github.com/asimalizada/pulse-events/internal/clip"
 	"github.com/asimalizada/pulse-events/outbox"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/fail"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/overview"
@@ -99,7 +100,7 @@ func (h *Handler) readQueues(ctx context.Context, d *workersData) error {
 	if len(seen.Names.Retry) > 0 && !q.NoLadder {
 		var delays []string
 		for _, retry := range seen.Names.Retry {
-			delays = append(delays, plain(retry.Delay))
+			delays = append(delays, clip.Duration(retry.Delay))
 		}
 		d.Queues.Rows = append(d.Queues.Rows, queueRow{seen.Names.Queue + ".retry.*", "wait for a retry: " + strings.Join(delays, ", "), seen.Depths.Retrying, "", false})
 	}

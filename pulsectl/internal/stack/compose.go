@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/asimalizada/pulse-events/internal/clip"
 	"github.com/asimalizada/pulse-events/pulsectl/devbroker"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/compose"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/console"
@@ -79,7 +80,7 @@ func (composeDriver) Up(ctx context.Context, cfg Config, ready func(State)) erro
 	case ctx.Err() != nil:
 		return &fail.Error{Kind: fail.Interrupted, Message: "interrupted; some containers may be running", Hint: "stop them with: pulsectl down --stack compose"}
 	}
-	failed := fail.From(notHealthy(err, "waited "+console.Short(timeout)+" for the containers"))
+	failed := fail.From(notHealthy(err, "waited "+clip.Duration(timeout)+" for the containers"))
 	if failed.Hint == "" {
 		failed.Hint = "the output of Compose is above; stop what is running with: pulsectl down --stack compose"
 	}
@@ -153,7 +154,7 @@ func (composeDriver) Down(ctx context.Context, s State, o DownOptions) error {
 		return fail.New(fail.General, "see what is running: pulsectl status", "another pulsectl is working on a stack")
 	case errors.Is(err, context.DeadlineExceeded):
 		return fail.New(fail.Timeout, "see what remains: docker ps --filter label=com.docker.compose.project="+s.Project,
-			"waited %s for the containers to stop", console.Short(o.Timeout))
+			"waited %s for the containers to stop", clip.Duration(o.Timeout))
 	}
 	return fail.Wrap("cannot stop the containers", err)
 }

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/asimalizada/pulse-events/internal/clip"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/compose"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/console"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/control"
@@ -79,7 +80,7 @@ func (externalDriver) Change(ctx context.Context, _ State, c Change, o ChangeOpt
 	case err == nil:
 		return command, nil
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
-		return "", fail.New(fail.Timeout, "run it by hand: "+command, "%s: the command did not end within %s", c.Name(), console.Short(ChangeLimit))
+		return "", fail.New(fail.Timeout, "run it by hand: "+command, "%s: the command did not end within %s", c.Name(), clip.Duration(ChangeLimit))
 	case ctx.Err() != nil:
 		return "", ctx.Err()
 	}

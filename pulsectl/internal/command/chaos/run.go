@@ -14,6 +14,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/asimalizada/pulse-events/internal/clip"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/chaos"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/chaos/check"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/chaos/process"
@@ -179,7 +180,7 @@ func (o options) run(ctx context.Context, e *env.Env) (err error) {
 		}
 	}()
 	c := &o.config
-	e.IO.Notef("seed %d: %d faults in %s, %d orders/s, %d relays, %d consumers", c.Seed, len(c.Faults), console.Short(c.Duration), c.Rate, c.Relays, c.Consumers)
+	e.IO.Notef("seed %d: %d faults in %s, %d orders/s, %d relays, %d consumers", c.Seed, len(c.Faults), clip.Duration(c.Duration), c.Rate, c.Relays, c.Consumers)
 	if left := c.LeftOut(); len(left) > 0 && o.replay == "" && o.faults == "" {
 		e.IO.Notef("left out, as they need more than the URLs (docs/chaos.md): %s", list(left))
 	}
@@ -212,7 +213,7 @@ func (o options) run(ctx context.Context, e *env.Env) (err error) {
 	case check.Clean:
 		return nil
 	case check.Unsettled:
-		return fail.New(fail.Timeout, hint, "it has not settled within %s: %s", console.Short(c.SettleLimit), result.Waiting)
+		return fail.New(fail.Timeout, hint, "it has not settled within %s: %s", clip.Duration(c.SettleLimit), result.Waiting)
 	}
 	if why := result.Unproven(); why != "" {
 		return fail.New(fail.General, hint, "the run proves nothing: %s; logs and history are in %s", why, c.Dir)

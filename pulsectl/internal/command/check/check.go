@@ -11,7 +11,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"github.com/asimalizada/pulse-events/pulsectl/internal/console"
+	"github.com/asimalizada/pulse-events/internal/clip"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/env"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/fail"
 )
@@ -141,7 +141,7 @@ func (o options) run(parent context.Context, e *env.Env, name string, p probe) e
 		select { // it may know better what it waited for
 		case r = <-answer:
 		case <-time.After(grace):
-			r = &result{check: name, state: critical, reasons: []string{"no answer within " + console.Short(o.timeout)}}
+			r = &result{check: name, state: critical, reasons: []string{"no answer within " + clip.Duration(o.timeout)}}
 		}
 	}
 	if err := parent.Err(); err != nil {
@@ -164,5 +164,5 @@ func (o options) late(ctx context.Context, err error) error {
 	if !errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		return err
 	}
-	return fail.New(fail.Timeout, "", "no answer within %s: %s", console.Short(o.timeout), fail.From(err).Message)
+	return fail.New(fail.Timeout, "", "no answer within %s: %s", clip.Duration(o.timeout), fail.From(err).Message)
 }

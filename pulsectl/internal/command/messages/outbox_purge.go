@@ -9,6 +9,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/asimalizada/pulse-events/internal/clip"
 	"github.com/asimalizada/pulse-events/outbox"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/console"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/env"
@@ -28,7 +29,7 @@ func outboxPurgeCommand(e *env.Env) *cli.Command {
 			o := purgeOptions{olderThan: ctx.Duration("older-than"), reason: ctx.String("reason"), ask: !ctx.Bool("yes"), dryRun: ctx.Bool("dry-run")}
 			switch {
 			case !ctx.IsSet("older-than"):
-				return fail.Usagef(fmt.Sprintf("for example: --older-than %s", console.Short(outbox.DefaultRetention)), "--older-than is missing")
+				return fail.Usagef(fmt.Sprintf("for example: --older-than %s", clip.Duration(outbox.DefaultRetention)), "--older-than is missing")
 			case o.olderThan < 0:
 				return fail.Usagef("", "--older-than: %s is negative", o.olderThan)
 			}

@@ -8,6 +8,7 @@ import (
 	tea "charm.land/bubbletea/v2"
 
 	"github.com/asimalizada/pulse-events/inbox"
+	"github.com/asimalizada/pulse-events/internal/clip"
 	"github.com/asimalizada/pulse-events/outbox"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/console"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/live"
@@ -44,7 +45,7 @@ func (m *model) screen() []string {
 }
 
 func (m *model) title() string {
-	title := m.io.Paint(console.Strong, "pulsectl top") + "  " + console.Clock(m.now) + ", every " + console.Short(m.interval)
+	title := m.io.Paint(console.Strong, "pulsectl top") + "  " + console.Clock(m.now) + ", every " + clip.Duration(m.interval)
 	if !m.paused.IsZero() {
 		title += "  " + m.io.Paint(console.Warn, fmt.Sprintf("PAUSED at %s, p goes on", console.Clock(m.paused)))
 	}
@@ -111,7 +112,7 @@ func (m *model) rates() []string {
 		}
 	}
 	if median, worst, known := b.Lag(); known {
-		lags = short(median) + " median, " + short(worst) + " max (" + console.Short(live.LagWindow) + ")"
+		lags = short(median) + " median, " + short(worst) + " max (" + clip.Duration(live.LagWindow) + ")"
 	}
 	return []string{
 		row(live.OutboxPart, "enqueued", b.Enqueued.String(), b.Enqueued.Rates(), ""),
@@ -264,7 +265,7 @@ func queueRows(q overview.Queues) []queueRow {
 	if len(q.Names.Retry) > 0 {
 		var delays []string
 		for _, r := range q.Names.Retry {
-			delays = append(delays, console.Short(r.Delay))
+			delays = append(delays, clip.Duration(r.Delay))
 		}
 		rows = append(rows, queueRow{q.Names.Queue + ".retry.*", q.Depths.Retrying, nil, "wait for a retry: " + strings.Join(delays, ", ")})
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/asimalizada/pulse-events/inbox"
+	"github.com/asimalizada/pulse-events/internal/clip"
 	"github.com/asimalizada/pulse-events/outbox"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/console"
 	"github.com/asimalizada/pulse-events/pulsectl/internal/env"
@@ -206,7 +207,7 @@ func verdictError(r *reconcile.Report, timeout time.Duration) error {
 		if r.Settled() {
 			return nil
 		}
-		return fail.New(fail.Timeout, "see: pulsectl status, pulsectl outbox ls --status pending", "not settled after %s: %s", console.Short(timeout), unsettled)
+		return fail.New(fail.Timeout, "see: pulsectl status, pulsectl outbox ls --status pending", "not settled after %s: %s", clip.Duration(timeout), unsettled)
 	}
 	message := found(r)
 	if !r.Settled() {
