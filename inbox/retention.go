@@ -18,10 +18,16 @@ const purgeChunk = 5000
 // each a transaction of its own, so a ctx that ends leaves done what is done.
 // Any number of instances may purge at once.
 func (in *Inbox) Purge(ctx context.Context, olderThan time.Duration) (n int64, err error) {
+	return in.purge(ctx, olderThan, func(time.Duration) {})
+}
+
+// purge is Purge. after is called after each chunk that others follow, with what that took.
+func (in *Inbox) purge(ctx context.Context, olderThan time.Duration, after func(took time.Duration)) (n int64, err error) {
 	if olderThan < 0 {
 		return 0, fmt.Errorf("inbox: purge: olderThan: %v; must not be negative", olderThan)
 	}
 	for {
+		began := time.Now()
 		deleted, err := in.delete(ctx, "purge", in.consumer, olderThan.Seconds(), purgeChunk)
 		if err != nil {
 			return n, fmt.Errorf("inbox: purge: %w", err)
@@ -30,6 +36,7 @@ func (in *Inbox) Purge(ctx context.Context, olderThan time.Duration) (n int64, e
 		if deleted < purgeChunk {
 			break
 		}
+		after(time.Since(began))
 	}
 	if _, err := in.delete(ctx, "purge_attempts", in.consumer, olderThan.Seconds()); err != nil {
 		return n, fmt.Errorf("inbox: purge starts: %w", err)

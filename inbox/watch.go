@@ -120,7 +120,12 @@ func (c *Consumer) delay(ctx context.Context, d Delivery, backoff func(failures 
 // purge forgets what is older than the retention.
 func (c *Consumer) purge(ctx context.Context) {
 	c.metrics.overdue.Begin()
-	n, err := c.in.Purge(ctx, c.cfg.Retention)
+	n, err := c.in.purge(ctx, c.cfg.Retention, func(took time.Duration) {
+		select { // messages wait for a purge no more than a third of the time
+		case <-time.After(2 * took):
+		case <-ctx.Done():
+		}
+	})
 	overdue, lookErr := c.in.overdue(ctx, c.cfg.Retention)
 	if lookErr == nil {
 		c.metrics.overdue.Found(overdue)

@@ -37,7 +37,7 @@ func newUsage(b *testing.B, servers map[string]string) *usage {
 	b.Helper()
 	u := &usage{b: b, pids: make(map[string]int)}
 	connections, err := psnet.Connections("tcp")
-	if _, unknown := processorTime(os.Getpid()); err != nil || unknown != nil {
+	if _, unknown := processorTime(os.Getpid(), false); err != nil || unknown != nil {
 		b.Logf("processor time is not measured: %v", errors.Join(err, unknown))
 		return u
 	}
@@ -61,7 +61,7 @@ func (u *usage) read() map[string]time.Duration {
 	u.b.Helper()
 	used := make(map[string]time.Duration)
 	for name, pid := range u.pids {
-		spent, err := processorTime(pid)
+		spent, err := processorTime(pid, name != here) // its children are servers
 		if err != nil {
 			u.b.Fatal(err)
 		}
@@ -70,10 +70,10 @@ func (u *usage) read() map[string]time.Duration {
 	return used
 }
 
-// processorTime returns what a process has used, with the children that it has
-// waited for and those that run: in nanoseconds, but for those that have ended,
-// of which the system tells hundredths of a second.
-func processorTime(pid int) (sum time.Duration, err error) {
+// processorTime returns what a process has used, if family is true with the children
+// that it has waited for and those that run: in nanoseconds, but for those that have
+// ended, of which the system tells hundredths of a second.
+func processorTime(pid int, family bool) (sum time.Duration, err error) {
 	directory := filepath.Join("/proc", strconv.Itoa(pid))
 	stat, err := os.ReadFile(filepath.Join(directory, "stat"))
 	if err != nil {
@@ -84,8 +84,10 @@ func processorTime(pid int) (sum time.Duration, err error) {
 	if len(fields) < 15 {
 		return 0, fmt.Errorf("%s/stat: %q", directory, stat)
 	}
-	for _, field := range fields[13:15] { // cutime, cstime
-		sum += number(field) * 10 * time.Millisecond
+	if family {
+		for _, field := range fields[13:15] { // cutime, cstime
+			sum += number(field) * 10 * time.Millisecond
+		}
 	}
 	threads, _ := filepath.Glob(filepath.Join(directory, "task", "*")) // the pattern is valid
 	for _, thread := range threads {
@@ -94,9 +96,12 @@ func processorTime(pid int) (sum time.Duration, err error) {
 		if fields := strings.Fields(string(scheduled)); len(fields) > 0 {
 			sum += number(fields[0])
 		}
+		if !family {
+			continue
+		}
 		children, _ := os.ReadFile(filepath.Join(thread, "children"))
 		for _, child := range strings.Fields(string(children)) {
-			spent, _ := processorTime(int(number(child)))
+			spent, _ := processorTime(int(number(child)), true)
 			sum += spent
 		}
 	}
