@@ -174,8 +174,8 @@ func TestVerifyFindings(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			eachDatabase(t, func(t *testing.T, b *databases) {
-				t.Parallel()
 				b.handled()
 				verdict, want := plant(b)
 				r := b.verify(patience)

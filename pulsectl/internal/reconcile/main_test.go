@@ -99,7 +99,8 @@ func newDatabases(t *testing.T, outboxURL, inboxURL string) *databases {
 	}
 	b := &databases{t: t, queues: &queues{Queues: reconcile.Queues{Unacked: -1}}}
 	b.comparison = reconcile.Comparison{OutboxDB: open(outboxURL), InboxDB: open(inboxURL), Broker: b.queues,
-		Queue: topic, Consumer: consumer, Topics: []string{topic}, EffectsPerEvent: 1, OutboxRetention: 7 * day, InboxRetention: 30 * day}
+		Queue: topic, Consumer: consumer, Topics: []string{topic}, EffectsPerEvent: 1, OutboxRetention: 7 * day, InboxRetention: 30 * day,
+		Pause: 10 * time.Millisecond}
 	ob, err := outbox.New(b.comparison.OutboxDB)
 	b.must(err)
 	_, err = ob.Migrate(t.Context())

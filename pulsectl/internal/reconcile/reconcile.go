@@ -65,6 +65,10 @@ type Comparison struct {
 	// AssumeNotHeld says that there are no holders of unacknowledged messages
 	// except consumers that report.
 	AssumeNotHeld bool
+	// Pause is the time between the first two looks at databases and queues for
+	// messages that are on their way; the time between later ones is up to a
+	// second by default, five times Pause. Defaults to 200 ms.
+	Pause time.Duration
 	// Progress, if not nil, is updated during the comparison.
 	Progress *Progress
 }
@@ -125,6 +129,7 @@ func (l Comparison) begin() (*verification, error) {
 	if l.Progress == nil {
 		l.Progress = new(Progress)
 	}
+	l.Pause = cmp.Or(l.Pause, defaultPause)
 	v := &verification{Comparison: l, report: new(Report), missing: new(spool), looked: &l.Progress.looked}
 	var err error
 	if v.outbox, err = outbox.New(l.OutboxDB); err != nil {

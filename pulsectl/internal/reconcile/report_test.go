@@ -1,6 +1,7 @@
 package reconcile_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -68,34 +69,31 @@ func TestVerifySeveralTopics(t *testing.T) {
 func TestVerifyMany(t *testing.T) {
 	const n = 12_000
 	b := onSQLite(t)
-	tx := b.comparison.OutboxDB.MustBegin()
-	insert, err := tx.Prepare(`INSERT INTO outbox_messages (id, topic, type, payload, status, published_at, bucket) VALUES ($1, 'order.created', 'T', '{}', 'published', $2, 0)`)
-	b.must(err)
-	var ids []string
-	for range n {
-		id := newID(0)
-		_, err := insert.Exec(id, b.ago(0))
-		b.must(err)
-		ids = append(ids, id)
-	}
-	b.must(tx.Commit())
-	b.comparison.Orders = nil
 	// Every third is applied, every third a dead letter; the queue is in no order.
-	hash := make([]byte, 32)
-	tx = b.comparison.InboxDB.MustBegin()
-	var lost []string
-	for i, id := range ids {
+	var ids, applied, lost []string
+	for i := range n {
+		id := newID(0)
+		ids = append(ids, id)
 		switch i % 3 {
 		case 0:
-			tx.MustExec(`INSERT INTO processed_events (consumer, event_id, payload_hash) VALUES ('notifications', $1, $2)`, id, hash)
-			tx.MustExec(`INSERT INTO notifications (id, order_id, event_id, customer_id, amount_cents, correlation_id) VALUES ($1, 'o', $1, 'c', 1, 'x')`, id)
+			applied = append(applied, id)
 		case 1:
 			b.queues.letters = append(b.queues.letters, reconcile.DeadLetter{ID: id, Body: []byte("{}")})
 		default:
 			lost = append(lost, id)
 		}
 	}
-	b.must(tx.Commit())
+	list := func(ids []string) string {
+		text, err := json.Marshal(ids)
+		b.must(err)
+		return string(text)
+	}
+	b.exec(b.comparison.OutboxDB, `INSERT INTO outbox_messages (id, topic, type, payload, status, published_at, bucket)
+		SELECT value, 'order.created', 'T', '{}', 'published', $1, 0 FROM json_each($2)`, b.ago(0), list(ids))
+	b.exec(b.comparison.InboxDB, `INSERT INTO processed_events (consumer, event_id, payload_hash) SELECT 'notifications', value, zeroblob(32) FROM json_each($1)`, list(applied))
+	b.exec(b.comparison.InboxDB, `INSERT INTO notifications (id, order_id, event_id, customer_id, amount_cents, correlation_id)
+		SELECT value, 'o', value, 'c', 1, 'x' FROM json_each($1)`, list(applied))
+	b.comparison.Orders = nil
 	slices.Reverse(b.queues.letters)
 	b.queues.letters = append(b.queues.letters, b.queues.letters...) // each twice
 	r := b.verify(patience)

@@ -11,11 +11,11 @@ import (
 	"github.com/asimalizada/pulse-events/internal/sqldb"
 )
 
-// Pauses between two looks at databases and queues: longer while nothing
-// changes.
+// Between two looks at databases and queues: defaultPause is the default of
+// Comparison.Pause, which grows by up to longestPause times while nothing changes.
 const (
-	firstPause = 200 * time.Millisecond
-	lastPause  = time.Second
+	defaultPause = 200 * time.Millisecond
+	longestPause = 5
 )
 
 // evidencePatience is how long missing events are looked for if the deadline
@@ -26,7 +26,7 @@ const evidencePatience = 10 * time.Second
 // drain waits until no row up to the cut is due to be published, or until the
 // deadline.
 func (v *verification) drain(ctx context.Context, deadline time.Time) error {
-	for pause := firstPause; ; pause = min(2*pause, lastPause) {
+	for pause := v.Pause; ; pause = min(2*pause, longestPause*v.Pause) {
 		p, err := v.pending(ctx)
 		if err != nil {
 			return fmt.Errorf("read the outbox: %w", err)
@@ -92,7 +92,7 @@ func (v *verification) settle(ctx context.Context, deadline time.Time) error {
 	pending := v.report.Waiting
 	var seen evidence
 	var unread []string // why the dead letters could not be read
-	for pause := firstPause; ; pause = min(2*pause, lastPause) {
+	for pause := v.Pause; ; pause = min(2*pause, longestPause*v.Pause) {
 		waiting, err := v.look(ctx, &seen)
 		if err != nil {
 			return err
