@@ -66,7 +66,8 @@ type ConsumerConfig struct {
 	// Retention is how long what was applied is remembered, and so how late a
 	// copy may come. Defaults to 30 days.
 	Retention time.Duration
-	// PurgeInterval is the time between purges. Defaults to 10 minutes.
+	// PurgeInterval is the time between purges; one that fails is tried again within
+	// seconds. Defaults to 10 minutes.
 	PurgeInterval time.Duration
 	// ShutdownTimeout is how long work in flight may take once Run's context
 	// has ended. Defaults to 20 s.

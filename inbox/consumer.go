@@ -196,7 +196,9 @@ func (c *Consumer) work(ctx context.Context, deliveries <-chan Delivery) {
 	handled, finished := make(chan struct{}), make(chan struct{})
 	others.Go(func() { limitShutdown(ctx, c.cfg.ShutdownTimeout, handled, finished, cut) })
 	settling.Go(func() { c.settler.run(inFlight, handled) })
-	others.Go(func() { c.every(ctx, probeInterval, handled, c.look) })
+	others.Go(func() {
+		c.every(ctx, probeInterval, handled, func(ctx context.Context) error { c.look(ctx); return nil })
+	})
 	if c.in != nil && c.cfg.Retention != KeepForever {
 		others.Go(func() { c.every(ctx, c.cfg.PurgeInterval, handled, c.purge) })
 	}

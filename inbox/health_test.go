@@ -118,6 +118,31 @@ func TestHealthReportsPurgeWithoutProgress(t *testing.T) {
 	})
 }
 
+// TestHealthForgetsFailedPurge: a purge that fails is tried again long before the next
+// is due.
+func TestHealthForgetsFailedPurge(t *testing.T) {
+	eachKind(t, func(t *testing.T, url string, kind newConsumer) {
+		in, db := newInbox(t, url)
+		mustExec(t, db, `INSERT INTO processed_events (consumer, event_id, payload_hash, processed_at) VALUES ('notifications', 'old', $1, $2)`,
+			make([]byte, sha256.Size), ago(db, 40*24*time.Hour))
+		refuse, allow := `CREATE TRIGGER refuse BEFORE DELETE ON processed_events BEGIN SELECT RAISE(ABORT, 'refused'); END`, `DROP TRIGGER refuse`
+		if dialect(db) == inbox.PostgreSQL {
+			refuse = `CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'refused'; END $$;
+				CREATE TRIGGER refuse BEFORE DELETE ON processed_events FOR EACH ROW EXECUTE FUNCTION refuse()`
+			allow = `DROP TRIGGER refuse ON processed_events`
+		}
+		mustExec(t, db, refuse)
+		c := kind.consume(t, in, db, inboxtest.NewQueue(), record, inbox.ConsumerConfig{PurgeInterval: time.Hour})
+		eventually(t, "the purge to fail", func() bool {
+			h := c.Health()
+			return h.State == inbox.Degraded && strings.HasPrefix(h.LastError.Error(), "purge: ") && strings.Contains(h.LastError.Error(), "refused")
+		})
+		mustExec(t, db, allow)
+		eventually(t, "the consumer to recover", func() bool { return c.Health().State == inbox.Running })
+		inboxtest.RequireCount(t, db, 0, `SELECT count(*) FROM processed_events`)
+	})
+}
+
 // TestConsumerBackoffDoesNotReturn: the backoff is the user's code as well.
 func TestConsumerBackoffDoesNotReturn(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, url string) {

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/asimalizada/pulse-events/internal/backoff"
 	"github.com/asimalizada/pulse-events/internal/sqldb"
 )
 
@@ -22,17 +23,21 @@ const (
 	idleProbeTimeout = 10 * time.Second
 )
 
-// every calls f now and at each interval, until ctx ends or all is handled.
-func (c *Consumer) every(ctx context.Context, interval time.Duration, handled <-chan struct{}, f func(context.Context)) {
-	tick := time.NewTicker(interval)
-	defer tick.Stop()
+// every calls f now and at each interval, and again soon after it has failed, until
+// ctx ends or all is handled.
+func (c *Consumer) every(ctx context.Context, interval time.Duration, handled <-chan struct{}, f func(context.Context) error) {
+	pauses := backoff.Periodic{Interval: interval, Retry: waits}
 	for {
-		f(ctx)
+		began := time.Now()
+		err := f(ctx)
+		next := time.NewTimer(pauses.After(err, time.Since(began)))
 		select {
-		case <-tick.C:
+		case <-next.C:
 		case <-ctx.Done():
+			next.Stop()
 			return
 		case <-handled:
+			next.Stop()
 			return
 		}
 	}
@@ -117,8 +122,8 @@ func (c *Consumer) delay(ctx context.Context, d Delivery, backoff func(failures 
 	return delay
 }
 
-// purge forgets what is older than the retention.
-func (c *Consumer) purge(ctx context.Context) {
+// purge forgets what is older than the retention, and returns what it has reported.
+func (c *Consumer) purge(ctx context.Context) error {
 	c.metrics.overdue.Begin()
 	n, err := c.in.purge(ctx, c.cfg.Retention, func(took time.Duration) {
 		select { // messages wait for a purge no more than a third of the time
@@ -141,4 +146,5 @@ func (c *Consumer) purge(ctx context.Context) {
 	if ctx.Err() == nil {
 		c.trouble(partPurge, err)
 	}
+	return err
 }

@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/asimalizada/pulse-events/internal/backoff"
 	"github.com/asimalizada/pulse-events/internal/health"
 	"github.com/asimalizada/pulse-events/internal/sqldb"
 	"github.com/asimalizada/pulse-events/internal/telemetry"
@@ -304,6 +305,21 @@ func (r *Relay) exec(ctx context.Context, name string, args ...any) error {
 		_, err := tx.Exec(ctx, name, args...)
 		return err
 	})
+}
+
+// every does work now and at each interval until ctx ends, and reports what a part
+// cannot do. Work that has failed is tried again soon: health says what is so now.
+func (r *Relay) every(ctx context.Context, part string, interval time.Duration, work func(context.Context) error) {
+	pauses := backoff.Periodic{Interval: interval, Retry: retries}
+	for ctx.Err() == nil {
+		began := time.Now()
+		err := work(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		r.monitor.trouble(ctx, part, sqldb.Explain(err))
+		sleep(ctx, pauses.After(err, time.Since(began)))
+	}
 }
 
 // sleep waits for d or the end of ctx.

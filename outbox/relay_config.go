@@ -91,7 +91,7 @@ type RelayConfig struct {
 	// of DeleteOnPublish and KeepForever. Defaults to DefaultRetention.
 	Retention time.Duration
 	// PurgeInterval is how often one of the relays deletes what is older than
-	// Retention. Defaults to 1 min.
+	// Retention; what fails is tried again within seconds. Defaults to 1 min.
 	PurgeInterval time.Duration
 	// ShutdownTimeout is how long Run waits, after its context has ended, for the
 	// messages that are being published. Defaults to 30 s.

@@ -150,7 +150,11 @@ func (r *Relay) watchDrain(ctx context.Context, goal drainGoal) error {
 		if h.LastError != nil && time.Since(moved) >= r.leases.patience() && time.Since(h.Since) >= r.leases.patience() {
 			return h.LastError
 		}
-		sleep(ctx, (drainShare-1)*time.Since(began))
+		rest := (drainShare - 1) * time.Since(began)
+		if err != nil { // it has waited for the database, and is tried again soon
+			rest = min(rest, r.cfg.MaxPollInterval)
+		}
+		sleep(ctx, rest)
 		timer.Reset(r.cfg.MaxPollInterval)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/asimalizada/pulse-events/internal/backoff"
 	"github.com/asimalizada/pulse-events/internal/sqldb"
 )
 
@@ -19,10 +20,10 @@ const (
 // gaugeLoop measures the age of the oldest message of all buckets and, in one of the
 // relays, the backlog, at most 5% of the time. What a measurement costs is the lesser
 // of two: one may have waited for a processor or a connection, and a pause for that
-// would leave the gauges old for minutes.
+// would leave the gauges old for minutes. One that failed has waited, too, and is
+// tried again soon, at most half of the time.
 func (r *Relay) gaugeLoop(ctx context.Context) {
-	interval := min(gaugeInterval, r.cfg.SweepInterval)
-	last := interval
+	pauses := newGaugePauses(min(gaugeInterval, r.cfg.SweepInterval))
 	for ctx.Err() == nil {
 		began := time.Now()
 		err := r.measureOldest(ctx)
@@ -30,10 +31,29 @@ func (r *Relay) gaugeLoop(ctx context.Context) {
 			return
 		}
 		r.monitor.trouble(ctx, partOldest, sqldb.Explain(err))
-		took := time.Since(began)
-		sleep(ctx, max(interval, (sweepShare-1)*min(took, last)))
-		last = took
+		sleep(ctx, pauses.after(err, time.Since(began)))
 	}
+}
+
+// gaugePauses are the waits between measurements.
+type gaugePauses struct {
+	backoff.Periodic
+	last time.Duration // what the last measurement took, or the interval
+}
+
+func newGaugePauses(interval time.Duration) *gaugePauses {
+	return &gaugePauses{backoff.Periodic{Interval: interval, Retry: retries}, interval}
+}
+
+// after returns the wait after a measurement that has ended with err.
+func (p *gaugePauses) after(err error, took time.Duration) time.Duration {
+	pause := p.After(err, took)
+	if err != nil {
+		return max(pause, took)
+	}
+	pause = max(pause, (sweepShare-1)*min(took, p.last))
+	p.last = took
+	return pause
 }
 
 // measureOldest measures the whole backlog where this relay does that for all and

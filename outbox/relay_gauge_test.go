@@ -1,6 +1,7 @@
 package outbox
 
 import (
+	"errors"
 	"testing"
 	"time"
 )
@@ -41,4 +42,28 @@ func TestRelayMeasuresAllBuckets(t *testing.T) {
 			t.Errorf("%+v", h)
 		}
 	})
+}
+
+// Measurements take 5% of the time. What one has waited in vain for a database that
+// hangs is no measure of that.
+func TestGaugePauses(t *testing.T) {
+	p := newGaugePauses(5 * time.Second)
+	failed := errors.New("failed")
+	for _, c := range []struct {
+		err         error
+		took        time.Duration
+		least, most time.Duration
+	}{
+		{nil, 10 * time.Millisecond, 5 * time.Second, 5 * time.Second},
+		{nil, 10 * time.Second, 5 * time.Second, 5 * time.Second},  // as an exception
+		{nil, 2 * time.Second, 38 * time.Second, 38 * time.Second}, // or not
+		{failed, time.Millisecond, 60 * time.Millisecond, 100 * time.Millisecond},
+		{failed, statementTimeout, statementTimeout, statementTimeout},
+		{failed, statementTimeout, statementTimeout, statementTimeout},
+		{nil, 10 * time.Millisecond, 5 * time.Second, 5 * time.Second},
+	} {
+		if d := p.after(c.err, c.took); d < c.least || d > c.most {
+			t.Errorf("%v after %v that took %v, want %v to %v", d, c.err, c.took, c.least, c.most)
+		}
+	}
 }

@@ -8,11 +8,11 @@ import (
 	"github.com/asimalizada/pulse-events/internal/backoff"
 )
 
-// retryPause is the wait after the nth consecutive failure of something that is
-// retried until it works.
-func retryPause(failures int) time.Duration {
-	return backoff.Exponential{First: 100 * time.Millisecond, Longest: 5 * time.Second, Growth: 1}.After(failures)
-}
+// retries are the waits of something that is retried until it works.
+var retries = backoff.Exponential{First: 100 * time.Millisecond, Longest: 5 * time.Second, Growth: 1}
+
+// retryPause is the wait after the nth consecutive failure.
+func retryPause(failures int) time.Duration { return retries.After(failures) }
 
 // outage records that the broker gives no verdicts. While it lasts all lanes wait,
 // and try again together with growing pauses.

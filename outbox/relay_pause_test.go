@@ -72,6 +72,18 @@ func TestPausesAreKept(t *testing.T) {
 	})
 }
 
+// While everything is paused there is nothing to sweep: that a sweep had failed before
+// is no trouble any more.
+func TestRelayForgetsAFailedSweepWhilePaused(t *testing.T) {
+	ob, _ := file.newOutbox(t)
+	pause(t, ob, "")
+	relay := newRelay(t, ob, &broker{}, eager())
+	start(t, relay)
+	eventually(t, "the pause to be known", func() bool { return len(relay.Health().Paused) == 1 && relay.pauses.now().all })
+	relay.monitor.trouble(t.Context(), partSweep, errors.New("the database was away"))
+	eventually(t, "the relay to recover", func() bool { return relay.Health().State == RelayRunning })
+}
+
 // A paused topic waits, and so does what comes after it in its keys; everything else
 // goes on. The relay is well, and says what is paused. Once resumed all of it goes out,
 // in order.

@@ -3,9 +3,9 @@ package outbox
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/asimalizada/pulse-events/internal/health"
-	"github.com/asimalizada/pulse-events/internal/sqldb"
 )
 
 // purgeBucket elects the relay that purges: whoever holds it. That two do so
@@ -27,29 +27,39 @@ func (r *Relay) purgeLoop(ctx context.Context) {
 	case DeleteOnPublish: // discarded messages, and what was published under another setting
 		retention = DefaultRetention
 	}
-	stuck := 0 // rounds in a row in which nothing could be deleted
-	for sleep(ctx, r.cfg.PurgeInterval); ctx.Err() == nil; sleep(ctx, r.cfg.PurgeInterval) {
-		if r.leases.laneOf(purgeBucket) == nil {
-			stuck = 0
-			r.monitor.trouble(ctx, partPurge, nil) // it is another relay's
-			continue
-		}
-		p, err := r.purge(ctx, retention)
-		if ctx.Err() != nil {
-			return
-		}
-		if err == nil || p.overdue > 0 {
-			r.metrics.overdue.Found(p.overdue)
-		}
-		if stuck++; p.deleted > 0 || p.kept == 0 {
-			stuck = 0
-		}
-		if err == nil && stuck >= maxStuck {
-			err = fmt.Errorf("%d %w: other sessions lock them, or a trigger keeps them", p.kept, errKept)
-		}
-		r.monitor.trouble(ctx, partPurge, sqldb.Explain(err))
-		if p.deleted > 0 {
-			r.log.DebugContext(ctx, "old messages deleted", "messages", p.deleted, "older_than", retention)
-		}
+	sleep(ctx, r.cfg.PurgeInterval)
+	r.every(ctx, partPurge, r.cfg.PurgeInterval, (&purging{relay: r, retention: retention}).round)
+}
+
+// purging is the purges of a relay.
+type purging struct {
+	relay     *Relay
+	retention time.Duration
+	stuck     int // rounds in a row in which nothing could be deleted
+}
+
+// round purges once, if that is this relay's to do.
+func (p *purging) round(ctx context.Context) error {
+	r := p.relay
+	if r.leases.laneOf(purgeBucket) == nil {
+		p.stuck = 0
+		return nil
 	}
+	found, err := r.purge(ctx, p.retention)
+	if err == nil || found.overdue > 0 {
+		r.metrics.overdue.Found(found.overdue)
+	}
+	if found.deleted > 0 {
+		r.log.DebugContext(ctx, "old messages deleted", "messages", found.deleted, "older_than", p.retention)
+	}
+	switch {
+	case found.deleted > 0, err == nil && found.kept == 0:
+		p.stuck = 0
+	case err == nil:
+		p.stuck++
+	}
+	if err == nil && p.stuck >= maxStuck {
+		err = fmt.Errorf("%d %w: other sessions lock them, or a trigger keeps them", found.kept, errKept)
+	}
+	return err
 }

@@ -30,21 +30,19 @@ func (r *Relay) sweepLoop(ctx context.Context) {
 	floors := make(map[lease]int64)
 	full, generation := time.Now(), r.generations.now()
 	pool, warned := r.outbox.db.Stats(), false
-	for sleep(ctx, r.cfg.SweepInterval); ctx.Err() == nil; sleep(ctx, r.cfg.SweepInterval) {
+	sleep(ctx, r.cfg.SweepInterval)
+	r.every(ctx, partSweep, r.cfg.SweepInterval, func(ctx context.Context) error {
 		if now := r.generations.now(); now != generation || time.Since(full) >= fullSweepInterval {
 			clear(floors)
 			full, generation = time.Now(), now
 		}
 		if r.pauses.now().all {
-			continue // lanes take nothing
+			return nil // lanes take nothing
 		}
 		err := r.sweep(ctx, floors, generation)
-		if ctx.Err() != nil {
-			return
-		}
-		r.monitor.trouble(ctx, partSweep, sqldb.Explain(err))
 		warned = warned || r.watchPool(ctx, pool)
-	}
+		return err
+	})
 }
 
 // stretch is the part of a bucket that is looked through.
@@ -130,7 +128,7 @@ func remaining(todo []stretch, page []swept) (rest []stretch) {
 // dueLoop offers the lanes rows behind their cursors that have become due: retries
 // and delayed messages.
 func (r *Relay) dueLoop(ctx context.Context) {
-	idle := time.Duration(0)
+	idle, failures := time.Duration(0), 0
 	for ctx.Err() == nil {
 		start := time.Now()
 		found, err := r.due(ctx)
@@ -138,9 +136,14 @@ func (r *Relay) dueLoop(ctx context.Context) {
 			return
 		}
 		r.monitor.trouble(ctx, partDue, sqldb.Explain(err))
-		idle = min(max(2*idle, r.cfg.PollInterval), r.cfg.MaxPollInterval)
-		if found {
-			idle = r.cfg.PollInterval
+		switch {
+		case err != nil:
+			failures++
+			idle = min(retryPause(failures), r.cfg.MaxPollInterval)
+		case found:
+			idle, failures = r.cfg.PollInterval, 0
+		default:
+			idle, failures = min(max(2*idle, r.cfg.PollInterval), r.cfg.MaxPollInterval), 0
 		}
 		// If much is due that waits for a suspended topic, this takes long and finds nothing.
 		sleep(ctx, max(idle, time.Since(start)))

@@ -101,6 +101,43 @@ func TestPurgeKeepsProgressWhenContextEnds(t *testing.T) {
 	})
 }
 
+// A purge that fails is tried again long before the next is due: health does not tell
+// of what is over.
+func TestRelayTriesAFailedPurgeAgainSoon(t *testing.T) {
+	eachDatabase(t, func(t *testing.T, d database) {
+		ob, db := d.newOutbox(t)
+		fill(t, db, 5, "published")
+		refuse, allow := `CREATE TRIGGER refuse BEFORE DELETE ON outbox_messages BEGIN SELECT RAISE(ABORT, 'refused'); END`, `DROP TRIGGER refuse`
+		if d.dialect == postgres.dialect {
+			refuse = `CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'refused'; END $$;
+				CREATE TRIGGER refuse BEFORE DELETE ON outbox_messages FOR EACH ROW EXECUTE FUNCTION refuse()`
+			allow = `DROP TRIGGER refuse ON outbox_messages`
+		}
+		db.MustExec(refuse)
+		cfg := eager()
+		cfg.Retention = KeepForever // but for what follows
+		relay := newRelay(t, ob, &broker{}, cfg)
+		start(t, relay)
+		awaitLeases(t, map[*Relay]int{relay: buckets})
+		ctx, stop := context.WithCancel(t.Context())
+		var purges sync.WaitGroup
+		purges.Go(func() {
+			relay.every(ctx, partPurge, time.Hour, (&purging{relay: relay, retention: time.Millisecond}).round)
+		})
+		defer purges.Wait()
+		defer stop()
+		eventually(t, "the purge to fail", func() bool {
+			h := relay.Health()
+			return h.State == RelayDegraded && strings.HasPrefix(h.LastError.Error(), "purge: ") && strings.Contains(h.LastError.Error(), "refused")
+		})
+		db.MustExec(allow)
+		eventually(t, "the relay to recover", func() bool { return relay.Health().State == RelayRunning })
+		if n := number(t, db, `SELECT count(*) FROM outbox_messages`); n != 0 {
+			t.Errorf("%d rows are left", n)
+		}
+	})
+}
+
 // A purge tells for how long the oldest row has been left that it could not delete,
 // and deletes what was settled at no time that can be subtracted.
 func TestPurgeTellsWhatIsOverdue(t *testing.T) {

@@ -24,3 +24,23 @@ func (e Exponential) After(failures int) time.Duration {
 	}
 	return d*2/3 + rand.N(max(d/3, 1))
 }
+
+// Periodic is the waits of work that is done at an interval, and again soon where it
+// has failed: what health tells of it is not to outlast its cause by an interval. It
+// is for one goroutine at a time.
+type Periodic struct {
+	Interval time.Duration
+	Retry    Exponential
+	failures int // in a row
+}
+
+// After returns the wait after the work has taken some time and ended with err. It is
+// never longer than Interval, and after a failure else no shorter than the work took.
+func (p *Periodic) After(err error, took time.Duration) time.Duration {
+	if err == nil {
+		p.failures = 0
+		return p.Interval
+	}
+	p.failures++
+	return min(p.Interval, max(p.Retry.After(p.failures), took))
+}

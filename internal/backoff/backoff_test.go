@@ -1,6 +1,7 @@
 package backoff
 
 import (
+	"errors"
 	"math"
 	"testing"
 	"time"
@@ -27,5 +28,34 @@ func TestExponential(t *testing.T) {
 	}
 	if d := (Exponential{First: time.Second, Longest: time.Hour, Growth: 2}).After(3); d < 10*time.Second || d > 16*time.Second {
 		t.Errorf("%v: it does not quadruple", d)
+	}
+}
+
+func TestPeriodic(t *testing.T) {
+	p := Periodic{Interval: time.Minute, Retry: Exponential{First: time.Second, Longest: 4 * time.Second, Growth: 1}}
+	failed := errors.New("failed")
+	for _, c := range []struct {
+		err         error
+		took        time.Duration
+		least, most time.Duration
+	}{
+		{nil, 0, time.Minute, time.Minute},
+		{nil, time.Hour, time.Minute, time.Minute},
+		{failed, 0, 600 * time.Millisecond, time.Second},
+		{failed, 0, time.Second, 2 * time.Second},
+		{failed, 0, 2 * time.Second, 4 * time.Second},
+		{failed, 0, 2 * time.Second, 4 * time.Second},
+		{failed, 30 * time.Second, 30 * time.Second, 30 * time.Second},
+		{failed, time.Hour, time.Minute, time.Minute},
+		{nil, 0, time.Minute, time.Minute},
+		{failed, 0, 600 * time.Millisecond, time.Second},
+	} {
+		if d := p.After(c.err, c.took); d < c.least || d > c.most {
+			t.Errorf("%v after %v that took %v, want %v to %v", d, c.err, c.took, c.least, c.most)
+		}
+	}
+	p.Interval = time.Millisecond
+	if d := p.After(failed, 0); d != time.Millisecond {
+		t.Errorf("%v, want no more than the interval", d)
 	}
 }
