@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/asimalizada/pulse-events/internal/testenv"
+	"github.com/asimalizada/pulse-events/outbox"
 )
 
 // F30: a RabbitMQ cluster of three, of which the clients know all addresses, loses
@@ -47,6 +48,7 @@ func TestF30ClusterLosesNodes(t *testing.T) {
 		healthy()
 	}
 
+	before := s.requireOnlyRefused()
 	last := nodes[0].LeaderOf(s.queue, nodes) // which has all that is confirmed, and can confirm nothing alone
 	others := []*testenv.Server{nodes[(last+1)%3], nodes[(last+2)%3]}
 	for _, node := range others {
@@ -61,13 +63,33 @@ func TestF30ClusterLosesNodes(t *testing.T) {
 	if h := consumer.health(t); h.Status != "ready" {
 		t.Errorf("without a majority: the consumer's service is %+v", h)
 	}
+	load.await(500) // ten a second: after half a minute RabbitMQ refuses what it has got first
+	if all := s.attempts(); len(all) > before {
+		t.Errorf("without a majority attempts were counted: %+v", all[before:])
+	}
 	t.Logf("without a majority: relay %+v, consumer %+v", orders.health(t).Relay, consumer.health(t).Consumer)
 	for _, node := range others {
 		node.Start()
 	}
 	applied("majority back", 30)
 	healthy()
-	s.requireUnhurt(load.end(), consumer)
+	s.requireKept(load.end(), consumer)
+	s.requireOnlyRefused()
+}
+
+// requireOnlyRefused returns how many attempts were counted, and checks that each is a
+// refusal. RabbitMQ refuses the first message of a channel at once while the leader
+// of its queue is gone and not yet replaced; AMQP does not say why.
+func (s *system) requireOnlyRefused() int {
+	s.t.Helper()
+	all := s.attempts()
+	for _, a := range all {
+		if a.Status != string(outbox.Pending) || !strings.Contains(a.Error, "nacked") {
+			s.t.Errorf("an attempt was counted that RabbitMQ has not refused: %+v", a)
+		}
+	}
+	s.t.Logf("%d attempts were counted", len(all))
+	return len(all)
 }
 
 // F30: the queue of a consumer that has nothing to do loses its majority, while the node

@@ -166,6 +166,38 @@ func TestF62SlowConfirms(t *testing.T) {
 	s.requireClean(exceptions{})
 }
 
+// F60: RabbitMQ refuses what it has had for half a minute for a quorum queue without a
+// majority. However few attempts a message has, none is counted, and the topic stays
+// suspended; once there is room, it is published.
+func TestF60LateRefusals(t *testing.T) {
+	t.Parallel()
+	s := newSystem(t, testenv.RabbitMQ(t))
+	proxy := rabbittest.NewProxy(t, s.amqpURL)
+	s.startNotifications()
+	const silent = "payment.made"
+	queue := s.bindQueue(silent, "classic", amqp.Table{"x-max-length": 1, "x-overflow": "reject-publish"})
+	relay := s.startRelay(proxy.URL(), func(c *rabbitmq.PublisherConfig) { c.StallTimeout = 200 * time.Millisecond },
+		func(c *outbox.RelayConfig) { c.MaxAttempts = 1 })
+	s.place(5)
+	s.enqueue(messages(silent, 1)...)
+	s.awaitPublished(silent, 1)
+
+	proxy.Withhold(silent)
+	s.enqueue(messages(silent, 1)...)
+	testenv.Eventually(t, patience, "the topic to be suspended", func() bool {
+		h := relay.Health()
+		return len(h.Suspended) == 1 && h.Suspended[0].Topic == silent && h.Suspended[0].Waiting == 1
+	})
+	if _, err := s.channel().QueuePurge(queue, false); err != nil {
+		t.Fatal(err)
+	}
+	proxy.Release(silent) // the late refusal arrives
+	s.awaitPublished(silent, 2)
+	testenv.Eventually(t, patience, "the relay to recover", func() bool { return relay.Health().State == outbox.RelayRunning })
+	s.requireNoAttempts()
+	s.requireClean(exceptions{})
+}
+
 // startRelay runs a relay that connects to the broker at url.
 func (s *system) startRelay(url string, publisher func(*rabbitmq.PublisherConfig), change func(*outbox.RelayConfig)) *outbox.Relay {
 	s.t.Helper()

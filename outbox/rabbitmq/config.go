@@ -122,12 +122,15 @@ type PublisherConfig struct {
 	Channels int
 	// StallTimeout is how long the broker may take for the next confirm on
 	// messages of one topic before these are unavailable. Those of other topics go
-	// on. Defaults to 2 s, or ConfirmTimeout if that is less.
+	// on. RabbitMQ refuses a message half a minute after it was published to a quorum
+	// queue without a majority; with 30 s or more here that counts as a full one's refusal.
+	// Defaults to 2 s, or ConfirmTimeout if that is less.
 	StallTimeout time.Duration
 	// ConfirmTimeout is how long the broker may take for its next confirm on any
 	// message, or block publishing, before all are unavailable. A confirm that
 	// comes later than StallTimeout, but in this time, still counts: the
-	// message is not sent again when it is tried again. Defaults to 30 s.
+	// message is not sent again when it is tried again. A refusal that comes so
+	// late does not count: a full queue refuses at once. Defaults to 30 s.
 	ConfirmTimeout time.Duration
 	// Heartbeat is how often both sides of the connection prove to be alive.
 	// Defaults to 10 s.

@@ -3,6 +3,7 @@ package rabbitmq
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -91,7 +92,9 @@ func (l *late) recall(msgs []rabbit.Publishing, now time.Time) map[int]*rabbit.U
 }
 
 // await returns what has become of a message that was recalled: its verdict, or
-// the error of then.
+// the error of then. A refusal is no verdict on the message, which is to be sent
+// again: a queue that is full refuses at once, and RabbitMQ refuses the first
+// message of a channel half a minute later where a quorum queue has no majority.
 func (l *late) await(ctx context.Context, id string, unknown *rabbit.UnknownError) error {
 	l.mu.Lock()
 	wait, known, verdict := unknown.Late()
@@ -108,10 +111,13 @@ func (l *late) await(ctx context.Context, id string, unknown *rabbit.UnknownErro
 		}
 		l.mu.Unlock()
 	}
-	if known {
-		return verdict
+	switch {
+	case !known:
+		return unknown
+	case errors.Is(verdict, rabbit.ErrNacked):
+		return fmt.Errorf("%w; then refused (nacked), too late for a queue that is full", unknown)
 	}
-	return unknown
+	return verdict
 }
 
 // keeps reports whether the channel of a message is still kept. The answer of

@@ -72,15 +72,16 @@ func NewPublisher(cfg PublisherConfig) (*Publisher, error) {
 //
 //   - nil: confirmed by the broker and routed to at least one queue, or to all
 //     that Audiences names, or to none where AllowUnroutable allows it;
-//   - outbox.ErrRejected: refused (nacked), as by a full queue; or not allowed
-//     under this routing key; or the broker failed over this message alone;
+//   - outbox.ErrRejected: refused (nacked) within StallTimeout, as by a full queue;
+//     or not allowed under this routing key; or the broker failed over this message
+//     alone;
 //   - outbox.ErrUnroutable: no queue is bound for it;
 //   - outbox.ErrPermanent: does not fit AMQP, is more than this broker takes, or
 //     the Codec cannot encode it;
 //   - outbox.ErrUnavailable: anything else, as no connection within a second, a
 //     broker that blocks, a missing exchange, a connection lost before the
-//     verdict, no confirm in time, a queue of Audiences that is not bound, or ctx
-//     ended.
+//     verdict, no confirm in time, or a refusal after that, a queue of Audiences
+//     that is not bound, or ctx ended.
 //
 // A routing key whose messages get no confirm for StallTimeout, as that of a queue
 // without a majority, makes its own messages unavailable and no others. They are

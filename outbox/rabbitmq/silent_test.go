@@ -80,6 +80,36 @@ func TestPublisherLateReturn(t *testing.T) {
 	b.empty(t, topic)
 }
 
+// A refusal that comes late is that of a queue which has failed: it is no verdict on
+// the message, which is sent again. A queue that is full says so at once.
+func TestPublisherLateRefusal(t *testing.T) {
+	b, proxy, p := newSilentBroker(t, impatient)
+	wantPublished(t, p.Publish(t.Context(), newMessages(topic, 1)))
+	const full = "stock.changed"
+	makeRoom := b.harness().Features.BindRefusing(t, full)
+	proxy.Withhold(full)
+	msgs := newMessages(full, 1)
+	wantEach(t, p.Publish(t.Context(), msgs), outbox.ErrUnavailable)
+	proxy.Release(full)
+	testenv.Eventually(t, patience, "the refusal to arrive", func() bool {
+		err := p.Publish(t.Context(), msgs)[0]
+		if !outbox.IsUnavailable(err) || errors.Is(err, outbox.ErrRejected) {
+			t.Fatalf("got error %v, want it to be unavailable", err)
+		}
+		for _, want := range []string{"no confirm in time", "then refused", full, "majority"} {
+			if !strings.Contains(err.Error(), want) {
+				return false
+			}
+		}
+		return true
+	})
+	wantEach(t, publishSoon(t, p, msgs), outbox.ErrRejected)
+	makeRoom()
+	wantPublished(t, publishSoon(t, p, msgs))
+	b.take(t, full, 1)
+	b.empty(t, full)
+}
+
 // When the connection is lost, so are the confirms that were still to come.
 func TestPublisherLostConnectionEndsWait(t *testing.T) {
 	b, proxy, p := newSilentBroker(t, impatient)
