@@ -172,6 +172,7 @@ func publishBesideHangingQueues(t *testing.T, server *testenv.Server, stall time
 	}
 	cfg := b.config(t)
 	cfg.StallTimeout = stall
+	cfg.ConfirmTimeout = 10 * time.Minute // rabbitmqctl may take its time to resume the queues: then nothing is sent twice all the same
 	p := newPublisher(t, cfg)
 	var resume []func()
 	for _, name := range stuck {
