@@ -204,6 +204,7 @@ func TestRelayDrainNamesWhatIsDown(t *testing.T) {
 
 // Topics that get verdicts are drained, and the one that gets none is named.
 func TestRelayDrainNamesSuspendedTopics(t *testing.T) {
+	t.Parallel() // it waits
 	eachDatabase(t, func(t *testing.T, d database) {
 		ob, _ := d.newOutbox(t)
 		b := &broker{judge: func(m Message) error {
@@ -230,6 +231,7 @@ func TestRelayDrainNamesSuspendedTopics(t *testing.T) {
 // Buckets that another relay holds are its own to publish: a Drain waits for
 // that, and takes nothing away.
 func TestRelayDrainWaitsForOtherRelays(t *testing.T) {
+	t.Parallel() // it waits
 	eachDatabase(t, func(t *testing.T, d database) {
 		ob, _ := d.newOutbox(t)
 		s, b := newStage(), &broker{}

@@ -186,6 +186,7 @@ func TestRelayGoesOnAfterTheDatabaseRestarts(t *testing.T) {
 }
 
 func TestRelayStartsWithoutASchema(t *testing.T) {
+	t.Parallel() // it waits
 	eachDatabase(t, func(t *testing.T, d database) {
 		ob, _ := d.unmigrated(t)
 		relay := newRelay(t, ob, &broker{}, patient())

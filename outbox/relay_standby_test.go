@@ -45,11 +45,13 @@ func standbySettings(owner string) RelayConfig {
 // A relay that reaches the database and not the broker leaves its buckets to
 // one that reaches both, says so, and takes its share again when it can.
 func TestRelayStandbyLeavesItsBuckets(t *testing.T) {
+	t.Parallel() // it waits
 	for _, c := range []struct {
 		name          string
 		pinger, hangs bool
 	}{{"Pinger", true, false}, {"calls hang", true, true}, {"no Pinger", false, false}} {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
 			eachDatabase(t, func(t *testing.T, d database) {
 				ob, db := d.newOutbox(t)
 				b := &broker{}

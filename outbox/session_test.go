@@ -32,6 +32,7 @@ func withParameter(t testing.TB, raw, name, value string) string {
 // stored, published, retried, swept, delayed, purged and listed alike, by each
 // driver and in each way of sending statements.
 func TestOutboxUnusualSettings(t *testing.T) {
+	t.Parallel() // it waits
 	server := postgres.create(t)
 	admin := postgres.connect(t, server)
 	if _, err := outboxOf(t, admin).Migrate(t.Context()); err != nil {
