@@ -1,17 +1,16 @@
 # Targets with a text after ## are listed by make alone.
 
-# Two packages at a time: their tests share two servers, and RabbitMQ alone
-# can keep a core busy. Within a package most tests wait: four at a time, also
-# where there are fewer cores. make vet is a target of its own.
-TESTFLAGS ?= -p 2 -parallel 4 -vet=off -timeout 20m
+# Three packages at a time, four tests of each, also where there are fewer cores:
+# most tests wait for servers and clocks. make vet is a target of its own.
+TESTFLAGS ?= -p 3 -parallel 4 -vet=off -timeout 20m
 # The race detector needs a C compiler.
 RACE ?= $(shell command -v "$$(go env CC)" >/dev/null 2>&1 && echo -race)
 PKG ?= ./...
 # Those that take longest begin first, so that none of them is left alone at the end.
 LONGEST = ./outbox ./inbox ./internal/faults
-# Runs pulsectl as a program, again and again, whose packages have tests of their
-# own: without the race detector it takes half as long.
-SCRIPTS = ./pulsectl
+# Where the race detector has nothing to find: pulsectl is run as a program, again and
+# again, and its packages have tests of their own; compat computes in one goroutine.
+WITHOUT_RACE = ./pulsectl ./pulsectl/internal/compat
 
 # Random schedules of make model.
 SCHEDULES ?= 1000000
@@ -73,8 +72,8 @@ help:
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 test: services ## run all tests on real services (PKG=./outbox/... for some)
-	$(if $(filter ./...,$(PKG)),$(call go-test,$(TESTFLAGS),$(SCRIPTS)))
-	$(call go-test,$(RACE) $(TESTFLAGS),$(if $(filter ./...,$(PKG)),$(LONGEST) $(shell go list ./... | grep -v '/pulsectl$$'),$(PKG)))
+	$(if $(filter ./...,$(PKG)),$(call go-test,$(TESTFLAGS),$(WITHOUT_RACE)))
+	$(call go-test,$(RACE) $(TESTFLAGS),$(if $(filter ./...,$(PKG)),$(LONGEST) $(filter-out $(shell go list $(WITHOUT_RACE)),$(shell go list ./...)),$(PKG)))
 	@set -e; [ '$(PKG)' = ./... ] || exit 0; for dir in $(filter-out internal/bench/peers,$(NESTED)); do (cd $$dir && $(call go-test,$(TESTFLAGS),./...)); done
 
 test-containers: export PULSE_TEST_REQUIRE = postgres,rabbitmq,docker

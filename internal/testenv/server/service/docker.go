@@ -85,7 +85,7 @@ func newContainer(ctx context.Context, kind protocol.Kind) (*Instance, error) {
 	switch kind {
 	case protocol.Postgres:
 		config.Env = []string{"POSTGRES_USER=" + pgUser, "POSTGRES_PASSWORD=" + pgPassword, "POSTGRES_DB=postgres"}
-		config.Cmd = []string{"postgres", "-c", "max_connections=200"}
+		config.Cmd = []string{"postgres", "-c", "max_connections=300"}
 		bindings["5432/tcp"] = bind(ports[0])
 		machine.signal = docker.SIGINT
 		i.Endpoints = protocol.Endpoints{URL: pgURL(host, ports[0])}

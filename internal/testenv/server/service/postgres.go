@@ -48,7 +48,7 @@ func newLocalPostgres(ctx context.Context, dir string) (*Instance, error) {
 		return nil, fmt.Errorf("initdb: %w\n%s", err, out)
 	}
 	settings := []string{"listen_addresses=127.0.0.1", "port=" + strconv.Itoa(port),
-		"unix_socket_directories=" + dir, "max_connections=200"}
+		"unix_socket_directories=" + dir, "max_connections=300"}
 	args := []string{"-D", data}
 	for _, s := range settings {
 		args = append(args, "-c", s)
