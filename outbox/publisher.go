@@ -25,7 +25,8 @@ type Publisher interface {
 	// others is lost as well. The publisher should find that message, by sending
 	// those without an outcome one by one, and return ErrPermanent for it.
 	// Otherwise the relay sends fewer messages per call, and counts an attempt for
-	// a message that never gets an outcome alone while others of its topic do.
+	// a message that never gets an outcome alone while others of its topic do; it is
+	// never dead for that alone.
 	//
 	// An error of no class counts as ErrRejected.
 	Publish(ctx context.Context, msgs []Message) []error

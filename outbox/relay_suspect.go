@@ -158,8 +158,9 @@ func (l *lane) away(ctx context.Context, rows []*outgoing, unheard []string, err
 }
 
 // refuse returns the outcome of a suspect that got no verdict alone while others of
-// its topic do. It is retried later, and in the end counts as refused: otherwise the
-// cursor of its bucket would never pass it.
+// its topic do. It is retried later, and in the end stored as failed: otherwise the
+// cursor of its bucket would never pass it. It is never dead for that, as the reason
+// may be a queue to which only its routing key leads.
 func (l *lane) refuse(ctx context.Context, row *outgoing, o outcome, err error) outcome {
 	s := l.suspects[row.Seq]
 	s.failures++
@@ -172,5 +173,5 @@ func (l *lane) refuse(ctx context.Context, row *outgoing, o outcome, err error) 
 	l.relay.log.WarnContext(ctx, "broker gives no verdict on one message, while it does on others of its topic",
 		"id", row.ID, "topic", row.Topic, "error", err)
 	delete(l.suspects, row.Seq)
-	return l.outcome(row, failed, fmt.Errorf("no verdict on this message alone, %d times: %w", proofs, err))
+	return outcome{verdict: failed, err: fmt.Errorf("no verdict on this message alone, %d times: %w", proofs, err), handed: true}
 }

@@ -91,7 +91,7 @@ func (p *Publisher) isolate(ctx context.Context, msgs []rabbit.Publishing, verdi
 		case rabbit.BlameAccess:
 			results[i] = outbox.Rejected(fmt.Errorf("routing key %q is not allowed: %w", msgs[i].Key, verdict))
 		case rabbit.BlameBroker:
-			// It might be the broker's own trouble, of which nothing may die.
+			// It might be the broker's own trouble, of which nothing may die at once.
 			results[i] = outbox.Rejected(fmt.Errorf("the broker fails over it: %w", verdict))
 		default:
 			return
