@@ -78,7 +78,9 @@ func (r *Relay) purge(ctx context.Context, olderThan time.Duration) (purged, err
 	return r.outbox.purge(ctx, olderThan, func(ctx context.Context, do func(context.Context, *sqldb.Tx) error) error {
 		began := time.Now()
 		err := r.gated(ctx, func() error { return r.outbox.store.Write(ctx, do) })
-		sleep(ctx, 2*time.Since(began))
+		if err == nil {
+			sleep(ctx, 2*time.Since(began))
+		}
 		return err
 	}, nil)
 }
