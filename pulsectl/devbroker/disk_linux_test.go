@@ -101,8 +101,10 @@ func TestDiskFullBlocksPublishers(t *testing.T) {
 	for active := true; active; {
 		active = await(t, "connection.unblocked", p.blocked).Active
 	}
-	if b.Err() != nil || b.Stats().Blocked {
-		t.Errorf("afterwards: %v, blocked %v", b.Err(), b.Stats().Blocked)
+	// There may have been room once before the last time that there was none.
+	eventually(t, "the alarm to end", func() bool { return !b.Stats().Blocked })
+	if b.Err() != nil {
+		t.Errorf("afterwards: %v", b.Err())
 	}
 }
 
